@@ -1,0 +1,33 @@
+# `make demo` and `make test` need python3 (3.11 or newer) and make, nothing else: they set up .venv themselves.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKDIR ?= runs/demo
+DATA_DIR ?= data
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/python -m musclemap_jax.main --config=configs/transm3e.py:synthetic \
+	  --config.data.data_dir=$(DATA_DIR) --workdir=$(WORKDIR)
+
+test: lint
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/installed_dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+# The stamps stand for a finished install; a change of setup.py installs again.
+$(VENV)/installed: setup.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/installed_dev: setup.py $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

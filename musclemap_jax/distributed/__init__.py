@@ -1,0 +1,1 @@
+"""Devices and processes: the mesh and the sharding of the state."""

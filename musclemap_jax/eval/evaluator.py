@@ -1,0 +1,123 @@
+"""Runs a model over whole splits: every clip once, padding never counted, the same figures on 1 and on 8 devices.
+
+The views of a clip are averaged inside the model, on its logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from musclemap_jax.distributed.mesh import batch_sharding, put_batch, replicated
+from musclemap_jax.errors import UserError
+from musclemap_jax.eval.metrics import Metrics, compute_metrics
+from musclemap_jax.eval.predictions import SplitPredictions, from_padded
+from musclemap_jax.taxonomy import EVAL_SPLITS
+from musclemap_jax.train.state import TrainState
+
+
+@dataclass(frozen=True)
+class EvalSpec:
+    """Settings of an evaluation.
+
+    Attributes:
+      batch_size: clips in a batch, over all processes; the last batch is filled up with padding.
+      num_views: views in time of each clip.
+      splits: splits that the final evaluation scores.
+      checkpoint: ``latest`` or ``best`` (by val_mean/mAP): the state that the final evaluation scores.
+    """
+
+    batch_size: int = 32
+    num_views: int = 5
+    splits: tuple[str, ...] = EVAL_SPLITS
+    checkpoint: str = "latest"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.num_views < 1:
+            raise UserError("config.eval: batch_size and num_views must be at least 1")
+        unknown = [split for split in self.splits if split not in EVAL_SPLITS]
+        if unknown or not self.splits:
+            raise UserError(f"config.eval.splits: expected some of {', '.join(EVAL_SPLITS)}, got {self.splits!r}")
+        if self.checkpoint not in ("latest", "best"):
+            raise UserError(f"config.eval.checkpoint: expected 'latest' or 'best', got {self.checkpoint!r}")
+
+
+@dataclass(frozen=True)
+class EvalSplit:
+    """A split to be scored.
+
+    Attributes:
+      batches: makes a new iterator over this process's batches, of static shapes, as many on every process.
+      clip_ids: of all clips of the split, in its order.
+      activities: of all clips of the split.
+    """
+
+    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]]
+    clip_ids: Sequence[str]
+    activities: Sequence[str]
+
+
+class Evaluator:
+    """Scores splits with a compiled step, which is made once and serves every evaluation of a run."""
+
+    def __init__(self, model: nn.Module, mesh: Mesh, shardings: TrainState, splits: Mapping[str, EvalSplit]) -> None:
+        """Prepares the step.
+
+        Args:
+          model: called as ``model(batch, train=False)``.
+          mesh: the device mesh.
+          shardings: of the training state.
+          splits: name -> what to read.
+        """
+        self._mesh = mesh
+        self._splits = dict(splits)
+
+        def predict(variables: dict[str, Any], batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+            logits = model.apply(variables, batch, train=False).logits
+            return {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")} | {"logits": logits}
+
+        self._predict = jax.jit(
+            predict,
+            in_shardings=(shardings.eval_variables, batch_sharding(mesh)),
+            out_shardings=batch_sharding(mesh) if jax.process_count() > 1 else replicated(mesh),
+        )
+
+    def predict(self, state: TrainState, split: str) -> SplitPredictions:
+        """Logits of every clip of a split, in the split's order, on every process.
+
+        Args:
+          state: its moving average is used where it has one.
+          split: name of the split.
+        """
+        of_split = self._splits[split]
+        rows = [
+            self._gather(self._predict(state.eval_variables, put_batch(batch, self._mesh)))
+            for batch in of_split.batches()
+        ]
+        joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return from_padded(
+            joined["logits"],
+            joined["muscles"],
+            joined["clip_valid"],
+            joined["clip_index"],
+            of_split.clip_ids,
+            of_split.activities,
+        )
+
+    def evaluate(self, state: TrainState, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
+        """Metrics and predictions of some of the splits."""
+        predictions = {split: self.predict(state, split) for split in splits}
+        return compute_metrics(predictions), predictions
+
+    @staticmethod
+    def _gather(outputs: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+        if jax.process_count() > 1:
+            return multihost_utils.process_allgather(outputs, tiled=True)
+        return jax.device_get(outputs)

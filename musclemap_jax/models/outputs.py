@@ -1,0 +1,56 @@
+"""What the branches and the whole model return.
+
+Letters of shapes: B clips, M class tokens in one set, D width of a layer, K muscle regions.
+"""
+
+from __future__ import annotations
+
+import jax
+from flax import struct
+
+
+@struct.dataclass
+class BranchOutput:
+    """Class tokens of one branch, at every layer and at its end.
+
+    Attributes:
+      classification: one (B, M, D_l) array a layer (video block or skeleton unit): the classification tokens
+        after that layer, before any final norm. Empty where the branch has no class tokens.
+      receiver: the same for the receiver tokens; empty where the branch has no receiver set.
+      final_classification: (B, M, D) classification tokens after the branch's final norm; (B, 1, D) pooled
+        features where the branch has no class tokens.
+      final_receiver: (B, M, D) receiver tokens after the final norm, or None.
+    """
+
+    classification: tuple[jax.Array, ...]
+    receiver: tuple[jax.Array, ...]
+    final_classification: jax.Array
+    final_receiver: jax.Array | None = None
+
+
+@struct.dataclass
+class DistillationSite:
+    """One (sender, receiver) pair of token sets; the receiver is already mapped to the sender's width.
+
+    Attributes:
+      sender: (B, M, D) classification tokens of the other branch, gradient stopped.
+      receiver: (B, M, D) receiver tokens.
+    """
+
+    sender: jax.Array
+    receiver: jax.Array
+
+
+@struct.dataclass
+class ModelOutput:
+    """Predictions of the whole model.
+
+    Attributes:
+      logits: (B, K) float32, before the sigmoid: the prediction.
+      branch_logits: {branch name: (B, K) float32}.
+      sites: {site name such as "to_video/unit03": DistillationSite}; empty when nothing is distilled.
+    """
+
+    logits: jax.Array
+    branch_logits: dict[str, jax.Array]
+    sites: dict[str, DistillationSite]

@@ -1,0 +1,90 @@
+"""AdamW with a cosine schedule and warm-up, clipped by global norm.
+
+Weight decay falls on matrices and convolution kernels alone: 1-D parameters (biases, norm scales), class tokens and
+relative position tables are left out, as in PySlowFast's `optimizer.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import optax
+
+from musclemap_jax.distributed.sharding import path_name
+from musclemap_jax.errors import UserError
+
+UNDECAYED_NAMES: tuple[str, ...] = ("tokens", "rel_pos", "adjacency")
+"""A parameter with one of these in its path has no weight decay."""
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """Settings of the optimizer.
+
+    Attributes:
+      learning_rate: the highest rate, reached at the end of the warm-up.
+      warmup_fraction: share of the steps in which the rate rises linearly from zero, in [0, 1).
+      final_fraction: the last rate as a share of the highest.
+      weight_decay: decoupled decay (Loshchilov and Hutter, 2019).
+      beta1: decay of the first moment.
+      beta2: decay of the second moment.
+      clip_norm: global norm to which gradients are clipped; 0 for none.
+      ema_decay: decay of the moving average of the parameters; 0 for none.
+    """
+
+    learning_rate: float = 1e-4
+    warmup_fraction: float = 0.1
+    final_fraction: float = 0.01
+    weight_decay: float = 0.05
+    beta1: float = 0.9
+    beta2: float = 0.999
+    clip_norm: float = 1.0
+    ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise UserError(f"config.optimizer.learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.warmup_fraction < 1:
+            raise UserError(
+                f"config.optimizer.warmup_fraction: expected a share of the run in [0, 1), got {self.warmup_fraction}: "
+                "a warm-up longer than the run never ends"
+            )
+        for name in ("final_fraction", "beta1", "beta2", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1 or (name != "final_fraction" and getattr(self, name) == 1):
+                raise UserError(f"config.optimizer.{name} must be in [0, 1), got {getattr(self, name)}")
+        if self.clip_norm < 0 or self.weight_decay < 0:
+            raise UserError("config.optimizer.clip_norm and weight_decay must not be negative")
+
+
+def make_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:
+    """Learning rate by step: linear warm-up, then a cosine to ``final_fraction`` of the highest rate."""
+    warmup_steps = int(spec.warmup_fraction * num_steps)
+    return optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if warmup_steps else spec.learning_rate,
+        peak_value=spec.learning_rate,
+        warmup_steps=warmup_steps,
+        decay_steps=max(num_steps, warmup_steps + 1),
+        end_value=spec.learning_rate * spec.final_fraction,
+    )
+
+
+def decay_mask(params: Any) -> Any:
+    """True at the parameters on which weight decay falls."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf.ndim > 1 and not any(name in path_name(path) for name in UNDECAYED_NAMES), params
+    )
+
+
+def make_optimizer(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransformation:
+    """The gradient transformation of a run of ``num_steps`` steps."""
+    clip = [optax.clip_by_global_norm(spec.clip_norm)] if spec.clip_norm else []
+    adamw = optax.adamw(
+        make_schedule(spec, num_steps),
+        b1=spec.beta1,
+        b2=spec.beta2,
+        weight_decay=spec.weight_decay,
+        mask=decay_mask,
+    )
+    return optax.chain(*clip, adamw)

@@ -1,0 +1,81 @@
+"""What a run writes while it trains: scalars as JSON lines and TensorBoard events, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import tqdm
+from etils import epath
+
+SCALARS = "scalars.jsonl"
+
+
+def _cut_lines_after(path: epath.Path, step: int) -> None:
+    """Drops the lines of steps after ``step``: a resumed run takes them again. A line cut short by a kill goes too."""
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if record["step"] <= step:
+            kept.append(line)
+    path.write_text("".join(line + "\n" for line in kept))
+
+
+class RunLog:
+    """Writes scalars to ``<workdir>/scalars.jsonl`` and TensorBoard; shows a progress bar.
+
+    Process 0 alone writes; on the others every method does nothing.
+    """
+
+    def __init__(self, workdir: epath.PathLike, first_step: int, num_steps: int, primary: bool = True) -> None:
+        """Opens the files.
+
+        Args:
+          workdir: of the run.
+          first_step: steps taken before; what a killed run logged after them is cut off.
+          num_steps: of the whole run.
+          primary: whether this is process 0.
+        """
+        self._primary = primary
+        if not primary:
+            return
+        # The import takes a second, and other processes do not need it.
+        from tensorboardX import SummaryWriter
+
+        workdir = epath.Path(workdir)
+        path = workdir / SCALARS
+        if path.exists():
+            _cut_lines_after(path, first_step)
+        self._lines = path.open("a")
+        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step or None)
+        self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="train", unit="step", dynamic_ncols=True)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes values under their names, which are of the form ``train/loss``."""
+        if not self._primary:
+            return
+        self._lines.write(json.dumps({"step": step, **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def show(self, values: Mapping[str, Any]) -> None:
+        """Puts values behind the bar."""
+        if self._primary:
+            self._bar.set_postfix(values, refresh=False)
+
+    def advance(self) -> None:
+        """Moves the bar on by one step."""
+        if self._primary:
+            self._bar.update()
+
+    def close(self) -> None:
+        """Closes the files and the bar."""
+        if self._primary:
+            self._lines.close()
+            self._events.close()
+            self._bar.close()

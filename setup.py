@@ -1,0 +1,71 @@
+"""Packaging of musclemap_jax: the package, its data files and its extras.
+
+The lower bounds are versions that were installed and tested together on CPython 3.11.
+"""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "musclemap_jax" / "__init__.py").read_text()).group(1)
+
+INSTALL_REQUIRES = [
+    "absl-py>=2.5.1",
+    "array_record>=0.8.6",
+    "av>=18.0.0",
+    "etils[epath]>=1.14.0",
+    "flax>=0.12.8",
+    "grain>=0.2.18",
+    "importlib_resources>=7.1.0",
+    "jax>=0.10.2",
+    "matplotlib>=3.11.1",
+    "ml_collections>=1.1.0",
+    "numpy>=2.4.6",
+    "opencv-python-headless>=5.0.0",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8",
+    "pillow>=12.0.0",
+    "simplejpeg>=1.9.0",
+    "tensorboardX>=2.6.5",
+    "tensorflow-datasets>=4.9.10",
+    "tqdm>=4.70.0",
+]
+
+EXTRAS_REQUIRE = {
+    # Accelerators: jax brings the matching libtpu or CUDA wheels.
+    "tpu": ["jax[tpu]>=0.10.2"],
+    "cuda": ["jax[cuda13]>=0.10.2"],
+    # The `tfds build` command line; the library itself needs no TensorFlow.
+    "tfds": ["tensorflow-cpu>=2.21", "apache-beam>=2.77", "mlcroissant>=1.0.22"],
+    "beam": ["apache-beam>=2.77"],
+    # Skeletons by MediaPipe. Its protobuf is older than the one of tensorflow-datasets: use an environment of its own.
+    "pose": ["mediapipe==0.10.21"],
+    # Google's Scenic is not on PyPI (the package of that name there is another project).
+    "scenic": ["scenic @ git+https://github.com/google-research/scenic"],
+    "dev": [
+        "hypothesis>=6.150",
+        "pre-commit>=4.6",
+        "pytest>=9.2.0",
+        "ruff>=0.15.0",
+        "scikit-learn>=1.9.0",
+    ],
+}
+
+setuptools.setup(
+    name="musclemap_jax",
+    version=VERSION,
+    description="TransM3E in JAX: activated muscle group estimation from video and skeletons",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]),
+    package_data={
+        "musclemap_jax": ["eval/*.html", "eval/*.css"],
+        "tfds_musclemap": ["musclemap/*.md", "musclemap/*.bib", "musclemap/*.txt", "musclemap/dummy_data/**/*"],
+    },
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+)

@@ -1,0 +1,59 @@
+"""Tests of the schedule and of what weight decay falls on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.train.optimizer import OptimizerSpec, decay_mask, make_optimizer, make_schedule
+
+
+def test_schedule_warms_up_then_falls_along_a_cosine():
+    schedule = make_schedule(OptimizerSpec(learning_rate=2.0, warmup_fraction=0.2, final_fraction=0.1), num_steps=100)
+    rates = [float(schedule(step)) for step in (0, 10, 20, 60, 100)]
+    halfway = 2.0 * (0.9 * 0.5 + 0.1)
+    np.testing.assert_allclose(rates, [0.0, 1.0, 2.0, halfway, 0.2], rtol=1e-5)
+
+
+def test_no_warmup_starts_at_the_highest_rate():
+    schedule = make_schedule(OptimizerSpec(learning_rate=2.0, warmup_fraction=0.0), num_steps=10)
+    np.testing.assert_allclose(schedule(0), 2.0, rtol=1e-6)
+
+
+def test_decay_leaves_out_vectors_and_tokens():
+    params = {
+        "dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
+        "tokens": {"classification": jnp.ones((1, 2, 2))},
+        "rel_pos_h": jnp.ones((3, 2)),
+    }
+    assert decay_mask(params) == {
+        "dense": {"kernel": True, "bias": False},
+        "tokens": {"classification": False},
+        "rel_pos_h": False,
+    }
+    optimizer = make_optimizer(OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.5), num_steps=10)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["dense"]["kernel"], -0.05, rtol=1e-6)
+    for untouched in (updates["dense"]["bias"], updates["tokens"]["classification"], updates["rel_pos_h"]):
+        np.testing.assert_array_equal(untouched, 0.0)
+
+
+def test_clipping_bounds_the_gradient_that_adam_sees():
+    spec = OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.0, clip_norm=1.0)
+    params = {"kernel": jnp.zeros((1, 2))}
+    optimizer = make_optimizer(spec, num_steps=10)
+    _, state = optimizer.update({"kernel": jnp.array([[30.0, 40.0]])}, optimizer.init(params), params)
+    first_moment = jax.tree.leaves(state, is_leaf=lambda leaf: hasattr(leaf, "mu"))
+    moments = next(leaf.mu for leaf in first_moment if hasattr(leaf, "mu"))
+    np.testing.assert_allclose(moments["kernel"], 0.1 * np.array([[0.6, 0.8]]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"learning_rate": 0.0}, {"warmup_fraction": 1.0}, {"beta2": 1.0}, {"clip_norm": -1.0}, {"ema_decay": 1.0}],
+)
+def test_settings_that_cannot_be_are_refused(change):
+    with pytest.raises(UserError, match=next(iter(change))):
+        OptimizerSpec(**change)
