@@ -1,10 +1,49 @@
-"""Test set-up: eight fake CPU devices, strict rank promotion, warnings as errors."""
+"""Test set-up: eight fake CPU devices, strict rank promotion; a tiny model and its batch."""
 
+import dataclasses
 import os
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
+import numpy as np
+import pytest
+
+from musclemap_jax.models.hdgcn import HDGCNSpec
+from musclemap_jax.models.mvit import MViTSpec
+from musclemap_jax.models.transm3e import ModelSpec
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def tiny_model_spec():
+    """TransM3E with two blocks and two units, without dropout of any kind."""
+    video = MViTSpec(depth=2, embed_dim=8, stages=(1,), kv_stride=(1, 2, 2), input_size=(4, 16, 16), drop_path_rate=0.0)
+    skeleton = HDGCNSpec(widths=(8, 8))
+    return ModelSpec(video=video, skeleton=skeleton, head_dropout_rate=0.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_video_spec(tiny_model_spec):
+    """The video branch alone, which has no batch statistics."""
+    return dataclasses.replace(tiny_model_spec, branches=("video",), sites="none", fusion="none")
+
+
+@pytest.fixture(scope="session")
+def tiny_batch():
+    """A function (batch_size, num_views=1) -> random batch for the tiny models, the same at every call."""
+
+    def make(batch_size, num_views=1):
+        rng = np.random.default_rng(0)
+        return {
+            "video": rng.integers(0, 256, (batch_size, num_views, 4, 16, 16, 3), dtype=np.uint8),
+            "skeleton": rng.standard_normal((batch_size, 8, 1, 19, 3)).astype(np.float32),
+            "skeleton_valid": np.ones((batch_size, 8, 1), bool),
+            "muscles": (rng.random((batch_size, 20)) < 0.3).astype(np.float32),
+            "clip_valid": np.ones(batch_size, bool),
+            "clip_index": np.arange(batch_size, dtype=np.int32),
+        }
+
+    return make

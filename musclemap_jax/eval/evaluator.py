@@ -20,7 +20,8 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions, from_padded
 from musclemap_jax.taxonomy import EVAL_SPLITS
-from musclemap_jax.train.state import TrainState
+
+Variables = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,40 +68,37 @@ class EvalSplit:
 class Evaluator:
     """Scores splits with a compiled step, which is made once and serves every evaluation of a run."""
 
-    def __init__(self, model: nn.Module, mesh: Mesh, shardings: TrainState, splits: Mapping[str, EvalSplit]) -> None:
+    def __init__(self, model: nn.Module, mesh: Mesh, shardings: Variables, splits: Mapping[str, EvalSplit]) -> None:
         """Prepares the step.
 
         Args:
           model: called as ``model(batch, train=False)``.
           mesh: the device mesh.
-          shardings: of the training state.
+          shardings: of the model's variables.
           splits: name -> what to read.
         """
         self._mesh = mesh
         self._splits = dict(splits)
 
-        def predict(variables: dict[str, Any], batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
             logits = model.apply(variables, batch, train=False).logits
             return {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")} | {"logits": logits}
 
         self._predict = jax.jit(
             predict,
-            in_shardings=(shardings.eval_variables, batch_sharding(mesh)),
+            in_shardings=(shardings, batch_sharding(mesh)),
             out_shardings=batch_sharding(mesh) if jax.process_count() > 1 else replicated(mesh),
         )
 
-    def predict(self, state: TrainState, split: str) -> SplitPredictions:
+    def predict(self, variables: Variables, split: str) -> SplitPredictions:
         """Logits of every clip of a split, in the split's order, on every process.
 
         Args:
-          state: its moving average is used where it has one.
+          variables: of the model, in their shardings.
           split: name of the split.
         """
         of_split = self._splits[split]
-        rows = [
-            self._gather(self._predict(state.eval_variables, put_batch(batch, self._mesh)))
-            for batch in of_split.batches()
-        ]
+        rows = [self._gather(self._predict(variables, put_batch(batch, self._mesh))) for batch in of_split.batches()]
         joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         return from_padded(
             joined["logits"],
@@ -111,9 +109,9 @@ class Evaluator:
             of_split.activities,
         )
 
-    def evaluate(self, state: TrainState, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
+    def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of some of the splits."""
-        predictions = {split: self.predict(state, split) for split in splits}
+        predictions = {split: self.predict(variables, split) for split in splits}
         return compute_metrics(predictions), predictions
 
     @staticmethod

@@ -31,7 +31,7 @@ class ObjectiveSpec:
       kd_reduction: ``sum`` over that axis, or ``released``, the mean over every element.
     """
 
-    kind: str = "bce"
+    kind: str = "sigmoid_bce"
     branch_weight: float = 0.5
     kd_weight: float = 0.9
     kd_tau: float = 10.0

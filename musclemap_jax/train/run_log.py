@@ -9,6 +9,8 @@ from typing import Any
 import tqdm
 from etils import epath
 
+from musclemap_jax.eval.scalars import append_scalars
+
 SCALARS = "scalars.jsonl"
 
 
@@ -47,10 +49,9 @@ class RunLog:
         from tensorboardX import SummaryWriter
 
         workdir = epath.Path(workdir)
-        path = workdir / SCALARS
-        if path.exists():
-            _cut_lines_after(path, first_step)
-        self._lines = path.open("a")
+        self._path = workdir / SCALARS
+        if self._path.exists():
+            _cut_lines_after(self._path, first_step)
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step or None)
         self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="train", unit="step", dynamic_ncols=True)
 
@@ -58,8 +59,7 @@ class RunLog:
         """Writes values under their names, which are of the form ``train/loss``."""
         if not self._primary:
             return
-        self._lines.write(json.dumps({"step": step, **values}) + "\n")
-        self._lines.flush()
+        append_scalars(self._path, step, values)
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
@@ -76,6 +76,5 @@ class RunLog:
     def close(self) -> None:
         """Closes the files and the bar."""
         if self._primary:
-            self._lines.close()
             self._events.close()
             self._bar.close()

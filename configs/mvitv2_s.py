@@ -1,0 +1,22 @@
+"""The video branch alone: MViTv2-S 16x4 at 224 with its one class token, multi-label.
+
+Reproduces: the MViTv2-S baseline of "Towards Activated Muscle Group Estimation in the Wild". Not yet run on MuscleMap.
+
+    python -m musclemap_jax.main --config=configs/mvitv2_s.py --workdir=runs/mvitv2_s
+
+Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
+"""
+
+import ml_collections
+
+from musclemap_jax.config import default_config
+from musclemap_jax.variants import apply_variant
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    config = default_config()
+    config.model.update(branches=("video",), num_tokens=0, sites="none", fusion="none")
+    config.model.dtype = "float32" if variant else "bfloat16"
+    config.optimizer.update(learning_rate=1e-4, weight_decay=0.05, ema_decay=0.999)
+    config.train.update(batch_size=64, num_epochs=50.0)
+    return apply_variant(config, variant)

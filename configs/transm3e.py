@@ -1,0 +1,24 @@
+"""TransM3E: MViTv2-S 16x4 at 224 and HD-GCN, both with class tokens, taught by each other and fused.
+
+Reproduces: the model of "Towards Activated Muscle Group Estimation in the Wild" on MuscleMap, as far as it is
+published (the skeleton branch's tokens are our definition). Not yet run on MuscleMap.
+
+    python -m musclemap_jax.main --config=configs/transm3e.py --workdir=runs/transm3e
+
+Variants:
+    :synthetic  small branches on the rendered distribution; the README has time and figures.
+    :smoke      five steps, to see that everything runs.
+"""
+
+import ml_collections
+
+from musclemap_jax.config import default_config
+from musclemap_jax.variants import apply_variant
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    config = default_config()
+    config.model.dtype = "float32" if variant else "bfloat16"
+    config.optimizer.update(learning_rate=1e-4, weight_decay=0.05, ema_decay=0.999)
+    config.train.update(batch_size=64, num_epochs=50.0)
+    return apply_variant(config, variant)

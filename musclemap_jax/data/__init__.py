@@ -1,0 +1,1 @@
+"""Input: the raw distribution, video, skeletons, sampling, augmentation and the batches."""

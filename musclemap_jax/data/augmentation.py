@@ -1,0 +1,215 @@
+"""Random changes of a training clip, the same ones for every frame of it.
+
+What is drawn once for a clip: the crop, the flip, the colours and the erased rectangle of the video; the flip is the
+joints' too, with left and right joints swapped. The crop does not touch the joints, since their places are relative to
+the person's own centre and size; they have changes of their own (turned, stretched, jittered, some dropped) that stand
+for other cameras and for detectors' faults.
+
+Frames stay uint8. All three changes of colour are one affine map of RGB, which takes a single pass over the pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from musclemap_jax.errors import UserError
+
+ERASE_VALUE = 114
+"""Grey of erased rectangles: 0.45 of 255, which is about zero after the model's normalisation."""
+
+_GREY = np.array([0.299, 0.587, 0.114])
+
+
+@dataclass(frozen=True)
+class AugmentationSpec:
+    """Ranges of the random changes; the defaults are for training.
+
+    Attributes:
+      crop_area: smallest and largest area of the crop as a share of the frame's, in (0, 1].
+      crop_aspect: smallest and largest width / height of the crop.
+      flip_probability: of mirroring the clip.
+      colour_probability: of changing its colours.
+      brightness: factor on the values, in 1 +- brightness; in [0, 1].
+      contrast: factor on the distance from the clip's mean grey, in 1 +- contrast; in [0, 1].
+      saturation: factor on the distance from the pixel's own grey, in 1 +- saturation; in [0, 1].
+      erase_probability: of covering a rectangle with grey.
+      erase_area: smallest and largest share of the crop's area that is covered.
+      erase_aspect: smallest and largest width / height of the rectangle.
+      pose_span: shortest stretch of the clip that the poses are sampled from, as a share, in (0, 1]; 1 is all of it.
+      joint_rotation: largest turn of the joints about the person's centre, in degrees, either way.
+      joint_stretch: smallest and largest factor on the joints' places, drawn for x and y apart.
+      joint_jitter: standard deviation of the noise on each joint's place, in units of the person's size.
+      joint_drop_probability: of each joint of a person being absent for the whole clip.
+    """
+
+    crop_area: tuple[float, float] = (0.5, 1.0)
+    crop_aspect: tuple[float, float] = (0.75, 4 / 3)
+    flip_probability: float = 0.5
+    colour_probability: float = 0.8
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.3
+    erase_probability: float = 0.25
+    erase_area: tuple[float, float] = (0.02, 0.2)
+    erase_aspect: tuple[float, float] = (0.3, 10 / 3)
+    pose_span: float = 0.8
+    joint_rotation: float = 15.0
+    joint_stretch: tuple[float, float] = (0.85, 1.15)
+    joint_jitter: float = 0.02
+    joint_drop_probability: float = 0.05
+
+    def __post_init__(self) -> None:
+        """Raises UserError, naming the field, for a range that is impossible."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, tuple):
+                object.__setattr__(self, field.name, tuple(value))  # configs hold lists
+                highest = 1.0 if field.name.endswith("_area") else math.inf
+                self._check_range(field.name, highest)
+            elif field.name == "pose_span":
+                self._check(field.name, 0 < value <= 1, "0 < value <= 1")
+            elif field.name == "joint_rotation":
+                self._check(field.name, 0 <= value <= 180, "degrees from 0 to 180")
+            elif field.name == "joint_jitter":
+                self._check(field.name, 0 <= value < math.inf, "0 or more")
+            else:
+                self._check(field.name, 0 <= value <= 1, "0 <= value <= 1")
+
+    def _check_range(self, name: str, highest: float) -> None:
+        value = getattr(self, name)
+        bound = "" if math.isinf(highest) else f" <= {highest:g}"
+        possible = len(value) == 2 and 0 < value[0] <= value[1] <= highest and math.isfinite(value[1])
+        self._check(name, possible, f"two numbers, 0 < low <= high{bound}")
+
+    def _check(self, name: str, possible: bool, expected: str) -> None:
+        if not possible:
+            raise UserError(f"augmentation.{name}: expected {expected}, got {getattr(self, name)}")
+
+
+NO_AUGMENTATION = AugmentationSpec(
+    crop_area=(1.0, 1.0),
+    crop_aspect=(1.0, 1.0),
+    flip_probability=0.0,
+    colour_probability=0.0,
+    erase_probability=0.0,
+    pose_span=1.0,
+    joint_rotation=0.0,
+    joint_stretch=(1.0, 1.0),
+    joint_jitter=0.0,
+    joint_drop_probability=0.0,
+)
+"""Largest square crop (at a random place along the longer side), no other change."""
+
+
+class Box(NamedTuple):
+    """A rectangle of an image, in pixels; the edges may lie between pixels."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+def random_crop(height: int, width: int, spec: AugmentationSpec, rng: np.random.Generator) -> Box:
+    """A crop of random area, aspect (log-uniform) and place; shrunk, at its aspect, where it does not fit the frame."""
+    area = height * width * rng.uniform(*spec.crop_area)
+    aspect = math.exp(rng.uniform(*np.log(spec.crop_aspect)))
+    crop_height, crop_width = math.sqrt(area / aspect), math.sqrt(area * aspect)
+    shrink = min(1.0, height / crop_height, width / crop_width)
+    crop_height, crop_width = min(crop_height * shrink, height), min(crop_width * shrink, width)
+    top = rng.uniform(0, height - crop_height)
+    left = rng.uniform(0, width - crop_width)
+    return Box(top, left, crop_height, crop_width)
+
+
+def centre_crop(height: int, width: int) -> Box:
+    """The largest square in the middle of the frame."""
+    side = min(height, width)
+    return Box((height - side) / 2, (width - side) / 2, side, side)
+
+
+def flip_video(video: np.ndarray) -> np.ndarray:
+    """Mirrors (T, H, W, 3) uint8 frames left to right; a new array."""
+    num_frames, height, width, _ = video.shape
+    return cv2.flip(video.reshape(num_frames * height, width, 3), 1).reshape(video.shape)
+
+
+def flip_poses(poses: np.ndarray, flip: tuple[int, ...]) -> np.ndarray:
+    """Mirrors normalised poses about the person's centre and swaps left and right joints; a new array.
+
+    Args:
+      poses: (..., V, 3) x, y relative to the centre, score.
+      flip: (V,) the layout's permutation.
+    """
+    mirrored = poses[..., list(flip), :]
+    mirrored[..., 0] = 0 - mirrored[..., 0]  # 0 - x and not -x: absent joints stay at 0, not at -0
+    return mirrored
+
+
+def jitter_colours(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast about the clip's mean grey, and saturation of (T, H, W, 3) uint8 frames."""
+    brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * (spec.brightness, spec.contrast, spec.saturation)
+    num_frames, height, width, _ = video.shape
+    pixels = video.reshape(num_frames * height, width, 3)
+    mean_grey = float(_GREY @ cv2.mean(pixels)[:3])
+    saturate = saturation * np.eye(3) + (1 - saturation) * np.tile(_GREY, (3, 1))
+    offset = np.full((3, 1), (1 - contrast) * brightness * mean_grey)
+    affine = np.concatenate([contrast * brightness * saturate, offset], axis=1)
+    return cv2.transform(pixels, affine.astype(np.float32)).reshape(video.shape)
+
+
+def erase_rectangle(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> None:
+    """Covers one rectangle with grey, the same in all frames of (T, H, W, 3), in place."""
+    height, width = video.shape[1:3]
+    area = height * width * rng.uniform(*spec.erase_area)
+    aspect = math.exp(rng.uniform(*np.log(spec.erase_aspect)))
+    erase_height = min(round(math.sqrt(area / aspect)), height)
+    erase_width = min(round(math.sqrt(area * aspect)), width)
+    top = int(rng.integers(0, height - erase_height + 1))
+    left = int(rng.integers(0, width - erase_width + 1))
+    video[:, top : top + erase_height, left : left + erase_width] = ERASE_VALUE
+
+
+def augment_video(video: np.ndarray, flip: bool, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
+    """Flip, colours and erasing of a cropped clip.
+
+    Args:
+      video: (T, H, W, 3) uint8, contiguous; may be written to.
+      flip: the clip's flip, drawn by the caller since the joints share it.
+      spec: ranges.
+      rng: the clip's generator.
+    """
+    if flip:
+        video = flip_video(video)
+    if rng.uniform() < spec.colour_probability:
+        video = jitter_colours(video, spec, rng)
+    if rng.uniform() < spec.erase_probability:
+        erase_rectangle(video, spec, rng)
+    return video
+
+
+def augment_poses(poses: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
+    """Stretches, turns, jitters and drops joints; one stretch and turn a clip, one drop a joint of a person and clip.
+
+    Args:
+      poses: (T_s, P, V, 3) x, y relative to the person's centre, score; absent joints all zero.
+      spec: ranges.
+      rng: the clip's generator.
+
+    Returns:
+      (T_s, P, V, 3) float32, a new array; absent and dropped joints all zero.
+    """
+    _, num_persons, num_joints, _ = poses.shape
+    stretch = np.exp(rng.uniform(*np.log(spec.joint_stretch), 2))
+    angle = math.radians(rng.uniform(-spec.joint_rotation, spec.joint_rotation))
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    changed = poses.copy()
+    changed[..., :2] = poses[..., :2] @ (turn * stretch[None, :]).T.astype(np.float32)
+    changed[..., :2] += spec.joint_jitter * rng.standard_normal(poses[..., :2].shape, dtype=np.float32)
+    dropped = rng.uniform(size=(1, num_persons, num_joints, 1)) < spec.joint_drop_probability
+    return np.where((poses[..., 2:] > 0) & ~dropped, changed, np.float32(0))

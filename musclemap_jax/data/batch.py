@@ -1,0 +1,83 @@
+"""What a model takes: the batch, and the specification of the input that makes it.
+
+Letters of shapes: B clips, S views, T frames, H W pixels, T_s poses, P persons, V joints, K muscle regions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import numpy as np
+
+from musclemap_jax.data.augmentation import AugmentationSpec
+from musclemap_jax.errors import UserError
+from musclemap_jax.skeleton_layouts import get_layout
+
+MODALITIES = ("video", "skeleton")
+
+
+class Batch(TypedDict, total=False):
+    """Arrays of one batch of one process; shapes never change from batch to batch.
+
+    Attributes:
+      video: (B, S, T, H, W, 3) uint8 RGB; S is 1 in training. Absent where the model takes no video.
+      skeleton: (B, T_s, P, V, 3) float32 x, y relative to the person's centre and size, score in [0, 1]; absent joints
+        are all zero. The key is absent where the model takes no skeleton.
+      skeleton_valid: (B, T_s, P) bool, True where the person has a joint in that pose; present as `skeleton` is.
+      muscles: (B, K) float32, 1 for an active region, else 0.
+      clip_valid: (B,) bool, True for a clip, False for padding (rows of zeros; evaluation only).
+      clip_index: (B,) int32 position of the clip in its split; 0 in padding.
+    """
+
+    video: np.ndarray
+    skeleton: np.ndarray
+    skeleton_valid: np.ndarray
+    muscles: np.ndarray
+    clip_valid: np.ndarray
+    clip_index: np.ndarray
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model takes.
+
+    Attributes:
+      num_frames: T, frames of one view.
+      frame_stride: distance between them, in frames at `fps`.
+      fps: frames a second that `frame_stride` is meant at; 0 counts the clip's own frames, whatever their rate.
+      crop_size: H = W, pixels.
+      num_views: S in evaluation; training has one view.
+      num_poses: T_s, poses over the clip.
+      num_persons: P, the most prominent ones of the clip.
+      layout: V, the order of joints that the model takes.
+      modalities: any of "video", "skeleton"; what is not named is neither decoded nor in the batch.
+      augmentation: random changes in training.
+    """
+
+    num_frames: int = 16
+    frame_stride: float = 4
+    fps: float = 0.0
+    crop_size: int = 224
+    num_views: int = 1
+    num_poses: int = 64
+    num_persons: int = 2
+    layout: str = "coco19"
+    modalities: Sequence[str] = MODALITIES
+    augmentation: AugmentationSpec = field(default_factory=AugmentationSpec)
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a field that is impossible."""
+        object.__setattr__(self, "modalities", tuple(self.modalities))
+        if not self.modalities or not set(self.modalities) <= set(MODALITIES):
+            raise UserError(f"input.modalities: expected some of {', '.join(MODALITIES)}, got {self.modalities}")
+        for name in ("num_frames", "crop_size", "num_views", "num_poses", "num_persons"):
+            if getattr(self, name) < 1:
+                raise UserError(f"input.{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 < self.frame_stride < math.inf:
+            raise UserError(f"input.frame_stride: expected a number above 0, got {self.frame_stride}")
+        if not 0 <= self.fps < math.inf:
+            raise UserError(f"input.fps: expected 0 (the clip's own frames) or more, got {self.fps}")
+        get_layout(self.layout)

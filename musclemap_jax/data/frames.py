@@ -1,0 +1,79 @@
+"""Decodes the sampled JPEG frames of a clip, cropped and resized."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from musclemap_jax.data.augmentation import Box
+from musclemap_jax.data.video import decode_jpeg
+
+_STRONG_DOWNSCALE = 2.0
+"""Beyond this ratio two neighbouring pixels no longer stand for what lies between them: area averaging instead."""
+
+
+class FrameError(ValueError):
+    """A frame cannot be decoded; the message says which."""
+
+
+def frame_size(jpegs: Sequence[bytes], index: int) -> tuple[int, int]:
+    """(height, width) in pixels of one frame, from its header alone. Raises FrameError if it has none."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(jpegs[index])
+    except ValueError as error:
+        raise FrameError(f"frame {index}: not a JPEG image: {error}") from error
+    return height, width
+
+
+def decode_frames(jpegs: Sequence[bytes], indices: np.ndarray, box: Box, size: int) -> np.ndarray:
+    """Decodes, crops and resizes some frames of a clip; each frame once, even if it is asked for several times.
+
+    A frame is decoded at 1/2, 1/4 or 1/8 of its size where the crop still has `size` pixels then: the decoder's own
+    scaling costs less than a full decoding and averages properly. (Ratios such as 5/8 cost more than full size.)
+
+    Args:
+      jpegs: JPEG bytes of all the clip's frames, of one size.
+      indices: (T,) which frames.
+      box: the crop, in pixels of the stored frames; rounded to whole decoded pixels.
+      size: height and width of the result, in pixels.
+
+    Returns:
+      (T, size, size, 3) uint8 RGB.
+
+    Raises:
+      FrameError: a frame is broken or not as large as the first.
+    """
+    first_size = frame_size(jpegs, int(indices[0]))
+    denominator = next((d for d in (8, 4, 2) if min(box.height, box.width) / d >= size), 1)
+    decoded = tuple(-(-side // denominator) for side in first_size)
+    rows = _whole_pixels(box.top / denominator, box.height / denominator, decoded[0])
+    columns = _whole_pixels(box.left / denominator, box.width / denominator, decoded[1])
+    strong = max(rows.stop - rows.start, columns.stop - columns.start) > _STRONG_DOWNSCALE * size
+    interpolation = cv2.INTER_AREA if strong else cv2.INTER_LINEAR
+
+    video = np.empty((len(indices), size, size, 3), np.uint8)
+    places: dict[int, int] = {}
+    for place, index in enumerate(map(int, indices)):
+        if index in places:
+            video[place] = video[places[index]]
+            continue
+        places[index] = place
+        if (found := frame_size(jpegs, index)) != first_size:
+            raise FrameError(
+                f"frame {index}: expected {first_size} pixels (height, width) as in frame {indices[0]}, got {found}"
+            )
+        try:
+            image = decode_jpeg(jpegs[index], *decoded)
+        except ValueError as error:
+            raise FrameError(f"frame {index}: {error}") from error
+        cv2.resize(image[rows, columns], (size, size), dst=video[place], interpolation=interpolation)
+    return video
+
+
+def _whole_pixels(start: float, length: float, side: int) -> slice:
+    """The whole pixels, at least one, nearest to a stretch of a side."""
+    low = min(round(start), side - 1)
+    return slice(low, min(max(round(start + length), low + 1), side))

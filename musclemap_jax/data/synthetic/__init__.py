@@ -1,0 +1,1 @@
+"""A synthetic MuscleMap distribution: kinematic people exercising, rendered to video and 2D skeletons."""

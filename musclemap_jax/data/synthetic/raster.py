@@ -1,0 +1,153 @@
+"""A small z-buffer renderer of rounded cones and flat polygons, for people and what they hold.
+
+A rounded cone (a capsule with two radii) is drawn as an impostor: per pixel the nearest point of its axis gives depth and normal, so
+limbs that cross hide each other as they should, at every pixel, whatever the order of drawing. Pixels hold a code (material and shade)
+that a table turns into colour. Drawn at twice the size of the clip; scaling down anti-aliases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SHADES = 64
+"""Levels of brightness of a material."""
+
+_MATERIAL_STEP = np.float32(SHADES)
+
+
+@dataclass(frozen=True)
+class Cones:
+    """Rounded cones in a picture; N cones, T frames.
+
+    Attributes:
+      start, end: (T, N, 2) pixels.
+      start_depth, end_depth: (T, N) metres from the camera.
+      start_radius, end_radius: (T, N) pixels.
+      metres: (T, N) metres a pixel at the cone.
+      material: (N,) index into the table of colours, at least 1.
+      stripes: (N,) stripes a pixel-radius along the axis; 0 for plain.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    start_depth: np.ndarray
+    end_depth: np.ndarray
+    start_radius: np.ndarray
+    end_radius: np.ndarray
+    metres: np.ndarray
+    material: np.ndarray
+    stripes: np.ndarray
+
+
+class Canvas:
+    """Depth and code of each pixel; code 0 is the background."""
+
+    def __init__(self, height: int, width: int, light: tuple[float, float, float]):
+        """``light``: unit vector toward the light in the image's axes: right, down, toward the camera."""
+        self.depth = np.full((height, width), np.inf, np.float32)
+        self.code = np.zeros((height, width), np.uint16)
+        self.light = light
+        self._x = np.arange(width, dtype=np.float32)
+        self._y = np.arange(height, dtype=np.float32)[:, None]
+
+    def copy_from(self, other: Canvas) -> None:
+        """Takes over another canvas's pixels (of the same size), as the start of a new frame."""
+        np.copyto(self.depth, other.depth)
+        np.copyto(self.code, other.code)
+
+    def draw_cone(
+        self, ax: float, ay: float, bx: float, by: float, za: float, zb: float, ra: float, rb: float, metres: float,
+        material: int, stripes: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Draws one rounded cone; numbers as in ``Cones``."""
+        height, width = self.depth.shape
+        x0, x1 = max(int(min(ax - ra, bx - rb)), 0), min(int(max(ax + ra, bx + rb)) + 2, width)
+        y0, y1 = max(int(min(ay - ra, by - rb)), 0), min(int(max(ay + ra, by + rb)) + 2, height)
+        if x0 >= x1 or y0 >= y1:
+            return
+        dx, dy, dr, dz = bx - ax, by - ay, rb - ra, zb - za
+        x, y = self._x[x0:x1] - ax, self._y[y0:y1] - ay
+        inverse = 1.0 / max(dx * dx + dy * dy, 1e-3)
+        along = x * (dx * inverse) + y * (dy * inverse)
+        # minimum and maximum are several times faster than np.clip on pictures of this size.
+        np.minimum(along, 1.0, out=along)
+        np.maximum(along, 0.0, out=along)
+        ex = x - along * dx
+        ey = y - along * dy
+        radius = along * dr
+        radius += ra
+        bulge = radius * radius
+        bulge -= ex * ex
+        bulge -= ey * ey
+        inside = bulge > 0
+        np.maximum(bulge, 0.0, out=bulge)
+        np.sqrt(bulge, out=bulge)
+        depth = along * dz
+        depth += za
+        depth -= bulge * metres
+        old_depth = self.depth[y0:y1, x0:x1]
+        inside &= depth < old_depth
+        light_x, light_y, light_z = self.light
+        ex *= light_x
+        ey *= light_y
+        bulge *= light_z
+        bulge += ex
+        bulge += ey
+        bulge /= radius
+        np.maximum(bulge, 0.0, out=bulge)
+        bulge *= 0.60 * (SHADES - 1)
+        bulge += 0.40 * (SHADES - 1)
+        if stripes:
+            bulge *= np.where(np.sin(along * (stripes * 6.2832)) > 0, np.float32(1.0), np.float32(0.55))
+        bulge += _MATERIAL_STEP * material
+        np.copyto(old_depth, depth, where=inside)
+        np.copyto(self.code[y0:y1, x0:x1], bulge, where=inside, casting="unsafe")
+
+    def draw_cones(self, cones: Cones, frame: int) -> None:
+        """Draws all cones of one frame."""
+        rows = np.concatenate(
+            [
+                cones.start[frame], cones.end[frame], cones.start_depth[frame, :, None], cones.end_depth[frame, :, None],
+                cones.start_radius[frame, :, None], cones.end_radius[frame, :, None], cones.metres[frame, :, None],
+            ],
+            axis=1,
+        ).tolist()  # fmt: skip
+        for row, material, stripes in zip(rows, cones.material.tolist(), cones.stripes.tolist(), strict=True):
+            self.draw_cone(*row, material, stripes)
+
+    def draw_polygon(self, corners: np.ndarray, depths: np.ndarray, material: int, shade: float) -> None:
+        """Draws a flat convex polygon.
+
+        Args:
+          corners: (N, 2) pixels.
+          depths: (N,) metres from the camera; the corners lie in one plane.
+          material: index into the table of colours.
+          shade: brightness in [0, 1].
+        """
+        height, width = self.depth.shape
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
+        x1, y1 = min(int(high[0]) + 2, width), min(int(high[1]) + 2, height)
+        if x0 >= x1 or y0 >= y1:
+            return
+        mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        cv2.fillConvexPoly(mask, np.rint(corners - (x0, y0)).astype(np.int32), 1)
+        # The inverse of depth is linear over the picture of a plane.
+        design = np.concatenate([corners, np.ones((len(corners), 1))], axis=1)
+        (px, py, p1), *_ = np.linalg.lstsq(design, 1.0 / depths, rcond=None)
+        inverse = self._x[x0:x1] * np.float32(px) + self._y[y0:y1] * np.float32(py) + np.float32(p1)
+        depth = 1.0 / np.maximum(inverse, np.float32(1e-3))
+        inside = (mask > 0) & (depth < self.depth[y0:y1, x0:x1])
+        np.copyto(self.depth[y0:y1, x0:x1], depth, where=inside)
+        self.code[y0:y1, x0:x1][inside] = int((material + min(shade, 0.99)) * SHADES)
+
+
+def colour_table(colours: np.ndarray) -> np.ndarray:
+    """(256 * SHADES, 3) uint8 colour of each code; ``colours`` (M, 3) in [0, 255] is the colour of material 1, 2, ... fully lit."""
+    shades = np.arange(SHADES) / (SHADES - 1)
+    table = np.zeros((256, SHADES, 3), np.float32)
+    table[1 : len(colours) + 1] = colours[:, None, :] * shades[None, :, None]
+    return np.clip(np.rint(table), 0, 255).astype(np.uint8).reshape(-1, 3)

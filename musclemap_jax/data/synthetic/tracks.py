@@ -1,0 +1,129 @@
+"""Exercise programs as animation tracks: what each joint channel does over one repetition.
+
+A *track* is a tuple of keys ``(phase, value)`` with phases in [0, 1); a value is a number or a 3-vector. Between keys the value
+eases in and out (smoothstep), over the end of the repetition it runs back to the first key. A *part* is a set of tracks with the
+modes that tell the body how to read them (see body.py). Parts compose: a squat for the legs with a press for the arms is a thruster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Value = float | tuple[float, ...]
+Track = tuple[tuple[float, Value], ...]
+
+# Channels that change sign when the movement is done on the other side.
+_SIGNED_CHANNELS = frozenset({"turn", "tilt", "spin", "side", "twist", "look", "sway"})
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tracks and modes of a part of the body, or of the whole of it.
+
+    Attributes:
+      tracks: channel name -> track; a channel that ends in ``_l`` or ``_r`` holds for one side and goes before the plain name.
+      modes: mode name -> value, for example ``{"legs": "planted"}``; ``_l`` and ``_r`` as for tracks.
+    """
+
+    tracks: Mapping[str, Track] = field(default_factory=dict)
+    modes: Mapping[str, str] = field(default_factory=dict)
+
+
+def hold(value: Value) -> Track:
+    """A channel that keeps one value."""
+    return ((0.0, value),)
+
+
+def cycle(rest: Value, peak: Value, at: float = 0.42, pause: float = 0.1) -> Track:
+    """From rest to peak and back: the peak is reached at phase ``at``, held for ``pause``; rest is held shortly before the end."""
+    return ((0.0, rest), (at, peak), (at + pause, peak), (0.94, rest))
+
+
+def keys(*pairs: tuple[float, Value]) -> Track:
+    """A track from its keys, in order of phase."""
+    return tuple(pairs)
+
+
+def alternate(rest: Value, peak: Value, half: int, pause: float = 0.04) -> Track:
+    """Rest to peak and back within the first (half=0) or the second (half=1) half of the repetition."""
+    start = 0.5 * half
+    pairs = [(start + 0.02, rest), (start + 0.23, peak), (start + 0.23 + pause, peak), (start + 0.48, rest)]
+    return tuple(pairs)
+
+
+def part(modes: Mapping[str, str] | None = None, **tracks: Track | float | tuple[float, ...]) -> Part:
+    """A part from keyword channels; a bare number or 3-vector is held over the whole repetition."""
+
+    def as_track(value: Track | Value) -> Track:
+        is_track = isinstance(value, tuple) and value and isinstance(value[0], tuple)
+        return value if is_track else hold(value)
+
+    return Part({name: as_track(value) for name, value in tracks.items()}, dict(modes or {}))
+
+
+def compose(*parts: Part) -> Part:
+    """One part out of several; a later part goes before an earlier one, its plain channels replace both sides of an earlier one."""
+    tracks: dict[str, Track] = {}
+    modes: dict[str, str] = {}
+    for piece in parts:
+        for merged, new in ((tracks, piece.tracks), (modes, piece.modes)):
+            for name in new:
+                if not name.endswith(("_l", "_r")):
+                    merged.pop(name + "_l", None)
+                    merged.pop(name + "_r", None)
+            merged.update(new)
+    return Part(tracks, modes)
+
+
+def delay(piece: Part, phase: float) -> Part:
+    """The same part, later by ``phase`` of a repetition."""
+    tracks = {}
+    for name, track in piece.tracks.items():
+        shifted = sorted(((p + phase) % 1.0, v) for p, v in track)
+        tracks[name] = tuple(shifted)
+    return Part(tracks, piece.modes)
+
+
+def _other_side(name: str) -> str:
+    if name.endswith("_l"):
+        return name[:-2] + "_r"
+    return name[:-2] + "_l" if name.endswith("_r") else name
+
+
+def mirror(piece: Part) -> Part:
+    """The same movement done on the other side: left and right swap, turns change their sign."""
+    tracks = {}
+    for name, track in piece.tracks.items():
+        sign = -1.0 if name in _SIGNED_CHANNELS else 1.0
+        tracks[_other_side(name)] = track if sign > 0 else tuple((p, -np.asarray(v)) for p, v in track)
+    modes = {_other_side(name): ",".join(map(_other_side, mode.split(","))) for name, mode in piece.modes.items()}
+    return Part(tracks, modes)
+
+
+def sample(track: Track, phase: np.ndarray, range_of_motion: float = 1.0) -> np.ndarray:
+    """Values of a track.
+
+    Args:
+      track: keys in order of phase.
+      phase: (T,) phases, any real number (the repetition is periodic).
+      range_of_motion: scales the way from the first key's value; 1 is the program as written.
+
+    Returns:
+      (T,) float64, or (T, D) when the keys hold D-vectors.
+    """
+    values = np.asarray([value for _, value in track], np.float64)
+    values = values[0] + range_of_motion * (values - values[0])
+    if len(track) == 1:
+        return np.broadcast_to(values[0], phase.shape + values.shape[1:]).copy()
+    starts = np.asarray([p for p, _ in track], np.float64)
+    phase = np.mod(phase - starts[0], 1.0) + starts[0]
+    left = np.searchsorted(starts, phase, side="right") - 1
+    right = (left + 1) % len(track)
+    span = np.mod(starts[right] - starts[left], 1.0)
+    weight = (phase - starts[left]) / np.where(span > 0, span, 1.0)
+    weight = weight * weight * (3.0 - 2.0 * weight)
+    weight = weight.reshape(weight.shape + (1,) * (values.ndim - 1))
+    return values[left] * (1.0 - weight) + values[right] * weight

@@ -1,0 +1,1 @@
+"""Evaluation: average precision, metrics, tables, plots and the report."""

@@ -1,0 +1,152 @@
+"""Average precision of a ranking, as scikit-learn defines it, and what chance alone would reach.
+
+AP = sum over distinct scores s, from the highest down, of (R_s - R_prev) * P_s, where R_s and P_s are recall and
+precision of "score at least s" (``sklearn.metrics.average_precision_score``, no interpolation). Clips with equal scores
+enter together, so their order cannot matter. Where scikit-learn returns 0 for a region without a positive, and many a
+code base leaves it out silently, we return NaN: the reader of a table then sees that there was nothing to find.
+
+All of it is float64 numpy, so figures do not depend on the device, on the batch size or on the order of the clips.
+
+Letters of shapes: B clips (padding included), K muscle regions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def average_precision(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLike) -> float:
+    """Average precision of one ranking.
+
+    Args:
+      scores: (B,) any real number or infinity; higher means more likely. An increasing function keeps the AP.
+      labels: (B,) 0 or 1.
+      clip_valid: (B,) 1 for a real clip, 0 for padding, which never counts.
+
+    Returns:
+      The average precision in [0, 1]; NaN where no valid clip is positive.
+
+    Raises:
+      ValueError: for a NaN score of a valid clip, a label that is not 0 or 1, or shapes that differ.
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if scores.ndim != 1:
+        raise ValueError(f"scores must have shape (B,), got {scores.shape}")
+    scores, labels = _valid_rows(scores, labels, clip_valid)
+    return _average_precision(scores, labels)
+
+
+def per_region_average_precision(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLike) -> NDArray[np.float64]:
+    """Average precision of each muscle region over all clips.
+
+    Args:
+      scores: (B, K), as in :func:`average_precision`.
+      labels: (B, K) 0 or 1.
+      clip_valid: (B,) 1 for a real clip, 0 for padding.
+
+    Returns:
+      (K,) float64, NaN for regions without a positive.
+
+    Raises:
+      ValueError: as :func:`average_precision`.
+    """
+    scores, labels = _valid_matrix(scores, labels, clip_valid)
+    return np.array([_average_precision(scores[:, k], labels[:, k]) for k in range(scores.shape[1])], np.float64)
+
+
+def micro_average_precision(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLike) -> float:
+    """Average precision of all (clip, region) pairs in one ranking; it needs scores that regions share a scale for.
+
+    Args:
+      scores: (B, K), as in :func:`average_precision`.
+      labels: (B, K) 0 or 1.
+      clip_valid: (B,) 1 for a real clip, 0 for padding.
+
+    Returns:
+      The average precision in [0, 1]; NaN without any positive.
+
+    Raises:
+      ValueError: as :func:`average_precision`.
+    """
+    scores, labels = _valid_matrix(scores, labels, clip_valid)
+    return _average_precision(scores.ravel(), labels.ravel())
+
+
+def macro_mean(values: ArrayLike) -> float:
+    """Mean over the regions whose value is defined.
+
+    Args:
+      values: (K,) NaN where undefined.
+
+    Returns:
+      The mean of the others; NaN when there is none.
+    """
+    values = np.asarray(values, np.float64)
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def random_ranking_ap(num_positives: int, num_clips: int) -> float:
+    """Expected average precision of a random order of the clips, exactly.
+
+    The clip at rank k is positive with probability R/N; given that, the k-1 clips above it hold (k-1)(R-1)/(N-1)
+    positives on average. So E[AP] = 1/N * sum over k of (1 + (k-1)(R-1)/(N-1)) / k (Bestgen, "Exact expected average
+    precision of the random baseline for system evaluation", 2015). No draws, so no noise in the floor.
+
+    Args:
+      num_positives: R, clips that show the region.
+      num_clips: N, all clips.
+
+    Returns:
+      The expectation in (0, 1]; NaN without a positive.
+    """
+    if num_positives == 0:
+        return float("nan")
+    rank = np.arange(1, num_clips + 1, dtype=np.float64)
+    positives_above = (rank - 1) * (num_positives - 1) / max(num_clips - 1, 1)
+    return float(np.mean((1 + positives_above) / rank))
+
+
+def constant_score_ap(num_positives: int, num_clips: int) -> float:
+    """Average precision when every clip has the same score ("all ones"): the share of positives, NaN without one."""
+    return num_positives / num_clips if num_positives else float("nan")
+
+
+def _average_precision(scores: NDArray, labels: NDArray) -> float:
+    num_positives = int(labels.sum())
+    if num_positives == 0:
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    sorted_scores, sorted_labels = scores[order], labels[order]
+    last_of_tie = np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True))
+    true_positives = np.cumsum(sorted_labels)[last_of_tie]
+    precision = true_positives / (last_of_tie + 1.0)
+    recall_step = np.diff(true_positives, prepend=0) / num_positives
+    return float(np.sum(recall_step * precision))
+
+
+def _valid_matrix(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLike) -> tuple[NDArray, NDArray]:
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if scores.ndim != 2:
+        raise ValueError(f"scores must have shape (B, K), got {scores.shape}")
+    return _valid_rows(scores, labels, clip_valid)
+
+
+def _valid_rows(scores: NDArray, labels: NDArray, clip_valid: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Rows of the valid clips, checked: float64 scores and int64 labels."""
+    keep = np.asarray(clip_valid).astype(bool)
+    if labels.shape != scores.shape or keep.shape != scores.shape[:1]:
+        raise ValueError(
+            f"expected labels {scores.shape} and clip_valid {scores.shape[:1]} for scores {scores.shape}, "
+            f"got labels {labels.shape} and clip_valid {keep.shape}"
+        )
+    scores, labels = scores[keep].astype(np.float64), labels[keep]
+    if np.isnan(scores).any():
+        rows = np.flatnonzero(np.isnan(scores).reshape(len(scores), -1).any(axis=1))
+        raise ValueError(
+            f"scores of {rows.size} valid clips are NaN; the first rows among valid ones: {rows[:5].tolist()}"
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"labels must be 0 or 1, got values {np.unique(labels)[:5].tolist()}")
+    return scores, labels.astype(np.int64)

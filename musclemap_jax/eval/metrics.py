@@ -1,0 +1,210 @@
+"""Figures of an evaluation: average precision per muscle region and split, with the floors that chance reaches.
+
+The protocol is the paper's (macro mean of the regions' average precision, on known and new activities of val and test,
+and the mean of both). A region without a positive has NaN and takes no part in the mean; its support of 0 is shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from musclemap_jax.eval import average_precision as ap
+from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.taxonomy import MUSCLE_REGIONS
+
+MEANS: dict[str, tuple[str, str]] = {"val_mean": ("val_known", "val_new"), "test_mean": ("test_known", "test_new")}
+"""Name of a mean -> the splits that it is the mean of."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Headline:
+    """One mAP and what it has to beat, all in [0, 1]; NaN where no region has a positive.
+
+    Attributes:
+      mean_ap: macro mean of average precision over the regions with a positive.
+      random_floor: the same for a random order of the clips, in expectation (exact, no draws).
+      all_ones_floor: the same for a model that gives every clip the same score: the mean share of positives.
+    """
+
+    mean_ap: float
+    random_floor: float
+    all_ones_floor: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitMetrics:
+    """Figures of one split; the tuples run over the muscle regions.
+
+    Attributes:
+      headline: the macro mean and its floors.
+      micro_ap: average precision of all (clip, region) pairs in one ranking.
+      num_clips: clips scored.
+      average_precision: in [0, 1], NaN without a positive.
+      support: clips that show the region.
+      random_floor: expected average precision of a random order, NaN without a positive.
+      all_ones_floor: share of clips that show the region, NaN without a positive.
+    """
+
+    headline: Headline
+    micro_ap: float
+    num_clips: int
+    average_precision: tuple[float, ...]
+    support: tuple[int, ...]
+    random_floor: tuple[float, ...]
+    all_ones_floor: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """Figures of a whole evaluation.
+
+    Attributes:
+      regions: names of the muscle regions, in label order.
+      splits: name of the split -> its figures, in the order given.
+      means: name of a mean of known and new (``MEANS``) -> its figures; only where both splits were evaluated.
+    """
+
+    regions: tuple[str, ...]
+    splits: dict[str, SplitMetrics]
+    means: dict[str, Headline]
+
+    def headlines(self) -> dict[str, Headline]:
+        """Headlines of all splits and means, each mean right after its splits."""
+        rows: dict[str, Headline] = {}
+        for split, figures in self.splits.items():
+            rows[split] = figures.headline
+            for name, parts in MEANS.items():
+                if name in self.means and name not in rows and all(part in rows for part in parts):
+                    rows[name] = self.means[name]
+        return rows
+
+    def scalars(self) -> dict[str, float]:
+        """Defined figures under flat names such as "test_known/mAP", for TensorBoard and the run's scalars."""
+        rows = {}
+        for name, headline in self.headlines().items():
+            rows[f"{name}/mAP"] = headline.mean_ap
+            rows[f"{name}/mAP_above_all_ones"] = headline.mean_ap - headline.all_ones_floor
+        for name, figures in self.splits.items():
+            rows[f"{name}/micro_AP"] = figures.micro_ap
+        return {name: value for name, value in rows.items() if not math.isnan(value)}
+
+    def to_json(self) -> str:
+        """Strict JSON, NaN as null; the same figures give the same text."""
+        return json.dumps(_nan_to_none(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Metrics:
+        """The inverse of :meth:`to_json`, exact."""
+        data = json.loads(text)
+        return cls(
+            regions=tuple(data["regions"]),
+            splits={name: _split_from_json(figures) for name, figures in data["splits"].items()},
+            means={name: _headline_from_json(headline) for name, headline in data["means"].items()},
+        )
+
+
+def compute_metrics(
+    predictions: Mapping[str, SplitPredictions | tuple], regions: Sequence[str] = MUSCLE_REGIONS
+) -> Metrics:
+    """Computes all figures of an evaluation.
+
+    Args:
+      predictions: split -> predictions without padding (``predictions.from_padded``); a plain tuple
+        (scores (n, K), labels (n, K), clip_ids) does as well.
+      regions: K names.
+
+    Returns:
+      The figures; independent of the order of the clips.
+
+    Raises:
+      ValueError: naming the split, for no clips, shapes that differ, a clip id given twice, labels that are not 0
+        or 1, or NaN scores, with the clips that have them.
+    """
+    splits = {}
+    for split, of_split in predictions.items():
+        splits[split] = _split_metrics(split, SplitPredictions(*of_split), len(regions))
+    means = {}
+    for name, parts in MEANS.items():
+        if all(part in splits for part in parts):
+            means[name] = _mean_headline([splits[part].headline for part in parts])
+    return Metrics(tuple(regions), splits, means)
+
+
+def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) -> SplitMetrics:
+    _check(split, predictions, num_regions)
+    scores, labels = np.asarray(predictions.scores), np.asarray(predictions.labels)
+    num_clips = len(scores)
+    every_clip = np.ones(num_clips, bool)
+    per_region = ap.per_region_average_precision(scores, labels, every_clip)
+    support = [int(count) for count in labels.astype(np.int64).sum(axis=0)]
+    random_floor = [ap.random_ranking_ap(count, num_clips) for count in support]
+    all_ones_floor = [ap.constant_score_ap(count, num_clips) for count in support]
+    return SplitMetrics(
+        headline=Headline(ap.macro_mean(per_region), ap.macro_mean(random_floor), ap.macro_mean(all_ones_floor)),
+        micro_ap=ap.micro_average_precision(scores, labels, every_clip),
+        num_clips=num_clips,
+        average_precision=tuple(per_region.tolist()),
+        support=tuple(support),
+        random_floor=tuple(random_floor),
+        all_ones_floor=tuple(all_ones_floor),
+    )
+
+
+def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
+    scores, labels, clip_ids = np.asarray(predictions.scores), np.asarray(predictions.labels), predictions.clip_ids
+    expected = (len(clip_ids), num_regions)
+    if scores.shape != expected or labels.shape != expected:
+        raise ValueError(
+            f"{split}: expected scores and labels of shape {expected}, got {scores.shape} and {labels.shape}"
+        )
+    if len(clip_ids) == 0:
+        raise ValueError(f"{split}: no clips were scored; an empty split has no figures")
+    if len(set(clip_ids)) != len(clip_ids):
+        seen: set[str] = set()
+        twice = next(clip_id for clip_id in clip_ids if clip_id in seen or seen.add(clip_id))
+        raise ValueError(f"{split}: clip {twice} was scored more than once")
+    rows = np.flatnonzero(np.isnan(scores).any(axis=1))
+    if rows.size:
+        names = ", ".join(clip_ids[row] for row in rows[:5])
+        raise ValueError(f"{split}: scores of {rows.size} of {len(clip_ids)} clips are NaN, the first are {names}")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"{split}: labels must be 0 or 1, got values {np.unique(labels)[:5].tolist()}")
+
+
+def _mean_headline(parts: Sequence[Headline]) -> Headline:
+    columns = zip(*(dataclasses.astuple(part) for part in parts), strict=True)
+    return Headline(*(sum(column) / len(parts) for column in columns))
+
+
+def _nan_to_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _nan_to_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nan_to_none(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _none_to_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _headline_from_json(data: Mapping[str, float | None]) -> Headline:
+    return Headline(**{name: _none_to_nan(value) for name, value in data.items()})
+
+
+def _split_from_json(data: Mapping[str, Any]) -> SplitMetrics:
+    return SplitMetrics(
+        headline=_headline_from_json(data["headline"]),
+        micro_ap=_none_to_nan(data["micro_ap"]),
+        num_clips=data["num_clips"],
+        average_precision=tuple(map(_none_to_nan, data["average_precision"])),
+        support=tuple(data["support"]),
+        random_floor=tuple(map(_none_to_nan, data["random_floor"])),
+        all_ones_floor=tuple(map(_none_to_nan, data["all_ones_floor"])),
+    )

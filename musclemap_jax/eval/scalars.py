@@ -1,0 +1,84 @@
+"""The scalars of a run over its steps: one JSON object a line, ``{"step": 10, "train/loss": 0.61, ...}``.
+
+A run that was stopped and resumed writes some steps twice, and a stop may cut the last line. Both are read as what they
+are: the later line of a step wins, an unfinished last line is left out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEP = "step"
+
+
+class Series(NamedTuple):
+    """One scalar over the steps.
+
+    Attributes:
+      steps: (n,) int64, ascending.
+      values: (n,) float64; NaN where it was recorded as not finite.
+    """
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def append_scalars(path: str | Path, step: int, values: Mapping[str, float]) -> None:
+    """Appends one line; a value that is not finite is written as null, which strict JSON allows.
+
+    Args:
+      path: the .jsonl file, made if absent.
+      step: optimizer step that the values belong to.
+      values: name such as "train/loss" -> value.
+    """
+    numbers = {name: float(value) for name, value in values.items()}
+    row = {STEP: int(step), **{name: value if math.isfinite(value) else None for name, value in numbers.items()}}
+    text = json.dumps(row, allow_nan=False) + "\n"
+    with Path(path).open("ab+") as file:
+        if file.tell():
+            file.seek(-1, io.SEEK_END)
+            # After a line that a stop cut short, start a new one: else this row would be lost with it.
+            text = text if file.read(1) == b"\n" else "\n" + text
+        file.write(text.encode())
+
+
+def read_scalars(path: str | Path) -> dict[str, Series]:
+    """Reads the scalars of a run.
+
+    Args:
+      path: the .jsonl file; an absent one gives no series.
+
+    Returns:
+      Name -> series, in the order of first appearance. Lines that are no JSON object with a step are left out.
+    """
+    path = Path(path)
+    if not path.exists():
+        return {}
+    by_name: dict[str, dict[int, float]] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        row = _parse(line)
+        for name, value in row.items():
+            if name != STEP and (value is None or isinstance(value, int | float)):
+                by_name.setdefault(name, {})[row[STEP]] = math.nan if value is None else float(value)
+    return {name: _series(values) for name, values in by_name.items()}
+
+
+def _parse(line: str) -> dict:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return row if isinstance(row, dict) and isinstance(row.get(STEP), int) else {}
+
+
+def _series(values: Mapping[int, float]) -> Series:
+    steps = sorted(values)
+    return Series(np.array(steps, np.int64), np.array([values[step] for step in steps], np.float64))

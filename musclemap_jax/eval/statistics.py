@@ -1,0 +1,97 @@
+"""What a distribution holds: clips and activities per muscle region and split, as the paper's Fig. 2."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from musclemap_jax.taxonomy import MUSCLE_REGIONS, NEW_SPLITS, SPLITS
+
+KNOWN, NEW = "known", "new"
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitStatistics:
+    """Counts of one split.
+
+    Attributes:
+      num_clips: clips.
+      num_activities: different activities.
+      mean_regions: mean number of muscle regions a clip.
+      clips_per_region: clips that show each region.
+    """
+
+    num_clips: int
+    num_activities: int
+    mean_regions: float
+    clips_per_region: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataStatistics:
+    """Counts of a distribution.
+
+    Attributes:
+      regions: K names.
+      splits: split -> its counts, in the order of ``taxonomy.SPLITS``; splits without clips are absent.
+      activities_per_region: "known" and "new" -> different activities that show each region.
+      num_activities: "known" and "new" -> different activities.
+    """
+
+    regions: tuple[str, ...]
+    splits: dict[str, SplitStatistics]
+    activities_per_region: dict[str, tuple[int, ...]]
+    num_activities: dict[str, int]
+
+
+def data_statistics(
+    clips: Iterable[tuple[str, str, Sequence[int]]], regions: Sequence[str] = MUSCLE_REGIONS
+) -> DataStatistics:
+    """Counts clips and activities.
+
+    Args:
+      clips: one (split, activity, indices of the muscle regions) a clip.
+      regions: K names.
+
+    Returns:
+      The counts. An activity shows every region that one of its clips shows.
+
+    Raises:
+      ValueError: for a split that ``taxonomy.SPLITS`` does not have.
+    """
+    muscles_of_clips: dict[str, list[Sequence[int]]] = defaultdict(list)
+    activities_of_split: dict[str, set[str]] = defaultdict(set)
+    muscles_of_activity: dict[str, dict[str, set[int]]] = {KNOWN: defaultdict(set), NEW: defaultdict(set)}
+    for split, activity, muscles in clips:
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        muscles_of_clips[split].append(muscles)
+        activities_of_split[split].add(activity)
+        muscles_of_activity[NEW if split in NEW_SPLITS else KNOWN][activity].update(map(int, muscles))
+    splits = {}
+    for split in SPLITS:
+        if split in muscles_of_clips:
+            of_clips = muscles_of_clips[split]
+            splits[split] = SplitStatistics(
+                num_clips=len(of_clips),
+                num_activities=len(activities_of_split[split]),
+                mean_regions=sum(map(len, of_clips)) / len(of_clips),
+                clips_per_region=_count(of_clips, len(regions)),
+            )
+    return DataStatistics(
+        regions=tuple(regions),
+        splits=splits,
+        activities_per_region={
+            kind: _count(of_activities.values(), len(regions)) for kind, of_activities in muscles_of_activity.items()
+        },
+        num_activities={kind: len(of_activities) for kind, of_activities in muscles_of_activity.items()},
+    )
+
+
+def _count(sets_of_regions: Iterable[Iterable[int]], num_regions: int) -> tuple[int, ...]:
+    counts = [0] * num_regions
+    for of_regions in sets_of_regions:
+        for region in of_regions:
+            counts[int(region)] += 1
+    return tuple(counts)

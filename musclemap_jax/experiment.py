@@ -1,0 +1,247 @@
+"""One run from the prepared data to its figures: puts data, model, training and evaluation together."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import logging
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from etils import epath
+from tfds_musclemap.prepare import prepare
+
+from musclemap_jax.config import DataSpec, ExperimentSpec
+from musclemap_jax.data import pipeline
+from musclemap_jax.data.batch import Batch, InputSpec
+from musclemap_jax.data.distribution import Clip
+from musclemap_jax.distributed.mesh import check_batch_size, make_mesh
+from musclemap_jax.errors import UserError
+from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
+from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.taxonomy import SPLITS
+from musclemap_jax.train.checkpoint import Checkpointer
+from musclemap_jax.train.loop import train
+from musclemap_jax.train.optimizer import make_optimizer, make_schedule
+from musclemap_jax.train.run_log import RunLog
+from musclemap_jax.train.state import TrainState, create_state
+from musclemap_jax.train.step import compile_train_step, make_train_step
+from tfds_musclemap.source import ClipSource, split_annotations
+
+CONFIG = "config.json"
+VALIDATION_SPLITS = ("val_known", "val_new")
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedData:
+    """The prepared clips of a run.
+
+    Attributes:
+      sources: split -> random access to its records; splits without clips are absent.
+      clips: split -> annotations, in the source's order.
+    """
+
+    sources: dict[str, ClipSource]
+    clips: dict[str, list[Clip]]
+
+
+def load_data(spec: DataSpec) -> PreparedData:
+    """Opens the prepared data; calls the TFDS builder where there is none.
+
+    Raises:
+      UserError: no data and nothing to build it from, or faults of the distribution.
+    """
+    builder = prepare(
+        spec.builder,
+        spec.data_dir or None,
+        distribution=spec.distribution or None,
+        max_rejected_share=spec.max_rejected_share,
+        skeleton_layout=spec.skeleton_layout,
+    )
+    present = [split for split in SPLITS if split in builder.info.splits and builder.info.splits[split].num_examples]
+    sources = {split: ClipSource(builder.data_path, split) for split in present}
+    if "train" not in sources:
+        raise UserError(f"{builder.data_path}: split train has no clips: add some to annotations.csv")
+    return PreparedData(sources, {split: split_annotations(source) for split, source in sources.items()})
+
+
+def _example_batch(spec: InputSpec, batch_size: int, source: ClipSource) -> Batch:
+    """A batch of the training's shapes, by the pipeline itself; values do not count."""
+    clip = next(pipeline.eval_batches(source, dataclasses.replace(spec, num_views=1), 1, num_threads=0))
+    return {name: np.repeat(value, batch_size, axis=0) for name, value in clip.items()}
+
+
+class Experiment:
+    """A model with its data on a mesh: trains, restores and evaluates.
+
+    Attributes:
+      spec: everything the run depends on.
+      workdir: folder of the run.
+      data: the prepared clips.
+      state: the training state.
+    """
+
+    def __init__(self, spec: ExperimentSpec, workdir: epath.PathLike, data: PreparedData) -> None:
+        """Builds the model and a new state.
+
+        Args:
+          spec: of `config.resolve`.
+          workdir: folder of the run; made if absent.
+          data: of `load_data`.
+
+        Raises:
+          UserError: the mesh does not divide the devices or a batch.
+        """
+        self.spec = spec
+        self.workdir = epath.Path(workdir)
+        self.data = data
+        self._mesh = make_mesh(spec.mesh.sizes())
+        check_batch_size("config.train.batch_size", spec.train.batch_size, self._mesh, spec.train.accumulation)
+        check_batch_size("config.eval.batch_size", spec.eval.batch_size, self._mesh)
+        self.num_steps = spec.train.total_steps(len(data.sources["train"]))
+        self._model = TransM3E(spec.model)
+        self._optimizer = make_optimizer(spec.optimizer, self.num_steps)
+        example = _example_batch(spec.input, spec.train.batch_size, data.sources["train"])
+        self.state, self._shardings = create_state(
+            self._model, self._optimizer, example, spec.seed, self._mesh, ema=spec.optimizer.ema_decay > 0
+        )
+        self._evaluator = Evaluator(self._model, self._mesh, self._shardings.eval_variables, self._eval_splits())
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Number of parameters of each part of the model."""
+        return {
+            name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in sorted(self.state.params.items())
+        }
+
+    def train(self) -> None:
+        """Trains to the end, from the newest checkpoint where the workdir holds one.
+
+        Raises:
+          UserError: the workdir holds a run of another configuration.
+        """
+        spec = self.spec
+        self._claim_workdir()
+        checkpointer = Checkpointer(self.workdir, spec.train.keep_checkpoints)
+        batches = pipeline.train_iterator(
+            self.data.sources["train"],
+            spec.input,
+            spec.train.batch_size // jax.process_count(),
+            spec.seed,
+            jax.process_index(),
+            jax.process_count(),
+            spec.data.num_threads,
+            spec.data.num_workers,
+        )
+        if checkpointer.latest_step() is not None:
+            self.state = checkpointer.restore(self.state, self._shardings, batches)
+            log.info("resumed from step %d of %d", self.state.step, self.num_steps)
+        step = make_train_step(
+            self._model,
+            self._optimizer,
+            make_schedule(spec.optimizer, self.num_steps),
+            spec.loss,
+            spec.optimizer.ema_decay,
+            spec.train.accumulation,
+        )
+        run_log = RunLog(self.workdir, int(self.state.step), self.num_steps, jax.process_index() == 0)
+        try:
+            self.state = train(
+                self.state,
+                compile_train_step(step, self._shardings, self._mesh),
+                batches,
+                self._mesh,
+                spec.train,
+                self.num_steps,
+                checkpointer,
+                run_log,
+                self._validate,
+            )
+        finally:
+            run_log.close()
+            batches.close()
+            checkpointer.close()
+
+    def restore(self) -> None:
+        """Takes the newest or the best checkpoint of the workdir, as ``eval.checkpoint`` says.
+
+        Raises:
+          UserError: there is none, or it is of another model.
+        """
+        checkpointer = Checkpointer(self.workdir, read_only=True)
+        step = checkpointer.best_step() if self.spec.eval.checkpoint == "best" else checkpointer.latest_step()
+        self.state = checkpointer.restore(self.state, self._shardings, step=step)
+        checkpointer.close()
+
+    def evaluate(self, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
+        """Figures and predictions of the state on those of the splits that have clips."""
+        present = [split for split in splits if split in self.data.sources]
+        for split in sorted(set(splits) - set(present)):
+            log.warning("split %s has no clips and is not evaluated", split)
+        if not present:
+            raise UserError(f"config.eval.splits: none of {', '.join(splits)} has clips: choose others or add clips")
+        return self._evaluator.evaluate(self.state.eval_variables, present)
+
+    def _validate(self, state: TrainState) -> dict[str, float]:
+        present = [split for split in VALIDATION_SPLITS if split in self.data.sources]
+        return self._evaluator.evaluate(state.eval_variables, present)[0].scalars() if present else {}
+
+    def _eval_splits(self) -> dict[str, EvalSplit]:
+        per_process = self.spec.eval.batch_size // jax.process_count()
+        return {
+            split: EvalSplit(
+                batches=functools.partial(
+                    pipeline.eval_batches,
+                    source,
+                    self.spec.input,
+                    per_process,
+                    jax.process_index(),
+                    jax.process_count(),
+                    self.spec.data.num_threads,
+                ),
+                clip_ids=[clip.clip_id for clip in self.data.clips[split]],
+                activities=[clip.activity for clip in self.data.clips[split]],
+            )
+            for split, source in self.data.sources.items()
+            if split != "train"
+        }
+
+    def _claim_workdir(self) -> None:
+        """Writes the configuration into the workdir, or compares it with the one that is there."""
+        path = self.workdir / CONFIG
+        config = json.loads(json.dumps(dataclasses.asdict(self.spec)))
+        if path.exists():
+            different = _differences(json.loads(path.read_text()), config)
+            if different:
+                raise UserError(
+                    f"{path}: this workdir holds a run with another configuration ({'; '.join(different[:3])}): "
+                    "choose another --workdir, or give the same configuration to go on with that run"
+                )
+            return
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        if jax.process_index() == 0:
+            path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+MAY_CHANGE = ("data", "eval", "mesh", "train.log_every", "train.keep_checkpoints", "train.checkpoint_every")
+"""Parts of the configuration that a resumed run may have otherwise: they do not change what is learned."""
+
+
+def _differences(before: dict, after: dict, path: str = "") -> list[str]:
+    """Keys whose values differ, as text, without those that may change."""
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        key = f"{path}{name}"
+        old, new = before.get(name), after.get(name)
+        if key in MAY_CHANGE or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{key}.")
+        else:
+            found.append(f"{key} was {old}, is {new}")
+    return found

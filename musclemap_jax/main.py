@@ -1,0 +1,105 @@
+"""The main job: prepares the data if it is absent, trains, evaluates and writes the report.
+
+    python -m musclemap_jax.main --config=configs/transm3e.py:synthetic --workdir=runs/demo
+
+A workdir that holds a run is gone on with. Input at fault ends with one line on stderr and exit status 2.
+"""
+
+from __future__ import annotations
+
+import logging as std_logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_collections
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from musclemap_jax.config import resolve
+from musclemap_jax.errors import USER_ERROR_STATUS, UserError, exit_on_user_error
+from musclemap_jax.eval.tables import headline_table
+
+MODES = ("train_and_eval", "train", "eval")
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file, with a variant behind a colon.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, curves and report.")
+_MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
+
+
+def _count_table(counts: dict[str, int]) -> str:
+    rows = [*counts.items(), ("total", sum(counts.values()))]
+    return "\n".join(f"  {name:<28}{count:>14,}" for name, count in rows)
+
+
+def run(config: ml_collections.ConfigDict, workdir: str, mode: str, title: str) -> None:
+    """Runs an experiment.
+
+    Args:
+      config: of `config.default_config`'s structure.
+      workdir: folder of the run.
+      mode: one of MODES.
+      title: of the report.
+
+    Raises:
+      UserError: configuration or data at fault.
+    """
+    spec = resolve(config)
+    # Everything below needs JAX's devices; the configuration is checked before they are touched.
+    from musclemap_jax.experiment import Experiment, load_data
+    from musclemap_jax.run_report import report_run
+
+    started = time.perf_counter()
+    times_s = {}
+
+    def lap(name: str) -> None:
+        nonlocal started
+        times_s[name] = time.perf_counter() - started
+        started = time.perf_counter()
+
+    data = load_data(spec.data)
+    lap("data")
+    experiment = Experiment(spec, workdir, data)
+    print(f"parameters:\n{_count_table(experiment.parameter_counts())}", flush=True)
+    lap("model")
+    if mode != "eval":
+        experiment.train()
+        lap("training")
+    if mode != "train":
+        if mode == "eval" or spec.eval.checkpoint == "best":
+            experiment.restore()
+        metrics, predictions = experiment.evaluate(spec.eval.splits)
+        lap("evaluation")
+        path = report_run(experiment, metrics, predictions, times_s, title)
+        print(f"{headline_table(metrics)}\n\nreport: {path}", flush=True)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Body of the command; flags are parsed."""
+    del argv
+    # Orbax and TFDS tell every step of theirs at level INFO.
+    logging.set_verbosity(logging.WARNING)
+    std_logging.getLogger("musclemap_jax").setLevel(std_logging.INFO)
+
+    def body() -> None:
+        if _CONFIG.value is None or not _WORKDIR.value:
+            raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
+        title = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name
+        run(_CONFIG.value, _WORKDIR.value, _MODE.value, title)
+
+    return exit_on_user_error(body)
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line; an unknown or impossible flag, config key or config file is the user's error."""
+    try:
+        return flags.FLAGS(list(argv))
+    except (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        print(f"error: {reason}; see --help and musclemap_jax/config.py for the keys", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

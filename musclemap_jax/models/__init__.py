@@ -1,0 +1,1 @@
+"""Models: video and skeleton branches, class tokens, distillation and fusion."""

@@ -1,0 +1,142 @@
+"""Hierarchical edge sets of skeletons: which joints a graph convolution joins, level by level from a centre.
+
+Source: HD-GCN (Lee et al., "Hierarchically Decomposed Graph Convolutional Networks for Skeleton-Based Action
+Recognition", ICCV 2023). ``ntu25`` holds the published levels for its three centres; the levels of the other layouts
+are ours, drawn up in the same way, since HD-GCN was published for NTU RGB+D alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+IDENTITY, FORWARD, REVERSE = range(3)
+NUM_SUBSETS = 3
+"""Edge sets of one hierarchy: self-loops, from a level to the next, and back."""
+
+Levels = tuple[tuple[int, ...], ...]
+
+_NTU25: dict[str, Levels] = {
+    "spine_shoulder": (
+        (20,),
+        (1, 2, 4, 8),
+        (3, 5, 9, 0),
+        (6, 10, 12, 16),
+        (7, 11, 13, 17),
+        (21, 22, 23, 24, 14, 18),
+        (15, 19),
+    ),
+    "spine_mid": (
+        (1,),
+        (0, 20),
+        (12, 16, 2, 4, 8),
+        (13, 17, 3, 5, 9),
+        (14, 18, 6, 10),
+        (15, 19, 7, 11),
+        (21, 22, 23, 24),
+    ),
+    "spine_base": (
+        (0,),
+        (1, 12, 16),
+        (13, 17, 20),
+        (2, 4, 8, 14, 18),
+        (3, 5, 9, 15, 19),
+        (6, 10),
+        (7, 11, 21, 22, 23, 24),
+    ),
+}
+_COCO19: dict[str, Levels] = {
+    "neck": ((17,), (0, 5, 6, 18), (1, 2, 7, 8, 11, 12), (3, 4, 9, 10, 13, 14), (15, 16)),
+    "pelvis": ((18,), (11, 12, 17), (0, 5, 6, 13, 14), (1, 2, 7, 8, 15, 16), (3, 4, 9, 10)),
+}
+_COCO20: dict[str, Levels] = {
+    "spine": ((19,), (17, 18), (0, 5, 6, 11, 12), (1, 2, 7, 8, 13, 14), (3, 4, 9, 10, 15, 16)),
+}
+_HALPE26: dict[str, Levels] = {
+    "neck": ((18,), (0, 5, 6, 17, 19), (1, 2, 7, 8, 11, 12), (3, 4, 9, 10, 13, 14), (15, 16), (20, 21, 22, 23, 24, 25)),
+    "hip": (
+        (19,),
+        (11, 12, 18),
+        (0, 5, 6, 13, 14, 17),
+        (1, 2, 7, 8, 15, 16),
+        (3, 4, 9, 10, 20, 21, 22, 23, 24, 25),
+    ),
+}
+_LEVELS: dict[str, tuple[int, dict[str, Levels]]] = {
+    "coco19": (19, _COCO19),
+    "coco20": (20, _COCO20),
+    "halpe26": (26, _HALPE26),
+    "ntu25": (25, _NTU25),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SkeletonGraph:
+    """A layout's joints as levels of a tree from a centre.
+
+    Attributes:
+      layout: name of the skeleton layout.
+      centre: name of the joint that the levels start from.
+      num_joints: V.
+      levels: joints (zero-based) of each level, the centre first; joints in no level take no part in the edges.
+    """
+
+    layout: str
+    centre: str
+    num_joints: int
+    levels: Levels
+
+    @property
+    def num_hierarchies(self) -> int:
+        """L: hierarchy l joins the levels l and l + 1."""
+        return len(self.levels) - 1
+
+    def hierarchy_joints(self) -> tuple[tuple[int, ...], ...]:
+        """Returns, for each of the L hierarchies, the joints of its two levels."""
+        return tuple(near + far for near, far in zip(self.levels[:-1], self.levels[1:], strict=True))
+
+    def adjacency(self) -> np.ndarray:
+        """Returns the edge sets A (L, 3, V, V) float32, A[l, subset, target, source].
+
+        Subsets are identity, forward (every joint of level l to every joint of level l + 1) and reverse. Columns of
+        the last two are divided by the source's number of edges; the identity is not normalised.
+        """
+        edges = np.zeros((self.num_hierarchies, NUM_SUBSETS, self.num_joints, self.num_joints), np.float32)
+        for hierarchy, (near, far) in enumerate(zip(self.levels[:-1], self.levels[1:], strict=True)):
+            edges[hierarchy, IDENTITY, near + far, near + far] = 1
+            edges[hierarchy, FORWARD][np.ix_(far, near)] = 1 / len(far)
+            edges[hierarchy, REVERSE][np.ix_(near, far)] = 1 / len(near)
+        return edges
+
+    def level_mean(self) -> np.ndarray:
+        """Returns weights (L, V) float32 that average over the joints of each hierarchy's two levels."""
+        weights = np.zeros((self.num_hierarchies, self.num_joints), np.float32)
+        for hierarchy, joints in enumerate(self.hierarchy_joints()):
+            weights[hierarchy, list(joints)] = 1 / len(joints)
+        return weights
+
+
+def known_graphs() -> dict[str, tuple[str, ...]]:
+    """Returns the centres known for each layout; the first is the default one."""
+    return {layout: tuple(centres) for layout, (_, centres) in _LEVELS.items()}
+
+
+def skeleton_graph(layout: str, centre: str | None = None) -> SkeletonGraph:
+    """Returns the levels of a layout.
+
+    Args:
+      layout: ``coco19`` (canonical), ``coco20``, ``halpe26`` or ``ntu25``.
+      centre: the joint that the levels start from; None for the layout's default (``neck`` of coco19 and halpe26,
+        ``spine`` of coco20, ``spine_shoulder`` of ntu25, which NTU RGB+D numbers 21).
+
+    Raises:
+      ValueError: a layout or centre without levels; the message lists the known ones.
+    """
+    if layout not in _LEVELS:
+        raise ValueError(f"skeleton layout {layout!r} has no graph: take one of {', '.join(_LEVELS)}")
+    num_joints, centres = _LEVELS[layout]
+    centre = next(iter(centres)) if centre is None else centre
+    if centre not in centres:
+        raise ValueError(f"skeleton layout {layout} has no centre {centre!r}: take one of {', '.join(centres)}")
+    return SkeletonGraph(layout, centre, num_joints, centres[centre])

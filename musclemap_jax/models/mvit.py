@@ -1,0 +1,246 @@
+"""MViTv2, the video branch.
+
+Source: MViTv2 (arXiv:2112.01526) as published in PySlowFast (`configs/Kinetics/MVITv2_{S_16x4,B_32x3}.yaml`), with one
+class token or with the class tokens of TransM3E in its place. Equal to the published code in values; parameter names
+are PySlowFast's (`blocks.3.attn.qkv` is `blocks_3/attn/qkv`), except for the class tokens (class_tokens.py).
+
+Letters of shapes: B clips, T H W frames and pixels, C colours, M class tokens in one set, D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
+from musclemap_jax.models.depthwise import Triple, strided_grid
+from musclemap_jax.models.outputs import BranchOutput
+from musclemap_jax.models.pooling_attention import WEIGHT_INIT, BlockSpec, MViTBlock, layer_norm
+from musclemap_jax.taxonomy import NUM_REGIONS
+
+REMAT_POLICIES = ("none", "blocks")
+
+
+@dataclasses.dataclass(frozen=True)
+class MViTSpec:
+    """Architecture of an MViTv2; the defaults are MViTv2-S 16x4 at 224 x 224.
+
+    Attributes:
+      depth: number of blocks.
+      embed_dim: width of the first block.
+      num_heads: heads of the first block.
+      stages: blocks at which width and heads double and the grid is strided, increasing, in 1 .. depth - 1.
+      stage_strides: stride (t, h, w) of the grid at each of those blocks; (1, 2, 2) everywhere if None.
+      kv_stride: stride of keys and values in the first block; divided by each stage's stride, at least 1.
+      patch_kernel: of the patch embedding in frames and pixels; odd.
+      patch_stride: of the patch embedding.
+      pool_kernel: of the pooling convolutions; odd.
+      input_size: frames, height and width that the tables of relative positions are made for. Other inputs work: the
+        tables are interpolated.
+      mlp_ratio: hidden width of the MLP over the width.
+      qkv_bias: whether queries, keys and values have a bias.
+      drop_path_rate: of the last block; grows linearly from 0 at the first.
+      dropout_rate: inside the blocks and after the patch embedding.
+    """
+
+    depth: int = 16
+    embed_dim: int = 96
+    num_heads: int = 1
+    stages: tuple[int, ...] = (1, 3, 14)
+    stage_strides: tuple[Triple, ...] | None = None
+    kv_stride: Triple = (1, 8, 8)
+    patch_kernel: Triple = (3, 7, 7)
+    patch_stride: Triple = (2, 4, 4)
+    pool_kernel: Triple = (3, 3, 3)
+    input_size: Triple = (16, 224, 224)
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    drop_path_rate: float = 0.2
+    dropout_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if self.depth < 1 or self.embed_dim < 1 or self.num_heads < 1:
+            raise UserError(f"MViTSpec: expected depth, embed_dim and num_heads of at least 1, got {self}")
+        if self.embed_dim % self.num_heads:
+            raise UserError(
+                f"MViTSpec.embed_dim: expected a multiple of num_heads={self.num_heads}, got {self.embed_dim}: "
+                "change one of them"
+            )
+        if list(self.stages) != sorted(set(self.stages)) or not all(0 < s < self.depth for s in self.stages):
+            raise UserError(
+                f"MViTSpec.stages: expected increasing block numbers from 1 to {self.depth - 1}, got {self.stages}: "
+                "leave out what lies outside, or raise depth"
+            )
+        if self.stage_strides is not None and len(self.stage_strides) != len(self.stages):
+            raise UserError(
+                f"MViTSpec.stage_strides: expected {len(self.stages)} strides, one a stage, got {self.stage_strides}"
+            )
+        for name in ("patch_kernel", "pool_kernel"):
+            if any(k < 1 or k % 2 == 0 for k in getattr(self, name)):
+                raise UserError(f"MViTSpec.{name}: expected three odd sizes, got {getattr(self, name)}")
+        strides = (self.patch_stride, self.kv_stride, *(self.stage_strides or ()))
+        if any(len(stride) != 3 or min(stride) < 1 for stride in strides):
+            raise UserError(f"MViTSpec: expected strides (t, h, w) of at least 1, got {strides}")
+        for name in ("drop_path_rate", "dropout_rate"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UserError(f"MViTSpec.{name}: expected a rate in [0, 1), got {getattr(self, name)}")
+
+    @property
+    def output_dim(self) -> int:
+        """Width after the last block."""
+        return self.embed_dim * 2 ** len(self.stages)
+
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """The last block of every stage: (0, 2, 13, 15) for S."""
+        return (*(first - 1 for first in self.stages), self.depth - 1)
+
+    def patch_grid(self, input_size: Triple) -> Triple:
+        """Grid (T, H, W) of patches of a clip of so many frames, rows and columns."""
+        return strided_grid(input_size, self.patch_stride)
+
+    def blocks(self) -> tuple[BlockSpec, ...]:
+        """Resolves width, heads, strides and grid of every block."""
+        strides = dict(zip(self.stages, self.stage_strides or ((1, 2, 2),) * len(self.stages), strict=True))
+        # As in PySlowFast, sizes are divided rounding down here: they decide the length of the tables alone.
+        grid = tuple(max(size // stride, 1) for size, stride in zip(self.input_size, self.patch_stride, strict=True))
+        dim, heads, kv_stride = self.embed_dim, self.num_heads, tuple(self.kv_stride)
+        specs = []
+        for index in range(self.depth):
+            q_stride, growth = tuple(strides.get(index, (1, 1, 1))), 2 if index in strides else 1
+            kv_stride = tuple(max(kv // q, 1) for kv, q in zip(kv_stride, q_stride, strict=True))
+            heads *= growth
+            specs.append(
+                BlockSpec(
+                    dim_in=dim,
+                    dim_out=dim * growth,
+                    num_heads=heads,
+                    q_stride=q_stride,
+                    kv_stride=kv_stride,
+                    grid=grid,
+                    pool_kernel=tuple(self.pool_kernel),
+                    mlp_ratio=self.mlp_ratio,
+                    qkv_bias=self.qkv_bias,
+                    dropout_rate=self.dropout_rate,
+                    drop_path_rate=self.drop_path_rate * index / max(self.depth - 1, 1),
+                )
+            )
+            dim *= growth
+            grid = tuple(max(size // q, 1) for size, q in zip(grid, q_stride, strict=True))
+        return tuple(specs)
+
+
+MVITV2_S = MViTSpec()
+"""MViTv2-S 16x4: 34.5 M parameters with a head of 400 classes."""
+
+MVITV2_B = MViTSpec(depth=24, stages=(2, 5, 21), input_size=(32, 224, 224), drop_path_rate=0.3)
+"""MViTv2-B 32x3: 51.2 M parameters with a head of 400 classes."""
+
+PRESETS = {"mvitv2_s": MVITV2_S, "mvitv2_b": MVITV2_B}
+
+
+class PatchEmbed(nn.Module):
+    """Overlapping space-time patches by a convolution: (B, T, H, W, C) -> (B, T', H', W', D)."""
+
+    features: int
+    kernel: Triple
+    stride: Triple
+    dtype: jnp.dtype = jnp.float32
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, video: jax.Array) -> jax.Array:
+        bound = 1.0 / math.sqrt(math.prod(self.kernel) * video.shape[-1])  # PyTorch's own: PySlowFast leaves it
+
+        def bias_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+            return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+        return nn.Conv(
+            self.features,
+            self.kernel,
+            self.stride,
+            padding=[(k // 2, k // 2) for k in self.kernel],
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            kernel_init=WEIGHT_INIT,
+            bias_init=bias_init,
+            name="proj",
+        )(video)
+
+
+class MViT(nn.Module):
+    """MViTv2 without a head.
+
+    Collection `intermediates`, made only when asked for: `patches`, a tuple with (B, T', H', W', D) for every block;
+    in each block's `attn` also query, key, value, output, and the logits of tokens and patches before the softmax.
+
+    Attributes:
+      spec: the architecture.
+      num_tokens: M, class tokens in one set; 1 is the published model.
+      receiver: whether a receiver set stands before the classification set.
+      dtype: of the computation; layer norms' statistics and softmax are float32 always.
+      param_dtype: of the parameters.
+      remat: "none", or "blocks" to keep only what passes between blocks and compute the rest again in the backward
+        pass.
+    """
+
+    spec: MViTSpec = MVITV2_S
+    num_tokens: int = NUM_REGIONS
+    receiver: bool = False
+    dtype: jnp.dtype = jnp.float32
+    param_dtype: jnp.dtype = jnp.float32
+    remat: str = "none"
+
+    @nn.compact
+    def __call__(self, video: jax.Array, *, train: bool = False) -> BranchOutput:
+        """Runs the branch.
+
+        Args:
+          video: (B, T, H, W, C), already normalised; any sizes of at least 1.
+          train: dropout and stochastic depth are on; needs the rng stream `dropout`.
+
+        Returns:
+          Class tokens after every block and after the final norm, in `dtype`.
+        """
+        if self.remat not in REMAT_POLICIES:
+            raise UserError(f"remat: expected one of {', '.join(REMAT_POLICIES)}, got {self.remat!r}")
+        spec = self.spec
+        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        patches = PatchEmbed(spec.embed_dim, spec.patch_kernel, spec.patch_stride, name="patch_embed", **kinds)(
+            video.astype(self.dtype)
+        )
+        self.sow("intermediates", "embedded", patches)
+        tokens = ClassTokens(spec.embed_dim, self.num_tokens, self.receiver, name="class_tokens", **kinds)(
+            video.shape[0]
+        )
+        drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
+        tokens, patches = drop(tokens), drop(patches)
+
+        block_class = nn.remat(MViTBlock, static_argnums=(3,)) if self.remat == "blocks" else MViTBlock
+        receiver, classification = [], []
+        for index, block in enumerate(spec.blocks()):
+            tokens, patches = block_class(block, name=f"blocks_{index}", **kinds)(tokens, patches, train)
+            self.sow("intermediates", "patches", patches)
+            received, classified = split_token_sets(tokens, self.num_tokens)
+            classification.append(classified)
+            if received is not None:
+                receiver.append(received)
+
+        norm = layer_norm("norm", **kinds)
+        final_receiver, final_classification = split_token_sets(norm(tokens), self.num_tokens)
+        if self.is_mutable_collection("intermediates"):
+            self.sow("intermediates", "final_patches", norm(patches))
+        return BranchOutput(
+            classification=tuple(classification),
+            receiver=tuple(receiver),
+            final_classification=final_classification,
+            final_receiver=final_receiver,
+        )

@@ -1,0 +1,146 @@
+"""Named orders of 2D joints, and the conversion from one order to another by the joints' names.
+
+Joint orders are those that the tools write: COCO-17 (AlphaPose), Halpe-26 (AlphaPose), OpenPose-18 (COCO model),
+OpenPose-25 (BODY_25), MediaPipe Pose (33 landmarks). ``coco19`` is the order that the models take: COCO-17, then the
+neck (middle of the shoulders) and the pelvis (middle of the hips). A joint has the same name in every layout that has
+it. OpenPose's and Halpe's own neck and pelvis are taken as they are, so weights carry over between the layouts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from musclemap_jax.errors import UserError
+
+
+def _joints(names: str) -> tuple[str, ...]:
+    return tuple(names.split())
+
+
+_COCO17 = _joints(
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow "
+    "left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
+)
+_OPENPOSE18 = _joints(
+    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist "
+    "right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear"
+)
+_OPENPOSE25 = _joints(
+    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist pelvis "
+    "right_hip right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear "
+    "left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel"
+)
+_HALPE26 = _COCO17 + _joints(
+    "head neck pelvis left_big_toe right_big_toe left_small_toe right_small_toe left_heel right_heel"
+)
+_MEDIAPIPE33 = _joints(
+    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
+    "left_mouth right_mouth left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
+    "left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee right_knee "
+    "left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index"
+)
+
+_DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "pelvis": ("left_hip", "right_hip")}
+"""Joints that a layout may lack and that are made as the middle of two others."""
+
+
+@dataclass(frozen=True)
+class SkeletonLayout:
+    """An order of joints.
+
+    Attributes:
+      name: the layout's name.
+      joints: names of the V joints, in order; left and right are the person's own.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+
+    @property
+    def num_joints(self) -> int:
+        """V, the number of joints."""
+        return len(self.joints)
+
+    @property
+    def flip(self) -> tuple[int, ...]:
+        """(V,) permutation that swaps left and right joints: ``flipped[..., v, :] = joints[..., flip[v], :]``."""
+        swap = {"left_": "right_", "right_": "left_"}
+        mirrored = []
+        for joint in self.joints:
+            side = next((prefix for prefix in swap if joint.startswith(prefix)), None)
+            mirrored.append(joint if side is None else swap[side] + joint.removeprefix(side))
+        return tuple(self.joints.index(joint) for joint in mirrored)
+
+
+LAYOUTS: dict[str, SkeletonLayout] = {
+    name: SkeletonLayout(name, joints)
+    for name, joints in (
+        ("coco17", _COCO17),
+        ("coco19", _COCO17 + ("neck", "pelvis")),
+        ("halpe26", _HALPE26),
+        ("openpose18", _OPENPOSE18),
+        ("openpose25", _OPENPOSE25),
+        ("mediapipe33", _MEDIAPIPE33),
+    )
+}
+"""Every layout that a distribution may declare, by name."""
+
+
+def get_layout(name: str) -> SkeletonLayout:
+    """The layout of that name.
+
+    Raises:
+      UserError: there is none; the message lists those that exist.
+    """
+    if name not in LAYOUTS:
+        raise UserError(f"skeleton layout: expected one of {', '.join(LAYOUTS)}, got {name!r}")
+    return LAYOUTS[name]
+
+
+def convert(joints: np.ndarray, source: str, target: str) -> np.ndarray:
+    """Reorders joints from one layout to another, by name.
+
+    A joint with score 0 or less is absent; absent joints come out as x = y = score = 0. The neck and the pelvis are
+    made where the source lacks them: the middle of the pair at the lower of the two scores; where one of the pair is
+    absent, the place of the other at half its score; where both are, absent. Any other joint that the source lacks is
+    absent.
+
+    Args:
+      joints: (..., V_in, 3) x, y (any unit), score.
+      source: name of the layout of ``joints``.
+      target: name of the layout to make.
+
+    Returns:
+      (..., V_out, 3) float32, a new array.
+
+    Raises:
+      UserError: an unknown layout, or a number of joints that is not the source layout's.
+    """
+    source_layout, target_layout = get_layout(source), get_layout(target)
+    joints = np.asarray(joints, np.float32)
+    if joints.ndim < 2 or joints.shape[-2:] != (source_layout.num_joints, 3):
+        raise UserError(
+            f"skeleton layout {source} has {source_layout.num_joints} joints of (x, y, score), "
+            f"got an array of shape {joints.shape}"
+        )
+    joints = np.where(joints[..., 2:] > 0, joints, np.float32(0))
+    converted = np.zeros((*joints.shape[:-2], target_layout.num_joints, 3), np.float32)
+    for place, name in enumerate(target_layout.joints):
+        if name in source_layout.joints:
+            converted[..., place, :] = joints[..., source_layout.joints.index(name), :]
+        elif name in _DERIVED:
+            first, second = (joints[..., source_layout.joints.index(joint), :] for joint in _DERIVED[name])
+            converted[..., place, :] = _middle(first, second)
+    return converted
+
+
+def _middle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(..., 3) middle of two joints whose absent entries are all zero."""
+    both = (first[..., 2:] > 0) & (second[..., 2:] > 0)
+    middle = (first + second) / 2
+    middle[..., 2] = np.minimum(first[..., 2], second[..., 2])
+    alone = first + second
+    alone[..., 2] /= 2
+    return np.where(both, middle, alone)

@@ -1,0 +1,43 @@
+"""Records of real prepared data (ArrayRecord) as rows of batches."""
+
+import itertools
+
+import numpy as np
+
+from musclemap_jax.data import distribution
+from musclemap_jax.data.batch import InputSpec
+from musclemap_jax.data.pipeline import eval_batches, train_iterator
+from musclemap_jax.data.skeleton import write_alphapose
+from musclemap_jax.data.video import encode_video
+from tfds_musclemap.prepare import load_source, prepare
+
+SPEC = InputSpec(num_frames=4, frame_stride=2, crop_size=16, num_poses=8, num_persons=2, num_views=2)
+
+
+def test_prepared_data_passes_through(tmp_path):
+    root = tmp_path / "raw"
+    for folder in ("clips", "skeletons"):
+        (root / folder).mkdir(parents=True)
+    clips = [distribution.Clip(f"squat_{i}", "train", "squat", (13, 17)) for i in range(3)]
+    distribution.write_annotations(root, clips)
+    for number, clip in enumerate(clips):
+        frames = np.full((12, 48, 64, 3), 60 + 60 * number, np.uint8)
+        encode_video(distribution.video_path(root, clip.clip_id), frames, fps=25)
+        skeleton = np.random.default_rng(number).uniform(5, 45, (12, 1, 17, 3)).astype(np.float32)
+        skeleton[..., 2] = 0.9
+        write_alphapose(distribution.skeleton_path(root, clip.clip_id), skeleton)
+    source = load_source(prepare("multimodal", tmp_path / "prepared", root, num_workers=1), "train")
+
+    (batch,) = eval_batches(source, SPEC, 4, num_threads=2)
+    np.testing.assert_array_equal(batch["clip_valid"], [True, True, True, False])
+    for row in range(3):
+        number = int(source[row]["clip_id"].removeprefix("squat_"))
+        np.testing.assert_allclose(batch["video"][row], 60 + 60 * number, atol=4)
+    np.testing.assert_array_equal(np.flatnonzero(batch["muscles"][0]), [13, 17])
+    np.testing.assert_array_equal(batch["skeleton_valid"].any(axis=1), [[True, False]] * 3 + [[False, False]])
+
+    iterator = train_iterator(source, SPEC, 2, 0, num_threads=2)
+    stream = list(itertools.islice(iterator, 3))
+    iterator.close()
+    order = np.concatenate([batch["clip_index"] for batch in stream]).reshape(2, 3)
+    np.testing.assert_array_equal(np.sort(order, axis=1), [[0, 1, 2]] * 2)

@@ -1,0 +1,35 @@
+"""Predictions and metrics of a small made-up evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from musclemap_jax.eval.metrics import Metrics, compute_metrics
+from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.taxonomy import EVAL_SPLITS, NUM_REGIONS
+
+SIZES = {"val_known": 24, "val_new": 16, "test_known": 30, "test_new": 20}
+ABSENT_REGION = 7
+"""No clip of test_new shows this region."""
+
+
+@pytest.fixture(scope="session")
+def predictions() -> dict[str, SplitPredictions]:
+    random = np.random.default_rng(3)
+    of_splits = {}
+    for split in EVAL_SPLITS:
+        shape = (SIZES[split], NUM_REGIONS)
+        labels = (random.random(shape) < 0.4).astype(np.uint8)
+        labels[0] = 1
+        if split == "test_new":
+            labels[:, ABSENT_REGION] = 0
+        scores = (random.normal(size=shape) + labels).astype(np.float32)
+        clip_ids = [f"{split}_{i:03d}" for i in range(shape[0])]
+        of_splits[split] = SplitPredictions(scores, labels, clip_ids, [f"activity {i % 5}" for i in range(shape[0])])
+    return of_splits
+
+
+@pytest.fixture(scope="session")
+def metrics(predictions) -> Metrics:
+    return compute_metrics(predictions)

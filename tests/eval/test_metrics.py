@@ -1,0 +1,103 @@
+"""Figures of an evaluation: values by hand, floors, means, JSON, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from musclemap_jax.eval.metrics import Metrics, compute_metrics
+
+REGIONS = ("arm", "leg", "neck")
+SCORES = np.array([[3.0, 1.0, 0.5], [2.0, 1.0, 0.1], [1.0, 1.0, 0.2], [0.0, 1.0, 0.3]])
+# arm: positives at ranks 1 and 3; leg: all scores equal, one of four; neck: none.
+LABELS = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]])
+CLIP_IDS = ["a", "b", "c", "d"]
+
+
+def test_hand_computed_figures():
+    figures = compute_metrics({"val_known": (SCORES, LABELS, CLIP_IDS)}, REGIONS).splits["val_known"]
+    arm = 0.5 * 1 + 0.5 * 2 / 3
+    np.testing.assert_allclose(figures.average_precision, [arm, 0.25, np.nan], atol=1e-15)
+    assert figures.support == (2, 1, 0)
+    assert figures.num_clips == 4
+    np.testing.assert_allclose(figures.all_ones_floor, [0.5, 0.25, np.nan], atol=1e-15)
+    # One positive in four: mean of 1, 1/2, 1/3, 1/4. Two in four: mean over the six orders.
+    two = np.mean([1, (1 + 2 / 3) / 2, (1 + 1 / 2) / 2, (1 / 2 + 2 / 3) / 2, (1 / 2 + 1 / 2) / 2, (1 / 3 + 1 / 2) / 2])
+    np.testing.assert_allclose(figures.random_floor, [two, 25 / 48, np.nan], atol=1e-12)
+    assert figures.headline.mean_ap == pytest.approx((arm + 0.25) / 2, abs=1e-15)
+    assert figures.headline.all_ones_floor == pytest.approx(0.375, abs=1e-15)
+    assert figures.headline.random_floor == pytest.approx((two + 25 / 48) / 2, abs=1e-12)
+
+
+def test_means_are_of_known_and_new_and_need_both(metrics, predictions):
+    known, new = metrics.splits["test_known"].headline, metrics.splits["test_new"].headline
+    mean = metrics.means["test_mean"]
+    assert mean.mean_ap == pytest.approx((known.mean_ap + new.mean_ap) / 2)
+    assert mean.all_ones_floor == pytest.approx((known.all_ones_floor + new.all_ones_floor) / 2)
+    assert list(metrics.headlines()) == ["val_known", "val_new", "val_mean", "test_known", "test_new", "test_mean"]
+    alone = compute_metrics({"test_new": predictions["test_new"]})
+    assert alone.means == {}
+    assert list(alone.headlines()) == ["test_new"]
+
+
+def test_order_of_clips_does_not_change_any_figure(metrics, predictions):
+    order = np.random.default_rng(0).permutation(len(predictions["test_new"].clip_ids))
+    scores, labels, clip_ids, _ = predictions["test_new"]
+    shuffled = (scores[order], labels[order], [clip_ids[i] for i in order])
+    again = compute_metrics({"test_new": shuffled}).splits["test_new"]
+    np.testing.assert_equal(again.average_precision, metrics.splits["test_new"].average_precision)
+    assert again.headline == metrics.splits["test_new"].headline
+
+
+def test_json_is_strict_and_reads_back_exactly(metrics):
+    text = metrics.to_json()
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    json.loads(text, parse_constant=refuse)
+    again = Metrics.from_json(text)
+    assert again.to_json() == text
+    np.testing.assert_equal(again.splits["test_new"].average_precision, metrics.splits["test_new"].average_precision)
+    assert again.means == metrics.means
+    assert again.splits["val_known"] == metrics.splits["val_known"]
+    assert math.isnan(again.splits["test_new"].average_precision[7])
+    assert again.splits["test_new"].support[7] == 0
+
+
+def test_a_split_without_any_positive_has_no_figure_and_no_scalar():
+    nothing = compute_metrics({"val_known": (SCORES, 0 * LABELS, CLIP_IDS)}, REGIONS)
+    assert math.isnan(nothing.splits["val_known"].headline.mean_ap)
+    assert nothing.scalars() == {}
+    assert json.loads(nothing.to_json())["splits"]["val_known"]["headline"]["mean_ap"] is None
+
+
+def test_scalars_have_flat_names(metrics):
+    scalars = metrics.scalars()
+    assert scalars["test_known/mAP"] == metrics.splits["test_known"].headline.mean_ap
+    assert scalars["val_mean/mAP"] == metrics.means["val_mean"].mean_ap
+    headline = metrics.splits["test_new"].headline
+    assert scalars["test_new/mAP_above_all_ones"] == headline.mean_ap - headline.all_ones_floor
+
+
+@pytest.mark.parametrize(
+    ("scores", "labels", "clip_ids", "message"),
+    [
+        (
+            np.where(np.eye(4, 3) > 0, np.nan, SCORES),
+            LABELS,
+            CLIP_IDS,
+            r"test_new: scores of 3 of 4 clips are NaN.*a, b, c$",
+        ),
+        (SCORES, LABELS, ["a", "b", "c", "b"], "test_new: clip b was scored more than once"),
+        (SCORES, LABELS + 1, CLIP_IDS, r"test_new: labels must be 0 or 1, got values \[1, 2\]"),
+        (SCORES[:, :2], LABELS, CLIP_IDS, r"test_new: expected .* \(4, 3\), got \(4, 2\) and \(4, 3\)"),
+        (SCORES[:0], LABELS[:0], [], "test_new: no clips were scored"),
+    ],
+)
+def test_faults_are_refused_by_name_of_split_and_clip(scores, labels, clip_ids, message):
+    with pytest.raises(ValueError, match=message):
+        compute_metrics({"test_new": (scores, labels, clip_ids)}, REGIONS)

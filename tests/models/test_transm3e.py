@@ -1,0 +1,103 @@
+"""Tests of the whole model: how branches, tokens, sites and views come together."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.transm3e import ModelSpec, TransM3E
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_spec):
+    return TransM3E(tiny_model_spec)
+
+
+@pytest.fixture(scope="module")
+def apply(model):
+    return jax.jit(model.apply, static_argnames=("train", "distil"))
+
+
+@pytest.fixture(scope="module")
+def variables(model, tiny_batch):
+    batch = tiny_batch(2)
+    return jax.jit(lambda key: model.init(key, batch, train=False, distil=True))(jax.random.key(0))
+
+
+def test_prediction_is_the_weighted_mean_of_the_branches(tiny_model_spec, variables, tiny_batch):
+    weighted = TransM3E(dataclasses.replace(tiny_model_spec, branch_weights=(3.0, 1.0)))
+    output = jax.jit(weighted.apply)(variables, tiny_batch(2))
+    expected = 0.75 * output.branch_logits["video"] + 0.25 * output.branch_logits["skeleton"]
+    np.testing.assert_allclose(output.logits, expected, atol=1e-6)
+    assert output.logits.shape == (2, 20)
+    assert float(jnp.ptp(output.logits)) > 0
+
+
+def test_views_are_averaged_in_the_logits(apply, variables, tiny_batch):
+    batch = tiny_batch(2, num_views=2)
+    both = apply(variables, batch)
+    apart = [apply(variables, batch | {"video": batch["video"][:, view : view + 1]}) for view in (0, 1)]
+    mean = (apart[0].branch_logits["video"] + apart[1].branch_logits["video"]) / 2
+    np.testing.assert_allclose(both.branch_logits["video"], mean, atol=1e-5)
+    np.testing.assert_allclose(both.branch_logits["skeleton"], apart[0].branch_logits["skeleton"], atol=1e-5)
+
+
+def test_every_unit_is_a_site_in_both_directions(apply, variables, tiny_batch):
+    sites = apply(variables, tiny_batch(2), distil=True).sites
+    assert set(sites) == {"to_video/unit01", "to_skeleton/unit01", "to_video/unit02", "to_skeleton/unit02"}
+    assert sites["to_video/unit02"].sender.shape == sites["to_video/unit02"].receiver.shape == (2, 20, 8)
+    assert sites["to_skeleton/unit02"].receiver.shape == (2, 20, 16)  # the last video block is 16 wide
+
+
+def test_distillation_sends_gradients_to_the_taught_branch_alone(model, variables, tiny_batch):
+    batch = tiny_batch(2)
+
+    def loss(params):
+        sites = model.apply(variables | {"params": params}, batch, distil=True).sites
+        taught = [site for name, site in sites.items() if name.startswith("to_video/")]
+        return sum(jnp.sum((site.sender - site.receiver) ** 2) for site in taught)
+
+    gradient = jax.jit(jax.grad(loss))(variables["params"])
+    largest = {
+        name: max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(part)) for name, part in gradient.items()
+    }
+    assert largest["skeleton"] == 0.0
+    assert largest["video"] > 0
+    assert largest["kd_to_video_unit01"] > 0
+
+
+def test_a_branch_that_is_not_taught_has_no_receiver_and_no_fusion(tiny_model_spec, tiny_batch):
+    model = TransM3E(dataclasses.replace(tiny_model_spec, directions="to_video"))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), tiny_batch(1), distil=True))["params"]
+    assert "fusion_video" in params
+    assert "fusion_skeleton" not in params
+    assert "receiver" in params["video"]["class_tokens"]
+    assert params["skeleton"]["tokens"].shape == (20, 8)
+
+
+def test_without_class_tokens_the_branches_are_the_published_ones(tiny_model_spec, tiny_batch):
+    model = TransM3E(dataclasses.replace(tiny_model_spec, num_tokens=0))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), tiny_batch(1), distil=True))["params"]
+    assert params["video"]["class_tokens"]["classification"].shape == (1, 1, 8)
+    assert "tokens" not in params["skeleton"]
+    assert not [name for name in params if name.startswith(("kd_", "fusion_"))]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"branches": ("video", "audio")}, "branches"),
+        ({"branches": ()}, "branches"),
+        ({"branch_weights": (0.0, 0.0)}, "branch_weights"),
+        ({"branches": ("video",), "branch_weights": (0.0, 1.0)}, "branch_weights"),
+        ({"sites": "everywhere"}, "sites: expected one of dense"),
+        ({"fusion": "sum", "released_reshape": True}, "released_reshape"),
+        ({"dtype": "float16"}, "dtype"),
+    ],
+)
+def test_specs_that_cannot_be_are_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        ModelSpec(**change)

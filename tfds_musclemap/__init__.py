@@ -1,0 +1,1 @@
+"""The MuscleMap data set for TensorFlow Datasets: the builder, and its preparation without TensorFlow."""
