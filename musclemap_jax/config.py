@@ -159,7 +159,7 @@ def resolve(config: Mapping[str, Any]) -> ExperimentSpec:
       UserError: an unknown key, a value that cannot be, or values that contradict each other; names the key.
     """
     spec = _from_config(ExperimentSpec, config, "config")
-    video, skeleton = ("video" in spec.model.branches), ("skeleton" in spec.model.branches)
+    video, skeleton = bool({"video", "rgb_diff"} & set(spec.model.branches)), "skeleton" in spec.model.branches
     modalities = ("video",) * video + ("skeleton",) * skeleton
     return dataclasses.replace(
         spec, input=dataclasses.replace(spec.input, modalities=modalities, num_views=spec.eval.num_views)

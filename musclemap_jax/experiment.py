@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from etils import epath
-from tfds_musclemap.prepare import prepare
 
 from musclemap_jax.config import DataSpec, ExperimentSpec
 from musclemap_jax.data import pipeline
@@ -30,6 +29,7 @@ from musclemap_jax.train.optimizer import make_optimizer, make_schedule
 from musclemap_jax.train.run_log import RunLog
 from musclemap_jax.train.state import TrainState, create_state
 from musclemap_jax.train.step import compile_train_step, make_train_step
+from tfds_musclemap.prepare import prepare
 from tfds_musclemap.source import ClipSource, split_annotations
 
 CONFIG = "config.json"
@@ -106,7 +106,8 @@ class Experiment:
         check_batch_size("config.eval.batch_size", spec.eval.batch_size, self._mesh)
         self.num_steps = spec.train.total_steps(len(data.sources["train"]))
         self._model = TransM3E(spec.model)
-        self._optimizer = make_optimizer(spec.optimizer, self.num_steps)
+        frozen = (spec.model.auxiliary,) if spec.model.auxiliary_frozen else ()
+        self._optimizer = make_optimizer(spec.optimizer, self.num_steps, frozen)
         example = _example_batch(spec.input, spec.train.batch_size, data.sources["train"])
         self.state, self._shardings = create_state(
             self._model, self._optimizer, example, spec.seed, self._mesh, ema=spec.optimizer.ema_decay > 0

@@ -47,6 +47,7 @@ def run(config: ml_collections.ConfigDict, workdir: str, mode: str, title: str) 
     """
     spec = resolve(config)
     # Everything below needs JAX's devices; the configuration is checked before they are touched.
+    from musclemap_jax.compilation_cache import use_compilation_cache
     from musclemap_jax.experiment import Experiment, load_data
     from musclemap_jax.run_report import report_run
 
@@ -58,6 +59,7 @@ def run(config: ml_collections.ConfigDict, workdir: str, mode: str, title: str) 
         times_s[name] = time.perf_counter() - started
         started = time.perf_counter()
 
+    use_compilation_cache()
     data = load_data(spec.data)
     lap("data")
     experiment = Experiment(spec, workdir, data)

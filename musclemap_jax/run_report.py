@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from musclemap_jax import __version__
 from musclemap_jax.data.video import decode_jpeg
 from musclemap_jax.eval.examples import Example, choose_examples
 from musclemap_jax.eval.metrics import Metrics
@@ -29,7 +30,7 @@ from musclemap_jax.train.run_log import SCALARS
 REPORT_FOLDER = "report"
 EXAMPLES_PER_SPLIT = 4
 FRAMES_PER_EXAMPLE = 6
-PACKAGES = ("musclemap_jax", "jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 KIBIBYTE = 1024
 
 
@@ -60,7 +61,7 @@ def report_run(
         config=json.dumps(dataclasses.asdict(experiment.spec), indent=2),
         parameters=experiment.parameter_counts(),
         times_s=times_s,
-        versions={package: metadata.version(package) for package in PACKAGES},
+        versions={"musclemap_jax": __version__} | {package: metadata.version(package) for package in PACKAGES},
         facts={
             "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
             "steps": str(int(experiment.state.step)),

@@ -2,6 +2,9 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -13,6 +16,9 @@ import pytest
 from musclemap_jax.models.hdgcn import HDGCNSpec
 from musclemap_jax.models.mvit import MViTSpec
 from musclemap_jax.models.transm3e import ModelSpec
+from tfds_musclemap.prepare import prepare
+
+ROOT = Path(__file__).parent.parent
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -47,3 +53,29 @@ def tiny_batch():
         }
 
     return make
+
+
+@pytest.fixture(scope="session")
+def run_main(tmp_path_factory):
+    """A function (*arguments, **options) that runs the main job in a process of its own, on one CPU device.
+
+    Programs compiled by one run are kept for the others. Options go to `subprocess.Popen`; returns the Popen object.
+    """
+    cache = tmp_path_factory.mktemp("xla")
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONWARNINGS": "default"}
+
+    def start(*arguments, **options):
+        command = [sys.executable, "-m", "musclemap_jax.main", *map(str, arguments)]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
+        return subprocess.Popen(command, cwd=ROOT, env=environment, **options)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def smoke_data(tmp_path_factory):
+    """Data folder with the prepared `synthetic_smoke`."""
+    data_dir = tmp_path_factory.mktemp("data")
+    prepare("synthetic_smoke", data_dir)
+    return data_dir

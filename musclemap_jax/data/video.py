@@ -27,7 +27,7 @@ _MIN_SHARE_OF_FRAMES = 0.9
 _MAX_FPS = 1000
 
 _SAME_BYTES = "cpu-independent=1:mbtree=0"
-"""x264 (core 165) gave other bytes from run to run on a CPU with AVX-512: its macroblock tree's fast code is inexact."""
+"""x264 (core 165) gave other bytes from run to run on a CPU with AVX-512: its macroblock tree is inexact there."""
 
 _CONTENT_BOXES = (b"moov", b"mdat", b"moof")
 

@@ -151,6 +151,15 @@ def _taps(size: Triple) -> list[Triple]:
 # Depthwise convolution
 
 
+def _kept_whole(x: jax.Array) -> jax.Array:
+    """x itself, in a form that ends a chain of additions.
+
+    XLA:CPU hands additions that are followed by a reduction (a layer norm) to YNNPACK, which knows no slices: it then
+    writes all 27 shifted copies. It knows no selection either, so the sum before it is compiled as one loop.
+    """
+    return jnp.where(jnp.isnan(x), jnp.nan, x)
+
+
 def _conv_by_shifts(x: jax.Array, kernel: jax.Array, *, strides: Triple) -> jax.Array:
     size, grid = kernel.shape[:3], strided_grid(x.shape[1:4], strides)
     padded = _padded_for(x, size, strides)
@@ -159,7 +168,7 @@ def _conv_by_shifts(x: jax.Array, kernel: jax.Array, *, strides: Triple) -> jax.
         window = _windows(padded, tap, strides, grid).astype(jnp.float32)
         weight = kernel[tap].astype(jnp.float32)[None, None, None, None, :]
         total = window * weight if total.ndim == 0 else total + window * weight
-    return total.astype(x.dtype)
+    return _kept_whole(total).astype(x.dtype)
 
 
 def _conv_by_library(x: jax.Array, kernel: jax.Array, *, strides: Triple) -> jax.Array:
@@ -183,7 +192,7 @@ def _conv_gradients_by_shifts(
     def part(tap: Triple, cuts: tuple[slice, ...]) -> jax.Array:
         return padded_dy[cuts].astype(jnp.float32) * kernel[tap].astype(jnp.float32)[None, None, None, None, :]
 
-    dx = _spread(part, size, strides, x.shape[1:4]).astype(x.dtype)
+    dx = _kept_whole(_spread(part, size, strides, x.shape[1:4])).astype(x.dtype)
     return dx, _kernel_gradient(_padded_for(x, size, strides), dy, size, strides).astype(kernel.dtype)
 
 

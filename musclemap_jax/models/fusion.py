@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.pooling_attention import Mlp, dense, drop_path_factor, scale_clips
+from musclemap_jax.models.layers import LayerNorm, Mlp, dense, drop_path_factors, scale_clips
 
 KINDS = ("mctf", "sum", "multiply", "concat", "self_attention", "cross_attention", "none")
 NORM_EPSILON = 1e-5
@@ -108,7 +108,10 @@ class MCTF(nn.Module):
             normed, train=train
         )
         self.sow("intermediates", "mlp", changed)
-        factor = drop_path_factor(self, self.drop_path_rate, mean.shape[0], train)
+        factor = None
+        if train and self.drop_path_rate > 0:
+            rate = jnp.asarray([self.drop_path_rate], jnp.float32)
+            factor = drop_path_factors(self.make_rng("dropout"), rate, mean.shape[0])[0]
         return jnp.mean(mean + scale_clips(changed, factor), axis=1)
 
 
@@ -151,7 +154,14 @@ class SimpleFusion(nn.Module):
         return jnp.mean(y, axis=1)
 
     def _normed(self, name: str, x: jax.Array) -> jax.Array:
-        return nn.LayerNorm(NORM_EPSILON, dtype=self.dtype, param_dtype=self.param_dtype, name=name)(x)
+        norm = LayerNorm(
+            epsilon=NORM_EPSILON,
+            bias_init=nn.initializers.zeros,
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            name=name,
+        )
+        return norm(x)
 
     def _attention(self, queries: jax.Array, keys: jax.Array | None = None) -> jax.Array:
         return nn.MultiHeadDotProductAttention(
@@ -209,14 +219,13 @@ def _required(receiver: jax.Array | None, kind: str) -> jax.Array:
     return receiver
 
 
-def _token_norm(name: str, dtype: jnp.dtype, param_dtype: jnp.dtype) -> nn.LayerNorm:
+def _token_norm(name: str, dtype: jnp.dtype, param_dtype: jnp.dtype) -> LayerNorm:
     """Layer norm over tokens and channels together, with a weight and bias (M, D)."""
-    return nn.LayerNorm(
-        NORM_EPSILON,
+    return LayerNorm(
+        num_axes=2,
+        epsilon=NORM_EPSILON,
+        bias_init=nn.initializers.zeros,
         dtype=dtype,
         param_dtype=param_dtype,
-        reduction_axes=(-2, -1),
-        feature_axes=(-2, -1),
-        use_fast_variance=False,
         name=name,
     )

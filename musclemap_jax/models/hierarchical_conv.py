@@ -140,6 +140,7 @@ class HierarchicalGraphConv(nn.Module):
             edge_sum = edges.sum(1)
             subset_sum = subsets.sum(0)
         else:
+            subsets = jax.lax.optimization_barrier(subsets)
             peaks = subsets.max(4).transpose(3, 0, 2, 1, 4).reshape(num_skeletons, num_hierarchies, num_joints, -1)
             peaks = jnp.concatenate([peaks, edges], axis=-1)
             attention = HierarchyAttention(self.graph, self.hierarchy_neighbours, self.dtype, name="attention")

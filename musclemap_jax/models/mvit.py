@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
 from musclemap_jax.models.depthwise import Triple, strided_grid
+from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, drop_path_factors
 from musclemap_jax.models.outputs import BranchOutput
-from musclemap_jax.models.pooling_attention import WEIGHT_INIT, BlockSpec, MViTBlock, layer_norm
+from musclemap_jax.models.pooling_attention import BlockSpec, MViTBlock
 from musclemap_jax.taxonomy import NUM_REGIONS
 
 REMAT_POLICIES = ("none", "blocks")
@@ -130,7 +131,6 @@ class MViTSpec:
                     mlp_ratio=self.mlp_ratio,
                     qkv_bias=self.qkv_bias,
                     dropout_rate=self.dropout_rate,
-                    drop_path_rate=self.drop_path_rate * index / max(self.depth - 1, 1),
                 )
             )
             dim *= growth
@@ -224,17 +224,20 @@ class MViT(nn.Module):
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
         tokens, patches = drop(tokens), drop(patches)
 
-        block_class = nn.remat(MViTBlock, static_argnums=(3,)) if self.remat == "blocks" else MViTBlock
+        block_class = nn.remat(MViTBlock, static_argnums=(4,)) if self.remat == "blocks" else MViTBlock
+        factors = self._drop_path(video.shape[0], train)
         receiver, classification = [], []
         for index, block in enumerate(spec.blocks()):
-            tokens, patches = block_class(block, name=f"blocks_{index}", **kinds)(tokens, patches, train)
+            tokens, patches = block_class(block, name=f"blocks_{index}", **kinds)(
+                tokens, patches, factors[index], train
+            )
             self.sow("intermediates", "patches", patches)
             received, classified = split_token_sets(tokens, self.num_tokens)
             classification.append(classified)
             if received is not None:
                 receiver.append(received)
 
-        norm = layer_norm("norm", **kinds)
+        norm = LayerNorm(name="norm", **kinds)
         final_receiver, final_classification = split_token_sets(norm(tokens), self.num_tokens)
         if self.is_mutable_collection("intermediates"):
             self.sow("intermediates", "final_patches", norm(patches))
@@ -244,3 +247,12 @@ class MViT(nn.Module):
             final_classification=final_classification,
             final_receiver=final_receiver,
         )
+
+    def _drop_path(self, batch_size: int, train: bool) -> list[tuple[jax.Array, jax.Array] | None]:
+        """Factors of both residual branches of each block, drawn at once; the rate grows linearly with depth."""
+        depth, rate = self.spec.depth, self.spec.drop_path_rate
+        if not train or rate == 0.0:
+            return [None] * depth
+        rates = jnp.linspace(0.0, rate, depth)[:, None]
+        factors = drop_path_factors(self.make_rng("dropout"), jnp.tile(rates, (1, 2)), batch_size)
+        return [(factors[index, 0], factors[index, 1]) for index in range(depth)]

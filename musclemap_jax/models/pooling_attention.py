@@ -18,14 +18,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from musclemap_jax.models.depthwise import Triple, depthwise_conv3d, max_pool3d, strided_grid
+from musclemap_jax.models.depthwise import Triple, depthwise_conv3d, max_pool3d
+from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, Mlp, NormWeights, dense, layer_norm, scale_clips
 from musclemap_jax.models.relative_position import key_coordinates, position_terms, table_length
-
-WEIGHT_INIT = nn.initializers.normal(0.02)
-"""PySlowFast's trunc_normal_(std=0.02) cuts at +-2, a hundred deviations: a plain normal distribution."""
-
-BIAS_INIT = nn.initializers.constant(0.02)
-"""Bias of linear layers and layer norms at the start, as in PySlowFast."""
 
 NORM_EPSILON = 1e-6
 
@@ -45,7 +40,6 @@ class BlockSpec:
       mlp_ratio: hidden width of the MLP over dim_out.
       qkv_bias: whether queries, keys and values have a bias.
       dropout_rate: after attention's projection and in the MLP.
-      drop_path_rate: chance that a clip skips one of the two residual branches.
     """
 
     dim_in: int
@@ -58,7 +52,6 @@ class BlockSpec:
     mlp_ratio: float
     qkv_bias: bool
     dropout_rate: float
-    drop_path_rate: float
 
     @property
     def head_dim(self) -> int:
@@ -77,31 +70,6 @@ class BlockSpec:
             for size, q, kv in zip(self.grid[1:], self.q_stride[1:], self.kv_stride[1:], strict=True)
         )
         return (time, height, width)
-
-
-def dense(features: int, name: str, dtype: jnp.dtype, param_dtype: jnp.dtype, use_bias: bool = True) -> nn.Dense:
-    """A linear layer with PySlowFast's initialisation."""
-    return nn.Dense(
-        features,
-        use_bias=use_bias,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        kernel_init=WEIGHT_INIT,
-        bias_init=BIAS_INIT,
-        name=name,
-    )
-
-
-def layer_norm(name: str, dtype: jnp.dtype, param_dtype: jnp.dtype) -> nn.LayerNorm:
-    """Layer norm over the width, statistics in float32, with PySlowFast's initialisation."""
-    return nn.LayerNorm(
-        epsilon=NORM_EPSILON,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        bias_init=BIAS_INIT,
-        use_fast_variance=False,
-        name=name,
-    )
 
 
 class PoolingAttention(nn.Module):
@@ -128,13 +96,8 @@ class PoolingAttention(nn.Module):
         """
         spec = self.spec
         project = dense(3 * spec.dim_out, "qkv", self.dtype, self.param_dtype, use_bias=spec.qkv_bias)
-        (q_tokens, k_tokens, v_tokens), (q_patches, k_patches, v_patches) = self._pooled(
-            project(tokens), project(patches)
-        )
-        key_grid = k_patches.shape[1:4]
-        grid = q_patches.shape[1:4]
-        keys = jnp.concatenate([k_tokens, _flat(k_patches)], axis=1)
-        values = jnp.concatenate([v_tokens, _flat(v_patches)], axis=1)
+        q_tokens, q_patches, pairs, key_grid = self._pooled(project(tokens), project(patches))
+        keys, values = pairs[:, :, 0], pairs[:, :, 1]
         scale = spec.head_dim**-0.5
 
         terms = position_terms(q_patches, self._tables(), key_grid)
@@ -149,7 +112,7 @@ class PoolingAttention(nn.Module):
         merge = dense(spec.dim_out, "proj", self.dtype, self.param_dtype)
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
         new_tokens = drop(merge(from_tokens.reshape(*from_tokens.shape[:2], spec.dim_out)))
-        new_patches = drop(merge(from_patches.reshape(from_patches.shape[0], *grid, spec.dim_out)))
+        new_patches = drop(merge(from_patches.reshape(*q_patches.shape[:4], spec.dim_out)))
         self.sow("intermediates", "output", (new_tokens, new_patches))
         return new_tokens, new_patches
 
@@ -159,28 +122,42 @@ class PoolingAttention(nn.Module):
             for axis, length in zip("thw", self.spec.table_lengths, strict=True)
         )
 
-    def _pooled(self, tokens: jax.Array, patches: jax.Array) -> tuple[list[jax.Array], list[jax.Array]]:
-        """Pools and normalises: tokens as (B, L, heads, c), patches as (B, T', H', W', heads, c), each for q, k, v."""
+    def _pooled(self, tokens: jax.Array, patches: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, Triple]:
+        """Pools patches and normalises the heads.
+
+        Args:
+          tokens: (B, L, 3 dim_out), query, key and value behind one another.
+          patches: (B, T, H, W, 3 dim_out).
+
+        Returns:
+          Queries of tokens (B, L, heads, c) and patches (B, T', H', W', heads, c); keys and values of both
+          (B, L + N', 2, heads, c); the grid of the N' pooled keys.
+        """
         spec = self.spec
+        split, heads = spec.dim_out, (spec.num_heads, spec.head_dim)
         shape = (*spec.pool_kernel, spec.head_dim)
         kernels = [self.param(f"pool_{kind}", WEIGHT_INIT, shape, self.param_dtype) for kind in "qkv"]
         # One kernel serves all heads.
-        kernels = [jnp.tile(kernel.astype(self.dtype), (1, 1, 1, spec.num_heads)) for kernel in kernels]
+        kernel = jnp.concatenate([kernel for kernel in kernels for _ in range(spec.num_heads)], axis=-1)
+        kernel = kernel.astype(self.dtype)
         if spec.q_stride == spec.kv_stride:
-            parts = jnp.split(depthwise_conv3d(patches, jnp.concatenate(kernels, axis=-1), spec.q_stride), 3, axis=-1)
+            pooled = depthwise_conv3d(patches, kernel, spec.q_stride)
+            queries, pairs = pooled[..., :split], pooled[..., split:]
         else:
-            split = spec.dim_out
-            query = depthwise_conv3d(patches[..., :split], kernels[0], spec.q_stride)
-            pair = depthwise_conv3d(patches[..., split:], jnp.concatenate(kernels[1:], axis=-1), spec.kv_stride)
-            parts = [query, *jnp.split(pair, 2, axis=-1)]
-        heads = (spec.num_heads, spec.head_dim)
-        norms = [layer_norm(f"norm_{kind}", self.dtype, self.param_dtype) for kind in "qkv"]
-        pooled_tokens = [
-            norm(part.reshape(*part.shape[:-1], *heads))
-            for norm, part in zip(norms, jnp.split(tokens, 3, axis=-1), strict=True)
-        ]
-        pooled_patches = [norm(part.reshape(*part.shape[:-1], *heads)) for norm, part in zip(norms, parts, strict=True)]
-        return pooled_tokens, pooled_patches
+            queries = depthwise_conv3d(patches[..., :split], kernel[..., :split], spec.q_stride)
+            pairs = depthwise_conv3d(patches[..., split:], kernel[..., split:], spec.kv_stride)
+
+        (q_scale, q_bias), *pair_weights = (
+            NormWeights((spec.head_dim,), self.param_dtype, name=f"norm_{kind}")() for kind in "qkv"
+        )
+        q_tokens = layer_norm(tokens[..., :split].reshape(*tokens.shape[:2], *heads), q_scale, q_bias, 1, NORM_EPSILON)
+        q_patches = layer_norm(queries.reshape(*queries.shape[:4], *heads), q_scale, q_bias, 1, NORM_EPSILON)
+        joined = jnp.concatenate([tokens[..., split:], _flat(pairs)], axis=1)
+        scale, bias = (
+            jnp.broadcast_to(jnp.stack(weights)[:, None], (2, *heads)) for weights in zip(*pair_weights, strict=True)
+        )
+        joined = layer_norm(joined.reshape(*joined.shape[:2], 2, *heads), scale, bias, 1, NORM_EPSILON)
+        return q_tokens, q_patches, joined, pairs.shape[1:4]
 
     def _placed(self, keys: jax.Array, key_grid: Triple) -> jax.Array:
         """Keys with their one-hot coordinates behind the channels; zeros for class tokens."""
@@ -203,42 +180,6 @@ def _attend(queries: jax.Array, keys: jax.Array, values: jax.Array, module: nn.M
     return jnp.einsum("bhqk,bkhc->bqhc", weights, values)
 
 
-class Mlp(nn.Module):
-    """Two linear layers with exact GELU between them."""
-
-    hidden: int
-    features: int
-    dropout_rate: float = 0.0
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, *inputs: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """Applies the same layers to each input (..., D); returns as many outputs (..., features)."""
-        first = dense(self.hidden, "fc1", self.dtype, self.param_dtype)
-        second = dense(self.features, "fc2", self.dtype, self.param_dtype)
-        drop = nn.Dropout(self.dropout_rate, deterministic=not train)
-        return tuple(drop(second(drop(jax.nn.gelu(first(x), approximate=False)))) for x in inputs)
-
-
-def drop_path_factor(module: nn.Module, rate: float, batch_size: int, train: bool) -> jax.Array | None:
-    """Stochastic depth for one residual branch: (B,) float32 of 0 or 1 / (1 - rate), one draw a clip.
-
-    None when nothing is dropped. Draws from the rng stream `dropout` of `module`.
-    """
-    if not train or rate == 0.0:
-        return None
-    keep = 1.0 - rate
-    return jax.random.bernoulli(module.make_rng("dropout"), keep, (batch_size,)).astype(jnp.float32) / keep
-
-
-def scale_clips(x: jax.Array, factor: jax.Array | None) -> jax.Array:
-    """Multiplies each clip of x (B, ...) by its factor (B,); None leaves x as it is."""
-    if factor is None:
-        return x
-    return x * factor.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
-
-
 class MViTBlock(nn.Module):
     """Pooling attention and MLP, each with a residual; the skip is widened and max pooled where attention is."""
 
@@ -247,14 +188,29 @@ class MViTBlock(nn.Module):
     param_dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, patches: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
-        """(B, L, dim_in) and (B, T, H, W, dim_in) -> (B, L, dim_out) and (B, T', H', W', dim_out)."""
+    def __call__(
+        self,
+        tokens: jax.Array,
+        patches: jax.Array,
+        drop_path: tuple[jax.Array, jax.Array] | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Runs the block.
+
+        Args:
+          tokens: (B, L, dim_in).
+          patches: (B, T, H, W, dim_in).
+          drop_path: (B,) factors of the attention's and the MLP's branch; None: both are taken.
+          train: dropout is on.
+
+        Returns:
+          (B, L, dim_out) and (B, T', H', W', dim_out).
+        """
         spec = self.spec
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        batch_size = tokens.shape[0]
+        after_attention, after_mlp = drop_path or (None, None)
 
-        norm1 = layer_norm("norm1", **kinds)
-        normed = norm1(tokens), norm1(patches)
+        normed = LayerNorm(name="norm1", **kinds)(tokens, patches)
         attended = PoolingAttention(spec, name="attn", **kinds)(*normed, train=train)
         if spec.dim_in != spec.dim_out:
             widen = dense(spec.dim_out, "proj", **kinds)
@@ -262,17 +218,10 @@ class MViTBlock(nn.Module):
         if max(spec.q_stride) > 1:
             window = tuple(stride + 1 if stride > 1 else 1 for stride in spec.q_stride)
             patches = max_pool3d(patches, window, spec.q_stride)
-        factor = drop_path_factor(self, spec.drop_path_rate, batch_size, train)
-        tokens = tokens + scale_clips(attended[0], factor)
-        patches = patches + scale_clips(attended[1], factor)
+        tokens = tokens + scale_clips(attended[0], after_attention)
+        patches = patches + scale_clips(attended[1], after_attention)
 
-        norm2 = layer_norm("norm2", **kinds)
+        normed = LayerNorm(name="norm2", **kinds)(tokens, patches)
         mlp = Mlp(int(spec.dim_out * spec.mlp_ratio), spec.dim_out, spec.dropout_rate, name="mlp", **kinds)
-        changed = mlp(norm2(tokens), norm2(patches), train=train)
-        factor = drop_path_factor(self, spec.drop_path_rate, batch_size, train)
-        return tokens + scale_clips(changed[0], factor), patches + scale_clips(changed[1], factor)
-
-
-def pooled_grid(spec: BlockSpec, grid: Triple) -> Triple:
-    """Grid after a block, for the real (T, H, W) that comes in."""
-    return strided_grid(grid, spec.q_stride)
+        changed = mlp(*normed, train=train)
+        return tokens + scale_clips(changed[0], after_mlp), patches + scale_clips(changed[1], after_mlp)

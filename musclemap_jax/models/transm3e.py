@@ -1,9 +1,10 @@
-"""TransM3E: a video branch and a skeleton branch that teach each other through their class tokens.
+"""TransM3E: a video branch and an auxiliary branch that teach each other through their class tokens.
 
 Source: "Towards Activated Muscle Group Estimation in the Wild". Each branch has M = 20 classification tokens (MCT) and,
 where it is taught, M receiver tokens; at the distillation sites the receiver tokens follow the other branch's
 classification tokens (MCTKD); in each branch the two sets are fused (MCTF) and classified; the prediction is the
-weighted mean of the branches' logits. One branch alone is the baseline of the same name.
+weighted mean of the branches' logits. The auxiliary branch is HD-GCN on skeletons (the paper) or a second MViTv2 on RGB
+difference (the released code, there frozen and without a head). One branch alone is the baseline of the same name.
 
 The branches meet in the losses and in the last mean only, so each runs on its own.
 
@@ -25,12 +26,14 @@ from musclemap_jax.models.distillation import SITE_KINDS, distillation_sites
 from musclemap_jax.models.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.mvit import REMAT_POLICIES, MViT, MViTSpec
 from musclemap_jax.models.outputs import BranchOutput, DistillationSite, ModelOutput
-from musclemap_jax.models.video_input import normalised_rgb
+from musclemap_jax.models.video_input import normalised_rgb, rgb_difference
 from musclemap_jax.taxonomy import NUM_REGIONS
 
-BRANCHES = ("video", "skeleton")
-DIRECTIONS = ("both", "to_video", "to_skeleton")
+AUXILIARIES = ("skeleton", "rgb_diff")
+BRANCHES = ("video", *AUXILIARIES)
 DTYPES = ("float32", "bfloat16")
+
+Inputs = dict[str, tuple[jax.Array, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,27 +41,31 @@ class ModelSpec:
     """Architecture of the whole model.
 
     Attributes:
-      branches: ``("video", "skeleton")``, or one of them.
-      branch_weights: weights of the logits of (video, skeleton) in the prediction; those of the branches that there are
-        are divided by their sum.
+      branches: one of ``video``, ``skeleton``, ``rgb_diff`` alone, or ``video`` and one of the others, its auxiliary.
+      auxiliary_weight: weight of the auxiliary branch's logits in the prediction, beside 1 for the video branch's; at 0
+        the auxiliary branch only teaches and has no head.
+      auxiliary_frozen: the auxiliary branch is not trained; it has to be imported then.
       num_tokens: M, class tokens in one set; 0 for the published branches: one class token in MViTv2, pooled features
         in HD-GCN, nothing distilled.
       sites: where tokens are distilled: ``dense``, ``sparse``, ``final`` or ``none``.
-      directions: ``both``, ``to_video`` or ``to_skeleton``: who is taught.
+      directions: who is taught: ``both``, or ``to_`` and the name of a branch, such as ``to_video``.
+      kd_projection: a learned linear map takes receiver tokens to the sender's width; without it widths must be equal.
       fusion: of the two token sets of a branch that is taught, one of ``fusion.KINDS``.
       released_reshape: MCTF mixes tokens with channels as the released code does (for its checkpoints).
       head_dropout_rate: before each branch's head.
       dtype: of the computation, ``float32`` or ``bfloat16``; parameters, softmax, norms and logits are float32.
       remat: ``none``, or ``blocks`` to compute the video blocks again in the backward pass.
-      video: the video branch.
+      video: the video branch, and the one on RGB difference.
       skeleton: the skeleton branch.
     """
 
-    branches: tuple[str, ...] = BRANCHES
-    branch_weights: tuple[float, float] = (1.0, 1.0)
+    branches: tuple[str, ...] = ("video", "skeleton")
+    auxiliary_weight: float = 1.0
+    auxiliary_frozen: bool = False
     num_tokens: int = NUM_REGIONS
     sites: str = "dense"
     directions: str = "both"
+    kd_projection: bool = True
     fusion: str = "mctf"
     released_reshape: bool = False
     head_dropout_rate: float = 0.5
@@ -68,9 +75,13 @@ class ModelSpec:
     skeleton: HDGCNSpec = dataclasses.field(default_factory=HDGCNSpec)
 
     def __post_init__(self) -> None:
+        pairs = [("video", auxiliary) for auxiliary in AUXILIARIES]
+        possible = [(branch,) for branch in BRANCHES] + pairs
+        if tuple(self.branches) not in possible:
+            raise UserError(f"config.model.branches: expected one of {possible}, got {self.branches}")
         choices = {
             "sites": SITE_KINDS,
-            "directions": DIRECTIONS,
+            "directions": ("both", *(f"to_{branch}" for branch in self.branches)),
             "fusion": fusion.KINDS,
             "dtype": DTYPES,
             "remat": REMAT_POLICIES,
@@ -78,41 +89,44 @@ class ModelSpec:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise UserError(f"config.model.{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if (
-            not self.branches
-            or len(set(self.branches)) != len(self.branches)
-            or not set(self.branches) <= set(BRANCHES)
-        ):
-            raise UserError(f"config.model.branches: expected some of {BRANCHES}, each once, got {self.branches}")
-        if len(self.branch_weights) != len(BRANCHES) or min(self.branch_weights) < 0 or not sum(self.weights.values()):
+        if self.num_tokens < 0 or not 0 <= self.head_dropout_rate < 1 or self.auxiliary_weight < 0:
             raise UserError(
-                f"config.model.branch_weights: expected a weight for each of {BRANCHES}, not negative, and above zero "
-                f"for one of {self.branches}, got {self.branch_weights}"
+                "config.model: num_tokens and auxiliary_weight must not be negative, head_dropout_rate lie in [0, 1)"
             )
-        if self.num_tokens < 0 or not 0 <= self.head_dropout_rate < 1:
-            raise UserError("config.model: num_tokens must not be negative, head_dropout_rate lie in [0, 1)")
         if self.released_reshape and self.fusion != "mctf":
             raise UserError(f"config.model.released_reshape: is of fusion 'mctf', got fusion {self.fusion!r}")
+        if self.auxiliary_frozen and (self.auxiliary is None or self.auxiliary in self.taught):
+            raise UserError(
+                "config.model.auxiliary_frozen: expected an auxiliary branch that is not taught, got branches "
+                f"{self.branches} and directions {self.directions!r}: take directions 'to_video'"
+            )
+
+    @property
+    def auxiliary(self) -> str | None:
+        """The second branch, if there is one."""
+        return self.branches[1] if len(self.branches) == 2 else None
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each branch that there is."""
-        return {name: self.branch_weights[BRANCHES.index(name)] for name in self.branches}
+        """Share of each branch that has a head in the prediction; they sum to 1."""
+        weights = dict(zip(self.branches, (1.0, self.auxiliary_weight), strict=False))
+        return {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
 
     @property
     def taught(self) -> tuple[str, ...]:
         """Branches that have receiver tokens."""
-        if len(self.branches) < 2 or self.num_tokens == 0 or self.sites == "none":
+        if self.auxiliary is None or self.num_tokens == 0 or self.sites == "none":
             return ()
         return tuple(branch for branch in self.branches if self.directions in ("both", f"to_{branch}"))
 
     @property
     def distillation_pairs(self) -> tuple[tuple[int, int], ...]:
-        """(video block, skeleton unit) at which tokens are distilled, counted from 0."""
+        """(video block, auxiliary unit) at which tokens are distilled, counted from 0."""
         if not self.taught:
             return ()
+        auxiliary = self.skeleton if self.auxiliary == "skeleton" else self.video
         return distillation_sites(
-            self.sites, video_stage_ends=self.video.stage_ends, auxiliary_stage_ends=self.skeleton.stage_ends
+            self.sites, video_stage_ends=self.video.stage_ends, auxiliary_stage_ends=auxiliary.stage_ends
         )
 
 
@@ -125,7 +139,6 @@ class TransM3E(nn.Module):
 
     spec: ModelSpec = ModelSpec()
 
-    @nn.compact
     def __call__(
         self, batch: Mapping[str, jax.Array], *, train: bool = False, distil: bool | None = None
     ) -> ModelOutput:
@@ -138,47 +151,70 @@ class TransM3E(nn.Module):
           distil: whether to return the distillation sites; by default in training.
 
         Returns:
-          Logits (B, K) float32 of the whole and of each branch, and the sites.
+          Logits (B, K) float32 of the whole and of each branch with a head, and the sites.
         """
-        spec = self.spec
-        branches = {name: self._branch(name, batch, train) for name in spec.branches}
-        logits = {name: self._classify(name, output, batch, train) for name, output in branches.items()}
-        total = sum(spec.weights.values())
-        prediction = sum(weight / total * logits[name] for name, weight in spec.weights.items())
-        sites = self._sites(branches) if (train if distil is None else distil) else {}
-        return ModelOutput(logits=prediction, branch_logits=logits, sites=sites)
+        return self.run(self.inputs(batch), batch["muscles"].shape[0], train, train if distil is None else distil)
 
-    def _branch(self, name: str, batch: Mapping[str, jax.Array], train: bool) -> BranchOutput:
+    def inputs(self, batch: Mapping[str, jax.Array]) -> Inputs:
+        """What each branch takes: normalised clips (B * S, T, H, W, 3), or poses and which of them are valid."""
+        dtype = jnp.dtype(self.spec.dtype)
+        inputs = {}
+        for name in self.spec.branches:
+            if name == "skeleton":
+                inputs[name] = (batch["skeleton"], batch["skeleton_valid"])
+            else:
+                clips = batch["video"].reshape(-1, *batch["video"].shape[2:])
+                inputs[name] = ((normalised_rgb if name == "video" else rgb_difference)(clips, dtype),)
+        return inputs
+
+    @nn.compact
+    def run(self, inputs: Inputs, num_clips: int, train: bool, distil: bool) -> ModelOutput:
+        """Runs the branches on their inputs.
+
+        Args:
+          inputs: as `inputs` returns them.
+          num_clips: B.
+          train: as in `__call__`.
+          distil: whether to return the distillation sites.
+        """
+        branches = {name: self._branch(name, inputs[name], train) for name in self.spec.branches}
+        weights = self.spec.weights
+        logits = {name: self._classify(name, branches[name], num_clips, train) for name in weights}
+        prediction = sum(weight * logits[name] for name, weight in weights.items())
+        return ModelOutput(logits=prediction, branch_logits=logits, sites=self._sites(branches) if distil else {})
+
+    def _branch(self, name: str, inputs: tuple[jax.Array, ...], train: bool) -> BranchOutput:
         spec, dtype = self.spec, jnp.dtype(self.spec.dtype)
         receiver = name in spec.taught
+        frozen = spec.auxiliary_frozen and name == spec.auxiliary
+        train = train and not frozen
         if name == "skeleton":
-            branch = HDGCN(spec.skeleton, spec.num_tokens, receiver, dtype, name=name)
-            return branch(batch["skeleton"], batch["skeleton_valid"], train)
-        video = batch["video"]
-        views = video.reshape(-1, *video.shape[2:])
-        branch = MViT(spec.video, spec.num_tokens or 1, receiver, dtype, remat=spec.remat, name=name)
-        return branch(normalised_rgb(views, dtype), train=train)
+            output = HDGCN(spec.skeleton, spec.num_tokens, receiver, dtype, name=name)(*inputs, train)
+        else:
+            branch = MViT(spec.video, spec.num_tokens or 1, receiver, dtype, remat=spec.remat, name=name)
+            output = branch(*inputs, train=train)
+        return jax.lax.stop_gradient(output) if frozen else output
 
-    def _classify(self, name: str, output: BranchOutput, batch: Mapping[str, jax.Array], train: bool) -> jax.Array:
+    def _classify(self, name: str, output: BranchOutput, num_clips: int, train: bool) -> jax.Array:
         """Fuses a branch's tokens and classifies them: (B, K) float32, views averaged."""
         spec = self.spec
+        taught = name in spec.taught
         fuse = fusion.make_fusion(
-            spec.fusion if name in spec.taught else "none",
-            released_reshape=spec.released_reshape and name in spec.taught,
+            spec.fusion if taught else "none",
+            released_reshape=spec.released_reshape and taught,
             dtype=jnp.dtype(spec.dtype),
             name=f"fusion_{name}",
         )
         features = fuse(output.final_classification, output.final_receiver, train=train).astype(jnp.float32)
         features = nn.Dropout(spec.head_dropout_rate, deterministic=not train)(features)
         head = nn.Dense(NUM_REGIONS, kernel_init=nn.initializers.truncated_normal(0.02), name=f"head_{name}")
-        logits = head(features)
-        return logits.reshape(batch["muscles"].shape[0], -1, NUM_REGIONS).mean(1)
+        return head(features).reshape(num_clips, -1, NUM_REGIONS).mean(1)
 
     def _sites(self, branches: Mapping[str, BranchOutput]) -> dict[str, DistillationSite]:
         """Pairs the classification tokens of one branch with the receiver tokens of the other."""
         sites = {}
         for pair in self.spec.distillation_pairs:
-            layer = dict(zip(BRANCHES, pair, strict=True))
+            layer = dict(zip(self.spec.branches, pair, strict=True))
             for taught in self.spec.taught:
                 (teacher,) = (name for name in self.spec.branches if name != taught)
                 sender = jax.lax.stop_gradient(branches[teacher].classification[layer[teacher]])
@@ -186,6 +222,8 @@ class TransM3E(nn.Module):
                 if sender.shape[0] != receiver.shape[0]:
                     raise ValueError(f"distillation takes one view a clip, got {receiver.shape} and {sender.shape}")
                 site = f"unit{pair[1] + 1:02d}"
-                project = nn.Dense(sender.shape[-1], dtype=receiver.dtype, name=f"kd_to_{taught}_{site}")
-                sites[f"to_{taught}/{site}"] = DistillationSite(sender=sender, receiver=project(receiver))
+                if self.spec.kd_projection:
+                    project = nn.Dense(sender.shape[-1], dtype=receiver.dtype, name=f"kd_to_{taught}_{site}")
+                    receiver = project(receiver)
+                sites[f"to_{taught}/{site}"] = DistillationSite(sender=sender, receiver=receiver)
         return sites

@@ -77,8 +77,14 @@ def decay_mask(params: Any) -> Any:
     )
 
 
-def make_optimizer(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransformation:
-    """The gradient transformation of a run of ``num_steps`` steps."""
+def make_optimizer(spec: OptimizerSpec, num_steps: int, frozen: tuple[str, ...] = ()) -> optax.GradientTransformation:
+    """The gradient transformation of a run.
+
+    Args:
+      spec: the settings.
+      num_steps: length of the run, for the schedule.
+      frozen: names at the top of the parameters' tree that are not trained and have no optimizer state.
+    """
     clip = [optax.clip_by_global_norm(spec.clip_norm)] if spec.clip_norm else []
     adamw = optax.adamw(
         make_schedule(spec, num_steps),
@@ -87,4 +93,13 @@ def make_optimizer(spec: OptimizerSpec, num_steps: int) -> optax.GradientTransfo
         weight_decay=spec.weight_decay,
         mask=decay_mask,
     )
-    return optax.chain(*clip, adamw)
+    optimizer = optax.chain(*clip, adamw)
+    if not frozen:
+        return optimizer
+    return optax.partition(
+        {"trained": optimizer, "frozen": optax.set_to_zero()},
+        lambda params: {
+            name: jax.tree.map(lambda _, label="frozen" if name in frozen else "trained": label, part)
+            for name, part in params.items()
+        },
+    )

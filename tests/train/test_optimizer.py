@@ -50,6 +50,17 @@ def test_clipping_bounds_the_gradient_that_adam_sees():
     np.testing.assert_allclose(moments["kernel"], 0.1 * np.array([[0.6, 0.8]]), rtol=1e-5)
 
 
+def test_frozen_parts_do_not_move_and_have_no_moments():
+    params = {"video": {"kernel": jnp.ones((2, 3))}, "teacher": {"kernel": jnp.ones((4, 5))}}
+    spec = OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.5)
+    optimizer = make_optimizer(spec, num_steps=10, frozen=("teacher",))
+    state = optimizer.init(params)
+    assert sorted(leaf.shape for leaf in jax.tree.leaves(state) if leaf.ndim) == [(2, 3), (2, 3)]
+    updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), state, params)
+    np.testing.assert_array_equal(updates["teacher"]["kernel"], 0.0)
+    assert float(jnp.abs(updates["video"]["kernel"]).min()) > 0
+
+
 @pytest.mark.parametrize(
     "change",
     [{"learning_rate": 0.0}, {"warmup_fraction": 1.0}, {"beta2": 1.0}, {"clip_norm": -1.0}, {"ema_decay": 1.0}],

@@ -30,8 +30,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="clips of each activity, shared out over its splits; by default "
         + ", ".join(f"{count} {split}" for split, count in default.clips_per_activity),
     )
-    parser.add_argument("--seed", type=int, default=default.seed, help="decides everything that is random (default %(default)s)")
-    parser.add_argument("--size", type=int, default=default.size, help="height and width in pixels (default %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="decides everything that is random (default %(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=default.size, help="height and width in pixels (default %(default)s)"
+    )
     parser.add_argument("--activities", help=f"names, joined by commas (default: all {len(ACTIVITIES)})")
     parser.add_argument("--preview", metavar="PNG", help="also write a contact sheet of the distribution")
     parser.add_argument("--num_workers", type=int, help="processes (default: one for each core)")
@@ -47,10 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.num_workers is not None and args.num_workers < 1:
             raise UserError(f"num_workers: expected at least 1, got {args.num_workers}: leave it out for one a core")
         spec = SyntheticSpec(
-            clips_per_activity=SyntheticSpec().clips_per_activity if args.clips_per_activity is None else args.clips_per_activity,
+            clips_per_activity=SyntheticSpec().clips_per_activity
+            if args.clips_per_activity is None
+            else args.clips_per_activity,
             seed=args.seed,
             size=args.size,
-            activities=None if args.activities is None else tuple(n.strip() for n in args.activities.split(",") if n.strip()),
+            activities=None
+            if args.activities is None
+            else tuple(n.strip() for n in args.activities.split(",") if n.strip()),
         )
         render(args.out, spec, args.num_workers, args.overwrite, progress=sys.stderr.isatty())
         print(f"{args.out}: {len(spec.clips())} clips of {len({a.name for _, a, _ in spec.clips()})} activities")

@@ -25,7 +25,11 @@ def select(names: tuple[str, ...] | None) -> tuple[Activity, ...]:
         if name not in known:
             import difflib
 
-            near = difflib.get_close_matches(name, [a.name for a in ACTIVITIES], 3, 0.3) or [a.name for a in ACTIVITIES[:3]]
-            raise UserError(f"activities: {name!r} is none of the {len(ACTIVITIES)} synthetic activities: try {', '.join(near)}")
+            near = difflib.get_close_matches(name, [a.name for a in ACTIVITIES], 3, 0.3) or [
+                a.name for a in ACTIVITIES[:3]
+            ]
+            raise UserError(
+                f"activities: {name!r} is none of the {len(ACTIVITIES)} synthetic activities: try {', '.join(near)}"
+            )
     wanted = {known[name].name for name in names}
     return tuple(a for a in ACTIVITIES if a.name in wanted)

@@ -52,8 +52,12 @@ _SKATER = compose(
         hop=keys((0.0, 0.0), (0.24, 0.0), (0.36, 0.06), (0.48, 0.0), (0.74, 0.0), (0.86, 0.06), (0.98, 0.0)),
         height=keys((0.0, 0.86), (0.1, 0.80), (0.36, 0.95), (0.50, 0.86), (0.60, 0.80), (0.86, 0.95)),
         lean=keys((0.0, 30.0), (0.36, 18.0), (0.5, 30.0), (0.86, 18.0)),
-        foot_l=keys((0.0, (0, 0.22, 0)), (0.22, (0, 0.22, 0)), (0.50, (-0.16, -0.12, 0.07)), (0.72, (-0.16, -0.12, 0.07))),
-        foot_r=keys((0.0, (-0.16, -0.12, 0.07)), (0.22, (-0.16, -0.12, 0.07)), (0.50, (0, 0.22, 0)), (0.72, (0, 0.22, 0))),
+        foot_l=keys(
+            (0.0, (0, 0.22, 0)), (0.22, (0, 0.22, 0)), (0.50, (-0.16, -0.12, 0.07)), (0.72, (-0.16, -0.12, 0.07))
+        ),
+        foot_r=keys(
+            (0.0, (-0.16, -0.12, 0.07)), (0.22, (-0.16, -0.12, 0.07)), (0.50, (0, 0.22, 0)), (0.72, (0, 0.22, 0))
+        ),
         heel_l=keys((0.0, 0.0), (0.25, 10.0), (0.5, 55.0), (0.75, 50.0)),
         heel_r=keys((0.0, 55.0), (0.25, 50.0), (0.5, 0.0), (0.75, 10.0)),
     ),
@@ -62,17 +66,30 @@ _SKATER = compose(
 
 _STEP_UP = compose(
     part(
-        foot_l=keys((0.0, (0, 0.05, 0)), (0.10, (0.12, 0.05, 0.27)), (0.20, (0.27, 0.05, 0.20)), (0.76, (0.27, 0.05, 0.20)),
-                    (0.86, (0.12, 0.05, 0.25)), (0.96, (0, 0.05, 0))),
-        foot_r=keys((0.0, (0, 0.05, 0)), (0.24, (0, 0.05, 0)), (0.36, (0.12, 0.05, 0.28)), (0.46, (0.27, 0.05, 0.20)),
-                    (0.54, (0.27, 0.05, 0.20)), (0.64, (0.12, 0.05, 0.28)), (0.75, (0, 0.05, 0))),
+        foot_l=keys(
+            (0.0, (0, 0.05, 0)),
+            (0.10, (0.12, 0.05, 0.27)),
+            (0.20, (0.27, 0.05, 0.20)),
+            (0.76, (0.27, 0.05, 0.20)),
+            (0.86, (0.12, 0.05, 0.25)),
+            (0.96, (0, 0.05, 0)),
+        ),
+        foot_r=keys(
+            (0.0, (0, 0.05, 0)),
+            (0.24, (0, 0.05, 0)),
+            (0.36, (0.12, 0.05, 0.28)),
+            (0.46, (0.27, 0.05, 0.20)),
+            (0.54, (0.27, 0.05, 0.20)),
+            (0.64, (0.12, 0.05, 0.28)),
+            (0.75, (0, 0.05, 0)),
+        ),
         shift=keys((0.0, 0.0), (0.2, 0.07), (0.42, 0.26), (0.57, 0.26), (0.78, 0.07), (0.95, 0.0)),
         height=keys((0.0, 1.0), (0.2, 1.0), (0.44, 1.4), (0.55, 1.4), (0.78, 1.0), (0.95, 1.0)),
         lean=keys((0.0, 3.0), (0.22, 22.0), (0.45, 3.0), (0.55, 3.0), (0.7, 20.0), (0.95, 3.0)),
         heel_r=keys((0.0, 0.0), (0.2, 5.0), (0.28, 40.0), (0.42, 0.0), (0.62, 20.0), (0.74, 0.0)),
     ),
     p.SWING_ARMS,
-)  # fmt: skip
+)
 
 _SIDE_LYING = part(
     {"root": "lowest", "anchor": "hip_r,ankle_r", "legs": "free", "arms_r": "chest", "arms_l": "chest"},
@@ -86,7 +103,7 @@ _SIDE_LYING = part(
     knee_l=2.0,
     point=20.0,
     hand_r=(0.1, -0.02, 0.52),
-    pole_r=(0.2, 0.3, 1.0),
+    pole_r=(0.9, -0.25, 0.6),
     hand_l=(0.42, -0.30, -0.38),
     pole_l=(-0.2, 1.0, 0.2),
 )
@@ -100,10 +117,17 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
     ),
     Activity("sumo squat", ("squat", "wide stance"), compose(p.SUMO_SQUAT, p.RACKED), view="front"),
     Activity("forward lunge", ("lunge",), compose(p.LUNGE, p.ON_HIPS), view="side", period_s=(2.2, 3.4)),
-    Activity("side lunge", ("squat", "wide stance"), compose(p.SIDE_LUNGE, p.ON_HIPS), view="front", period_s=(2.2, 3.4)),
+    Activity(
+        "side lunge", ("squat", "wide stance"), compose(p.SIDE_LUNGE, p.ON_HIPS), view="front", period_s=(2.2, 3.4)
+    ),
     Activity("calf raise", ("heel raise",), compose(p.HEEL_RAISE, p.ON_HIPS), view="side", period_s=(1.2, 2.2)),
     Activity(
-        "barbell deadlift", ("squat", "hip extension", "heavy grip"), _DEADLIFT, ("barbell",), view="side", period_s=(2.2, 3.4)
+        "barbell deadlift",
+        ("squat", "hip extension", "heavy grip"),
+        _DEADLIFT,
+        ("barbell",),
+        view="side",
+        period_s=(2.2, 3.4),
     ),
     Activity("standing hip hinge", ("hip extension",), compose(p.HIP_HINGE, p.ON_HIPS), view="side"),
     Activity(
@@ -113,7 +137,9 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
         ("dumbbells",),
         view="side",
     ),
-    Activity("kettlebell swing", ("hip extension", "heavy grip"), _SWING, ("kettlebell",), view="side", period_s=(1.3, 2.0)),
+    Activity(
+        "kettlebell swing", ("hip extension", "heavy grip"), _SWING, ("kettlebell",), view="side", period_s=(1.3, 2.0)
+    ),
     Activity(
         "glute bridge",
         ("hip extension",),
@@ -131,7 +157,9 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
         period_s=(0.9, 1.5),
     ),
     Activity("jump squat", ("squat", "leap"), _JUMP_SQUAT, period_s=(1.6, 2.4), exact=True),
-    Activity("high knees", ("hip flexion", "heel raise"), compose(p.STEPPING, p.SWING_ARMS), view="side", period_s=(0.8, 1.3)),
+    Activity(
+        "high knees", ("hip flexion", "heel raise"), compose(p.STEPPING, p.SWING_ARMS), view="side", period_s=(0.8, 1.3)
+    ),
     Activity("skater hop", ("hip abduction", "leap"), _SKATER, view="front", period_s=(1.5, 2.3), exact=True),
     Activity("step-up", ("lunge",), _STEP_UP, ("box",), view="side", period_s=(2.6, 3.8), exact=True),
     Activity("donkey kick", ("hip extension", "weight on the hands"), _DONKEY_KICK, ("mat",), view="side"),
@@ -143,8 +171,14 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
             part(hip_l=cycle(76.0, -4.0), knee_l=cycle(88.0, 6.0)),
             part(
                 {"arms_r": "level"},
-                hand_r=keys((0.0, (0.02, 0.02, -0.86)), (0.2, (0.55, 0.06, -0.68)), (0.42, (0.95, 0.02, 0.22)),
-                            (0.54, (0.95, 0.02, 0.22)), (0.76, (0.55, 0.06, -0.68)), (0.96, (0.02, 0.02, -0.86))),
+                hand_r=keys(
+                    (0.0, (0.02, 0.02, -0.86)),
+                    (0.2, (0.55, 0.06, -0.68)),
+                    (0.42, (0.95, 0.02, 0.22)),
+                    (0.54, (0.95, 0.02, 0.22)),
+                    (0.76, (0.55, 0.06, -0.68)),
+                    (0.96, (0.02, 0.02, -0.86)),
+                ),
                 pole_r=(-0.3, 1.0, -0.6),
             ),
         ),

@@ -58,13 +58,19 @@ _HALO = compose(
     part({"arms": "chest"}, hand=cycle((-0.30, -0.27, 0.36), (0.0, -0.27, 0.93)), pole=(0.6, 0.35, 0.9)),
 )
 _CHOP = compose(
-    part(foot=(0.0, 0.11, 0.0), height=cycle(0.90, 0.99), toe_out=14.0, twist=cycle(-42.0, 42.0), lean=cycle(22.0, 0.0)),
+    part(
+        foot=(0.0, 0.11, 0.0), height=cycle(0.90, 0.99), toe_out=14.0, twist=cycle(-42.0, 42.0), lean=cycle(22.0, 0.0)
+    ),
     part({"arms": "chest"}, hand=cycle((0.62, -0.27, -0.62), (0.62, -0.27, 0.62)), pole=(-0.2, 0.8, -0.8)),
 )
 
 UPPER_ACTIVITIES: tuple[Activity, ...] = (
     Activity(
-        "push-up", ("horizontal press", "front support", "weight on the hands"), p.PUSH_UP, view="side", period_s=(1.4, 2.4)
+        "push-up",
+        ("horizontal press", "front support", "weight on the hands"),
+        p.PUSH_UP,
+        view="side",
+        period_s=(1.4, 2.4),
     ),
     Activity("barbell bench press", ("horizontal press",), _BENCH_PRESS, ("bench", "barbell")),
     Activity("dumbbell chest fly", ("chest fly",), _FLY, ("bench", "dumbbells")),
@@ -120,7 +126,9 @@ UPPER_ACTIVITIES: tuple[Activity, ...] = (
         period_s=(0.9, 1.5),
         upright=True,
     ),
-    Activity("neck flexion and extension", ("head held up", "shrug"), _NECK, view="side", period_s=(1.4, 2.4), upright=True),
+    Activity(
+        "neck flexion and extension", ("head held up", "shrug"), _NECK, view="side", period_s=(1.4, 2.4), upright=True
+    ),
     Activity("wood chop", ("trunk rotation", "trunk flexion", "arms held up"), _CHOP, ("ball",)),
     Activity(
         "dumbbell side bend",

@@ -1,7 +1,7 @@
 """Body proportions, which vary by subject, and the rotations and two-bone chains that a kinematic body is made of.
 
-Mean proportions follow the segment lengths over stature of Drillis and Contini (1966), as printed in D. A. Winter, Biomechanics and
-Motor Control of Human Movement, chapter on anthropometry; the spread between subjects is ours.
+Mean proportions follow the segment lengths over stature of Drillis and Contini (1966), as printed in D. A. Winter,
+Biomechanics and Motor Control of Human Movement, chapter on anthropometry; the spread between subjects is ours.
 
 World axes: x the way the subject faces when it stands, y to its left, z up; metres. A rotation is an array (T, 3, 3).
 """
@@ -48,7 +48,7 @@ class Proportions:
 
 
 def sample_proportions(rng: np.random.Generator) -> Proportions:
-    """A subject's proportions: stature 1.50 to 1.95 m, limbs and trunk a few per cent off the mean, girth 0.85 to 1.25."""
+    """A subject's proportions: stature 1.50 to 1.95 m, limbs and trunk a few per cent off, girth 0.85 to 1.25."""
     stature = float(rng.uniform(1.50, 1.95))
     leg, trunk, arm = (stature * float(s) for s in rng.uniform(0.96, 1.04, 3))
     shoulder, hip = (stature * float(s) for s in rng.uniform((0.9, 0.92), (1.12, 1.12)))
@@ -86,7 +86,7 @@ def rotation(axis: int, degrees: np.ndarray | float) -> np.ndarray:
 
 
 def turned(matrix: np.ndarray, vector: tuple[float, float, float] | np.ndarray) -> np.ndarray:
-    """(T, 3) the vector (3,) or (T, 3), given in the frame ``matrix`` (T, 3, 3), in the frame that the matrix leads to."""
+    """(T, 3) the vector (3,) or (T, 3), given in the frame ``matrix`` (T, 3, 3), in that frame's parent."""
     return np.einsum("tij,tj->ti", matrix, np.broadcast_to(np.asarray(vector, np.float64), matrix.shape[:1] + (3,)))
 
 
@@ -99,7 +99,8 @@ def swing(raise_deg: np.ndarray, plane_deg: np.ndarray, twist_deg: np.ndarray) -
       twist_deg: (T,) turn about the limb's own axis.
 
     Returns:
-      (T, 3, 3) in the frame of the trunk; the limb runs along its -z, an elbow bends toward its +x, a knee toward its -x.
+      (T, 3, 3) in the frame of the trunk; the limb runs along its -z, an elbow bends toward its +x, a knee
+      toward its -x.
     """
     return rotation(2, plane_deg) @ rotation(1, -raise_deg) @ rotation(2, twist_deg - plane_deg)
 

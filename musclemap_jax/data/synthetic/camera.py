@@ -48,7 +48,7 @@ def looking_at(position: np.ndarray, target: np.ndarray) -> Camera:
 
 
 def framed(camera: Camera, points: np.ndarray, size: int, fill: float, offset: tuple[float, float]) -> Camera:
-    """The camera zoomed so that points (..., 3) take ``fill`` of a picture of ``size`` pixels, off its middle by ``offset`` pixels."""
+    """The camera zoomed so that points (..., 3) take ``fill`` of ``size`` pixels, ``offset`` pixels off the middle."""
     uv, _ = camera.project(points)
     uv = uv.reshape(-1, 2)
     low, high = uv.min(axis=0), uv.max(axis=0)

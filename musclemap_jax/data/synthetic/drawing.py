@@ -19,12 +19,16 @@ from musclemap_jax.skeleton_layouts import get_layout
 
 SUPERSAMPLING = 2
 _MARGIN = 0.06  # of the size; what the camera's motion may bring into view
-_HIDING_DEPTH = 0.17  # metres of flesh in front of a joint that still count as the joint's own
 
 _JOINT_POINTS = tuple(
-    {"left": name.removeprefix("left_") + "_l", "right": name.removeprefix("right_") + "_r"}.get(name.split("_")[0], name)
+    {"left": name.removeprefix("left_") + "_l", "right": name.removeprefix("right_") + "_r"}.get(
+        name.split("_")[0], name
+    )
     for name in get_layout("coco17").joints
 )
+
+# Metres of flesh in front of a joint that are its own and do not hide it: face, shoulders to wrists, hips, legs.
+_OWN_FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ class ClipRenderer:
         light = unit(np.array([rng.uniform(-0.8, 0.8), -rng.uniform(0.4, 1.0), rng.uniform(0.5, 1.1)]))
         warmth = rng.normal(0, 0.06)
         gain = (1.0 - 0.88 * dark) * rng.uniform(0.92, 1.1) * np.array([1 + warmth, 1.0, 1 - warmth])
-        return _Look(tuple(light.tolist()), gain, float(rng.uniform(0.5, 4.0) + 5.0 * dark), float(rng.choice((0.0, 0.6, 0.9))))
+        return _Look(
+            tuple(light.tolist()), gain, float(rng.uniform(0.5, 4.0) + 5.0 * dark), float(rng.choice((0.0, 0.6, 0.9)))
+        )
 
     def _prepare(self, room_colours: np.ndarray) -> np.ndarray:
         """Builds cones, discs and the static canvas; returns the colours of all materials."""
@@ -112,11 +118,13 @@ class ClipRenderer:
         (a, za), (b, zb) = self._camera.project(start), self._camera.project(end)
         focal = self._camera.focal
         metres = (za + zb) / (2 * focal)
-        return Cones(a, b, za, zb, rest[:, 0] * focal / za, rest[:, 1] * focal / zb, metres, rest[:, 2].astype(int), rest[:, 3])
+        return Cones(
+            a, b, za, zb, rest[:, 0] * focal / za, rest[:, 1] * focal / zb, metres, rest[:, 2].astype(int), rest[:, 3]
+        )
 
     def _project_shadows(self, start: np.ndarray, end: np.ndarray, rest: np.ndarray):
-        """Where the cones' shadows fall on the floor, the light being nearly overhead: segments and widths in pixels."""
-        right, down, ahead = self._camera.axes
+        """Where the cones' shadows fall on the floor under a light nearly overhead: segments and widths, pixels."""
+        right, _, ahead = self._camera.axes
         x, _, z = self._look.light
         tilt = -(right * x - ahead * z)[:2] * 0.35
 
@@ -204,13 +212,20 @@ class ClipRenderer:
         shrink[:2, :2] /= SUPERSAMPLING
         shrink[:2, 2] = -(self._margin + (SUPERSAMPLING - 1) / 2) / SUPERSAMPLING
         matrix = (motion @ shrink)[:2]
-        return cv2.warpAffine(picture, matrix, (self._size, self._size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpAffine(
+            picture, matrix, (self._size, self._size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
 
     def _look_for_joints(self, canvas: Canvas, t: int) -> None:
         for index, body in enumerate(self._bodies):
             points = np.stack([body.points[name][t] for name in _JOINT_POINTS])
             uv, depth = self._camera.project(points)
             x, y = np.rint(uv).astype(int).T
-            inside = (x >= self._margin) & (y >= self._margin) & (x < self._side - self._margin) & (y < self._side - self._margin)
+            inside = (
+                (x >= self._margin)
+                & (y >= self._margin)
+                & (x < self._side - self._margin)
+                & (y < self._side - self._margin)
+            )
             front = canvas.depth[np.clip(y, 0, self._side - 1), np.clip(x, 0, self._side - 1)]
-            self.seen[t, index] = inside & (depth - _HIDING_DEPTH < front)
+            self.seen[t, index] = inside & (depth - _OWN_FLESH < front)

@@ -13,11 +13,15 @@ SKIN, HAIR, SHIRT, TROUSERS, SHOE, EYE, SOLE = range(1, 8)
 NUM_BODY_MATERIALS = 7
 
 _SKIN_TONES = np.array(
-    [(244, 208, 177), (231, 180, 143), (214, 156, 118), (181, 122, 84), (141, 89, 58), (98, 62, 42), (75, 48, 34)], float
+    [(244, 208, 177), (231, 180, 143), (214, 156, 118), (181, 122, 84), (141, 89, 58), (98, 62, 42), (75, 48, 34)],
+    float,
 )
-_HAIR_TONES = np.array([(28, 22, 20), (58, 40, 28), (96, 66, 40), (150, 110, 62), (205, 176, 120), (120, 118, 116)], float)
+_HAIR_TONES = np.array(
+    [(28, 22, 20), (58, 40, 28), (96, 66, 40), (150, 110, 62), (205, 176, 120), (120, 118, 116)], float
+)
 _CLOTHES = np.array(
-    [(210, 52, 50), (40, 84, 170), (38, 132, 74), (230, 190, 50), (235, 235, 235), (36, 36, 42), (120, 62, 140), (240, 130, 60),
+    [(210, 52, 50), (40, 84, 170), (38, 132, 74), (230, 190, 50), (235, 235, 235), (36, 36, 42), (120, 62, 140),
+      (240, 130, 60),
      (64, 160, 180), (150, 150, 156), (90, 60, 46), (236, 120, 160), (26, 44, 80), (120, 140, 60)], float
 )  # fmt: skip
 
@@ -46,7 +50,7 @@ class Appearance:
 
 
 def sample_appearance(rng: np.random.Generator, background: np.ndarray | None = None) -> Appearance:
-    """A person's look; with ``background`` (N, 3) the clothes take colours from it and are striped, so that they are hard to see."""
+    """A person's look; with ``background`` (N, 3) the clothes take its colours and stripes, and are hard to see."""
     colours = np.empty((NUM_BODY_MATERIALS, 3))
     colours[0] = _SKIN_TONES[rng.integers(len(_SKIN_TONES))] * rng.uniform(0.92, 1.06)
     colours[1] = _HAIR_TONES[rng.integers(len(_HAIR_TONES))] * rng.uniform(0.9, 1.1)
@@ -78,7 +82,13 @@ class ConeList:
         self._rest: list[tuple[float, float, int, float]] = []
 
     def add(
-        self, start: np.ndarray, end: np.ndarray, start_radius: float, end_radius: float, material: int, stripes: float = 0.0
+        self,
+        start: np.ndarray,
+        end: np.ndarray,
+        start_radius: float,
+        end_radius: float,
+        material: int,
+        stripes: float = 0.0,
     ) -> None:
         """One cone; start and end are (T, 3) or (3,)."""
         shape = (self.num_frames, 3)
@@ -114,12 +124,16 @@ def _add_trunk(cones: ConeList, body: Body, look: Appearance, base: int) -> None
     breast = points["waist"] + 0.62 * waist_to_neck + turned(chest, (0.006 * stature, 0.0, 0.0))
     belly = points["waist"] + turned(chest, (0.004 * stature, 0.0, 0.0))
     cones.add(breast, belly, 0.060 * girth, 0.053 * girth, shirt, shirt_stripes)
-    cones.add(belly, points["pelvis"] + turned(pelvis, (0.0, 0.0, 0.050 * stature)), 0.053 * girth, 0.052 * girth, shirt)
+    cones.add(
+        belly, points["pelvis"] + turned(pelvis, (0.0, 0.0, 0.050 * stature)), 0.053 * girth, 0.052 * girth, shirt
+    )
     for side, sign in (("l", 1.0), ("r", -1.0)):
         inner = 0.056 * girth * look.width_bias
         high = points["waist"] + 0.68 * waist_to_neck + turned(chest, (0.004 * stature, sign * inner, 0.0))
         low = points["waist"] + turned(chest, (0.0, sign * 0.036 * girth, 0.0))
-        hip = points["pelvis"] + turned(pelvis, (-0.004 * stature, sign * 0.042 * girth / look.width_bias, 0.012 * stature))
+        hip = points["pelvis"] + turned(
+            pelvis, (-0.004 * stature, sign * 0.042 * girth / look.width_bias, 0.012 * stature)
+        )
         cones.add(high, low, 0.055 * girth, 0.047 * girth, shirt, shirt_stripes)
         cones.add(low, hip, 0.047 * girth, 0.055 * girth, shirt, shirt_stripes * 0.7)
         cones.add(hip, points[f"hip_{side}"] + turned(pelvis, (-0.008 * stature, 0.0, -0.012 * stature)),
@@ -137,12 +151,16 @@ def _add_head(cones: ConeList, body: Body, look: Appearance, base: int, detail: 
         return points["head"] + turned(frame, (x * radius, y * radius, z * radius))
 
     skin, hair = base + SKIN, base + HAIR
-    cones.add(points["neck"] - turned(frame, (0.0, 0.0, 0.3 * radius)), at(-0.15, 0, -0.5), 0.56 * radius, 0.52 * radius, skin)
+    cones.add(
+        points["neck"] - turned(frame, (0.0, 0.0, 0.3 * radius)), at(-0.15, 0, -0.5), 0.56 * radius, 0.52 * radius, skin
+    )
     cones.add(at(0.02, 0, 0.22), at(0.22, 0, -0.42), 0.92 * radius, 0.62 * radius, skin)
     if detail:
         cones.add(at(0.90, 0, 0.05), at(1.0, 0, -0.12), 0.09 * radius, 0.15 * radius, skin)
         for sign in (1.0, -1.0):
-            cones.add(at(0.82, 0.34 * sign, 0.16), at(0.82, 0.34 * sign, 0.10), 0.13 * radius, 0.13 * radius, base + EYE)
+            cones.add(
+                at(0.82, 0.34 * sign, 0.16), at(0.82, 0.34 * sign, 0.10), 0.13 * radius, 0.13 * radius, base + EYE
+            )
             cones.add(at(-0.05, 0.88 * sign, 0.12), at(-0.05, 0.86 * sign, -0.12), 0.14 * radius, 0.12 * radius, skin)
     if look.hair == "bald":
         return
@@ -162,8 +180,17 @@ def _add_arm(cones: ConeList, body: Body, look: Appearance, base: int, side: str
     shoulder, elbow, wrist, hand = (points[f"{n}_{side}"] for n in ("shoulder", "elbow", "wrist", "hand"))
     upper_sleeve = min(look.sleeve, 1.0)
     stripes = look.stripes[0]
-    cones.add(shoulder, elbow, 0.030 * girth, 0.023 * girth, shirt if look.sleeve > 1 else skin, stripes if look.sleeve > 1 else 0)
-    cones.add(shoulder, shoulder + 0.15 * (elbow - shoulder), 0.035 * girth, 0.033 * girth, shirt if look.sleeve else skin)
+    cones.add(
+        shoulder,
+        elbow,
+        0.030 * girth,
+        0.023 * girth,
+        shirt if look.sleeve > 1 else skin,
+        stripes if look.sleeve > 1 else 0,
+    )
+    cones.add(
+        shoulder, shoulder + 0.15 * (elbow - shoulder), 0.035 * girth, 0.033 * girth, shirt if look.sleeve else skin
+    )
     if 0 < look.sleeve <= 1:
         end = shoulder + upper_sleeve * 0.75 * (elbow - shoulder)
         cones.add(shoulder, end, 0.033 * girth * look.loose, 0.029 * girth * look.loose, shirt, stripes * 0.5)

@@ -36,13 +36,14 @@ def render(
 ) -> None:
     """Writes clips, skeletons and, last, the annotations; a folder without annotations is an unfinished one.
 
-    The result depends on the spec alone, not on the number of processes. A finished distribution of the same spec is left as it is.
+    The result depends on the spec alone, not on the number of processes. A finished distribution of the same spec is
+    left as it is.
 
     Args:
       out: folder to write; made if absent.
       spec: what to render.
-      num_workers: processes; by default one for each core, 1 renders in this process. Others are spawned, so a script that calls
-        this needs the usual ``if __name__ == "__main__":``.
+      num_workers: processes; by default one for each core, 1 renders in this process. Others are spawned, so a script
+        that calls this needs the usual ``if __name__ == "__main__":``.
       overwrite: whether to remove what an earlier run left in the folder.
       progress: whether to show a progress bar.
 
@@ -76,8 +77,8 @@ def render_clip(activity_name: str, seed: int, clip_id: str, num_frames: int, si
     """One clip in memory.
 
     Returns:
-      frames uint8 (T, size, size, 3) RGB, and the skeleton float64 (T, P, 17, 3): x, y in pixels and score as a pose estimator
-      would give them, absent joints all zero.
+      frames uint8 (T, size, size, 3) RGB, and the skeleton float64 (T, P, 17, 3): x, y in pixels and score as a pose
+      estimator would give them, absent joints all zero.
     """
     (activity,) = select((activity_name,))
     scene = sample_scene(activity, seed, clip_id, num_frames, size, fps)
@@ -115,7 +116,9 @@ def _prepare_folder(out: Path, spec: SyntheticSpec, overwrite: bool) -> bool:
         raise UserError(f"{out}: expected an empty folder, got {what}: give another --out, or --overwrite")
     strangers = sorted(set(names) - ours)
     if strangers:
-        raise UserError(f"{out}: {strangers[0]!r} is no part of a distribution and is not overwritten: give another --out")
+        raise UserError(
+            f"{out}: {strangers[0]!r} is no part of a distribution and is not overwritten: give another --out"
+        )
     (out / distribution.ANNOTATIONS).unlink(missing_ok=True)
     for name in names:
         path = out / name

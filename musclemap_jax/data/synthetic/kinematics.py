@@ -1,21 +1,25 @@
 """From animation tracks to the joints of a body in the world: forward kinematics, with contacts kept.
 
-The trunk is turned first, then the limbs that are given by joint angles; the root is placed so that what carries the body touches
-its support; last, limbs whose hand or foot has a fixed place are bent to reach it.
+The trunk is turned first, then the limbs that are given by joint angles; the root is placed so that what carries the
+body touches its support; last, limbs whose hand or foot has a fixed place are bent to reach it.
 
 Channels (degrees; lengths in statures unless said otherwise; ``out`` is away from the middle of the body):
 
     lean, tilt, spin, turn      trunk: 90 is prone and -90 supine; to the right; about its long axis; about the vertical
-    bend, side, twist           spine: forward, to the right, to the left;  nod, look: head;  shrug: shoulders up, statures
+    bend, side, twist           spine: forward, to the right, to the left
+    nod, look, shrug            head: down, to the left; shoulders up (statures)
     height, shift, sway, hop    root "pelvis": height over standing height, forward, left; hop lifts the whole body
     lift                        root "lowest": the lowest anchor is so far over the floor
     grip, drop                  root "hang": height of the bar; shoulders below it, in arm lengths
-    foot, heel, toe_out, knee_out           legs "planted": ball of the foot (forward, out, up), heel pitch, directions
-    hip, plane, knee, leg_twist, point      legs "free": hip flexion in a plane (0 forward, 90 out), knee, foot
+    foot, heel                  legs "planted": place of the foot (forward, out, up); pitch with the heel up
+    toe_out, knee_out           legs "planted": the ways the toes and the knee point
+    hip, plane, knee            legs "free": hip flexion in a plane (0 forward, 90 out), knee flexion
+    leg_twist, point            legs "free": turn about the thigh, foot pointed
     raise, arm_plane, elbow, arm_twist      arms "angles": as for the legs
-    hand, pole, palm            arms "chest", "level" (from the shoulder, arm lengths, in the chest's frame or upright), "plant"
-                                ("level" as it is at phase 0, then fixed), "floor" (the same, flat on the floor), "place"
-                                (from the origin), "bar" (forward and out, at ``grip``); pole: the way the elbow points
+    hand, pole                  place of the hand, and the way the elbow points, when the arms are
+                                "chest", "level": from the shoulder in arm lengths, in the chest's frame or upright;
+                                "plant", "floor": "level" as it is at phase 0, then fixed; flat on the floor;
+                                "place", "bar": from the origin; forward and out, at height ``grip``
 """
 
 from __future__ import annotations
@@ -32,7 +36,10 @@ SIDES = ("l", "r")
 SIDE_SIGN = {"l": 1.0, "r": -1.0}
 
 _DEFAULTS: dict[str, tracks.Value] = dict.fromkeys(
-    "lean tilt spin turn bend side twist nod look shrug shift sway hop lift heel hip plane knee leg_twist point arm_twist".split(),
+    (
+        "lean", "tilt", "spin", "turn", "bend", "side", "twist", "nod", "look", "shrug", "shift", "sway", "hop",
+        "lift", "heel", "hip", "plane", "knee", "leg_twist", "point", "arm_twist",
+    ),
     0.0,
 ) | {
     "height": 1.0,
@@ -46,7 +53,7 @@ _DEFAULTS: dict[str, tracks.Value] = dict.fromkeys(
     "elbow": 12.0,
     "hand": (0.05, 0.05, -0.95),
     "pole": (-1.0, 0.5, -0.4),
-}
+}  # fmt: skip
 
 _DEFAULT_MODES = {"legs": "planted", "arms": "angles", "root": "pelvis", "anchor": "toe"}
 

@@ -1,22 +1,27 @@
 """Movement patterns and the muscle regions that they activate; an activity's regions are the union over its patterns.
 
-So the same movement has the same regions wherever it occurs. Regions are the prime movers and main synergists, and stabilisers where
-the sources report them as clearly active.
+So the same movement has the same regions wherever it occurs. Regions are the prime movers and main synergists, and
+stabilisers where the sources report them as clearly active.
 
 Sources:
-  [NSCA]     Haff and Triplett (eds.), Essentials of Strength Training and Conditioning, 4th ed., 2016, ch. 14-15 and 18.
+  [NSCA]     Haff and Triplett (eds.), Essentials of Strength Training and Conditioning, 4th ed., 2016, ch. 14, 15, 18.
   [ACE]      American Council on Exercise, Exercise Library, acefitness.org.
   [ExRx]     ExRx.net, Exercise and Muscle Directory: target, synergist and stabiliser muscles.
   [Delavier] Delavier, Strength Training Anatomy, 3rd ed., 2010.
   [EMG-a]    Escamilla, Knee biomechanics of the dynamic squat exercise, Med Sci Sports Exerc 33, 2001.
-  [EMG-b]    Escamilla et al., Core muscle activation during Swiss ball and traditional abdominal exercises, JOSPT 40, 2010.
-  [EMG-c]    Ekstrom, Donatelli and Carp, EMG analysis of core trunk, hip, and thigh muscles during 9 rehabilitation exercises,
-             JOSPT 37, 2007.
-  [EMG-d]    Distefano et al., Gluteal muscle activation during common therapeutic exercises, JOSPT 39, 2009.
+  [EMG-b]    Escamilla et al., Core muscle activation during Swiss ball and traditional abdominal exercises,
+             J Orthop Sports Phys Ther 40, 2010.
+  [EMG-c]    Ekstrom, Donatelli and Carp, Electromyographic analysis of core trunk, hip, and thigh muscles during
+             9 rehabilitation exercises, J Orthop Sports Phys Ther 37, 2007.
+  [EMG-d]    Distefano et al., Gluteal muscle activation during common therapeutic exercises,
+             J Orthop Sports Phys Ther 39, 2009.
   [EMG-e]    McGill and Marshall, Kettlebell swing, snatch, and bottoms-up carry, J Strength Cond Res 26, 2012.
-  [EMG-f]    Youdas et al., Surface EMG activation patterns during a pull-up, chin-up, or perfect-pullup, J Strength Cond Res 24, 2010.
-  [EMG-g]    Cogley et al., Muscle activation using various hand positions during the push-up, J Strength Cond Res 19, 2005.
-  [EMG-h]    Schoenfeld et al., An EMG comparison of a modified version of the plank, Sports Biomech 13, 2014.
+  [EMG-f]    Youdas et al., Surface electromyographic activation patterns and elbow joint motion during a pull-up,
+             chin-up, or perfect-pullup rotational exercise, J Strength Cond Res 24, 2010.
+  [EMG-g]    Cogley et al., Comparison of muscle activation using various hand positions during the push-up exercise,
+             J Strength Cond Res 19, 2005.
+  [EMG-h]    Schoenfeld et al., An electromyographic comparison of a modified version of the plank with a long lever and
+             posterior tilt versus the traditional plank exercise, Sports Biomech 13, 2014.
   [EMG-i]    Fenwick, Brown and McGill, Comparison of different rowing exercises, J Strength Cond Res 23, 2009.
 """
 

@@ -1,4 +1,4 @@
-"""A contact sheet of a distribution: some frames of one clip of each activity, with its name, and the skeleton over the last frame."""
+"""A contact sheet of a distribution: one clip of each activity in a few frames, the skeleton over the last one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _COLUMNS = 3
 _TITLE_PX = 16
 _GAP_PX = 4
 _BONES = (
-    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "left_shoulder"), ("nose", "right_shoulder"),
+    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "left_shoulder"),
+     ("nose", "right_shoulder"),
     *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right")
       for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("shoulder", "hip"), ("hip", "knee"), ("knee", "ankle"))),
 )  # fmt: skip
@@ -44,7 +45,9 @@ def write_contact_sheet(path: str | Path, root: str | Path) -> None:
     try:
         Path(path).write_bytes(data.tobytes())
     except OSError as error:
-        raise UserError(f"{path}: the contact sheet cannot be written ({error.strerror}): give another --preview") from error
+        raise UserError(
+            f"{path}: the contact sheet cannot be written ({error.strerror}): give another --preview"
+        ) from error
     del encoded
 
 

@@ -13,7 +13,17 @@ from musclemap_jax.data.synthetic.kinematics import SIDE_SIGN, SIDES, Body
 METAL, WEIGHT, PAD, BAND, WOOD = range(1, 6)
 NUM_PROP_MATERIALS = 5
 
-HELD = ("dumbbells", "dumbbell", "dumbbell left", "dumbbell right", "barbell", "kettlebell", "ball", "band", "cable bar")
+HELD = (
+    "dumbbells",
+    "dumbbell",
+    "dumbbell left",
+    "dumbbell right",
+    "barbell",
+    "kettlebell",
+    "ball",
+    "band",
+    "cable bar",
+)
 STATIC = ("bench", "stool", "box", "mat", "pull-up bar", "dip bars")
 
 Box = tuple[np.ndarray, np.ndarray, int]  # lower corner, upper corner (metres), material
@@ -58,7 +68,13 @@ def add_held(cones: ConeList, body: Body, props: Sequence[str], base: int, weigh
             _add_barbell(cones, middle, axis, stature, base, weight_size)
         elif prop == "cable bar":
             axis = unit(left - right + 1e-3 * across)
-            cones.add(middle - axis * 0.27 * stature, middle + axis * 0.27 * stature, 0.008 * stature, 0.008 * stature, base + METAL)
+            cones.add(
+                middle - axis * 0.27 * stature,
+                middle + axis * 0.27 * stature,
+                0.008 * stature,
+                0.008 * stature,
+                base + METAL,
+            )
             cable_top = middle.copy()
             cable_top[:, 2] = 1.35 * stature
             cones.add(middle, cable_top, 0.004 * stature, 0.004 * stature, base + METAL)
@@ -77,7 +93,8 @@ def add_held(cones: ConeList, body: Body, props: Sequence[str], base: int, weigh
 
 
 def _grip_axis(body: Body, side: str) -> np.ndarray:
-    """(T, 3) direction of a bar in the hand, square to the forearm: fore and aft where the arm hangs, else across the body."""
+    """(T, 3) direction of a bar in the hand, square to the forearm: fore and aft where the arm hangs, else across the
+    body."""
     fore = unit(body.points[f"wrist_{side}"] - body.points[f"elbow_{side}"])
     chest = body.frames["chest"]
     hanging = np.clip(-4.0 * np.sum(fore * chest[:, :, 2], axis=-1, keepdims=True) - 2.6, 0.0, 1.0)
@@ -90,7 +107,13 @@ def _add_dumbbell(cones: ConeList, hand: np.ndarray, axis: np.ndarray, stature: 
     half, radius = 0.050 * stature * size**0.5, 0.030 * stature * size
     cones.add(hand - axis * half, hand + axis * half, 0.009 * stature, 0.009 * stature, base + METAL)
     for sign in (-1.0, 1.0):
-        cones.add(hand + axis * sign * half, hand + axis * sign * (half + 0.022 * stature), radius, 0.92 * radius, base + WEIGHT)
+        cones.add(
+            hand + axis * sign * half,
+            hand + axis * sign * (half + 0.022 * stature),
+            radius,
+            0.92 * radius,
+            base + WEIGHT,
+        )
 
 
 def _add_barbell(cones: ConeList, middle: np.ndarray, axis: np.ndarray, stature: float, base: int, size: float) -> None:
@@ -119,7 +142,9 @@ def static_boxes(props: Sequence[str], body: Body, base: int) -> list[Box]:
     points, stature = body.points, body.proportions.stature
     boxes: list[Box] = []
 
-    def box(low: tuple[float, float, float], high: tuple[float, float, float], material: int, origin: np.ndarray) -> None:
+    def box(
+        low: tuple[float, float, float], high: tuple[float, float, float], material: int, origin: np.ndarray
+    ) -> None:
         shift = np.array([origin[0], origin[1], 0.0])
         boxes.append((np.array(low) * stature + shift, np.array(high) * stature + shift, base + material))
 

@@ -1,8 +1,9 @@
 """A small z-buffer renderer of rounded cones and flat polygons, for people and what they hold.
 
-A rounded cone (a capsule with two radii) is drawn as an impostor: per pixel the nearest point of its axis gives depth and normal, so
-limbs that cross hide each other as they should, at every pixel, whatever the order of drawing. Pixels hold a code (material and shade)
-that a table turns into colour. Drawn at twice the size of the clip; scaling down anti-aliases.
+A rounded cone (a capsule with two radii) is drawn as an impostor: per pixel the nearest point of its axis gives depth
+and normal, so limbs that cross hide each other as they should, at every pixel, whatever the order of drawing. Pixels
+hold a code (material and shade) that a table turns into colour. Drawn at twice the size of the clip; scaling down
+anti-aliases.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ class Canvas:
         """Draws all cones of one frame."""
         rows = np.concatenate(
             [
-                cones.start[frame], cones.end[frame], cones.start_depth[frame, :, None], cones.end_depth[frame, :, None],
+                cones.start[frame], cones.end[frame], cones.start_depth[frame, :, None], cones.end_depth[frame, :,
+                None],
                 cones.start_radius[frame, :, None], cones.end_radius[frame, :, None], cones.metres[frame, :, None],
             ],
             axis=1,
@@ -146,7 +148,8 @@ class Canvas:
 
 
 def colour_table(colours: np.ndarray) -> np.ndarray:
-    """(256 * SHADES, 3) uint8 colour of each code; ``colours`` (M, 3) in [0, 255] is the colour of material 1, 2, ... fully lit."""
+    """(256 * SHADES, 3) uint8 colour of each code; ``colours`` (M, 3) in [0, 255] is the colour of material 1, 2, ...
+    fully lit."""
     shades = np.arange(SHADES) / (SHADES - 1)
     table = np.zeros((256, SHADES, 3), np.float32)
     table[1 : len(colours) + 1] = colours[:, None, :] * shades[None, :, None]

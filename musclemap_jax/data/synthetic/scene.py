@@ -1,4 +1,4 @@
-"""One clip's scene: who does what, where the camera stands, what the light is; drawn from the clip's own random generator."""
+"""One clip's scene: who does what, where the camera stands, what the light is; drawn from the clip's own generator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from musclemap_jax.data.synthetic.body import sample_proportions
 from musclemap_jax.data.synthetic.kinematics import Body, Style, solve
 
 _JITTERED_CHANNELS = {
-    "lean": 2.0, "raise": 3.0, "arm_plane": 5.0, "elbow": 3.0, "toe_out": 5.0, "knee_out": 4.0, "nod": 6.0, "look": 6.0, "twist": 2.0,
+    "lean": 2.0, "raise": 3.0, "arm_plane": 5.0, "elbow": 3.0, "toe_out": 5.0, "knee_out": 4.0, "nod": 6.0,
+    "look": 6.0, "twist": 2.0,
 }  # fmt: skip
 
 _IDLE = (
@@ -25,7 +26,7 @@ _IDLE = (
 
 
 def generator(seed: int, clip_id: str, stream: str) -> np.random.Generator:
-    """The random generator of one concern of one clip; it depends on nothing else, so neither order nor processes matter."""
+    """The random generator of one concern of one clip; nothing else decides it, neither order nor processes."""
     return np.random.default_rng([seed, zlib.crc32(clip_id.encode()), zlib.crc32(stream.encode())])
 
 
@@ -142,7 +143,8 @@ def sample_scene(activity: Activity, seed: int, clip_id: str, num_frames: int, s
 
 
 def _bystander(camera, size: int, wall_distance: float, num_frames: int, fps: float, rng: np.random.Generator):
-    """A second person who stands about, behind the subject and to one side, and the wall's distance that leaves it room."""
+    """A second person who stands about, behind the subject and to one side, and the wall's distance that leaves it
+    room."""
     depth = wall_distance + rng.uniform(0.0, 0.5)
     phase = rng.uniform() + np.arange(num_frames) / (fps * rng.uniform(3.0, 6.0))
     style = Style(offsets={name: float(rng.normal(0, scale)) for name, scale in _JITTERED_CHANNELS.items()})

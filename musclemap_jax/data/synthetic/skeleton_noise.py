@@ -1,7 +1,7 @@
 """What a 2D pose estimator makes of a clip: true joints in, jitter, gaps, low scores and swaps out.
 
-The kinds of fault are those that users of AlphaPose and OpenPose report (joint jitter, missing limbs, dropped frames, left and right
-swapped, bystanders); how often they occur is ours.
+The kinds of fault are those that users of AlphaPose and OpenPose report (joint jitter, missing limbs, dropped frames,
+left and right swapped, bystanders); how often they occur is ours.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ class SyntheticSpec:
     """A synthetic distribution; equal specs give equal clips.
 
     Attributes:
-      clips_per_activity: clips of each activity: either one number, of which a known activity gives about 3/20 to val_known, 4/20 to
-        test_known and the rest to train, a new one 2/5 to val_new and the rest to test_new; or a number for each of the five splits
-        (a mapping, or pairs).
+      clips_per_activity: clips of each activity: either one number, of which a known activity gives about 3/20 to
+        val_known, 4/20 to test_known and the rest to train, a new one 2/5 to val_new and the rest to test_new; or a
+        number for each of the five splits (a mapping, or pairs).
       seed: decides everything that is random, at least 0.
       size: height and width of the clips in pixels, even, 32 to 512.
       num_frames: shortest and longest clip, frames.
@@ -50,9 +50,13 @@ class SyntheticSpec:
         if self.seed < 0:
             raise UserError(f"seed: expected at least 0, got {self.seed}: give a non-negative number")
         if not 32 <= self.size <= 512 or self.size % 2:
-            raise UserError(f"size: expected an even number from 32 to 512 pixels, got {self.size}: give 128, for example")
+            raise UserError(
+                f"size: expected an even number from 32 to 512 pixels, got {self.size}: give 128, for example"
+            )
         if len(self.num_frames) != 2 or not 2 <= self.num_frames[0] <= self.num_frames[1] <= 1000:
-            raise UserError(f"num_frames: expected a range within 2 to 1000, got {self.num_frames}: give (40, 56), for example")
+            raise UserError(
+                f"num_frames: expected a range within 2 to 1000, got {self.num_frames}: give (40, 56), for example"
+            )
         if not 1 <= self.fps <= 120:
             raise UserError(f"fps: expected 1 to 120 frames per second, got {self.fps}: give 15, for example")
         if not select(self.activities):
@@ -98,7 +102,9 @@ def _checked_clips(clips: int | Mapping[str, int] | tuple[tuple[str, int], ...])
         }
     counts = dict(clips)
     if set(counts) != set(SPLITS):
-        raise UserError(f"clips_per_activity: expected a number for each of {', '.join(SPLITS)}, got {', '.join(counts) or 'none'}")
+        raise UserError(
+            f"clips_per_activity: expected a number for each of {', '.join(SPLITS)}, got {', '.join(counts) or 'none'}"
+        )
     for split, count in counts.items():
         if not isinstance(count, int) or not 0 <= count <= _MAX_CLIPS:
             raise UserError(f"clips_per_activity, {split}: expected 0 to {_MAX_CLIPS} clips, got {count}")

@@ -1,8 +1,9 @@
 """Exercise programs as animation tracks: what each joint channel does over one repetition.
 
-A *track* is a tuple of keys ``(phase, value)`` with phases in [0, 1); a value is a number or a 3-vector. Between keys the value
-eases in and out (smoothstep), over the end of the repetition it runs back to the first key. A *part* is a set of tracks with the
-modes that tell the body how to read them (see body.py). Parts compose: a squat for the legs with a press for the arms is a thruster.
+A *track* is a tuple of keys ``(phase, value)`` with phases in [0, 1); a value is a number or a 3-vector. Between keys
+the value eases in and out (smoothstep), over the end of the repetition it runs back to the first key. A *part* is a
+set of tracks with the modes that tell the body how to read them (see kinematics.py). Parts compose: a squat for the
+legs with a press for the arms is a thruster.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Part:
     """Tracks and modes of a part of the body, or of the whole of it.
 
     Attributes:
-      tracks: channel name -> track; a channel that ends in ``_l`` or ``_r`` holds for one side and goes before the plain name.
+      tracks: channel name -> track; a channel that ends in ``_l`` or ``_r`` holds for one side and goes before the
+        plain name.
       modes: mode name -> value, for example ``{"legs": "planted"}``; ``_l`` and ``_r`` as for tracks.
     """
 
@@ -38,7 +40,8 @@ def hold(value: Value) -> Track:
 
 
 def cycle(rest: Value, peak: Value, at: float = 0.42, pause: float = 0.1) -> Track:
-    """From rest to peak and back: the peak is reached at phase ``at``, held for ``pause``; rest is held shortly before the end."""
+    """From rest to peak and back: the peak is reached at phase ``at``, held for ``pause``; rest is held shortly
+    before the end."""
     return ((0.0, rest), (at, peak), (at + pause, peak), (0.94, rest))
 
 
@@ -65,7 +68,8 @@ def part(modes: Mapping[str, str] | None = None, **tracks: Track | float | tuple
 
 
 def compose(*parts: Part) -> Part:
-    """One part out of several; a later part goes before an earlier one, its plain channels replace both sides of an earlier one."""
+    """One part out of several; a later part goes before an earlier one, its plain channels replace both sides of an
+    earlier one."""
     tracks: dict[str, Track] = {}
     modes: dict[str, str] = {}
     for piece in parts:

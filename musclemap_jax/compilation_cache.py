@@ -1,0 +1,21 @@
+"""Keeps compiled programs on disk, so that a second run, a resumed one or an evaluation starts in seconds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+MIN_COMPILE_TIME_S = 0.5
+
+
+def use_compilation_cache() -> None:
+    """Turns JAX's persistent cache on in ``$XDG_CACHE_HOME/musclemap_jax`` (~/.cache by default).
+
+    A folder that the user has set (``JAX_COMPILATION_CACHE_DIR``) is left as it is.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(root / "musclemap_jax" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_TIME_S)

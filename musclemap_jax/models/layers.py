@@ -1,0 +1,192 @@
+"""Layers that several models share: layer norm, exact GELU, linear layer, MLP and stochastic depth.
+
+Initialisation is PySlowFast's (`slowfast/models/video_model_builder.py`). Layer norm and GELU have a VJP of their own
+that keeps the input and recomputes the rest: automatic differentiation writes several arrays of the input's size,
+which costs memory traffic on every platform, and many more kernels to compile on CPU.
+
+Letters of shapes: B clips, D width.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+WEIGHT_INIT = nn.initializers.normal(0.02)
+"""PySlowFast's trunc_normal_(std=0.02) cuts at +-2, a hundred deviations: a plain normal distribution."""
+
+BIAS_INIT = nn.initializers.constant(0.02)
+"""Bias of linear layers and layer norms at the start, as in PySlowFast."""
+
+
+def _normalised(x: jax.Array, num_axes: int, epsilon: float) -> tuple[jax.Array, jax.Array]:
+    """(x - mean) / deviation in float32, and 1 / deviation, over the last axes."""
+    axes = tuple(range(x.ndim - num_axes, x.ndim))
+    x = x.astype(jnp.float32)
+    centred = x - jnp.mean(x, axis=axes, keepdims=True)
+    inverse = lax.rsqrt(jnp.mean(centred * centred, axis=axes, keepdims=True) + epsilon)
+    return centred * inverse, inverse
+
+
+def _like(weight: jax.Array, x: jax.Array) -> jax.Array:
+    return weight.astype(jnp.float32).reshape((1,) * (x.ndim - weight.ndim) + weight.shape)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, num_axes: int, epsilon: float) -> jax.Array:
+    """Normalises the last axes to mean 0 and variance 1, in float32 whatever the dtype of x.
+
+    Args:
+      x: (..., D) for one axis, (..., M, D) for two.
+      scale: shape of the last axes of x; may have more axes than are normalised.
+      bias: the same.
+      num_axes: how many axes are normalised together.
+      epsilon: added to the variance.
+
+    Returns:
+      x's shape and dtype.
+    """
+    y, _ = _normalised(x, num_axes, epsilon)
+    return (y * _like(scale, x) + _like(bias, x)).astype(x.dtype)
+
+
+def _layer_norm_forward(x, scale, bias, num_axes, epsilon):
+    return layer_norm(x, scale, bias, num_axes, epsilon), (x, scale, bias)
+
+
+def _layer_norm_backward(num_axes, epsilon, saved, dy):
+    x, scale, bias = saved
+    axes = tuple(range(x.ndim - num_axes, x.ndim))
+    y, inverse = _normalised(x, num_axes, epsilon)
+    dy = dy.astype(jnp.float32)
+    sent = dy * _like(scale, x)
+    mean = jnp.mean(sent, axis=axes, keepdims=True)
+    slope = jnp.mean(sent * y, axis=axes, keepdims=True)
+    dx = inverse * (sent - mean - y * slope)
+    rows = tuple(range(x.ndim - scale.ndim))
+    d_scale, d_bias = jnp.sum(dy * y, axis=rows), jnp.sum(dy, axis=rows)
+    return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
+
+
+layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+
+
+class NormWeights(nn.Module):
+    """The parameters `scale` and `bias` of a layer norm, for callers that normalise several arrays at once."""
+
+    shape: tuple[int, ...]
+    param_dtype: jnp.dtype = jnp.float32
+    bias_init: nn.initializers.Initializer = BIAS_INIT
+
+    @nn.compact
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        scale = self.param("scale", nn.initializers.ones, self.shape, self.param_dtype)
+        return scale, self.param("bias", self.bias_init, self.shape, self.param_dtype)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm with learned `scale` and `bias`; statistics in float32.
+
+    Attributes:
+      num_axes: how many of the last axes are normalised together, each with a weight of its own.
+      epsilon: added to the variance.
+      bias_init: of the bias.
+      dtype: of the result.
+      param_dtype: of the parameters.
+    """
+
+    num_axes: int = 1
+    epsilon: float = 1e-6
+    bias_init: nn.initializers.Initializer = BIAS_INIT
+    dtype: jnp.dtype = jnp.float32
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, *inputs: jax.Array) -> jax.Array | tuple[jax.Array, ...]:
+        """Normalises each input (..., D) with the same weights; one array for one input, else a tuple."""
+        shape = inputs[0].shape[inputs[0].ndim - self.num_axes :]
+        scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
+        bias = self.param("bias", self.bias_init, shape, self.param_dtype)
+        outputs = tuple(layer_norm(x.astype(self.dtype), scale, bias, self.num_axes, self.epsilon) for x in inputs)
+        return outputs[0] if len(inputs) == 1 else outputs
+
+
+@jax.custom_vjp
+def gelu(x: jax.Array) -> jax.Array:
+    """Exact GELU, x times the normal distribution function, computed in float32; dtype of x."""
+    return (x.astype(jnp.float32) * _normal_cdf(x)).astype(x.dtype)
+
+
+def _normal_cdf(x: jax.Array) -> jax.Array:
+    return 0.5 * (1.0 + lax.erf(x.astype(jnp.float32) * math.sqrt(0.5)))
+
+
+def _gelu_forward(x):
+    return gelu(x), x
+
+
+def _gelu_backward(x, dy):
+    wide = x.astype(jnp.float32)
+    density = jnp.exp(-0.5 * wide * wide) * (1.0 / math.sqrt(2.0 * math.pi))
+    return ((dy.astype(jnp.float32) * (_normal_cdf(x) + wide * density)).astype(x.dtype),)
+
+
+gelu.defvjp(_gelu_forward, _gelu_backward)
+
+
+def dense(features: int, name: str, dtype: jnp.dtype, param_dtype: jnp.dtype, use_bias: bool = True) -> nn.Dense:
+    """A linear layer with PySlowFast's initialisation."""
+    return nn.Dense(
+        features,
+        use_bias=use_bias,
+        dtype=dtype,
+        param_dtype=param_dtype,
+        kernel_init=WEIGHT_INIT,
+        bias_init=BIAS_INIT,
+        name=name,
+    )
+
+
+class Mlp(nn.Module):
+    """Two linear layers with exact GELU between them."""
+
+    hidden: int
+    features: int
+    dropout_rate: float = 0.0
+    dtype: jnp.dtype = jnp.float32
+    param_dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, *inputs: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
+        """Applies the same layers to each input (..., D); returns as many outputs (..., features)."""
+        first = dense(self.hidden, "fc1", self.dtype, self.param_dtype)
+        second = dense(self.features, "fc2", self.dtype, self.param_dtype)
+        drop = nn.Dropout(self.dropout_rate, deterministic=not train)
+        return tuple(drop(second(drop(gelu(first(x))))) for x in inputs)
+
+
+def drop_path_factors(rng: jax.Array, rates: jax.Array, batch_size: int) -> jax.Array:
+    """Stochastic depth: what each residual branch is multiplied by, one draw a branch and clip.
+
+    Args:
+      rng: key.
+      rates: (...,) chance in [0, 1) that a clip skips the branch.
+      batch_size: B.
+
+    Returns:
+      (..., B) float32 of 0 or 1 / (1 - rate).
+    """
+    keep = jnp.broadcast_to((1.0 - rates)[..., None], (*rates.shape, batch_size))
+    return jax.random.bernoulli(rng, keep).astype(jnp.float32) / keep
+
+
+def scale_clips(x: jax.Array, factor: jax.Array | None) -> jax.Array:
+    """Multiplies each clip of x (B, ...) by its factor (B,); None leaves x as it is."""
+    if factor is None:
+        return x
+    return x * factor.astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))

@@ -1,0 +1,141 @@
+"""Tests of the main job as a user starts it: from data to report, killed and gone on with, and with input at fault."""
+
+import csv
+import json
+import signal
+import time
+
+import pytest
+
+from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS
+
+NUM_STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def arguments(smoke_data):
+    """Arguments of a run of some length, all but its workdir."""
+    return [
+        "--config=configs/transm3e.py:smoke",
+        f"--config.data.data_dir={smoke_data}",
+        f"--config.train.num_steps={NUM_STEPS}",
+        "--config.train.checkpoint_every=3",
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished_run(run_main, arguments, tmp_path_factory):
+    """Workdir and standard output of a run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    process = run_main(*arguments, f"--workdir={workdir}")
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    return workdir, output
+
+
+def scalars(workdir):
+    """Logged values by step, without those that clocks decide."""
+    rows = [json.loads(line) for line in (workdir / "scalars.jsonl").read_text().splitlines()]
+    timed = ("train/clips_per_second", "train/data_wait_share")
+    return [{name: value for name, value in row.items() if name not in timed} for row in rows]
+
+
+def test_a_run_leaves_figures_tables_plots_and_a_page(finished_run):
+    workdir, output = finished_run
+    report = workdir / "report"
+    metrics = Metrics.from_json((report / "metrics.json").read_text())
+    assert tuple(metrics.splits) == EVAL_SPLITS
+    assert all(0 < figures.headline.mean_ap <= 1 for figures in metrics.splits.values())
+    rows = list(csv.DictReader((report / "per_muscle.csv").open()))
+    assert [row["region"] for row in rows] == list(MUSCLE_REGIONS)
+    page = (report / "report.html").read_text()
+    assert "data:image/" in page
+    assert "test_new" in page
+    assert len(list((report / "plots").glob("*.png"))) >= 3
+    assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
+    assert "skeleton" in output
+    assert "total" in output
+    assert str(report / "report.html") in output
+
+
+def test_the_log_holds_every_step_and_the_validation(finished_run):
+    rows = scalars(finished_run[0])
+    losses = [row["train/loss"] for row in rows if "train/loss" in row]
+    assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, NUM_STEPS + 1))
+    assert losses[-1] < losses[0]
+    assert [row["step"] for row in rows if "val_mean/mAP" in row] == [NUM_STEPS]
+
+
+def test_a_killed_run_goes_on_and_equals_the_one_that_was_not(run_main, arguments, finished_run, tmp_path):
+    workdir = tmp_path / "killed"
+    process = run_main(*arguments, f"--workdir={workdir}")
+    log = workdir / "scalars.jsonl"
+    deadline = time.monotonic() + 300
+    while not (log.exists() and log.read_text().count("\n") >= 5):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert scalars(workdir)[-1]["step"] < NUM_STEPS
+
+    again = run_main(*arguments, f"--workdir={workdir}")
+    _, errors = again.communicate(timeout=600)
+    assert again.returncode == 0, errors
+    assert scalars(workdir) == scalars(finished_run[0])
+    figures = [(run / "report" / "metrics.json").read_text() for run in (workdir, finished_run[0])]
+    assert figures[0] == figures[1]
+
+
+def test_evaluation_alone_gives_the_same_figures(run_main, arguments, finished_run):
+    workdir, _ = finished_run
+    before = (workdir / "report" / "metrics.json").read_text()
+    (workdir / "report" / "metrics.json").unlink()
+    process = run_main(*arguments, f"--workdir={workdir}", "--mode=eval", "--config.eval.batch_size=3")
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    after = Metrics.from_json((workdir / "report" / "metrics.json").read_text())
+    for split, figures in Metrics.from_json(before).splits.items():
+        assert after.splits[split].headline.mean_ap == pytest.approx(figures.headline.mean_ap, abs=1e-6)
+
+
+def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, finished_run):
+    workdir, _ = finished_run
+    process = run_main(*arguments, f"--workdir={workdir}", "--config.optimizer.learning_rate=0.5")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "optimizer.learning_rate was 0.001, is 0.5" in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments_at_fault", "message"),
+    [
+        (["--config=configs/transm3e.py:smoke", "--config.train.batchsize=4"], "batchsize"),
+        (["--config=configs/transm3e.py:tiny"], "config variant 'tiny'"),
+        (["--config=configs/absent.py"], "absent.py"),
+        (["--config=configs/transm3e.py:smoke", "--config.optimizer.warmup_fraction=2.0"], "warmup_fraction"),
+        (["--config=configs/transm3e.py:smoke", "--config.train.batch_size=four"], "batch_size"),
+        ([], "--config and --workdir are needed"),
+    ],
+)
+def test_configuration_at_fault_ends_with_one_line_and_status_2(run_main, tmp_path, arguments_at_fault, message):
+    process = run_main(*arguments_at_fault, f"--workdir={tmp_path / 'run'}")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert message in errors
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_absent_data_names_the_builder_the_licence_and_the_synthetic_variant(run_main, tmp_path):
+    process = run_main(
+        "--config=configs/transm3e.py", f"--workdir={tmp_path / 'run'}", f"--config.data.data_dir={tmp_path / 'data'}"
+    )
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    (line,) = errors.strip().splitlines()
+    for word in ("tfds build", "licence", "--config=configs/transm3e.py:synthetic"):
+        assert word in line
