@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from musclemap_jax.data.synthetic.activities_core import CORE_ACTIVITIES
 from musclemap_jax.data.synthetic.activities_lower import LOWER_ACTIVITIES
 from musclemap_jax.data.synthetic.activities_new import NEW_ACTIVITIES
@@ -23,8 +25,6 @@ def select(names: tuple[str, ...] | None) -> tuple[Activity, ...]:
     known = {a.name: a for a in ACTIVITIES} | {a.slug: a for a in ACTIVITIES}
     for name in names:
         if name not in known:
-            import difflib
-
             near = difflib.get_close_matches(name, [a.name for a in ACTIVITIES], 3, 0.3) or [
                 a.name for a in ACTIVITIES[:3]
             ]

@@ -129,7 +129,8 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
         view="side",
         period_s=(2.2, 3.4),
     ),
-    Activity("standing hip hinge", ("hip extension",), compose(p.HIP_HINGE, p.ON_HIPS), view="side"),
+    # The same movement as the Romanian deadlift: only the picture tells whether there is a weight to grip.
+    Activity("standing hip hinge", ("hip extension",), compose(p.HIP_HINGE, p.HANG_IN_FRONT), view="side"),
     Activity(
         "dumbbell romanian deadlift",
         ("hip extension", "heavy grip"),

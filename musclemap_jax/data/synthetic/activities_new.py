@@ -46,7 +46,9 @@ _CURL_PRESS = part(
     ),
     pole=(-0.15, 0.6, -1.0),
 )
-_FIRE_HYDRANT = compose(p.ALL_FOURS, part(hip_l=cycle(76.0, 84.0), plane_l=cycle(0.0, 78.0), knee_l=88.0))
+_FIRE_HYDRANT = compose(
+    p.ALL_FOURS, part(hip_l=cycle(76.0, 84.0), plane_l=cycle(0.0, 70.0), leg_twist_l=cycle(0.0, 70.0), knee_l=88.0)
+)
 _RENEGADE_ROW = compose(
     p.HIGH_PLANK,
     part(foot=(0.0, 0.11, 0.0), twist=cycle(0.0, 12.0)),

@@ -48,6 +48,7 @@ _PULL_DOWN = compose(
     ),
 )
 _NECK = compose(p.ON_HIPS, part(nod=keys((0.0, -34.0), (0.45, 44.0), (0.55, 44.0), (0.95, -34.0)), shrug=-0.004))
+_SHRUG = compose(p.HANG, part(shrug=cycle(-0.008, 0.040), nod=cycle(0.0, 8.0)))
 _WRIST_CURL = compose(
     _SEATED,
     part(lean=34.0, bend=18.0, nod=10.0),
@@ -102,14 +103,10 @@ UPPER_ACTIVITIES: tuple[Activity, ...] = (
         view="side",
     ),
     Activity(
-        "dumbbell shrug",
-        ("shrug", "heavy grip"),
-        compose(p.HANG, part(shrug=cycle(-0.008, 0.040), nod=cycle(0.0, 8.0))),
-        ("dumbbells",),
-        view="front",
-        period_s=(1.2, 2.0),
-        upright=True,
+        "dumbbell shrug", ("shrug", "heavy grip"), _SHRUG, ("dumbbells",), "front", period_s=(1.2, 2.0), upright=True
     ),
+    # The same movement without a weight to grip.
+    Activity("shoulder shrug", ("shrug",), _SHRUG, (), "front", period_s=(1.2, 2.0), upright=True),
     Activity("upright row", ("upright pull", "heavy grip"), p.UPRIGHT_PULL, ("barbell",), view="front", upright=True),
     Activity(
         "band pull-apart",

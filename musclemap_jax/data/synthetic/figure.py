@@ -127,6 +127,8 @@ def _add_trunk(cones: ConeList, body: Body, look: Appearance, base: int) -> None
     cones.add(
         belly, points["pelvis"] + turned(pelvis, (0.0, 0.0, 0.050 * stature)), 0.053 * girth, 0.052 * girth, shirt
     )
+    seat = turned(pelvis, (-0.012 * stature, 0.0, 0.0))
+    cones.add(points["hip_l"] + seat, points["hip_r"] + seat, 0.057 * girth, 0.057 * girth, trousers)
     for side, sign in (("l", 1.0), ("r", -1.0)):
         inner = 0.056 * girth * look.width_bias
         high = points["waist"] + 0.68 * waist_to_neck + turned(chest, (0.004 * stature, sign * inner, 0.0))
@@ -137,7 +139,7 @@ def _add_trunk(cones: ConeList, body: Body, look: Appearance, base: int) -> None
         cones.add(high, low, 0.055 * girth, 0.047 * girth, shirt, shirt_stripes)
         cones.add(low, hip, 0.047 * girth, 0.055 * girth, shirt, shirt_stripes * 0.7)
         cones.add(hip, points[f"hip_{side}"] + turned(pelvis, (-0.008 * stature, 0.0, -0.012 * stature)),
-                  0.058 * girth, 0.058 * girth, trousers, trouser_stripes * 0.4)  # fmt: skip
+                  0.057 * girth, 0.056 * girth, trousers, trouser_stripes * 0.4)  # fmt: skip
         yoke = points[f"shoulder_{side}"] + turned(chest, (0.0, -sign * 0.012 * stature, 0.0))
         top = points["neck"] + turned(chest, (0.0, sign * 0.02 * stature, -0.012 * stature))
         cones.add(top, yoke, 0.034 * stature, 0.036 * girth, shirt)

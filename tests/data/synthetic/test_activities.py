@@ -56,6 +56,13 @@ def test_regions_are_the_union_of_the_movements():
     assert {name for names in movements.MOVEMENTS.values() for name in names} == set(MUSCLE_REGIONS)
 
 
+def test_some_weights_can_be_told_from_the_picture_alone():
+    pairs = [(a, b) for a, b in itertools.combinations(KNOWN, 2) if a.program == b.program and a.props != b.props]
+    assert len(pairs) >= 2
+    for a, b in pairs:
+        assert {MUSCLE_REGIONS[i] for i in set(a.muscles) ^ set(b.muscles)} == {"forearms"}
+
+
 def test_an_unknown_activity_is_answered_with_near_names():
     with pytest.raises(UserError, match="push-up"):
         select(("push up s",))
@@ -79,7 +86,7 @@ def test_bodies_stay_whole_and_over_the_floor(activity):
     # Something carries the body (joints lie within the flesh), but or on a bar or a bench.
     resting = {"bar", "place"} & set(activity.program.modes.values()) or {"bench", "stool"} & set(activity.props)
     if not resting:
-        assert lowest.min() < 0.07 * size.stature
+        assert lowest.min() < 0.09 * size.stature
 
 
 @pytest.mark.parametrize("activity", ACTIVITIES, ids=lambda a: a.slug)
