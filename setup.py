@@ -22,11 +22,13 @@ INSTALL_REQUIRES = [
     "jax>=0.10.2",
     "matplotlib>=3.11.1",
     "ml_collections>=1.1.0",
+    "ml_dtypes>=0.6.0",
     "numpy>=2.4.6",
     "opencv-python-headless>=5.0.0",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
     "pillow>=12.0.0",
+    "safetensors>=0.8.0",
     "simplejpeg>=1.9.0",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10",
@@ -40,8 +42,8 @@ EXTRAS_REQUIRE = {
     # The `tfds build` command line; the library itself needs no TensorFlow.
     "tfds": ["tensorflow-cpu>=2.21", "apache-beam>=2.77", "mlcroissant>=1.0.22"],
     "beam": ["apache-beam>=2.77"],
-    # Skeletons by MediaPipe. Its protobuf is older than the one of tensorflow-datasets: use an environment of its own.
-    "pose": ["mediapipe==0.10.21"],
+    # Skeletons by MediaPipe (releases before 1.0 need an older numpy and protobuf than the packages above).
+    "pose": ["mediapipe>=1.2.2"],
     # Google's Scenic is not on PyPI (the package of that name there is another project).
     "scenic": ["scenic @ git+https://github.com/google-research/scenic"],
     "dev": [

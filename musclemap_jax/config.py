@@ -19,7 +19,7 @@ from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.distributed.mesh import AXES
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSpec
-from musclemap_jax.models.transm3e import ModelSpec
+from musclemap_jax.models.transm3e import BRANCHES, ModelSpec
 from musclemap_jax.train.loop import TrainSpec
 from musclemap_jax.train.objective import ObjectiveSpec
 from musclemap_jax.train.optimizer import OptimizerSpec
@@ -49,6 +49,23 @@ class DataSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class InitSpec:
+    """What a new run starts from: folders that `musclemap_jax.pretrained` wrote, or workdirs of runs; empty for random.
+
+    Attributes:
+      model: for the whole model.
+      video: for the video branch.
+      skeleton: for the skeleton branch.
+      rgb_diff: for the branch on RGB difference.
+    """
+
+    model: str = ""
+    video: str = ""
+    skeleton: str = ""
+    rgb_diff: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshSpec:
     """Size of each axis of the device mesh; -1 takes the devices that the others leave."""
 
@@ -70,6 +87,7 @@ class ExperimentSpec:
       data: where the data comes from.
       input: what the model is shown; its modalities and views follow from ``model`` and ``eval``.
       model: the architecture.
+      init_from: what the parameters start from.
       loss: the objective.
       optimizer: the optimizer.
       train: length and rhythm.
@@ -81,6 +99,7 @@ class ExperimentSpec:
     data: DataSpec = dataclasses.field(default_factory=DataSpec)
     input: InputSpec = dataclasses.field(default_factory=InputSpec)
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
+    init_from: InitSpec = dataclasses.field(default_factory=InitSpec)
     loss: ObjectiveSpec = dataclasses.field(default_factory=ObjectiveSpec)
     optimizer: OptimizerSpec = dataclasses.field(default_factory=OptimizerSpec)
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
@@ -90,6 +109,13 @@ class ExperimentSpec:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise UserError(f"config.seed must not be negative, got {self.seed}")
+        named = [name for name in BRANCHES if getattr(self.init_from, name)]
+        absent = sorted(set(named) - set(self.model.branches))
+        if absent or (self.init_from.model and named):
+            raise UserError(
+                f"config.init_from: expected 'model' or branches of {self.model.branches}, got "
+                f"{', '.join(['model'] * bool(self.init_from.model) + named)}"
+            )
         if "skeleton" in self.model.branches and self.input.layout != self.model.skeleton.layout:
             raise UserError(
                 f"config.input.layout is {self.input.layout!r} and config.model.skeleton.layout "

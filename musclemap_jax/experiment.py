@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -22,6 +23,8 @@ from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.pretrained.result import initialise, load_initial
+from musclemap_jax.pretrained.trained import is_workdir, load_trained
 from musclemap_jax.taxonomy import SPLITS
 from musclemap_jax.train.checkpoint import Checkpointer
 from musclemap_jax.train.loop import train
@@ -142,6 +145,8 @@ class Experiment:
         if checkpointer.latest_step() is not None:
             self.state = checkpointer.restore(self.state, self._shardings, batches)
             log.info("resumed from step %d of %d", self.state.step, self.num_steps)
+        else:
+            self._initialise()
         step = make_train_step(
             self._model,
             self._optimizer,
@@ -167,6 +172,22 @@ class Experiment:
             run_log.close()
             batches.close()
             checkpointer.close()
+
+    def _initialise(self) -> None:
+        """Starts a new run from what ``config.init_from`` names."""
+        params, batch_stats = self.state.params, self.state.batch_stats
+        for name, folder in dataclasses.asdict(self.spec.init_from).items():
+            if not folder:
+                continue
+            loaded = load_trained(folder) if is_workdir(folder) else load_initial(folder)
+            branch = None if name == "model" else name
+            params, batch_stats, report = initialise(params, batch_stats, loaded, branch)
+            log.info("init_from.%s: %s", name, report.text())
+        if params is not self.state.params:
+            params = jax.device_put(params, self._shardings.params)
+            batch_stats = jax.device_put(batch_stats, self._shardings.batch_stats)
+            ema = None if self.state.ema is None else jax.tree.map(jnp.copy, params)
+            self.state = self.state.replace(params=params, batch_stats=batch_stats, ema=ema)
 
     def restore(self) -> None:
         """Takes the newest or the best checkpoint of the workdir, as ``eval.checkpoint`` says.

@@ -1,0 +1,1 @@
+"""Import of published checkpoints, and export for other code bases."""

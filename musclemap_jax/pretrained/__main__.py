@@ -1,0 +1,64 @@
+"""Imports a published checkpoint into a folder that a configuration's `init_from` takes.
+
+    python -m musclemap_jax.pretrained --source=MViTv2_S_16x4_k400.pyth --arch=mvitv2_s --out=weights/mvitv2_s_k400
+
+PyTorch is not needed, and nothing that the file says is run. The report of every array is printed and kept beside the
+result. Where a file came from and what its licence allows is for whoever imports it to know.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from musclemap_jax.errors import exit_on_user_error
+from musclemap_jax.pretrained.architectures import ARCHITECTURES, make_architecture
+from musclemap_jax.pretrained.arguments import Parser, sizes
+from musclemap_jax.pretrained.importing import import_file
+from musclemap_jax.pretrained.result import save_initial
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m musclemap_jax.pretrained", description=__doc__.split("\n")[0])
+    parser.add_argument("--source", required=True, metavar="FILE", help=".pyth, .pt, .pth or .safetensors")
+    parser.add_argument("--arch", required=True, help=f"one of {', '.join(ARCHITECTURES)}")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    video = parser.add_argument_group("video models")
+    video.add_argument("--num_tokens", type=int, help="class tokens of ours (default: the published number)")
+    video.add_argument(
+        "--input_size", type=sizes, metavar="T,H,W", help="clips that tables are made for (default: as published)"
+    )
+    skeleton = parser.add_argument_group("hdgcn")
+    skeleton.add_argument("--layout", default="ntu25", help="skeleton layout (default %(default)s)")
+    skeleton.add_argument("--centre", help="joint that the levels start from (default: the layout's)")
+    skeleton.add_argument(
+        "--num_persons",
+        type=int,
+        default=2,
+        help="persons of the input norm, the first of theirs (default %(default)s)",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status, 2 for a fault of the user."""
+
+    def body() -> None:
+        args = _parser().parse_args(arguments)
+        architecture = make_architecture(
+            args.arch,
+            num_tokens=args.num_tokens,
+            input_size=args.input_size,
+            layout=args.layout,
+            centre=args.centre,
+            num_persons=args.num_persons,
+        )
+        arrays, report = import_file(args.source, architecture)
+        save_initial(args.out, arrays, report, architecture)
+        print(f"{report.text()}\nwritten to {args.out}")
+
+    return exit_on_user_error(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""Parsing of the commands' arguments."""
+
+from __future__ import annotations
+
+import argparse
+
+from musclemap_jax.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose faults end as all others of the project do."""
+
+    def error(self, message: str) -> None:
+        raise UserError(f"{message}: see --help")
+
+
+def sizes(text: str) -> tuple[int, int, int]:
+    """Three sizes joined by commas: frames, height, width."""
+    numbers = tuple(int(part) for part in text.split(","))
+    if len(numbers) != 3:
+        raise argparse.ArgumentTypeError(f"expected T,H,W such as 16,224,224, got {text!r}")
+    return numbers

@@ -1,0 +1,99 @@
+"""Writes our weights as safetensors under published names, for users of PyTorch.
+
+    python -m musclemap_jax.pretrained.export --source=DIR --branch=video --out=weights.safetensors
+
+`DIR` is an import's folder or the workdir of a run. One video branch and its head go out under PySlowFast's names;
+without `--branch`, a model of video branches goes out whole under the names of TransM3E's released code. To read it:
+`model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from flax import traverse_util
+from safetensors.numpy import save_file
+
+from musclemap_jax.errors import UserError, exit_on_user_error
+from musclemap_jax.pretrained.arguments import Parser
+from musclemap_jax.pretrained.result import Tree, load_initial
+from musclemap_jax.pretrained.tables import pyslowfast_name
+from musclemap_jax.pretrained.trained import is_workdir, load_trained
+
+
+def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np.ndarray]:
+    """Our variables under published names; importing them again gives the same arrays exactly.
+
+    Args:
+      variables: {"params": ...} of `TransM3E`.
+      branch: a video branch, which goes out with its head and fusion under PySlowFast's names (MCTF and receiver tokens
+        under the released code's). None: all branches, under the released code's names.
+
+    Returns:
+      {published name: contiguous array in PyTorch's layout}.
+
+    Raises:
+      UserError: a branch that is not there, or parameters that the published models do not have.
+    """
+    paths = traverse_util.flatten_dict({"params": variables["params"]})
+    if branch is not None:
+        parts = (branch, f"head_{branch}", f"fusion_{branch}")
+        paths = {path: leaf for path, leaf in paths.items() if path[1] in parts}
+        if not paths:
+            raise UserError(f"branch {branch!r}: not in these weights, which have {', '.join(variables['params'])}")
+    arrays: dict[str, np.ndarray] = {}
+    for path, leaf in paths.items():
+        try:
+            name, transform = pyslowfast_name(path, released=branch is None)
+        except KeyError as error:
+            raise UserError(
+                f"{'/'.join(path)}: PyTorch's models have no such array: name one video branch by --branch"
+            ) from error
+        if name in arrays:
+            raise UserError(f"{name}: two branches have it: name one by --branch")
+        arrays[name] = np.ascontiguousarray(transform.backward(np.asarray(leaf)))
+    return arrays
+
+
+def export(source: str | os.PathLike, out: str | os.PathLike, branch: str | None = None) -> dict[str, np.ndarray]:
+    """Writes the safetensors file; returns what it wrote.
+
+    Args:
+      source: an import's folder or a run's workdir (its newest checkpoint; the moving average where there is one).
+      out: file to write.
+      branch: as in `published_arrays`.
+
+    Raises:
+      UserError: nothing to read, or as `published_arrays`.
+    """
+    variables = load_trained(source) if is_workdir(source) else load_initial(source)
+    arrays = published_arrays(variables, branch)
+    try:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        save_file(arrays, out, metadata={"format": "pt"})
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
+    return arrays
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status, 2 for a fault of the user."""
+
+    def body() -> None:
+        parser = Parser(prog="python -m musclemap_jax.pretrained.export", description=__doc__.split("\n")[0])
+        parser.add_argument("--source", required=True, metavar="DIR", help="folder of an import, or workdir of a run")
+        parser.add_argument("--out", required=True, metavar="FILE", help="the .safetensors file to write")
+        parser.add_argument("--branch", help="video or rgb_diff alone, under PySlowFast's names (default: the model)")
+        args = parser.parse_args(arguments)
+        arrays = export(args.source, args.out, args.branch)
+        print(f"{args.out}: {len(arrays)} arrays, {sum(array.size for array in arrays.values()):,} numbers")
+
+    return exit_on_user_error(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

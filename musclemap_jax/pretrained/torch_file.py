@@ -1,0 +1,192 @@
+"""Tensors of a file that `torch.save` wrote, without PyTorch and without running what the file says.
+
+Source: PyTorch's `torch/serialization.py` and `torch/_utils.py` for what the pickle's names mean. Tensors are read from
+the mapped file when they are asked for; before that, what they claim is checked against the storage's size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.pretrained.torch_archive import TorchArchive
+from musclemap_jax.pretrained.torch_pickle import KEY_TYPES, Name, read_pickle
+
+MAX_PICKLE_BYTES = 32 << 20
+MAX_DIMENSIONS = 16
+MAX_COUNT = 2**62
+
+STORAGES: dict[str, np.dtype] = {
+    "torch.DoubleStorage": np.dtype(np.float64),
+    "torch.FloatStorage": np.dtype(np.float32),
+    "torch.HalfStorage": np.dtype(np.float16),
+    "torch.BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
+    "torch.LongStorage": np.dtype(np.int64),
+    "torch.IntStorage": np.dtype(np.int32),
+    "torch.ShortStorage": np.dtype(np.int16),
+    "torch.CharStorage": np.dtype(np.int8),
+    "torch.ByteStorage": np.dtype(np.uint8),
+    "torch.BoolStorage": np.dtype(np.bool_),
+}
+MENTIONED = tuple(f"torch.{dtype.name}" for dtype in STORAGES.values())
+"""Names that stand beside tensors, in an optimizer's state for instance; they are kept as `Name`."""
+
+UNUSED = (
+    "torch.device",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "_codecs.encode",
+)
+"""Calls whose result no import needs, such as the best accuracy as a numpy number: they yield None."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Storage:
+    """A run of numbers in the archive.
+
+    Attributes:
+      archive: that holds it.
+      entry: name of its entry.
+      dtype: of the numbers.
+      size: their number.
+    """
+
+    archive: TorchArchive
+    entry: str
+    dtype: np.dtype
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that has not been read yet; it lies within its storage.
+
+    Attributes:
+      storage: that it is a part of.
+      offset: of its first element, in elements.
+      shape: of the tensor.
+      strides: step to the next element of each dimension, in elements.
+    """
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the elements; bfloat16 is that of ml_dtypes."""
+        return self.storage.dtype
+
+    def read(self) -> np.ndarray:
+        """Returns a copy of the tensor's elements.
+
+        Raises:
+          UserError: its part of the file is damaged.
+        """
+        storage = self.storage
+        content = storage.archive.view(storage.entry)
+        flat = np.frombuffer(content, storage.dtype, storage.size)[self.offset :]
+        strides = [stride * storage.dtype.itemsize for stride in self.strides]
+        return np.lib.stride_tricks.as_strided(flat, self.shape, strides, writeable=False).copy()
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MAX_COUNT
+
+
+def _are_counts(values: Any) -> bool:
+    return isinstance(values, tuple) and len(values) <= MAX_DIMENSIONS and all(_is_count(value) for value in values)
+
+
+def _storage_reader(archive: TorchArchive) -> Callable[[Any], Storage]:
+    def read(identity: Any) -> Storage:
+        if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
+            raise UserError("a reference to something else than a storage")
+        _, kind, key, _, size = identity
+        if not isinstance(kind, Name) or kind.name not in STORAGES or not isinstance(key, str) or not _is_count(size):
+            raise UserError("a storage of no known kind, name or size")
+        dtype, entry = STORAGES[kind.name], f"data/{key}"
+        if not archive.has(entry) or size * dtype.itemsize > archive.size(entry):
+            found = f"{archive.size(entry):,}" if archive.has(entry) else "no"
+            raise UserError(f"storage {key[:100]!r} of {size:,} x {dtype}: expected as many, got {found} bytes")
+        return Storage(archive, entry, dtype, size)
+
+    return read
+
+
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
+    if not (isinstance(storage, Storage) and _is_count(offset) and _are_counts(shape) and _are_counts(strides)):
+        raise UserError("a tensor whose storage, offset, shape or strides are none")
+    size, last = math.prod(shape), offset
+    if len(shape) == len(strides):
+        last += sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    # More elements than the storage has: an expanded tensor, whose copy could be of any size.
+    if len(shape) != len(strides) or offset > storage.size or (size and (last >= storage.size or size > storage.size)):
+        raise UserError(
+            f"a tensor of shape {shape}, strides {strides}, offset {offset} does not fit its storage {storage.entry} "
+            f"of {storage.size:,} elements: damaged, or saved without .contiguous()"
+        )
+    return StoredTensor(storage, offset, shape, strides)
+
+
+def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
+    if not isinstance(pairs, (list, tuple)) or not all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], KEY_TYPES) for pair in pairs
+    ):
+        raise UserError("an OrderedDict made of other things than pairs")
+    return dict(pairs)
+
+
+def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+def _size(shape: Any = ()) -> Any:
+    return shape
+
+
+def _unused(*_: Any) -> None:
+    return None
+
+
+FUNCTIONS: dict[str, Callable[..., Any] | None] = {
+    "collections.OrderedDict": _ordered_dict,
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
+    "torch.Size": _size,
+    **dict.fromkeys(STORAGES),
+    **dict.fromkeys(MENTIONED),
+    **dict.fromkeys(UNUSED, _unused),
+}
+"""What each name that a pickle may mention stands for."""
+
+
+def read_torch_file(path: str | os.PathLike) -> Any:
+    """Reads a `.pt`, `.pth` or `.pyth` file of PyTorch 1.6 or later.
+
+    Args:
+      path: of the file.
+
+    Returns:
+      What was saved: nested plain containers with a `StoredTensor` in the place of each tensor.
+
+    Raises:
+      UserError: not such a file, damaged, or more than tensors and plain containers; one line that names the file.
+    """
+    archive = TorchArchive(path)
+    data = archive.read("data.pkl", MAX_PICKLE_BYTES)
+    try:
+        return read_pickle(data, FUNCTIONS, _storage_reader(archive))
+    except UserError as error:
+        raise archive.fault(f"data.pkl: {error}") from error

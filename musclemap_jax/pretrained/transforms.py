@@ -1,0 +1,119 @@
+"""How one published array becomes one of ours, and back.
+
+Published arrays are in PyTorch's order: linear layers (out, in), convolutions (out, in, t, h, w). Ours are in Flax's:
+(in, out), (t, h, w, in, out).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from musclemap_jax.models.relative_position import interpolation_matrix
+
+Shape = tuple[int, ...]
+
+
+MAX_WINDOW = 64
+"""Of a published kernel, in frames or pixels."""
+
+MAX_ROWS = 4096
+"""Of a published table of relative positions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """A change of layout.
+
+    Attributes:
+      name: for reports.
+      fits: (shape of the published array, shape of ours) -> whether `forward` makes the one from the other.
+      forward: (published array, shape of ours) -> our array.
+      backward: our array -> the published one; the inverse of `forward` where sizes are equal. None: not offered.
+    """
+
+    name: str
+    fits: Callable[[Shape, Shape], bool]
+    forward: Callable[[np.ndarray, Shape], np.ndarray]
+    backward: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def change(self, source: Shape, shape: Shape) -> str:
+        """What is done to an array of shape `source` beside its change of layout; empty for nothing."""
+        if self is TABLE and source[0] != shape[0]:
+            return "interpolated"
+        if self in (CONVOLUTION, POOLING) and _window(source) != shape[:3]:
+            return "inflated in time" if _window(source) == (1, *shape[1:3]) else "interpolated"
+        return ""
+
+
+def resize_axis(array: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Interpolates one axis linearly to another length, as torch's `linear` mode without aligned corners."""
+    if array.shape[axis] == size:
+        return array
+    matrix = interpolation_matrix(array.shape[axis], size).astype(array.dtype)
+    return np.moveaxis(np.tensordot(matrix, array, (1, axis)), 0, axis)
+
+
+def _window(source: Shape) -> Shape:
+    """(t, h, w) of a published kernel (out, in, t, h, w) or, of images, (out, in, h, w)."""
+    return (1,) * (5 - len(source)) + source[2:]
+
+
+def _has_window(source: Shape) -> bool:
+    return len(source) in (4, 5) and all(1 <= size <= MAX_WINDOW for size in source[2:])
+
+
+def _resize_kernel(kernel: np.ndarray, shape: Shape) -> np.ndarray:
+    """Brings the window (t, h, w) to another size, values scaled so that their sum stays about the same.
+
+    From one frame to T this is the inflation of PySlowFast: the kernel repeated T times and divided by T.
+    """
+    for axis, size in enumerate(shape[:3]):
+        before = kernel.shape[axis]
+        if before != size:
+            kernel = resize_axis(kernel, axis, size) * np.float32(before / size)
+    return kernel
+
+
+def _convolution(array: np.ndarray, shape: Shape) -> np.ndarray:
+    array = array.reshape(*array.shape[:2], *_window(array.shape))
+    return _resize_kernel(array.transpose(2, 3, 4, 1, 0), shape)
+
+
+def _pooling(array: np.ndarray, shape: Shape) -> np.ndarray:
+    array = array.reshape(len(array), *_window(array.shape))
+    return _resize_kernel(array.transpose(1, 2, 3, 0), shape)
+
+
+COPY = Transform(
+    "the same array", lambda source, shape: source == shape, lambda array, shape: array, lambda array: array
+)
+LINEAR = Transform(
+    "a linear layer", lambda source, shape: source[::-1] == shape, lambda array, shape: array.T, lambda array: array.T
+)
+CONVOLUTION = Transform(
+    "a convolution",
+    lambda source, shape: _has_window(source) and source[:2] == (shape[4], shape[3]),
+    _convolution,
+    lambda array: array.transpose(4, 3, 0, 1, 2),
+)
+POOLING = Transform(
+    "a depthwise convolution",
+    lambda source, shape: _has_window(source) and source[:2] == (shape[3], 1),
+    _pooling,
+    lambda array: array.transpose(3, 0, 1, 2)[:, None],
+)
+TABLE = Transform(
+    "a table of relative positions",
+    lambda source, shape: len(source) == 2 and source[1] == shape[1] and 1 <= source[0] <= MAX_ROWS,
+    lambda array, shape: resize_axis(array, 0, shape[0]),
+    lambda array: array,
+)
+TOKENS = Transform(
+    "class tokens",
+    lambda source, shape: (1,) * (3 - len(source)) + source == shape,
+    lambda array, shape: array.reshape(shape),
+    lambda array: array,
+)
