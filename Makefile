@@ -5,6 +5,9 @@ VENV ?= .venv
 WORKDIR ?= runs/demo
 DATA_DIR ?= data
 
+# Huge pages (Linux, glibc): XLA's buffers on a CPU are large and come and go with every step.
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 .PHONY: demo test lint clean
 
 demo: $(VENV)/installed

@@ -80,15 +80,18 @@ def run(config: ml_collections.ConfigDict, workdir: str, mode: str, title: str) 
 def main(argv: Sequence[str]) -> int:
     """Body of the command; flags are parsed."""
     del argv
-    # Orbax and TFDS tell every step of theirs at level INFO.
-    logging.set_verbosity(logging.WARNING)
+    # Orbax and TFDS tell every step of theirs, and Orbax warns of each checkpoint without an evaluation.
+    logging.set_verbosity(logging.ERROR)
     std_logging.getLogger("musclemap_jax").setLevel(std_logging.INFO)
 
     def body() -> None:
         if _CONFIG.value is None or not _WORKDIR.value:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
-        title = Path(config_flags.get_config_filename(flags.FLAGS["config"])).name
-        run(_CONFIG.value, _WORKDIR.value, _MODE.value, title)
+        source = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
+        file = source.with_name(source.name.partition(":")[0])
+        if not file.is_file():
+            raise UserError(f"--config: expected a file, found none at {file}: name one of configs/")
+        run(_CONFIG.value, _WORKDIR.value, _MODE.value, source.name)
 
     return exit_on_user_error(body)
 

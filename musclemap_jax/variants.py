@@ -13,13 +13,12 @@ def synthetic(config: ml_collections.ConfigDict) -> None:
     """Small branches and inputs on the rendered distribution: trains on a laptop's CPU in minutes."""
     config.data.builder = "synthetic"
     config.input.update(num_frames=8, frame_stride=4.0, crop_size=64, num_poses=32, num_persons=1)
-    config.model.video.update(
-        depth=4, embed_dim=32, stages=(1, 2, 3), input_size=(8, 64, 64), drop_path_rate=0.1, patch_kernel=(3, 7, 7)
-    )
+    config.model.video.update(depth=4, embed_dim=32, stages=(1, 2, 3), input_size=(8, 64, 64), drop_path_rate=0.1)
     config.model.skeleton.widths = (16, 16, 16, 32, 32, 64)
     config.model.head_dropout_rate = 0.2
-    config.optimizer.update(learning_rate=1e-3, warmup_fraction=0.1, weight_decay=0.05, ema_decay=0.995)
-    config.train.update(batch_size=32, num_epochs=20.0, eval_every=200, checkpoint_every=100)
+    config.input.augmentation.update(crop_area=(0.7, 1.0), erase_probability=0.1)
+    config.optimizer.update(learning_rate=3e-3, warmup_fraction=0.1, weight_decay=0.05, ema_decay=0.995)
+    config.train.update(batch_size=32, num_epochs=16.0, eval_every=150, checkpoint_every=50)
     config.eval.update(batch_size=32, num_views=1)
 
 

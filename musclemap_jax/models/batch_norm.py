@@ -18,6 +18,11 @@ MOMENTUM = 0.9
 EPSILON = 1e-5
 
 
+def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype of statistics of arrays of `dtype`: float32, or float64 for float64."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
 def _along(statistic: jax.Array, feature_axes: tuple[int, ...], ndim: int) -> jax.Array:
     """Spreads an array with one dimension a feature axis to ndim dimensions, for broadcasting."""
     return jnp.expand_dims(statistic, [axis for axis in range(ndim) if axis not in feature_axes])
@@ -47,7 +52,7 @@ def normalise_batch(
 
 def _normalise_forward(x, scale, bias, feature_axes):
     axes = _reduced_axes(feature_axes, x.ndim)
-    values = x.astype(jnp.float32)
+    values = x.astype(at_least_float32(x.dtype))
     mean = values.mean(axes)
     # Two passes: the mean of squares less the square of the mean loses digits where the mean is large.
     variance = jnp.square(values - _along(mean, feature_axes, x.ndim)).mean(axes)
@@ -60,8 +65,8 @@ def _normalise_forward(x, scale, bias, feature_axes):
 def _normalise_backward(feature_axes, residuals, cotangents):
     x, mean, rstd, scale = residuals
     axes = _reduced_axes(feature_axes, x.ndim)
-    gradient = cotangents[0].astype(jnp.float32)
-    centred = x.astype(jnp.float32) - _along(mean, feature_axes, x.ndim)
+    gradient = cotangents[0].astype(mean.dtype)
+    centred = x.astype(mean.dtype) - _along(mean, feature_axes, x.ndim)
     count = x.size // mean.size
     bias_gradient = gradient.sum(axes)
     scale_gradient = (gradient * centred).sum(axes) * rstd
@@ -111,7 +116,7 @@ class BatchNorm(nn.Module):
         if not train:
             factor = jax.lax.rsqrt(running_variance.value + EPSILON) * scale
             mean = running_mean.value if input_bias is None else running_mean.value - input_bias
-            centred = x.astype(jnp.float32) - _along(mean, feature_axes, x.ndim)
+            centred = x.astype(at_least_float32(x.dtype)) - _along(mean, feature_axes, x.ndim)
             y = centred * _along(factor, feature_axes, x.ndim) + _along(bias, feature_axes, x.ndim)
             return y.astype(x.dtype)
         y, mean, variance = normalise_batch(x, scale, bias, feature_axes)

@@ -95,7 +95,18 @@ def _padded_for(x: jax.Array, size: Triple, strides: Triple, value: float = 0.0)
     return _pad_grid(x, before, after, value)
 
 
-def _spread(part: Callable[[Triple, tuple[slice, ...]], jax.Array], size: Triple, strides: Triple, grid: Triple):
+def _margins(size: Triple, strides: Triple) -> Triple:
+    """How many strides lie between the first and the last window that an element is in."""
+    return tuple((k - 1) // s for k, s in zip(size, strides, strict=True))
+
+
+def _taps(size: Triple) -> list[Triple]:
+    return list(itertools.product(*map(range, size)))
+
+
+def _spread(
+    part: Callable[[Triple, tuple[slice, ...]], jax.Array], size: Triple, strides: Triple, grid: Triple
+) -> jax.Array:
     """Adds what each tap sends back to the elements of its windows: the transpose of `_windows` over all taps.
 
     Args:
@@ -108,19 +119,18 @@ def _spread(part: Callable[[Triple, tuple[slice, ...]], jax.Array], size: Triple
     Returns:
       (B, T, H, W, C) float32.
     """
-    margin = tuple((k - 1) // s for k, s in zip(size, strides, strict=True))
+    margin = _margins(size, strides)
     length = tuple(n + m for n, m in zip(strided_grid(grid, strides), margin, strict=True))
     phases = tuple(min(k, s) for k, s in zip(size, strides, strict=True))
 
     def phase(first: Triple) -> jax.Array:
         steps = [range((k - 1 - r) // s + 1) for k, r, s in zip(size, first, strides, strict=True)]
-        total = None
+        sent = []
         for step in itertools.product(*steps):
             tap = tuple(r + s * a for r, s, a in zip(first, strides, step, strict=True))
             cuts = tuple(slice(m - a, m - a + n) for m, a, n in zip(margin, step, length, strict=True))
-            sent = part(tap, (slice(None), *cuts))
-            total = sent if total is None else total + sent
-        return total
+            sent.append(part(tap, (slice(None), *cuts)))
+        return functools.reduce(jnp.add, sent)
 
     def interleave(axis: int, first: tuple[int, ...]) -> jax.Array:
         if axis == 3:
@@ -140,14 +150,6 @@ def _spread(part: Callable[[Triple, tuple[slice, ...]], jax.Array], size: Triple
     return _windows(y, start, (1, 1, 1), grid)
 
 
-def _margins(size: Triple, strides: Triple) -> Triple:
-    return tuple((k - 1) // s for k, s in zip(size, strides, strict=True))
-
-
-def _taps(size: Triple) -> list[Triple]:
-    return list(itertools.product(*map(range, size)))
-
-
 # Depthwise convolution
 
 
@@ -160,15 +162,16 @@ def _kept_whole(x: jax.Array) -> jax.Array:
     return jnp.where(jnp.isnan(x), jnp.nan, x)
 
 
+def _weight(kernel: jax.Array, tap: Triple) -> jax.Array:
+    """One tap of the kernel, (1, 1, 1, 1, C) float32."""
+    return kernel[tap].astype(jnp.float32)[None, None, None, None, :]
+
+
 def _conv_by_shifts(x: jax.Array, kernel: jax.Array, *, strides: Triple) -> jax.Array:
     size, grid = kernel.shape[:3], strided_grid(x.shape[1:4], strides)
     padded = _padded_for(x, size, strides)
-    total = jnp.zeros((), jnp.float32)
-    for tap in _taps(size):
-        window = _windows(padded, tap, strides, grid).astype(jnp.float32)
-        weight = kernel[tap].astype(jnp.float32)[None, None, None, None, :]
-        total = window * weight if total.ndim == 0 else total + window * weight
-    return _kept_whole(total).astype(x.dtype)
+    products = [_windows(padded, tap, strides, grid).astype(jnp.float32) * _weight(kernel, tap) for tap in _taps(size)]
+    return _kept_whole(functools.reduce(jnp.add, products)).astype(x.dtype)
 
 
 def _conv_by_library(x: jax.Array, kernel: jax.Array, *, strides: Triple) -> jax.Array:
@@ -190,7 +193,7 @@ def _conv_gradients_by_shifts(
     padded_dy = _pad_grid(dy, margin, margin)
 
     def part(tap: Triple, cuts: tuple[slice, ...]) -> jax.Array:
-        return padded_dy[cuts].astype(jnp.float32) * kernel[tap].astype(jnp.float32)[None, None, None, None, :]
+        return padded_dy[cuts].astype(jnp.float32) * _weight(kernel, tap)
 
     dx = _kept_whole(_spread(part, size, strides, x.shape[1:4])).astype(x.dtype)
     return dx, _kernel_gradient(_padded_for(x, size, strides), dy, size, strides).astype(kernel.dtype)

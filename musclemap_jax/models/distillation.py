@@ -50,16 +50,18 @@ def distillation_loss(
         raise UserError(f"distillation axis: expected one of {', '.join(AXES)}, got {axis!r}")
     if reduction not in REDUCTIONS:
         raise UserError(f"distillation reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
-    log_sender = jax.nn.log_softmax(lax.stop_gradient(sender).astype(jnp.float32) / tau, axis=AXES[axis])
-    log_receiver = jax.nn.log_softmax(receiver.astype(jnp.float32) / tau, axis=AXES[axis])
+    valid = clip_valid.astype(jnp.float32)
+    # What padding holds may be anything, infinities too: it is replaced, since zero times its slope would not be zero.
+    counts = (valid > 0)[:, None, None]
+    sender = jnp.where(counts, lax.stop_gradient(sender).astype(jnp.float32), 0.0)
+    receiver = jnp.where(counts, receiver.astype(jnp.float32), 0.0)
+    log_sender = jax.nn.log_softmax(sender / tau, axis=AXES[axis])
+    log_receiver = jax.nn.log_softmax(receiver / tau, axis=AXES[axis])
     divergence = jnp.sum(jnp.exp(log_sender) * (log_sender - log_receiver), axis=AXES[axis])
     per_clip = tau**2 * jnp.mean(divergence, axis=1)
     if reduction == "released":
         per_clip = per_clip / sender.shape[AXES[axis]]
-    valid = clip_valid.astype(jnp.float32)
-    # where() and not a product: what padding holds may be anything, infinities too.
-    total = jnp.sum(jnp.where(valid > 0, per_clip, 0.0))
-    return total / jnp.maximum(jnp.sum(valid), 1.0)
+    return jnp.sum(valid * per_clip) / jnp.maximum(jnp.sum(valid), 1.0)
 
 
 def distillation_sites(

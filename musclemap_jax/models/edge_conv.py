@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from musclemap_jax.models.batch_norm import BatchNorm
+from musclemap_jax.models.batch_norm import BatchNorm, at_least_float32
+from musclemap_jax.models.maximum import max_over_axis
 
 LEAKY_SLOPE = 0.2
 
@@ -27,7 +28,8 @@ def nearest_one_hot(features: jax.Array, num_neighbours: int) -> jax.Array:
       (..., V, min(k, V), V) float32: row [i, r] is one at the r-th nearest vertex of i; equal distances go to the lower
       index. Chosen in float32 at full matmul precision whatever the dtype of the features; carries no gradient.
     """
-    features = jax.lax.stop_gradient(features).astype(jnp.float32)
+    features = jax.lax.stop_gradient(features)
+    features = features.astype(at_least_float32(features.dtype))
     num_vertices = features.shape[-2]
     inner = jnp.einsum("...ic,...jc->...ij", features, features, precision=jax.lax.Precision.HIGHEST)
     squared = jnp.square(features).sum(-1)
@@ -70,7 +72,7 @@ class EdgeConv(nn.Module):
         of_centre = jnp.einsum("ngvc,gcd->ngvd", x, centre_kernel - neighbour_kernel)
         gathered = jnp.einsum("ngvku,ngud->ngvkd", one_hot.astype(dtype), of_neighbour)
         y = BatchNorm((num_groups, self.features), name="norm")(gathered + of_centre[:, :, :, None, :], (1, 4), train)
-        return nn.leaky_relu(y, LEAKY_SLOPE).max(3)
+        return max_over_axis(nn.leaky_relu(y, LEAKY_SLOPE), 3)
 
 
 def fan_out_normal(fan_out: int) -> nn.initializers.Initializer:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from musclemap_jax.models.batch_norm import BatchNorm
+from musclemap_jax.models.batch_norm import BatchNorm, at_least_float32
 from musclemap_jax.models.graph import SkeletonGraph, skeleton_graph
 from musclemap_jax.models.hierarchical_conv import HierarchicalGraphConv, PointwiseConv
 from musclemap_jax.models.outputs import BranchOutput
@@ -102,7 +102,7 @@ class HDGCNUnit(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Maps (V, N, T, C) to (V, N, T', C'), T' = ceil(T / stride)."""
+        """Maps (C, V, T, N) to (C', V, T', N), T' = ceil(T / stride)."""
         graph_conv = HierarchicalGraphConv(
             self.spec.graph,
             self.features,
@@ -121,7 +121,7 @@ class HDGCNUnit(nn.Module):
         self.sow("intermediates", "temporal_output", y)
         if self.first:
             return nn.relu(y)
-        if x.shape[-1] != self.features or self.stride != 1:
+        if x.shape[0] != self.features or self.stride != 1:
             x = PointwiseConv(self.features, self.dtype, name="residual")(x[:, :, :: self.stride], train)
         return nn.relu(y + x)
 
@@ -178,18 +178,18 @@ class HDGCN(nn.Module):
                 layers.append(mean_over_persons(tokens, person_weight))
             self.sow("intermediates", "unit_output", x)
         if tokens is None:
-            features = x.astype(jnp.float32).mean((0, 2))[:, None, :]
+            features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
             return BranchOutput((), (), mean_over_persons(features, person_weight).astype(self.dtype))
         return self._token_output(layers)
 
     def _normalise_input(self, poses: jax.Array, train: bool) -> jax.Array:
-        """Batch norm of every person's joints' coordinates; (B, T, P, V, 3) to (V, B * P, T, 3)."""
+        """Batch norm of every person's joints' coordinates; (B, T, P, V, 3) to (3, V, T, B * P)."""
         num_clips, num_frames, num_persons, num_joints, num_coordinates = poses.shape
-        x = poses.astype(jnp.float32)
+        x = poses.astype(at_least_float32(self.dtype))
         norm = BatchNorm((num_persons, num_joints, num_coordinates), name="input_norm")
         x = norm(x, (2, 3, 4), train)
         self.sow("intermediates", "input_output", x)
-        x = x.transpose(3, 0, 2, 1, 4).reshape(num_joints, num_clips * num_persons, num_frames, num_coordinates)
+        x = x.transpose(4, 3, 1, 0, 2).reshape(num_coordinates, num_joints, num_frames, num_clips * num_persons)
         return x.astype(self.dtype)
 
     def _initial_tokens(self, num_skeletons: int) -> jax.Array | None:
@@ -201,7 +201,8 @@ class HDGCN(nn.Module):
         return jnp.broadcast_to(tokens.astype(self.dtype)[None], (num_skeletons, *shape))
 
     def _token_output(self, layers: list[jax.Array]) -> BranchOutput:
-        final = nn.LayerNorm(epsilon=NORM_EPSILON, dtype=jnp.float32, name="norm")(layers[-1]).astype(self.dtype)
+        norm = nn.LayerNorm(epsilon=NORM_EPSILON, dtype=at_least_float32(self.dtype), name="norm")
+        final = norm(layers[-1]).astype(self.dtype)
         if not self.receiver:
             return BranchOutput(tuple(layers), (), final)
         return BranchOutput(
@@ -220,5 +221,5 @@ def person_weights(pose_valid: jax.Array) -> jax.Array:
 
 def mean_over_persons(x: jax.Array, weights: jax.Array) -> jax.Array:
     """Averages (B * P, G, D) over persons with weights (B, P) to (B, G, D), in float32 inside."""
-    by_person = x.astype(jnp.float32).reshape(*weights.shape, *x.shape[1:])
+    by_person = x.astype(at_least_float32(x.dtype)).reshape(*weights.shape, *x.shape[1:])
     return (by_person * weights[:, :, None, None]).sum(1).astype(x.dtype)

@@ -8,7 +8,7 @@ to the head of the whole model and is not listed; nor are `num_batches_tracked` 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from flax import traverse_util
@@ -69,9 +69,20 @@ def _pointwise(conv: str, norm: str, *path: str) -> Iterator[PublishedArray]:
     yield from _norm(norm, *path, "norm")
 
 
-def _graph_conv(name: str, path: tuple[str, ...], hierarchies: int, attention: bool) -> Iterator[PublishedArray]:
+def graph_conv_arrays(
+    name: str, path: tuple[str, ...], num_hierarchies: int, attention: bool, shortcut: bool
+) -> Iterator[PublishedArray]:
+    """Lists the arrays of one graph convolution.
+
+    Args:
+      name: its published name, such as ``l2.gcn1``.
+      path: its path in our variables.
+      num_hierarchies: L.
+      attention: it weighs hierarchies by AHA.
+      shortcut: its width changes, so its shortcut is a convolution.
+    """
     yield PublishedArray(f"{name}.PA", (PARAMS, *path, "adjacency"))
-    for level in range(hierarchies):
+    for level in range(num_hierarchies):
         down = f"{name}.conv_down.{level}"
         yield _kernel(f"{down}.0.weight", *path, "down_kernel", index=(level,))
         yield PublishedArray(f"{down}.0.bias", (PARAMS, *path, "down_bias"), (level,))
@@ -91,10 +102,14 @@ def _graph_conv(name: str, path: tuple[str, ...], hierarchies: int, attention: b
         yield from _norm(f"{aha}.edge_conv.conv.1", *ours, "edge", "norm", index=(0,))
         yield _kernel(f"{aha}.aggregate.weight", *ours, "aggregate", "kernel")
         yield PublishedArray(f"{aha}.aggregate.bias", (PARAMS, *ours, "aggregate", "bias"))
+    if shortcut:
+        yield from _pointwise(f"{name}.down.0", f"{name}.down.1", *path, "shortcut")
     yield from _norm(f"{name}.bn", *path, "norm")
 
 
-def _temporal_conv(name: str, path: tuple[str, ...], num_convs: int) -> Iterator[PublishedArray]:
+def temporal_conv_arrays(name: str, path: tuple[str, ...]) -> Iterator[PublishedArray]:
+    """Lists the arrays of one temporal convolution; arguments as in `graph_conv_arrays`."""
+    num_convs = NUM_BRANCHES - 2
     for branch in range(NUM_BRANCHES):
         prefix = f"{name}.branches.{branch}"
         yield _kernel(f"{prefix}.0.weight", *path, "reduce_kernel", index=(branch,))
@@ -116,37 +131,43 @@ def published_arrays(spec: HDGCNSpec) -> tuple[PublishedArray, ...]:
     widths = (None, *spec.widths[:-1])
     for index, (before, width, stride) in enumerate(zip(widths, spec.widths, spec.strides, strict=True)):
         name, unit = f"l{index + 1}", f"unit{index + 1:02d}"
-        arrays += _graph_conv(f"{name}.gcn1", (unit, "graph"), spec.graph.num_hierarchies, attention=index > 0)
-        if before != width:
-            arrays += _pointwise(f"{name}.gcn1.down.0", f"{name}.gcn1.down.1", unit, "graph", "shortcut")
-        arrays += _temporal_conv(f"{name}.tcn1", (unit, "temporal"), len(spec.dilations))
+        arrays += graph_conv_arrays(
+            f"{name}.gcn1", (unit, "graph"), spec.graph.num_hierarchies, attention=index > 0, shortcut=before != width
+        )
+        arrays += temporal_conv_arrays(f"{name}.tcn1", (unit, "temporal"))
         if index and (before != width or stride != 1):
             arrays += _pointwise(f"{name}.residual.conv", f"{name}.residual.bn", unit, "residual")
     return tuple(arrays)
 
 
-def from_published(arrays: Mapping[str, np.ndarray], template: Mapping, spec: HDGCNSpec) -> dict:
+def from_published(
+    arrays: Mapping[str, np.ndarray], template: Mapping, entries: Iterable[PublishedArray]
+) -> dict[str, dict]:
     """Fills our variables from published arrays.
 
     Args:
-      arrays: published name -> array in torch's layout.
-      template: variables {"params": .., "batch_stats": ..} of `HDGCN`, arrays or shapes, without class tokens.
-      spec: shape of the network.
+      arrays: published name -> array in torch's layout; others than the entries' are not looked at.
+      template: variables {"params": .., "batch_stats": ..}, arrays or shapes, of what the entries describe.
+      entries: where the arrays go, such as `published_arrays`.
 
     Returns:
       Variables of the template's structure, float32 numpy arrays.
 
     Raises:
       KeyError: a published array is missing.
-      ValueError: an array does not fit.
+      ValueError: an array does not fit, or part of the template is in no entry.
     """
     shapes = traverse_util.flatten_dict(dict(template))
     filled = {path: np.full(leaf.shape, np.nan, np.float32) for path, leaf in shapes.items()}
-    for entry in published_arrays(spec):
+    missed = dict.fromkeys(filled)
+    for entry in entries:
+        missed.pop(entry.path, None)
         target = filled[entry.path]
         try:
             target[entry.index] = entry.from_published(np.asarray(arrays[entry.name]), target[entry.index].shape)
         except ValueError as error:
             shape = np.shape(arrays[entry.name])
             raise ValueError(f"{entry.name}: expected {target[entry.index].shape} of ours, got {shape}") from error
+    if missed:
+        raise ValueError(f"no published array for {', '.join('/'.join(path) for path in missed)}")
     return traverse_util.unflatten_dict(filled)

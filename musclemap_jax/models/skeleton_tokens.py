@@ -1,7 +1,7 @@
 """Class tokens as virtual nodes of the skeleton graph: joints to tokens and tokens to joints after each unit.
 
 Source: our definition (design of the skeleton branch); the paper on MuscleMap names such a block in its Fig. 4, its
-equations are not at hand. With X (V, N, T', D) the unit's output, J its mean over T', Z the tokens:
+equations are not at hand. With X (D, V, T', N) the unit's output, J its mean over T', Z the tokens:
 
     Z' = Z U + gelu(norm((S + softmax(Q(Z) K(J)^T / sqrt(d))) J W))
     X' = X + (R Z') W', the same at every time step
@@ -14,6 +14,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+
+from musclemap_jax.models.batch_norm import at_least_float32
 
 NORM_EPSILON = 1e-6
 
@@ -42,15 +44,15 @@ class SkeletonTokens(nn.Module):
 
         Args:
           tokens: Z (N, G, D_in), G tokens of each of N skeletons.
-          joints: X (V, N, T', D).
+          joints: X (D, V, T', N).
 
         Returns:
-          Z' (N, G, D), X' (V, N, T', D).
+          Z' (N, G, D), X' (D, V, T', N).
         """
-        num_joints, _, _, width = joints.shape
+        width, num_joints, _, _ = joints.shape
         num_tokens = tokens.shape[1]
         key_width = max(width // 2, 1)
-        mean = joints.mean(2).swapaxes(0, 1)
+        mean = joints.mean(2).transpose(2, 1, 0)
         query = nn.Dense(key_width, use_bias=False, dtype=self.dtype, name="query")(tokens)
         key = nn.Dense(key_width, use_bias=False, dtype=self.dtype, name="key")(mean)
         value = nn.Dense(width, use_bias=False, dtype=self.dtype, name="value")(mean)
@@ -58,18 +60,20 @@ class SkeletonTokens(nn.Module):
         adjacency = self.param(
             "adjacency", nn.initializers.constant(1 / num_joints), (num_tokens, num_joints), jnp.float32
         )
-        logits = jnp.einsum("ngd,nvd->ngv", query, key).astype(jnp.float32) * key_width**-0.5
+        logits = jnp.einsum("ngd,nvd->ngv", query, key)
+        logits = logits.astype(at_least_float32(self.dtype)) * key_width**-0.5
         weights = adjacency[None] + jax.nn.softmax(logits)
         gathered = jnp.einsum("ngv,nvd->ngd", weights.astype(self.dtype), value)
-        gathered = nn.LayerNorm(epsilon=NORM_EPSILON, dtype=jnp.float32, name="norm")(gathered).astype(self.dtype)
+        norm = nn.LayerNorm(epsilon=NORM_EPSILON, dtype=at_least_float32(self.dtype), name="norm")
+        gathered = norm(gathered).astype(self.dtype)
         kept = nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=keep_or_embed, name="keep")(tokens)
         tokens = kept + nn.gelu(gathered, approximate=False)
         if not self.returns_joints:
             return tokens, joints
 
         spread = self.param("spread", nn.initializers.normal(num_tokens**-0.5), (num_joints, num_tokens), jnp.float32)
-        message = jnp.einsum("vg,ngd->vnd", spread.astype(self.dtype), tokens)
+        message = jnp.einsum("vg,ngd->nvd", spread.astype(self.dtype), tokens)
         output = nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="to_joints")(
             message
         )
-        return tokens, joints + output[:, :, None, :]
+        return tokens, joints + output.transpose(2, 1, 0)[:, :, None]

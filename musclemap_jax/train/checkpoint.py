@@ -47,7 +47,12 @@ class Checkpointer:
         )
         self._manager = ocp.CheckpointManager(
             self.directory,
-            options=ocp.CheckpointManagerOptions(preservation_policy=policy, create=not read_only, read_only=read_only),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=lambda metrics: metrics[BEST_METRIC],  # without it the metrics are not written
+                create=not read_only,
+                read_only=read_only,
+            ),
             item_names=("state", "data"),
         )
 

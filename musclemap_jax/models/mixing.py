@@ -1,0 +1,55 @@
+"""Products that mix channels or joints of arrays with channels first, with their gradients written out.
+
+The gradients that JAX derives for these einsums end in transposes of the large operand; written out, each is one
+product in place. Values and gradients are those of the plain einsums.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.custom_vjp
+def mix_channels(kernel: jax.Array, x: jax.Array) -> jax.Array:
+    """Maps channels (G, C, ...) to (G, C', ...) by kernels (G, C, C'), one for each of G groups."""
+    return jnp.einsum("gcd,gc...->gd...", kernel, x)
+
+
+def _channels_forward(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return mix_channels(kernel, x), (kernel, x)
+
+
+def _channels_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    kernel, x = operands
+    by_kernel = jnp.einsum("gc...,gd...->gcd", x, gradient)
+    return by_kernel, jnp.einsum("gcd,gd...->gc...", kernel, gradient)
+
+
+mix_channels.defvjp(_channels_forward, _channels_backward)
+
+
+@jax.custom_vjp
+def mix_joints(edges: jax.Array, x: jax.Array) -> jax.Array:
+    """Sums over source joints: edges (G, V, V'), target first, and x (G, C, V', T, N) to (G, C, V, T, N).
+
+    Done as one small product a channel with the edges repeated, so that every operand stays in its place.
+    """
+    return jnp.einsum("gcvu,gcutn->gcvtn", _repeat(edges, x.shape[1]), x)
+
+
+def _repeat(edges: jax.Array, num_channels: int) -> jax.Array:
+    return jnp.broadcast_to(edges[:, None], (edges.shape[0], num_channels, *edges.shape[1:]))
+
+
+def _joints_forward(edges: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return mix_joints(edges, x), (edges, x)
+
+
+def _joints_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    edges, x = operands
+    by_edges = jnp.einsum("gcvtn,gcutn->gcvu", gradient, x).sum(1)
+    return by_edges, mix_joints(edges.swapaxes(1, 2), gradient)
+
+
+mix_joints.defvjp(_joints_forward, _joints_backward)

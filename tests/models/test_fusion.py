@@ -1,0 +1,114 @@
+"""MCTF and CLS-Fusion against the published code, in both forms; the alternatives by hand."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.fusion import KINDS, MCTF, CLSFusion, make_fusion
+from tests.models import goldens
+
+FORWARD, GRADIENT = 2e-5, 1e-4
+SUFFIX = {True: "", False: "_noscramble"}
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_cls_fusion_equals_the_published_one(released):
+    golden = goldens.load("mctf_tiny")
+    params = goldens.to_flax(goldens.under(golden, "clsfusion_p/"))
+    module = CLSFusion(released_reshape=released)
+    assert module.scale == pytest.approx(float(golden["clsfusion_scale"]))
+    ours = jax.jit(module.apply)({"params": params}, golden["token1"], golden["token2"])
+    goldens.assert_close(ours, golden["clsfusion_out" + SUFFIX[released]], FORWARD)
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_mctf_equals_the_published_one(released):
+    golden = goldens.load("mctf_tiny")
+    params = goldens.to_flax(goldens.under(golden, "mctf_p/"))
+    module = MCTF(released_reshape=released)
+
+    @jax.jit
+    def apply(params, classification, receiver):
+        return module.apply({"params": params}, classification, receiver, capture_intermediates=True)
+
+    ours, state = apply(params, golden["token2"], golden["token1"])
+    goldens.assert_close(ours, golden["mctf_out" + SUFFIX[released]], FORWARD)
+    if released:
+        for name, value in goldens.under(golden, "mctf_aux/").items():
+            (inner,) = jax.tree.leaves(state["intermediates"][name]["__call__"])
+            goldens.assert_close(inner, value, FORWARD, name)
+
+
+def test_mctf_gradients_equal_the_published_ones():
+    golden = goldens.load("mctf_tiny")
+    params = goldens.to_flax(goldens.under(golden, "mctf_p/"))
+    module = MCTF(released_reshape=True)
+
+    def loss(params, receiver, classification):
+        return jnp.sum(golden["mctf_w"] * module.apply({"params": params}, classification, receiver))
+
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(params, golden["token1"], golden["token2"])
+    expected = goldens.under(golden, "mctf_g/")
+    goldens.assert_close(gradients[1], expected.pop("@token1"), GRADIENT, "receiver")
+    goldens.assert_close(gradients[2], expected.pop("@token2"), GRADIENT, "classification")
+    goldens.assert_trees_close(gradients[0], goldens.to_flax(expected), GRADIENT)
+
+
+def tokens():
+    rng = np.random.default_rng(0)
+    return tuple(jnp.asarray(rng.standard_normal((2, 5, 4)), jnp.float32) for _ in range(2))
+
+
+def test_parameterless_kinds_by_hand():
+    classification, receiver = tokens()
+    for kind, expected in (
+        ("none", classification),
+        ("sum", classification + receiver),
+        ("multiply", classification * receiver),
+    ):
+        ours = make_fusion(kind).apply({}, classification, receiver)
+        np.testing.assert_allclose(ours, expected.mean(axis=1), rtol=1e-6, err_msg=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_reads_both_sets_and_only_its_own_clip(kind):
+    classification, receiver = tokens()
+    module = make_fusion(kind)
+    variables = {"params": goldens.random_parameters(module, classification, receiver)}
+
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1))
+    def slopes_of_first_clip(classification, receiver):
+        return jnp.sum(module.apply(variables, classification, receiver)[0] ** 2)
+
+    slopes = slopes_of_first_clip(classification, receiver)
+    for name, slope, read in zip(("classification", "receiver"), slopes, (True, kind != "none"), strict=True):
+        assert np.any(slope[0] != 0) == read, name
+        assert not np.any(slope[1] != 0), name
+
+
+def test_stochastic_depth_falls_back_on_the_mean_of_both_sets():
+    classification, receiver = (jnp.tile(part[:1], (64, 1, 1)) for part in tokens())
+    module = MCTF(drop_path_rate=0.5)
+    variables = {"params": goldens.random_parameters(module, classification, receiver)}
+    apply = jax.jit(functools.partial(module.apply, train=True))
+    y = apply(variables, classification, receiver, rngs={"dropout": jax.random.key(1)})
+    mean = ((classification + receiver) / 2).mean(axis=1)
+    dropped = np.isclose(y, mean, atol=1e-6).all(axis=1)
+    assert 16 < dropped.sum() < 48
+
+
+def test_what_does_not_fit_is_refused():
+    classification, _ = tokens()
+    with pytest.raises(UserError, match="expected one of mctf, sum"):
+        make_fusion("mean")
+    with pytest.raises(UserError, match="released_reshape: expected fusion 'mctf', got 'sum'"):
+        make_fusion("sum", released_reshape=True)
+    for kind in KINDS:
+        if kind != "none":
+            with pytest.raises(UserError, match="expected a receiver set"):
+                make_fusion(kind).init(jax.random.key(0), classification, None)

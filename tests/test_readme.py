@@ -1,0 +1,58 @@
+"""The README's commands: modules answer --help, configurations and their changes exist, numbers of variants hold."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from musclemap_jax.config import resolve
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+]
+MODULES = sorted({command[2] for command in COMMANDS if command[:2] == ["python", "-m"] and command[2] != "venv"})
+RUNS = [command for command in COMMANDS if command[:3] == ["python", "-m", "musclemap_jax.main"]]
+
+
+def test_there_are_commands():
+    assert {"musclemap_jax.main", "musclemap_jax.data.synthetic", "tfds_musclemap.prepare"} <= set(MODULES)
+    assert len(RUNS) >= 4
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_command_answers_help(module):
+    process = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    # absl's --help ends with status 1.
+    assert process.returncode == (1 if module == "musclemap_jax.main" else 0), process.stderr
+    assert "--config" in process.stdout or "--out" in process.stdout
+
+
+@pytest.mark.parametrize("command", RUNS, ids=" ".join)
+def test_every_run_of_the_main_job_is_a_possible_configuration(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    # config_flags looks for the changes of keys in sys.argv.
+    arguments = ["main", *command[3:]]
+    monkeypatch.setattr(sys, "argv", arguments)
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", flag_values=values)
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    flags.DEFINE_string("mode", "train_and_eval", "", flag_values=values)
+    values(arguments)
+    spec = resolve(config.value)
+    assert values["workdir"].value
+    assert spec.train.batch_size > 0
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_knows_both_commands(target):
+    plan = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {"demo": "musclemap_jax.main", "test": "pytest"}[target] in plan
