@@ -14,25 +14,25 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "musclemap_jax" / "__init__
 INSTALL_REQUIRES = [
     "absl-py>=2.5.1",
     "array_record>=0.8.6",
-    "av>=18.0.0",
-    "etils[epath]>=1.14.0",
+    "av>=18.1.0",
+    "etils[epath]>=1.15.0",
     "flax>=0.12.8",
     "grain>=0.2.18",
     "importlib_resources>=7.1.0",
     "jax>=0.10.2",
-    "matplotlib>=3.11.1",
+    "matplotlib>=3.11.2",
     "ml_collections>=1.1.0",
     "ml_dtypes>=0.6.0",
     "numpy>=2.4.6",
-    "opencv-python-headless>=5.0.0",
+    "opencv-python-headless>=5.0.0.93",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
-    "pillow>=12.0.0",
+    "pillow>=12.3.0",
     "safetensors>=0.8.0",
     "simplejpeg>=1.9.0",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10",
-    "tqdm>=4.70.0",
+    "tqdm>=4.70.1",
 ]
 
 EXTRAS_REQUIRE = {
@@ -40,18 +40,18 @@ EXTRAS_REQUIRE = {
     "tpu": ["jax[tpu]>=0.10.2"],
     "cuda": ["jax[cuda13]>=0.10.2"],
     # The `tfds build` command line; the library itself needs no TensorFlow.
-    "tfds": ["tensorflow-cpu>=2.21", "apache-beam>=2.77", "mlcroissant>=1.0.22"],
-    "beam": ["apache-beam>=2.77"],
+    "tfds": ["tensorflow-cpu>=2.21.0", "apache-beam>=2.77.0", "mlcroissant>=1.1.1"],
+    "beam": ["apache-beam>=2.77.0"],
     # Skeletons by MediaPipe (releases before 1.0 need an older numpy and protobuf than the packages above).
     "pose": ["mediapipe>=1.2.2"],
     # Google's Scenic is not on PyPI (the package of that name there is another project).
     "scenic": ["scenic @ git+https://github.com/google-research/scenic"],
     "dev": [
-        "hypothesis>=6.150",
-        "pre-commit>=4.6",
+        "hypothesis>=6.170.15",
+        "pre-commit>=4.7.0",
         "pytest>=9.2.0",
-        "ruff>=0.15.0",
-        "scikit-learn>=1.9.0",
+        "ruff>=0.17.6,<0.18",
+        "scikit-learn>=1.9.1",
     ],
 }
 

@@ -12,7 +12,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-ROUNDING_STEPS = 4
+ROUNDING_STEPS = 2
+"""How far below the maximum a value may lie to count as it: so many eps of (1 + |maximum|)."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -38,7 +39,8 @@ def _max_backward(axis: int, residuals: tuple[jax.Array, jax.Array], gradient: j
     x, peak = residuals
     bound = peak - ROUNDING_STEPS * jnp.finfo(x.dtype).eps * (1 + jnp.abs(peak))
     chosen = (x >= jnp.expand_dims(bound, axis)).astype(x.dtype)
-    return (chosen * jnp.expand_dims(gradient / chosen.sum(axis), axis),)
+    count = jnp.maximum(chosen.sum(axis), 1)
+    return (chosen * jnp.expand_dims(gradient / count, axis),)
 
 
 max_over_axis.defvjp(_max_forward, _max_backward)
