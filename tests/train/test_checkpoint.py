@@ -1,5 +1,6 @@
 """Tests of checkpoints on disk: which are kept, what comes back, and what is refused."""
 
+import contextlib
 import dataclasses
 
 import jax
@@ -19,6 +20,7 @@ from musclemap_jax.train.state import create_state
 
 @pytest.fixture
 def batches():
+    """An iterator over seven clips of skeletons alone."""
     rng = np.random.default_rng(0)
     clips = [
         {
@@ -30,7 +32,9 @@ def batches():
         for index in range(7)
     ]
     spec = InputSpec(num_poses=4, num_persons=1, modalities=("skeleton",), augmentation=NO_AUGMENTATION)
-    return train_iterator(clips, spec, batch_size=2, seed=0, num_threads=0)
+    iterator = train_iterator(clips, spec, batch_size=2, seed=0, num_threads=0)
+    yield iterator
+    iterator.close()
 
 
 def make_state(model_spec, batch, mesh_sizes, num_devices, seed=0):
@@ -50,7 +54,8 @@ def test_state_and_data_come_back_on_another_mesh(tiny_video_spec, tiny_batch, b
 
     other, shardings = make_state(tiny_video_spec, tiny_batch(8), {"data": 1, "fsdp": 1, "tensor": 1}, 1, seed=2)
     batches.set_state(batches.get_state() | {"next_batch": 0})
-    restored = Checkpointer(tmp_path).restore(other, shardings, batches)
+    with contextlib.closing(Checkpointer(tmp_path)) as checkpointer:
+        restored = checkpointer.restore(other, shardings, batches)
     assert int(restored.step) == 3
     jax.tree.map(np.testing.assert_array_equal, restored.params, state.params)
     jax.tree.map(np.testing.assert_array_equal, restored.opt_state, state.opt_state)
@@ -71,8 +76,11 @@ def test_the_newest_and_the_best_are_kept(tiny_video_spec, tiny_batch, batches, 
 
 def test_no_checkpoint_and_another_model_are_named(tiny_video_spec, tiny_batch, batches, tmp_path):
     state, shardings = make_state(tiny_video_spec, tiny_batch(2), {"data": 1, "fsdp": 1, "tensor": 1}, 1)
-    with pytest.raises(UserError, match="no checkpoint here"):
-        Checkpointer(tmp_path / "empty").restore(state, shardings)
+    with (
+        contextlib.closing(Checkpointer(tmp_path / "empty")) as checkpointer,
+        pytest.raises(UserError, match="no checkpoint here"),
+    ):
+        checkpointer.restore(state, shardings)
     checkpointer = Checkpointer(tmp_path / "run")
     checkpointer.save(state, batches)
     checkpointer.close()
@@ -80,5 +88,8 @@ def test_no_checkpoint_and_another_model_are_named(tiny_video_spec, tiny_batch, 
     other, shardings = make_state(
         dataclasses.replace(tiny_video_spec, video=wider), tiny_batch(2), {"data": 1, "fsdp": 1, "tensor": 1}, 1
     )
-    with pytest.raises(UserError, match="does not fit this configuration's model"):
-        Checkpointer(tmp_path / "run").restore(other, shardings)
+    with (
+        contextlib.closing(Checkpointer(tmp_path / "run")) as checkpointer,
+        pytest.raises(UserError, match="does not fit this configuration's model"),
+    ):
+        checkpointer.restore(other, shardings)
