@@ -14,11 +14,18 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
+from musclemap_jax.distributed.sharding import path_name
 from musclemap_jax.errors import UserError
 from musclemap_jax.train.state import TrainState
 
 BEST_METRIC = "val_mean/mAP"
 """The metric by which the best checkpoint is kept: mean of the macro mAP on val_known and val_new."""
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Path of each leaf -> its shape."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
 class Checkpointer:
@@ -103,14 +110,23 @@ class Checkpointer:
         items = {"state": ocp.args.StandardRestore(abstract)}
         if iterator is not None:
             items["data"] = grain.checkpoint.CheckpointRestore(iterator)
-        try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))["state"]
-        except (ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:400]
-            raise UserError(
-                f"{self.directory}/{step}: does not fit this configuration's model ({reason}): "
-                "use the configuration that the run was started with, or another --workdir"
-            ) from error
+        self._check_model(step, state)
+        return self._manager.restore(step, args=ocp.args.Composite(**items))["state"]
+
+    def _check_model(self, step: int, state: TrainState) -> None:
+        """Raises UserError if a checkpoint's parameters are not those of the state, by name and shape."""
+        path = self.directory / str(step) / "state"
+        with ocp.PyTreeCheckpointer() as reader:
+            tree = reader.metadata(path).item_metadata.tree
+        for part in ("params", "batch_stats"):
+            stored, expected = _shapes(tree.get(part) or {}), _shapes(getattr(state, part))
+            for name in sorted(stored.keys() | expected.keys()):
+                if stored.get(name) != expected.get(name):
+                    raise UserError(
+                        f"{path}: does not fit this configuration's model: {part}/{name} has shape {stored.get(name)} "
+                        f"in the checkpoint and {expected.get(name)} in the model: use the configuration that the run was "
+                        "started with, or another --workdir"
+                    )
 
     def wait(self) -> None:
         """Blocks until what was started to save lies on disk."""
