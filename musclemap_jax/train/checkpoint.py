@@ -124,8 +124,8 @@ class Checkpointer:
                 if stored.get(name) != expected.get(name):
                     raise UserError(
                         f"{path}: does not fit this configuration's model: {part}/{name} has shape {stored.get(name)} "
-                        f"in the checkpoint and {expected.get(name)} in the model: use the configuration that the run was "
-                        "started with, or another --workdir"
+                        f"in the checkpoint and {expected.get(name)} in the model: use the configuration of "
+                        "the run, or another --workdir"
                     )
 
     def wait(self) -> None:
