@@ -1,11 +1,13 @@
 """AdamW with a cosine schedule and warm-up, clipped by global norm.
 
-Weight decay falls on matrices and convolution kernels alone: 1-D parameters (biases, norm scales), class tokens and
-relative position tables are left out, as in PySlowFast's `optimizer.py`.
+Weight decay falls on matrices and convolution kernels alone: biases, norm scales, class tokens, relative position
+tables and learned adjacencies are left out, as in PySlowFast's `optimizer.py`. Names decide and not the number of
+dimensions: HD-GCN's biases and scales are stacked over its hierarchies.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +17,8 @@ import optax
 from musclemap_jax.distributed.sharding import path_name
 from musclemap_jax.errors import UserError
 
-UNDECAYED_NAMES: tuple[str, ...] = ("tokens", "rel_pos", "adjacency")
-"""A parameter with one of these in its path has no weight decay."""
+DECAYED_NAME = re.compile(r"(^|_)kernel$|^pool_[qkv]$|^spread$")
+"""Searched in the last name of a parameter's path: those that match have weight decay."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def make_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:
 def decay_mask(params: Any) -> Any:
     """True at the parameters on which weight decay falls."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf.ndim > 1 and not any(name in path_name(path) for name in UNDECAYED_NAMES), params
+        lambda path, _: bool(DECAYED_NAME.search(path_name(path).rpartition("/")[2])), params
     )
 
 

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from musclemap_jax.distributed.sharding import path_name
 from musclemap_jax.errors import UserError
+from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.train.optimizer import OptimizerSpec, decay_mask, make_optimizer, make_schedule
 
 
@@ -21,22 +23,28 @@ def test_no_warmup_starts_at_the_highest_rate():
     np.testing.assert_allclose(schedule(0), 2.0, rtol=1e-6)
 
 
-def test_decay_leaves_out_vectors_and_tokens():
-    params = {
-        "dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
-        "tokens": {"classification": jnp.ones((1, 2, 2))},
-        "rel_pos_h": jnp.ones((3, 2)),
-    }
-    assert decay_mask(params) == {
-        "dense": {"kernel": True, "bias": False},
-        "tokens": {"classification": False},
-        "rel_pos_h": False,
-    }
+def test_decay_falls_on_kernels_alone_whatever_their_dimensions(tiny_model_spec, tiny_batch):
+    model = TransM3E(tiny_model_spec)
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), tiny_batch(1), distil=True))["params"]
+    decayed = {path_name(path): value for path, value in jax.tree_util.tree_flatten_with_path(decay_mask(params))[0]}
+    by_last_name = {}
+    for path, value in decayed.items():
+        by_last_name.setdefault(path.rpartition("/")[2], set()).add(value)
+    kernels = {"kernel", "conv_kernel", "down_kernel", "reduce_kernel", "subset_kernel"}
+    kernels |= {"pool_q", "pool_k", "pool_v", "spread"}
+    assert {name for name, values in by_last_name.items() if values == {True}} == kernels & by_last_name.keys()
+    others = {"bias", "conv_bias", "scale", "classification", "receiver", "tokens", "rel_pos_h", "adjacency"}
+    assert others <= {name for name, values in by_last_name.items() if values == {False}}
+    assert all(len(values) == 1 for values in by_last_name.values())
+
+
+def test_decay_shrinks_what_it_falls_on():
+    params = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "norm": {"scale": jnp.ones((3, 2))}}
     optimizer = make_optimizer(OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.5), num_steps=10)
     zeros = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zeros, optimizer.init(params), params)
     np.testing.assert_allclose(updates["dense"]["kernel"], -0.05, rtol=1e-6)
-    for untouched in (updates["dense"]["bias"], updates["tokens"]["classification"], updates["rel_pos_h"]):
+    for untouched in (updates["dense"]["bias"], updates["norm"]["scale"]):
         np.testing.assert_array_equal(untouched, 0.0)
 
 
