@@ -50,6 +50,7 @@ EXTRAS_REQUIRE = {
         "hypothesis>=6.170.15",
         "pre-commit>=4.7.0",
         "pytest>=9.2.0",
+        "pytest-xdist>=3.8.0",
         "ruff>=0.17.6,<0.18",
         "scikit-learn>=1.9.1",
     ],
