@@ -164,8 +164,8 @@ def _read_flow(
     scale = []
     for axis, (name, path) in enumerate(zip(("flow_x", "flow_y"), paths, strict=True)):
         with _named(root, path):
-            clip = video.read_video(path, settings.short_side)
-            images = [encode_grey_jpeg(_resized(frame[..., 1], size), settings.jpeg_quality) for frame in clip.frames]
+            clip = video.read_video(path, settings.short_side, pixel_format="gray")
+            images = [encode_grey_jpeg(_resized(frame, size), settings.jpeg_quality) for frame in clip.frames]
         if len(images) == num_frames - 1:
             images.insert(0, encode_grey_jpeg(np.full(size, flow.NO_MOTION, np.uint8), settings.jpeg_quality))
         if len(images) != num_frames:
