@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 
 from musclemap_jax.data import distribution, flow, video
+from musclemap_jax.data.manifest import LinkError, check_file
 from musclemap_jax.data.skeleton import SkeletonError, read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 from tfds_musclemap.frame_encoder import FrameEncoder, encode_grey_jpeg
-from tfds_musclemap.release import leads_outside, read_release
 from tfds_musclemap.remote import local_clip
 
 MODALITIES: tuple[str, ...] = ("rgb", "rgb_diff", "optical_flow", "skeleton")
@@ -102,19 +102,19 @@ def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | 
 
 def _read(root: Path, clip_id: str, settings: ClipSettings) -> ClipContent:
     # Before the video is decoded: the cheap questions first.
-    skeleton_path = distribution.skeleton_path(root, clip_id)
+    video_path, skeleton_path = distribution.video_path(root, clip_id), distribution.skeleton_path(root, clip_id)
     stores_skeleton = "skeleton" in settings.modalities
-    if stores_skeleton and settings.require_skeleton and not skeleton_path.exists():
+    if stores_skeleton and settings.require_skeleton and not _is_there(skeleton_path):
         raise _ClipError(f"{_name(root, skeleton_path)}: no such file, and this build requires skeletons")
     flow_paths = _given_flow(root, clip_id) if "optical_flow" in settings.modalities else ()
-    paths = (distribution.video_path(root, clip_id), *((skeleton_path,) if stores_skeleton else ()), *flow_paths)
-    _check_links(root, paths)
+    skeleton_paths = (skeleton_path,) if stores_skeleton and _is_there(skeleton_path) else ()
+    _check_files(root, (video_path, *skeleton_paths, *flow_paths))
 
     estimates = "optical_flow" in settings.modalities and not flow_paths
     estimator = flow.make_estimator(settings.flow_method) if estimates else None
     encoder = FrameEncoder(settings.modalities, settings.jpeg_quality, settings.flow_bound, estimator)
-    with _named(root, distribution.video_path(root, clip_id)):
-        clip = video.read_video(distribution.video_path(root, clip_id), settings.short_side)
+    with _named(root, video_path):
+        clip = video.read_video(video_path, settings.short_side)
         for frame in clip.frames:
             encoder.add(frame)
     features: dict[str, list[bytes] | np.ndarray] = dict(encoder.streams)
@@ -131,7 +131,7 @@ def _read_skeleton(root: Path, path: Path, num_frames: int, clip: video.Video, s
     """(T, P, V, 3) float32 in pixels of the stored frames."""
     num_joints = get_layout(settings.skeleton_layout).num_joints
     skeleton = np.zeros((num_frames, 0, num_joints, 3), np.float32)
-    if path.exists():
+    if _is_there(path):
         # A number too large for float32 becomes infinite, and is refused as such.
         with np.errstate(over="ignore"):
             skeleton = read_alphapose(path, settings.skeleton_layout, num_frames)
@@ -150,7 +150,7 @@ def _read_skeleton(root: Path, path: Path, num_frames: int, clip: video.Video, s
 def _given_flow(root: Path, clip_id: str) -> tuple[Path, ...]:
     """The distribution's two flow files, or none. Raises _ClipError where there is one only."""
     paths = flow.flow_paths(root, clip_id)
-    missing = [path for path in paths if not path.exists()]
+    missing = [path for path in paths if not _is_there(path)]
     if len(missing) == 1:
         raise _ClipError(f"{_name(root, missing[0])}: no such file, but the flow of the other direction is there")
     return () if missing else paths
@@ -182,21 +182,13 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return image if image.shape == size else cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
 
-def _check_links(root: Path, paths: tuple[Path, ...]) -> None:
-    """Raises _ClipError for what is no regular file, or a link to where the distribution's release does not say."""
-    linked_folders = read_release(root).linked_folders
+def _check_files(root: Path, paths: tuple[Path, ...]) -> None:
+    """Raises _ClipError for a file that is absent, or lies where the distribution may not read."""
     for path in paths:
         try:
-            outside = leads_outside(root, path, linked_folders)
-        except RuntimeError:
-            raise _ClipError(f"{_name(root, path)}: a link that leads to itself") from None
-        if outside:
-            raise _ClipError(
-                f"{_name(root, path)}: a link out of the distribution, to {path.resolve()}: name its folder under "
-                f"linked_folders in release.json if that is meant"
-            )
-        if path.exists() and not path.is_file():
-            raise _ClipError(f"{_name(root, path)}: not a regular file")
+            check_file(root, path)
+        except LinkError as error:
+            raise _ClipError(f"{_name(root, path)}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -206,6 +198,11 @@ def _named(root: Path, path: Path):
         yield
     except video.VideoError as error:
         raise _ClipError(f"{_name(root, path)}: {error}") from error
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file, or a link, wherever it leads."""
+    return path.is_symlink() or path.exists()
 
 
 def _name(root: Path, path: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from etils import epath
 
 from musclemap_jax.data import distribution, flow
-from tfds_musclemap.release import RELEASE
+from musclemap_jax.data.manifest import MANIFEST
 
 
 def is_remote(path: str | os.PathLike) -> bool:
@@ -42,12 +42,12 @@ def local_clip(root: str | os.PathLike, clip_id: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def local_annotations(root: str | os.PathLike) -> Iterator[Path]:
-    """As `local_clip`, with ``annotations.csv`` and ``release.json``."""
+    """As `local_clip`, with ``annotations.csv`` and ``distribution.json``."""
     if not is_remote(root):
         yield Path(root)
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name in (distribution.ANNOTATIONS, RELEASE):
+        for name in (distribution.ANNOTATIONS, MANIFEST):
             source = epath.Path(root) / name
             if source.exists():
                 source.copy(Path(folder) / name)

@@ -9,8 +9,10 @@ from typing import Any
 
 from musclemap_jax import taxonomy
 from tfds_musclemap.build_log import StoredClip
-from tfds_musclemap.release import MUSCLEMAP
 from tfds_musclemap.verify_clips import ClipFacts
+
+MUSCLEMAP = "MuscleMap"
+"""Name that the manifest gives the authors' release."""
 
 PAPER_CLIPS = 15_004
 PAPER_ACTIVITIES = 135

@@ -104,7 +104,7 @@ def not_a_number(folder):
         (cut_video, "clips/train_1.mp4", "truncated"),
         (cut_web_video, "clips/train_1.mp4", "truncated"),
         (empty_video, "clips/train_1.mp4", "empty file"),
-        (absent_video, "clips/train_1.mp4", "No such file"),
+        (absent_video, "clips/train_1.mp4", "no such file"),
         (text_for_video, "clips/train_1.mp4", "cannot be decoded"),
         (absent_skeleton, "skeletons/train_1.json", "requires skeletons"),
         (nobody, "skeletons/train_1.json", "no person"),

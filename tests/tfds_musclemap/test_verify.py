@@ -13,12 +13,12 @@ from PIL import Image
 
 from musclemap_jax import taxonomy
 from musclemap_jax.data import distribution
+from musclemap_jax.data.manifest import Manifest, write_manifest
 from musclemap_jax.errors import UserError
 from tfds_musclemap import verify
 from tfds_musclemap.build_log import StoredClip
 from tfds_musclemap.prepare import load_source, prepare
-from tfds_musclemap.release import MUSCLEMAP, Release, write_release
-from tfds_musclemap.verify_checks import Prepared, find_faults, find_notes
+from tfds_musclemap.verify_checks import MUSCLEMAP, Prepared, find_faults, find_notes
 from tfds_musclemap.verify_clips import ClipFacts, facts_of
 
 SOUND = ClipFacts(
@@ -177,7 +177,7 @@ def test_data_without_frames_is_verified_too(folder, tmp_path, modalities):
 def test_leaks_and_wrong_totals_of_a_real_build_end_the_command_with_status_1(folder, tmp_path, capsys):
     for path in (distribution.video_path, distribution.skeleton_path):
         shutil.copy(path(folder, "train_0"), path(folder, "test_new_1"))
-    write_release(folder, Release(MUSCLEMAP))
+    write_manifest(folder, Manifest(MUSCLEMAP))
     prepare("rgb", tmp_path / "data", folder, num_workers=1)
     assert verify.main([f"--data_dir={tmp_path / 'data'}", f"--out={tmp_path / 'out'}", "--num_workers=1"]) == 1
     output = capsys.readouterr().out

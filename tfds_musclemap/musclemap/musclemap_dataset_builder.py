@@ -22,6 +22,7 @@ import tqdm
 from etils import epath
 
 from musclemap_jax.data import distribution
+from musclemap_jax.data.manifest import MANIFEST, read_manifest
 from musclemap_jax.data.synthetic.generate import render
 from musclemap_jax.errors import UserError
 from tfds_musclemap import beam_build
@@ -36,7 +37,6 @@ from tfds_musclemap.build_log import REJECTED, BuildLog
 from tfds_musclemap.builder_config import CONFIGS
 from tfds_musclemap.clip_reader import check_range
 from tfds_musclemap.features import make_features
-from tfds_musclemap.release import read_release
 from tfds_musclemap.remote import local_annotations
 from tfds_musclemap.worker_pool import WorkerPool
 
@@ -144,7 +144,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         """Runs inside TFDS's temporary folder, which ``self.data_path`` is meanwhile; renamed if all went well."""
         config = self.builder_config
         with local_annotations(self._root) as folder:
-            clips, release, digest = distribution.read_annotations(folder), read_release(folder), _digest(folder)
+            clips, name, digest = distribution.read_annotations(folder), read_manifest(folder).name, _digest(folder)
         clip_bytes = estimate_clip_bytes(self._root, clips, config.clip_settings())
         check_free_disk(epath.Path(self._data_dir_root), len(clips) * clip_bytes)
         log = BuildLog(len(clips), self._max_rejected_share)
@@ -163,7 +163,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         self.info.metadata.update(
             made_of=config.made_of(),
             annotations_sha256=digest,
-            release=release.name,
+            release=name,
             num_clips=len(clips),
             num_rejected=len(log.rejected),
         )
@@ -219,7 +219,12 @@ class Builder(tfds.core.ShardBasedBuilder):
             )
         with local_annotations(root) as folder:
             distribution.read_annotations(folder)
-            read_release(folder)
+            layout = read_manifest(folder).skeleton_layout
+        if "skeleton" in self.builder_config.modalities and layout not in (None, self.builder_config.skeleton_layout):
+            raise UserError(
+                f"{root / MANIFEST}: expected skeletons in layout {self.builder_config.skeleton_layout}, which the "
+                f"build is of, got {layout}: build with skeleton_layout={layout!r}"
+            )
 
     def _check_made_of(self, root: Path | None) -> None:
         """Raises UserError if the prepared data was made by other settings or of other annotations than asked for."""
