@@ -250,10 +250,9 @@ def _box(entry: dict[str, Any], joints: np.ndarray) -> tuple[float, float, float
     """The entry's box, or the one round its joints where it has none."""
     if "box" in entry:
         box = np.asarray(entry["box"], np.float64)
-        if box.shape != (4,) or not np.isfinite(box).all():
+        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 0).any():
             raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")
-        x, y, width, height = box.tolist()
-        return x, y, max(width, 0.0), max(height, 0.0)
+        return tuple(box.tolist())
     places = joints[joints[:, 2] > 0, :2]
     if not len(places):
         return 0.0, 0.0, 0.0, 0.0
