@@ -30,7 +30,7 @@ from tfds_musclemap.source import ClipSource
 from tfds_musclemap.verify_checks import Prepared, find_faults, find_notes
 from tfds_musclemap.verify_clips import ClipFacts, examine_split
 from tfds_musclemap.verify_figures import modalities_figure
-from tfds_musclemap.worker_pool import WorkerPool
+from tfds_musclemap.worker_pool import WorkerPool, num_cpus
 
 FAULT_STATUS = 1
 VERIFICATION = "verification"
@@ -221,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", help="builder config (default: all that are there)")
     parser.add_argument("--out", help="folder of the results (default: verification/ beside the records)")
-    parser.add_argument("--num_workers", type=int, default=os.cpu_count() or 1, help="processes (default: all CPUs)")
+    parser.add_argument("--num_workers", type=int, default=num_cpus(), help="processes (default: all CPUs)")
     return parser
 
 

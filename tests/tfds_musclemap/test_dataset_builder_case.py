@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("tensorflow")
+pytest.importorskip("dill")
 pytestmark = [pytest.mark.tfds, pytest.mark.filterwarnings("default")]
 
 with warnings.catch_warnings():

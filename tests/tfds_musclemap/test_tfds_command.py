@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tfds_musclemap.builder_config import CONFIGS
 from tfds_musclemap.frame_encoder import decode_grey_jpeg, decode_png
 from tfds_musclemap.prepare import load_source
 
-pytestmark = pytest.mark.tfds
+pytestmark = [pytest.mark.tfds, pytest.mark.filterwarnings("default")]
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "tests" / "data" / "real"
@@ -31,6 +32,9 @@ SYNTHETIC = SyntheticSpec(
     activities=("bodyweight squat", "push-up", "jumping jack", "biceps curl", "renegade row", "hanging knee raise"),
 )
 """60 clips."""
+
+NAMES = [config.name for config in CONFIGS if config.name != "synthetic"]
+"""`synthetic` renders a thousand clips, in the way that `synthetic_smoke` renders a few."""
 
 READ = """
 import json, sys
@@ -79,12 +83,10 @@ def run(*command):
 def built(mixed, tmp_path_factory):
     """Data folder with what the command made, config by config."""
     data_dir = tmp_path_factory.mktemp("data")
-    command = Path(sys.executable).with_name("tfds")
-    for config in CONFIGS:
-        if config.name == "synthetic":
-            continue  # as synthetic_smoke, a thousand clips
-        run(command, "build", "tfds_musclemap/musclemap", f"--config={config.name}", f"--manual_dir={mixed}",
-            f"--data_dir={data_dir}")  # fmt: skip
+    command = (Path(sys.executable).with_name("tfds"), "build", "tfds_musclemap/musclemap")
+    folders = (f"--manual_dir={mixed}", f"--data_dir={data_dir}")
+    with ThreadPoolExecutor(2) as pool:  # most of a command's time is the import of TensorFlow
+        list(pool.map(lambda config: run(*command, f"--config={config}", *folders), NAMES))
     return data_dir
 
 
@@ -94,19 +96,18 @@ def test_every_config_is_built_whole_and_sound(built):
         assert report["faults"] == [], folder
         assert report["num_rejected"] == 0
         assert report["num_clips"] == (62 if "smoke" not in str(folder) else 26), folder
-    assert len(verify.find_data_sets(built)) == len(CONFIGS) - 1
+    assert len(verify.find_data_sets(built)) == len(NAMES)
 
 
 def test_tfds_load_reads_what_random_access_reads(built):
-    configs = [config.name for config in CONFIGS if config.name != "synthetic"]
-    found = json.loads(run(sys.executable, "-c", READ, built, *configs).splitlines()[-1])
+    found = json.loads(run(sys.executable, "-c", READ, built, *NAMES).splitlines()[-1])
     decoders = {
         "frames": video.decode_jpeg,
         "rgb_diff": decode_png,
         "flow_x": decode_grey_jpeg,
         "flow_y": decode_grey_jpeg,
     }
-    for config in configs:
+    for config in NAMES:
         source = load_source(built / "musclemap" / config / "1.0.0", "test_known")
         assert found[config].pop("num") == len(source)
         for record in source:

@@ -38,7 +38,7 @@ from tfds_musclemap.builder_config import CONFIGS
 from tfds_musclemap.clip_reader import check_range
 from tfds_musclemap.features import make_features
 from tfds_musclemap.remote import local_annotations
-from tfds_musclemap.worker_pool import WorkerPool
+from tfds_musclemap.worker_pool import WorkerPool, num_cpus
 
 HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
 
@@ -79,7 +79,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         config_share = self.builder_config.max_rejected_share
         self._max_rejected_share = config_share if max_rejected_share is None else max_rejected_share
         check_range("max_rejected_share", self._max_rejected_share, 0, 1)
-        self._num_workers = _num_cpus() if num_workers is None else num_workers
+        self._num_workers = num_cpus() if num_workers is None else num_workers
         check_range("num_workers", self._num_workers, 1, 1024)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -253,11 +253,6 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 def _uses_beam(download_config: tfds.download.DownloadConfig) -> bool:
     return bool(download_config.beam_runner or download_config.beam_options)
-
-
-def _num_cpus() -> int:
-    """CPUs that this process may use, where the system tells (Linux)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _digest(root: Path) -> str:
