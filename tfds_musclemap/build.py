@@ -22,9 +22,9 @@ from tfds_musclemap.worker_pool import WorkerCrash, WorkerPool
 SHARD_BYTES = 256 << 20
 """Size that shards are given, by estimate."""
 
-_BYTES_PER_PIXEL = {"rgb": 0.35, "rgb_diff": 2.0, "optical_flow": 0.3}
-"""Upper estimates. JPEG at quality 90 with colour at half resolution: 0.2 to 0.3 were seen; PNG of differences: 0.6 to
-1.8; two grey JPEGs of flow: 0.1 to 0.2."""
+_BYTES_PER_PIXEL = {"rgb": 0.35, "rgb_diff": 1.0, "optical_flow": 0.15}
+"""Upper estimates. JPEG at quality 90 with colour at half resolution: 0.2 to 0.3 were seen; PNG of differences: 0.4 to
+0.7; two grey JPEGs of flow: 0.04 to 0.11."""
 
 _NUM_PROBED = 64
 

@@ -35,7 +35,7 @@ def make_estimator(method: str) -> Estimator:
     """A function (previous, next) of uint8 (H, W) grey frames -> float32 (H, W, 2): x, y displacement in pixels.
 
     Args:
-      method: ``dis`` (its medium preset) or ``tvl1``, which is some 20 times slower.
+      method: ``dis`` (its medium preset) or ``tvl1``, which is 15 times slower or more.
 
     Raises:
       UserError: another method, or OpenCV here does not have it.
