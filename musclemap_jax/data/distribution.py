@@ -3,6 +3,7 @@
     annotations.csv             clip_id,split,activity,muscles
     clips/<clip_id>.mp4
     skeletons/<clip_id>.json    AlphaPose results
+    distribution.json           optional: name, layout of the skeletons, folder that links may lead to (manifest.py)
 
 Source: the project's design, section 2. Only the annotations are checked here, since a fault in them is a fault of the
 whole; a clip whose video or skeleton cannot be read is the builder's affair.
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from musclemap_jax import taxonomy
+from musclemap_jax.data.manifest import read_manifest
 from musclemap_jax.errors import UserError
 
 ANNOTATIONS = "annotations.csv"
@@ -59,7 +61,7 @@ def skeleton_path(root: str | Path, clip_id: str) -> Path:
 
 
 def read_annotations(root: str | Path) -> list[Clip]:
-    """Reads and checks ``annotations.csv``.
+    """Reads and checks ``annotations.csv``; checks ``distribution.json`` where there is one.
 
     Args:
       root: the distribution's folder.
@@ -86,6 +88,7 @@ def read_annotations(root: str | Path) -> list[Clip]:
     if not clips:
         raise UserError(f"{path}: expected at least one clip below the header, found none: add one row per clip")
     _check_clips([f"{path}, line {line}" for line in lines], clips)
+    read_manifest(root)
     return clips
 
 
