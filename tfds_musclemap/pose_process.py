@@ -15,6 +15,7 @@ of the video as a player shows it, frames from 0, and the last three optional. `
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -110,7 +111,7 @@ class PoseProcess:
         try:
             return _parse_answer(self._read(self._timeout_s), self.greeting.layout)
         except (SkeletonError, ValueError, RecursionError) as error:
-            self._process.kill()
+            self._end()
             raise EstimationError(f"an answer that is none: {' '.join(str(error).split())[:300]}") from error
 
     @property
@@ -120,8 +121,7 @@ class PoseProcess:
 
     def close(self) -> None:
         """Ends it."""
-        self._process.kill()
-        self._process.wait()
+        self._end()
         self._process.stdout.close()
         try:
             self._process.stdin.close()
@@ -129,6 +129,11 @@ class PoseProcess:
             pass  # it died with a request in the buffer
         finally:
             self._errors.close()
+
+    def _end(self) -> int:
+        """Kills it and waits, since until then it seems alive; returns its status."""
+        self._process.kill()
+        return self._process.wait()
 
     def _read(self, timeout_s: float) -> Any:
         """The next object that it writes."""
@@ -145,6 +150,7 @@ class PoseProcess:
         finally:
             timer.cancel()
         if is_late.is_set():
+            self._end()
             raise EstimationError(f"no answer within {timeout_s:g} s")
         if not line.endswith(b"\n"):
             raise EstimationError(self._death())
@@ -152,8 +158,9 @@ class PoseProcess:
 
     def _death(self) -> str:
         """Why it ended: its status, and the last line of its standard error."""
-        self._process.kill()  # it may live on with its output closed
-        status = self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)  # its output ends before it does
+        status = self._end()
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 4096))
         lines = self._errors.read().decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
