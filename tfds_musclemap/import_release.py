@@ -74,8 +74,10 @@ def import_release(
     if not video_root.is_dir():
         raise UserError(f"{video_root}: expected the folder of the videos, found none: give it as --video_root")
     clips = read_clips(lists, video_root, read_activities(activities) if activities else None)
-    kept = [clip for clip in clips if is_present(clip, video_root)]
-    missing = [clip for clip in clips if clip not in set(kept)]
+    kept: list[ReleasedClip] = []
+    missing: list[ReleasedClip] = []
+    for clip in clips:
+        (kept if is_present(clip, video_root) else missing).append(clip)
     if missing and (not skip_missing or not kept):
         raise UserError(
             f"{len(missing)} of {len(clips)} videos are not in {video_root}, such as "

@@ -33,7 +33,6 @@ VIDEO_FOLDERS = ("musclemap_rescale", "musclemap_trimmed")
 """Names that the folder of videos has in the authors' paths."""
 
 TABLE_COLUMNS = ("clip_id", "activity")
-MAX_TABLE_BYTES = 64 << 20
 
 _LIST_NAME = re.compile(rf"({'|'.join(SPLITS)})_.*\.(?:pkl|pickle|p)")
 _ACTIVITY = re.compile(r".*AN_([^/]+?)_ST", re.DOTALL)
@@ -191,8 +190,7 @@ def read_activities(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_TABLE_BYTES).decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         rows = list(reader)
     except OSError as error:
@@ -230,7 +228,7 @@ def _path_inside(place: str, path: str, video_root: Path) -> Path:
 
 def _activity(place: str, inside: str, clip_id: str, activities: Mapping[str, str]) -> str:
     match = _ACTIVITY.match(inside)
-    name = match[1] if match else activities.get(clip_id) or activities.get(clip_id.rpartition("/")[2])
+    name = match[1].strip() if match else activities.get(clip_id) or activities.get(clip_id.rpartition("/")[2])
     if not name:
         raise UserError(
             f"{place}: expected the activity between 'AN_' and '_ST' of the path or in the table --activities (csv, "

@@ -117,7 +117,7 @@ def read_paths(path: str | Path) -> list[str]:
     """
     paths = []
     for number, item in _items(Path(path)):
-        if type(item) is not str or not item or len(item) > MAX_PATH_LETTERS:
+        if type(item) is not str or not 1 <= len(item) <= MAX_PATH_LETTERS or not _is_unicode(item):
             raise UserError(f"{path}: item {number}: expected the path of a video, got {_what(item)}")
         paths.append(item)
     return paths
@@ -176,6 +176,15 @@ def _read(path: Path) -> Any:
         return read_pickle(data, FUNCTIONS, refused=REFUSED, allowed=ALLOWED)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _is_unicode(text: str) -> bool:
+    """False for halves of surrogate pairs, which pickles may hold and files' names may not."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _what(value: Any) -> str:

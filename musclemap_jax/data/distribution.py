@@ -172,7 +172,13 @@ def parse_clip_id(where: str, clip_id: str) -> str:
     parts = PurePosixPath(clip_id).parts
     inside = clip_id and not clip_id.startswith("/") and ".." not in parts and "\\" not in clip_id
     # str(PurePosixPath) drops '.', '//' and a trailing '/': two spellings of one file would be two clips.
-    if not inside or _UNPRINTABLE.search(clip_id) or str(PurePosixPath(clip_id)) != clip_id or clip_id == ".":
+    if (
+        not inside
+        or clip_id != clip_id.strip()
+        or _UNPRINTABLE.search(clip_id)
+        or str(PurePosixPath(clip_id)) != clip_id
+        or clip_id == "."
+    ):
         raise UserError(
             f"{where}, column clip_id: expected a relative path inside {CLIPS}/ without '.mp4', got {clip_id!r}: "
             f"rename the clip"

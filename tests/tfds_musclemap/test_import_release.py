@@ -318,3 +318,10 @@ def test_clips_without_results_are_told_and_get_no_skeleton(folder, tmp_path, ca
     assert read_alphapose(skeleton_path(tmp_path / "raw", name), "coco17", 6).shape == (6, 1, 17, 3)
     files = [path for path in (tmp_path / "raw" / distribution.SKELETONS).rglob("*") if path.is_file()]
     assert len(files) == 1
+
+
+@pytest.mark.parametrize("path", [" x_AN_a_ST_1.mp4", "x\n_AN_a_ST_1.mp4", "x\\y_AN_a_ST_1 .mp4"])
+def test_paths_that_make_no_clip_id_are_named(folder, tmp_path, capsys, path):
+    (folder / "musclemap_rescale" / path).write_bytes(b"video")
+    write_lists(folder, "train", [path], [[1]])
+    assert "train_muscle_map.pkl, item 0, column clip_id" in refused(capsys, tmp_path / "raw", f"--release={folder}")

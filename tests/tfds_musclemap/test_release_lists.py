@@ -142,7 +142,13 @@ def test_other_things_than_labels_are_refused(tmp_path, value, words):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [([3], "got 3"), ([""], "got empty text"), (["x" * 5000], "path of a video"), ([["a"]], "got a list")],
+    [
+        ([3], "got 3"),
+        ([""], "got empty text"),
+        (["x" * 5000], "path of a video"),
+        (["\ud800.mp4"], "'\\ud800.mp4'"),
+        ([["a"]], "got a list"),
+    ],
 )
 def test_other_things_than_paths_are_refused(tmp_path, value, words):
     refused(read_paths, dumped(tmp_path / "paths.pkl", value), "item 0", words)
