@@ -38,7 +38,7 @@ from tfds_musclemap.release_clips import (
 )
 
 NAME = "MuscleMap"
-"""The name that the manifest gives the data set."""
+"""The name that the manifest gives the data set: the verification then expects the paper's totals."""
 
 _NUM_NAMED = 3
 
@@ -52,6 +52,7 @@ def import_release(
     skeletons: str | Path | None = None,
     skeleton_layout: str = "coco17",
     skip_missing: bool = False,
+    name: str = NAME,
 ) -> list[str]:
     """Writes the distribution, or adds splits to one that was written so.
 
@@ -63,6 +64,8 @@ def import_release(
       skeletons: file or folder of pose results, see ``import_skeletons``.
       skeleton_layout: joint order of those.
       skip_missing: whether clips whose video is not there are left out; otherwise they are an error.
+      name: of the data set, for the manifest; a part of MuscleMap that is not to be checked against the paper's totals
+        may get another one.
 
     Returns:
       Lines that say what was done.
@@ -91,7 +94,7 @@ def import_release(
     layout = read_manifest(out).skeleton_layout
     if skeletons:
         layout = layout or stored_layout(skeleton_layout)
-    manifest = Manifest(NAME, str(video_root.resolve()), layout)
+    manifest = Manifest(name, str(video_root.resolve()), layout)
     report = None
     with _staged(out) as stage:
         _link(stage, kept, video_root)
@@ -196,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--activities", help="csv table clip_id,activity for paths without AN_..._ST")
     parser.add_argument("--skeletons", help="pose results: a folder, or one file for all clips")
     parser.add_argument("--skeleton_layout", default="coco17", choices=INPUT_LAYOUTS, help="joint order of --skeletons")
+    parser.add_argument("--name", default=NAME, help=f"name of the data set, in its manifest ({NAME})")
     parser.add_argument("--skip_missing", action="store_true", help="leave out clips whose video is not there")
     return parser
 
@@ -228,6 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             skeletons=arguments.skeletons,
             skeleton_layout=arguments.skeleton_layout,
             skip_missing=arguments.skip_missing,
+            name=arguments.name,
         )
         print("\n".join(lines))
 

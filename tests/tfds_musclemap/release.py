@@ -34,15 +34,17 @@ class Video(NamedTuple):
 
 
 def default_videos(clips_per_split: int = 2) -> list[Video]:
-    """Two activities that are seen and two that are not, one video in a sub-folder."""
+    """Two activities that are seen and two that are not, each with muscles of its own; one video in a sub-folder."""
     videos = []
     for split in SPLITS:
         for index in range(clips_per_split):
             number = len(videos)
-            activity = f"{'unseen' if 'unseen' in split else 'seen'}_{index % 2}"
+            is_unseen = "unseen" in split
+            activity = f"{'unseen' if is_unseen else 'seen'}_{index % 2}"
+            muscles = (1 + index % 2, 5 + 7 * is_unseen, 19)
             folder = "more/" if number == 1 else ""
             path = f"{folder}{number:03d}_AN_{activity}_ST_{10 * number}_ET_{10 * number + 9}.mp4"
-            videos.append(Video(split, path, activity, tuple(sorted({number % 20, (7 * number + 3) % 20}))))
+            videos.append(Video(split, path, activity, muscles))
     return videos
 
 
