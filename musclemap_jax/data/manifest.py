@@ -1,6 +1,6 @@
 """What a distribution says of itself, and which files outside its folder its links may lead to.
 
-    distribution.json   optional: {"name": "MuscleMap", "video_root": "/data/musclemap_rescale", "skeleton_layout": "coco17"}
+    distribution.json   optional: {"name": "MuscleMap", "video_root": "/data/videos", "skeleton_layout": "coco17"}
 
 The rule on links: a clip's file counts when, all links followed, it is a regular file below the distribution's folder
 or below ``video_root``, the one folder that the manifest names. A link to anywhere else, a link to nothing, a pipe or a
