@@ -53,7 +53,7 @@ def test_state_and_data_come_back_on_another_mesh(tiny_video_spec, tiny_batch, b
     following = next(batches)
 
     other, shardings = make_state(tiny_video_spec, tiny_batch(8), {"data": 1, "fsdp": 1, "tensor": 1}, 1, seed=2)
-    batches.set_state(batches.get_state() | {"next_batch": 0})
+    batches.set_state(batches.get_state() | {"place": 0})
     with contextlib.closing(Checkpointer(tmp_path)) as checkpointer:
         restored = checkpointer.restore(other, shardings, batches)
     assert int(restored.step) == 3
