@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import resource
-import shlex
-import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 
 from musclemap_jax import __version__
 from musclemap_jax.data.video import decode_jpeg
+from musclemap_jax.distributed.process_log import command_line
 from musclemap_jax.eval.examples import Example, choose_examples
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
@@ -57,7 +56,7 @@ def report_run(
     clips = [(split, clip.activity, clip.muscles) for split, rows in data.clips.items() for clip in rows]
     info = RunInfo(
         title=title,
-        command=shlex.join(["python", "-m", "musclemap_jax.main", *sys.argv[1:]]),
+        command=command_line(),
         config=json.dumps(dataclasses.asdict(experiment.spec), indent=2),
         parameters=experiment.parameter_counts(),
         times_s=times_s,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tqdm
 from etils import epath
 
+from musclemap_jax.distributed.files import LocalCopy
 from musclemap_jax.eval.scalars import append_scalars
 
 SCALARS = "scalars.jsonl"
 
 
-def _cut_lines_after(path: epath.Path, step: int) -> None:
+def _cut_lines_after(path: Path, step: int) -> None:
     """Drops the lines of steps after ``step``: a resumed run takes them again. A line cut short by a kill goes too."""
     kept = []
     for line in path.read_text().splitlines():
@@ -49,9 +51,9 @@ class RunLog:
         from tensorboardX import SummaryWriter
 
         workdir = epath.Path(workdir)
-        self._path = workdir / SCALARS
-        if self._path.exists():
-            _cut_lines_after(self._path, first_step)
+        self._scalars = LocalCopy(workdir / SCALARS)
+        if self._scalars.path.exists():
+            _cut_lines_after(self._scalars.path, first_step)
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step or None)
         self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="train", unit="step", dynamic_ncols=True)
 
@@ -59,7 +61,7 @@ class RunLog:
         """Writes values under their names, which are of the form ``train/loss``."""
         if not self._primary:
             return
-        append_scalars(self._path, step, values)
+        append_scalars(self._scalars.path, step, values)
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
@@ -73,8 +75,14 @@ class RunLog:
         if self._primary:
             self._bar.update()
 
+    def flush(self) -> None:
+        """Brings what was written to a workdir on cloud storage; elsewhere each line is there at once."""
+        if self._primary:
+            self._scalars.upload()
+
     def close(self) -> None:
         """Closes the files and the bar."""
         if self._primary:
+            self._scalars.close()
             self._events.close()
             self._bar.close()
