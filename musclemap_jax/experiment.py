@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import logging
+import math
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -19,8 +20,11 @@ from musclemap_jax.data import pipeline
 from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.distribution import Clip
 from musclemap_jax.distributed.files import replace_text
-from musclemap_jax.distributed.mesh import check_batch_size, make_mesh
+from musclemap_jax.distributed.flops import training_flops
+from musclemap_jax.distributed.mesh import check_batch_size, check_process_shares, make_mesh
+from musclemap_jax.distributed.peak import peak_flops
 from musclemap_jax.distributed.preemption import PreemptionNotice
+from musclemap_jax.distributed.sharding import left_whole
 from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
@@ -115,6 +119,7 @@ class Experiment:
         self._mesh = make_mesh(spec.mesh.sizes())
         check_batch_size("config.train.batch_size", spec.train.batch_size, self._mesh, spec.train.accumulation)
         check_batch_size("config.eval.batch_size", spec.eval.batch_size, self._mesh)
+        check_process_shares(spec.train.batch_size, self._mesh)
         self.num_steps = spec.train.total_steps(len(data.sources["train"]))
         self._model = TransM3E(spec.model)
         frozen = (spec.model.auxiliary,) if spec.model.auxiliary_frozen else ()
@@ -123,7 +128,15 @@ class Experiment:
         self.state, self._shardings = create_state(
             self._model, self._optimizer, example, spec.seed, self._mesh, ema=spec.optimizer.ema_decay > 0
         )
+        self._log_what_is_left_whole()
         self._evaluator = Evaluator(self._model, self._mesh, self._shardings.eval_variables, self._eval_splits())
+
+    def _log_what_is_left_whole(self) -> None:
+        whole = left_whole(self.state.params, self._mesh)
+        if whole:
+            size = sum(math.prod(array.shape) for array in whole)
+            names = "; ".join(f"{array.name} {array.shape}: {array.reason}" for array in whole)
+            log.info("%d arrays of %d parameters lie whole on every device: %s", len(whole), size, names)
 
     def parameter_counts(self) -> dict[str, int]:
         """Number of parameters of each part of the model."""
@@ -160,7 +173,7 @@ class Experiment:
                 log=opened.enter_context(
                     contextlib.closing(RunLog(self.workdir, int(self.state.step), self.num_steps, primary))
                 ),
-                meter=Meter(spec.train.batch_size),
+                meter=Meter(spec.train.batch_size, training_flops(spec.model, spec.input), peak_flops(self._mesh)),
                 evaluate=self._validate,
                 notice=self._notice,
                 watchdog=self._watchdog,

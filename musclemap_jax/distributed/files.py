@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from etils import epath
@@ -57,3 +59,22 @@ class LocalCopy:
         self.upload()
         if self._folder is not None:
             self._folder.cleanup()
+
+
+@contextlib.contextmanager
+def writing_folder(target: epath.Path) -> Iterator[Path]:
+    """A local folder to write into: the target itself, or one that is copied to cloud storage at the end.
+
+    Args:
+      target: where the files belong.
+    """
+    if not is_remote(target):
+        yield Path(target)
+        return
+    with tempfile.TemporaryDirectory(prefix="musclemap_jax_") as name:
+        yield Path(name)
+        for path in sorted(Path(name).rglob("*")):
+            if path.is_file():
+                remote = target / path.relative_to(name)
+                remote.parent.mkdir(parents=True, exist_ok=True)
+                remote.write_bytes(path.read_bytes())
