@@ -15,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from musclemap_jax.compilation_cache import cache_folder
 from musclemap_jax.config import DataSpec, ExperimentSpec
 from musclemap_jax.data import pipeline
 from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.distribution import Clip
-from musclemap_jax.distributed.files import replace_text
+from musclemap_jax.distributed.files import one_process_at_a_time, replace_text, staged
 from musclemap_jax.distributed.flops import training_flops
 from musclemap_jax.distributed.mesh import check_batch_size, check_process_shares, make_mesh
 from musclemap_jax.distributed.peak import peak_flops
@@ -67,18 +68,23 @@ class PreparedData:
 def load_data(spec: DataSpec) -> PreparedData:
     """Opens the prepared data; calls the TFDS builder where there is none.
 
+    Data on cloud storage is copied into the cache folder of this machine first.
+
     Raises:
       UserError: no data and nothing to build it from, or faults of the distribution.
     """
-    builder = prepare(
-        spec.builder,
-        spec.data_dir or None,
-        distribution=spec.distribution or None,
-        max_rejected_share=spec.max_rejected_share,
-        skeleton_layout=spec.skeleton_layout,
-    )
+    cache = cache_folder()
+    with one_process_at_a_time(cache):  # else several processes of a machine would prepare the same data
+        builder = prepare(
+            spec.builder,
+            spec.data_dir or None,
+            distribution=spec.distribution or None,
+            max_rejected_share=spec.max_rejected_share,
+            skeleton_layout=spec.skeleton_layout,
+        )
     present = [split for split in SPLITS if split in builder.info.splits and builder.info.splits[split].num_examples]
-    sources = {split: ClipSource(builder.data_path, split) for split in present}
+    folder = staged(builder.data_path, cache / "data")
+    sources = {split: ClipSource(folder, split) for split in present}
     if "train" not in sources:
         raise UserError(f"{builder.data_path}: split train has no clips: add some to annotations.csv")
     return PreparedData(sources, {split: split_annotations(source) for split, source in sources.items()})

@@ -53,6 +53,10 @@ _PEER_TIMEOUT_S = flags.DEFINE_integer(
     "peer_timeout_s", PEER_TIMEOUT_S, "Seconds of silence after which another process counts as dead."
 )
 
+_STOPPED_STATUS = flags.DEFINE_integer(
+    "stopped_status", 0, "Exit status of a run that was told to stop, for schedulers that start anew what fails."
+)
+
 
 def _count_table(counts: dict[str, int]) -> str:
     rows = [*counts.items(), ("total", sum(counts.values()))]
@@ -114,12 +118,15 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
             tell(f"{headline_table(metrics)}\n\nreport: {path}")
 
 
-def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec], None]) -> None:
+def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec], None]) -> int:
     """Joins the other processes of the run, calls the body, and leaves them as its end demands.
 
     Args:
       config: of `config.default_config`'s structure.
       body: called with the resolved configuration.
+
+    Returns:
+      The exit status.
 
     Raises:
       UserError: configuration or data at fault, in a process alone; one of several ends here.
@@ -133,15 +140,18 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
     start_processes(processes)
     process_log = ProcessLog(_WORKDIR.value, PACKAGE)
     log.info("%s", describe_process())
+    status = 0
     try:
         with contextlib.closing(process_log):
             body(spec)
     except Preempted as stop:
         print(f"stopped: {stop}; to go on, give the same command again:\n  {command_line()}", flush=True)
+        status = _STOPPED_STATUS.value
     except Exception as error:
         abandon_processes(error, processes)
         raise
     finish_processes()
+    return status
 
 
 def main(argv: Sequence[str]) -> int:
@@ -151,7 +161,7 @@ def main(argv: Sequence[str]) -> int:
     logging.set_verbosity(logging.ERROR)
     std_logging.getLogger(PACKAGE).setLevel(std_logging.INFO)
 
-    def body() -> None:
+    def body() -> int:
         if _CONFIG.value is None or not _WORKDIR.value:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
         source = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
@@ -159,7 +169,7 @@ def main(argv: Sequence[str]) -> int:
         if not file.is_file():
             raise UserError(f"--config: expected a file, found none at {file}: name one of configs/")
         profile_steps = parse_steps(_PROFILE_STEPS.value)
-        run_among_processes(
+        return run_among_processes(
             _CONFIG.value, lambda spec: run(spec, _WORKDIR.value, _MODE.value, source.name, profile_steps)
         )
 

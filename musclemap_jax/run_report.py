@@ -16,7 +16,7 @@ from etils import epath
 
 from musclemap_jax import __version__
 from musclemap_jax.data.video import decode_jpeg
-from musclemap_jax.distributed.files import LocalCopy, writing_folder
+from musclemap_jax.distributed.files import LocalFolder
 from musclemap_jax.distributed.process_log import command_line
 from musclemap_jax.eval.examples import Example, choose_examples
 from musclemap_jax.eval.metrics import Metrics
@@ -73,12 +73,13 @@ def report_run(
     )
     shown = [split for split in predictions if split.startswith("test")] or list(predictions)
     target = experiment.workdir / REPORT_FOLDER
-    with contextlib.closing(LocalCopy(experiment.workdir / SCALARS)) as log, writing_folder(target) as folder:
+    scalars = contextlib.closing(LocalFolder(experiment.workdir, fetch=(SCALARS,)))
+    with scalars as log, contextlib.closing(LocalFolder(target)) as report:
         path = write_report(
-            folder,
+            report.path,
             metrics,
             info,
-            scalars=_shown_scalars(read_scalars(log.path)),
+            scalars=_shown_scalars(read_scalars(log.path / SCALARS)),
             statistics=data_statistics(clips),
             examples=[example for split in shown for example in _examples(data, split, predictions[split])],
             predictions=predictions,

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,16 @@ def wait_for(moment: str, workdir: Path, process: subprocess.Popen, rng: random.
         time.sleep(0.001)
 
 
-def run_with_kills(start: Start, workdir: Path, rng: random.Random, typical_s: float) -> list[str]:
+def run_with_kills(
+    start: Start, workdir: Path, moments: Sequence[str], rng: random.Random, typical_s: float = 0.0
+) -> list[str]:
     """Takes a run to its end through some kills.
 
     Args:
       start: starts the command with the given arguments.
       workdir: of the run.
-      rng: draws the kills.
+      moments: of MOMENTS, one for each kill.
+      rng: draws the times.
       typical_s: how long a whole run takes.
 
     Returns:
@@ -81,7 +84,6 @@ def run_with_kills(start: Start, workdir: Path, rng: random.Random, typical_s: f
       RuntimeError: a start ended with an error.
     """
     killed = []
-    moments = [rng.choice(MOMENTS) for _ in range(rng.randint(1, MAX_KILLS))]
     for moment in [*moments, None]:
         process = start(f"--workdir={workdir}", stdout=subprocess.DEVNULL)
         if moment is not None:
@@ -153,7 +155,9 @@ def main() -> int:
     failures = 0
     for number in range(options.runs):
         workdir = options.out / f"run{number:02d}"
-        killed = run_with_kills(start, workdir, random.Random(f"{options.seed}/{number}"), typical_s)
+        rng = random.Random(f"{options.seed}/{number}")
+        moments = [rng.choice(MOMENTS) for _ in range(rng.randint(1, MAX_KILLS))]
+        killed = run_with_kills(start, workdir, moments, rng, typical_s)
         different = differences(final_state(workdir), expected)
         damaged = sorted(path.name for path in workdir.glob("damaged_checkpoints/*"))
         failures += bool(different or damaged)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,7 @@ from etils import epath
 
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is of cloud storage."""
-    return "://" in str(path)
+    return "://" in os.fspath(path)
 
 
 def replace_text(path: epath.Path, text: str) -> None:
@@ -25,56 +28,79 @@ def replace_text(path: epath.Path, text: str) -> None:
     beside.replace(path)
 
 
-class LocalCopy:
-    """A file that grows: written here, and copied whole to cloud storage where it belongs there.
+class LocalFolder:
+    """A folder to write into: the target itself, or one on the local disk whose files are copied to cloud storage.
 
     Attributes:
-      path: on the local disk, to be written to; the file itself where that lies on a local disk.
+      path: to write into.
     """
 
-    def __init__(self, target: epath.Path) -> None:
-        """Makes the folder of the file, and fetches the file where it is remote and exists.
+    def __init__(self, target: epath.PathLike, fetch: tuple[str, ...] = ()) -> None:
+        """Makes the folder.
 
         Args:
-          target: where the file belongs.
+          target: where the files belong.
+          fetch: names of files that are to be gone on with, where they exist.
         """
-        self._target = target
-        self._folder = None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not is_remote(target):
-            self.path = Path(target)
+        self._target = epath.Path(target)
+        self._temporary = None
+        self._uploaded: dict[Path, int] = {}
+        if not is_remote(self._target):
+            self.path = Path(self._target)
+            self.path.mkdir(parents=True, exist_ok=True)
             return
-        self._folder = tempfile.TemporaryDirectory(prefix="musclemap_jax_")
-        self.path = Path(self._folder.name) / target.name
-        if target.exists():
-            self.path.write_bytes(target.read_bytes())
+        self._temporary = tempfile.TemporaryDirectory(prefix="musclemap_jax_")
+        self.path = Path(self._temporary.name)
+        for name in fetch:
+            if (self._target / name).exists():
+                (self.path / name).write_bytes((self._target / name).read_bytes())
 
     def upload(self) -> None:
-        """Brings what was written so far to where it belongs."""
-        if self._folder is not None and self.path.exists():
-            self._target.write_bytes(self.path.read_bytes())
+        """Brings what was written so far to where it belongs; files that did not grow are left out."""
+        if self._temporary is None:
+            return
+        for path in sorted(self.path.rglob("*")):
+            size = path.stat().st_size
+            if path.is_file() and self._uploaded.get(path) != size:
+                remote = self._target / path.relative_to(self.path).as_posix()
+                remote.parent.mkdir(parents=True, exist_ok=True)
+                remote.write_bytes(path.read_bytes())
+                self._uploaded[path] = size
 
     def close(self) -> None:
         """Uploads and removes the local copy."""
         self.upload()
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def staged(folder: epath.PathLike, cache: Path) -> Path:
+    """A local folder with the files of a remote one, which are copied where they are not there yet.
+
+    The processes of a machine wait for the one that copies; a copy that was cut short is done again.
+
+    Args:
+      folder: with files and no folders; a local one is returned as it is.
+      cache: where copies are kept, one folder for each remote one.
+    """
+    if not is_remote(folder):
+        return Path(folder)
+    name = hashlib.sha256(os.fspath(folder).encode()).hexdigest()[:16]
+    local = cache / name
+    with one_process_at_a_time(local):
+        for source in epath.Path(folder).iterdir():
+            target = local / source.name
+            if not target.exists() or target.stat().st_size != source.stat().length:
+                part = target.with_name(target.name + ".part")
+                source.copy(part, overwrite=True)
+                part.replace(target)
+    return local
 
 
 @contextlib.contextmanager
-def writing_folder(target: epath.Path) -> Iterator[Path]:
-    """A local folder to write into: the target itself, or one that is copied to cloud storage at the end.
-
-    Args:
-      target: where the files belong.
-    """
-    if not is_remote(target):
-        yield Path(target)
-        return
-    with tempfile.TemporaryDirectory(prefix="musclemap_jax_") as name:
-        yield Path(name)
-        for path in sorted(Path(name).rglob("*")):
-            if path.is_file():
-                remote = target / path.relative_to(name)
-                remote.parent.mkdir(parents=True, exist_ok=True)
-                remote.write_bytes(path.read_bytes())
+def one_process_at_a_time(folder: Path) -> Iterator[None]:
+    """Lets one process of this machine in; the folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -9,7 +9,7 @@ import sys
 import jax
 from etils import epath
 
-from musclemap_jax.distributed.files import LocalCopy
+from musclemap_jax.distributed.files import LocalFolder
 
 FOLDER = "logs"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -31,8 +31,9 @@ class ProcessLog:
           workdir: of the run.
           package: name of the package's root logger.
         """
-        self._file = LocalCopy(epath.Path(workdir) / FOLDER / f"process_{jax.process_index():03d}.log")
-        self._handler = logging.FileHandler(self._file.path)
+        name = f"process_{jax.process_index():03d}.log"
+        self._folder = LocalFolder(epath.Path(workdir) / FOLDER, fetch=(name,))
+        self._handler = logging.FileHandler(self._folder.path / name)
         self._handler.setFormatter(logging.Formatter(_FORMAT))
         self._logger = logging.getLogger(package)
         self._logger.addHandler(self._handler)
@@ -44,4 +45,4 @@ class ProcessLog:
         """Closes the file."""
         self._logger.removeHandler(self._handler)
         self._handler.close()
-        self._file.close()
+        self._folder.close()

@@ -10,7 +10,7 @@ from typing import Any
 import tqdm
 from etils import epath
 
-from musclemap_jax.distributed.files import LocalCopy
+from musclemap_jax.distributed.files import LocalFolder
 from musclemap_jax.eval.scalars import append_scalars
 
 SCALARS = "scalars.jsonl"
@@ -51,17 +51,18 @@ class RunLog:
         from tensorboardX import SummaryWriter
 
         workdir = epath.Path(workdir)
-        self._scalars = LocalCopy(workdir / SCALARS)
-        if self._scalars.path.exists():
-            _cut_lines_after(self._scalars.path, first_step)
-        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step or None)
+        self._folder = LocalFolder(workdir, fetch=(SCALARS,))
+        self._scalars = self._folder.path / SCALARS
+        if self._scalars.exists():
+            _cut_lines_after(self._scalars, first_step)
+        self._events = SummaryWriter(str(self._folder.path / "tensorboard"), purge_step=first_step or None)
         self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="train", unit="step", dynamic_ncols=True)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes values under their names, which are of the form ``train/loss``."""
         if not self._primary:
             return
-        append_scalars(self._scalars.path, step, values)
+        append_scalars(self._scalars, step, values)
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
@@ -78,11 +79,12 @@ class RunLog:
     def flush(self) -> None:
         """Brings what was written to a workdir on cloud storage; elsewhere each line is there at once."""
         if self._primary:
-            self._scalars.upload()
+            self._events.flush()
+            self._folder.upload()
 
     def close(self) -> None:
         """Closes the files and the bar."""
         if self._primary:
-            self._scalars.close()
             self._events.close()
             self._bar.close()
+            self._folder.close()
