@@ -127,7 +127,8 @@ class TestPublishedModel:
 
 @pytest.mark.parametrize(
     ("layout", "num_persons", "expected"),
-    [("ntu25", 1, 1_649_550), ("ntu25", 2, 1_649_700), ("coco19", 1, 1_297_998)],
+    # halpe26: by the difference of the others, 141,168 a hierarchy, 30 edges a hierarchy and pair of joints.
+    [("ntu25", 1, 1_649_550), ("ntu25", 2, 1_649_700), ("coco19", 1, 1_297_998), ("halpe26", 1, 1_497_288)],
 )
 def test_number_of_parameters(layout, num_persons, expected):
     spec = HDGCNSpec(layout=layout)
