@@ -62,12 +62,14 @@ class BlockSpec:
         """Rows of the tables for time, height, width.
 
         As in PySlowFast, time counts the incoming frames and grids are divided rounding down (the real ones round
-        up, so odd grids are interpolated).
+        up, so odd grids are interpolated). As in torchvision (PySlowFast knows squares alone), height and width have
+        tables for the longer of both, so that weights keep their tables whatever the aspect.
         """
         time = table_length(self.grid[0], self.grid[0])
+        longer = max(self.grid[1:])
         height, width = (
-            table_length(max(size // q, 1), max(size // kv, 1))
-            for size, q, kv in zip(self.grid[1:], self.q_stride[1:], self.kv_stride[1:], strict=True)
+            table_length(max(longer // q, 1), max(longer // kv, 1))
+            for q, kv in zip(self.q_stride[1:], self.kv_stride[1:], strict=True)
         )
         return (time, height, width)
 
