@@ -82,21 +82,12 @@ def import_release(
     if not video_root.is_dir():
         raise UserError(f"{video_root}: expected the folder of the videos, found none: give it as --video_root")
     clips = read_clips(lists, video_root, read_activities(activities) if activities else None)
-    kept: list[ReleasedClip] = []
-    missing: list[ReleasedClip] = []
-    for clip in clips:
-        (kept if is_present(clip, video_root) else missing).append(clip)
-    if missing and (not skip_missing or not kept):
-        raise UserError(
-            f"{len(missing)} of {len(clips)} videos are not in {video_root}, such as "
-            f"{', '.join(clip.source.name for clip in missing[:_NUM_NAMED])} ({missing[0].place}): give the right "
-            f"--video_root, or --skip_missing to leave them out"
-        )
+    kept, missing = _sort_out(clips, video_root, skip_missing)
     flow_folders = _flow_folders(video_root) if flow else ()
     link_root = video_root.resolve().parent if flow else video_root.resolve()
     earlier = _earlier_clips(out, link_root)
-    places = [f"{out / distribution.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
     annotations = [*earlier, *(clip.clip for clip in kept)]
+    places = [f"{out / distribution.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
     distribution.check_clips([*places, *(clip.place for clip in kept)], annotations)
     before = read_manifest(out)
     layout = before.skeleton_layout or (stored_layout(skeleton_layout) if skeletons else None)
@@ -117,6 +108,23 @@ def default_video_root(folder: str | Path) -> Path:
     """The folder of videos in a release: ``musclemap_rescale``, ``musclemap_trimmed``, or the release itself."""
     folders = [Path(folder) / name for name in VIDEO_FOLDERS]
     return next((path for path in folders if path.is_dir()), Path(folder))
+
+
+def _sort_out(
+    clips: Sequence[ReleasedClip], video_root: Path, skip_missing: bool
+) -> tuple[list[ReleasedClip], list[ReleasedClip]]:
+    """The clips whose videos are there, and the others, which are an error unless they are to be left out."""
+    kept: list[ReleasedClip] = []
+    missing: list[ReleasedClip] = []
+    for clip in clips:
+        (kept if is_present(clip, video_root) else missing).append(clip)
+    if missing and (not skip_missing or not kept):
+        raise UserError(
+            f"{len(missing)} of {len(clips)} videos are not in {video_root}, such as "
+            f"{', '.join(clip.source.name for clip in missing[:_NUM_NAMED])} ({missing[0].place}): give the right "
+            f"--video_root, or --skip_missing to leave them out"
+        )
+    return kept, missing
 
 
 def _flow_folders(video_root: Path) -> tuple[Path, ...]:
