@@ -16,8 +16,8 @@ from typing import Any, Protocol, runtime_checkable
 from musclemap_jax.errors import UserError
 
 MAX_STEPS = 1_000_000
-"""Instructions of one pickle: bounds its time (seconds) and memory (about 100 MB); HD-GCN with Adam's state takes some
-200,000."""
+"""Instructions of a checkpoint's pickle: bounds its time (seconds) and memory (about 100 MB); HD-GCN with Adam's state
+takes some 200,000."""
 
 KEY_TYPES = (str, int, float, bool, bytes, type(None))
 _VALUES = {
@@ -59,18 +59,20 @@ class _Machine:
         functions: Mapping[str, Callable[..., Any] | None],
         persistent: Callable[[Any], Any] | None,
         refused: Collection[str],
+        max_steps: int,
     ) -> None:
         self._functions = functions
         self._persistent = persistent
         self._refused = refused
+        self._max_steps = max_steps
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
         for steps, (opcode, argument, place) in enumerate(pickletools.genops(data)):
-            if steps >= MAX_STEPS:
-                raise _Refused(f"more than {MAX_STEPS:,} instructions")
+            if steps >= self._max_steps:
+                raise _Refused(f"more than {self._max_steps:,} instructions")
             if opcode.name == "STOP":
                 return self._pop()
             try:
@@ -196,6 +198,7 @@ def read_pickle(
     persistent: Callable[[Any], Any] | None = None,
     *,
     refused: Collection[str] = (),
+    max_steps: int | None = None,
     allowed: str,
 ) -> Any:
     """Builds what a pickle describes.
@@ -206,6 +209,7 @@ def read_pickle(
         results of these functions. None: the name may be mentioned and not called.
       persistent: called with what the pickle names as its persistent ids; None: there may be none.
       refused: names of instructions that are an error besides those unknown here, such as ``EMPTY_DICT``.
+      max_steps: instructions that are read at most; by default MAX_STEPS.
       allowed: for the error's text: what may be in the pickle, and the mend.
 
     Returns:
@@ -216,7 +220,7 @@ def read_pickle(
         of it is done.
     """
     try:
-        return _Machine(functions, persistent, refused).run(data)
+        return _Machine(functions, persistent, refused, max_steps or MAX_STEPS).run(data)
     except _Refused as error:
         raise UserError(f"the pickle contains {error}, which is not allowed: {allowed}") from error
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError) as error:

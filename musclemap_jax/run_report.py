@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import re
 import resource
-import shlex
-import sys
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 
 import jax
 import numpy as np
+from etils import epath
 
 from musclemap_jax import __version__
 from musclemap_jax.data.video import decode_jpeg
+from musclemap_jax.distributed.files import LocalFolder
+from musclemap_jax.distributed.process_log import command_line
 from musclemap_jax.eval.examples import Example, choose_examples
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.report import write_report
 from musclemap_jax.eval.report_sections import RunInfo
-from musclemap_jax.eval.scalars import read_scalars
+from musclemap_jax.eval.scalars import Series, read_scalars
 from musclemap_jax.eval.statistics import data_statistics
 from musclemap_jax.experiment import Experiment, PreparedData
 from musclemap_jax.skeleton_layouts import get_layout
@@ -42,7 +44,7 @@ def report_run(
     predictions: Mapping[str, SplitPredictions],
     times_s: Mapping[str, float],
     title: str,
-) -> Path:
+) -> epath.Path:
     """Writes ``<workdir>/report``.
 
     Args:
@@ -59,7 +61,7 @@ def report_run(
     clips = [(split, clip.activity, clip.muscles) for split, rows in data.clips.items() for clip in rows]
     info = RunInfo(
         title=title,
-        command=shlex.join(["python", "-m", "musclemap_jax.main", *sys.argv[1:]]),
+        command=command_line(),
         config=json.dumps(dataclasses.asdict(experiment.spec), indent=2),
         parameters=experiment.parameter_counts(),
         times_s=times_s,
@@ -72,15 +74,24 @@ def report_run(
         note=f"Data set: musclemap/{experiment.spec.data.builder}.",
     )
     shown = [split for split in predictions if split.startswith("test")] or list(predictions)
-    return write_report(
-        experiment.workdir / REPORT_FOLDER,
-        metrics,
-        info,
-        scalars=read_scalars(experiment.workdir / SCALARS),
-        statistics=data_statistics(clips),
-        examples=[example for split in shown for example in example_clips(data, split, predictions[split])],
-        predictions=predictions,
-    )
+    target = experiment.workdir / REPORT_FOLDER
+    scalars = contextlib.closing(LocalFolder(experiment.workdir, fetch=(SCALARS,)))
+    with scalars as log, contextlib.closing(LocalFolder(target)) as report:
+        path = write_report(
+            report.path,
+            metrics,
+            info,
+            scalars=_shown_scalars(read_scalars(log.path / SCALARS)),
+            statistics=data_statistics(clips),
+            examples=[example for split in shown for example in example_clips(data, split, predictions[split])],
+            predictions=predictions,
+        )
+    return target / path.name
+
+
+def _shown_scalars(scalars: Mapping[str, Series]) -> dict[str, Series]:
+    """Those that the page draws: of the distillation losses each direction's mean; TensorBoard has every site's."""
+    return {name: series for name, series in scalars.items() if not re.match(r"train/kd_\w+/", name)}
 
 
 def peak_memory_bytes() -> int:

@@ -52,7 +52,7 @@ def import_release(
     skeletons: str | Path | None = None,
     skeleton_layout: str = "coco17",
     skip_missing: bool = False,
-    name: str = NAME,
+    name: str | None = None,
 ) -> list[str]:
     """Writes the distribution, or adds splits to one that was written so.
 
@@ -64,8 +64,8 @@ def import_release(
       skeletons: file or folder of pose results, see ``import_skeletons``.
       skeleton_layout: joint order of those.
       skip_missing: whether clips whose video is not there are left out; otherwise they are an error.
-      name: of the data set, for the manifest; a part of MuscleMap that is not to be checked against the paper's totals
-        may get another one.
+      name: of the data set, for the manifest; by default that of the earlier import, or NAME. A part of MuscleMap that
+        is not to be checked against the paper's totals may get another one.
 
     Returns:
       Lines that say what was done.
@@ -91,10 +91,9 @@ def import_release(
     places = [f"{out / distribution.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
     annotations = [*earlier, *(clip.clip for clip in kept)]
     distribution.check_clips([*places, *(clip.place for clip in kept)], annotations)
-    layout = read_manifest(out).skeleton_layout
-    if skeletons:
-        layout = layout or stored_layout(skeleton_layout)
-    manifest = Manifest(name, str(video_root.resolve()), layout)
+    before = read_manifest(out)
+    layout = before.skeleton_layout or (stored_layout(skeleton_layout) if skeletons else None)
+    manifest = Manifest(name or before.name or NAME, str(video_root.resolve()), layout)
     report = None
     with _staged(out) as stage:
         _link(stage, kept, video_root)
@@ -199,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--activities", help="csv table clip_id,activity for paths without AN_..._ST")
     parser.add_argument("--skeletons", help="pose results: a folder, or one file for all clips")
     parser.add_argument("--skeleton_layout", default="coco17", choices=INPUT_LAYOUTS, help="joint order of --skeletons")
-    parser.add_argument("--name", default=NAME, help=f"name of the data set, in its manifest ({NAME})")
+    parser.add_argument("--name", help=f"name of the data set, in its manifest ({NAME})")
     parser.add_argument("--skip_missing", action="store_true", help="leave out clips whose video is not there")
     return parser
 

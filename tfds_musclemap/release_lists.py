@@ -23,6 +23,10 @@ from musclemap_jax.restricted_pickle import Name, read_pickle
 MAX_FILE_BYTES = 32 << 20
 """The paths of all 15,004 clips take about 3 MB."""
 
+MAX_STEPS = 3_000_000
+"""Instructions of one list's pickle: every clip of the data set with twenty numpy integers takes 2.4 million.
+The worst list within the bounds takes about 4 s and 300 MB before it is refused."""
+
 MAX_CLIPS = 200_000
 """Of one split: 13 times the whole data set."""
 
@@ -173,7 +177,7 @@ def _read(path: Path) -> Any:
     if num_bytes > MAX_FILE_BYTES:
         raise UserError(f"{path}: expected a pickled list of at most {MAX_FILE_BYTES:,} bytes, got {num_bytes:,}")
     try:
-        return read_pickle(data, FUNCTIONS, refused=REFUSED, allowed=ALLOWED)
+        return read_pickle(data, FUNCTIONS, refused=REFUSED, max_steps=MAX_STEPS, allowed=ALLOWED)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

@@ -97,6 +97,16 @@ def test_splits_in_one_command_or_one_after_another_give_the_same(folder, tmp_pa
     assert len(read_annotations(tmp_path / "several")) == 10
 
 
+def test_a_name_of_its_own_is_kept_when_splits_are_added(folder, tmp_path):
+    for split, options in (("train", ["--name=part"]), ("val_seen", [])):
+        lists = [
+            f"--{kind}={folder / f'{split}_muscle_map{end}.pkl'}"
+            for kind, end in (("videos", ""), ("labels", "_label"))
+        ]
+        assert run(*lists, f"--split={split}", f"--out={tmp_path / 'raw'}", *options) == 0
+    assert read_manifest(tmp_path / "raw").name == "part"
+
+
 def test_a_split_that_cannot_be_added_leaves_the_distribution_as_it_was(folder, tmp_path, capsys, monkeypatch):
     out = tmp_path / "raw"
     train = [f"--videos={folder / 'train_muscle_map.pkl'}", f"--labels={folder / 'train_muscle_map_label.pkl'}"]

@@ -196,6 +196,8 @@ def test_lists_that_hold_one_another_many_times_end_at_once(tmp_path):
 def test_the_sizes_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(release_lists, "MAX_FILE_BYTES", 1000)
     refused(read_paths, dumped(tmp_path / "paths.pkl", ["x" * 1000]), "at most 1,000 bytes")
+    monkeypatch.setattr(release_lists, "MAX_STEPS", 50)
+    refused(read_paths, dumped(tmp_path / "paths.pkl", ["x"] * 60), "more than 50 instructions")
     monkeypatch.setattr(release_lists, "MAX_CLIPS", 3)
     refused(read_paths, dumped(tmp_path / "paths.pkl", ["x"] * 4), "1 to 3 items, got 4")
 
