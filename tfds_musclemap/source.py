@@ -26,7 +26,7 @@ class ClipRecord(TypedDict):
     """A prepared clip.
 
     clip_id, activity, skeleton_layout: str; muscles: (K,) uint8, 0 or 1; fps: float;
-    frames: T JPEG images (RGB, one size), bytes each;
+    frames: T JPEG images (RGB, one size), bytes each, copied out of the record when they are asked for;
     skeleton: (T, P, V, 3) float32, read-only: x, y in pixels of the frames, score; absent joints are zero; P >= 1.
     """
 
@@ -34,7 +34,7 @@ class ClipRecord(TypedDict):
     activity: str
     muscles: np.ndarray
     fps: float
-    frames: list[bytes]
+    frames: Sequence[bytes]
     skeleton: np.ndarray
     skeleton_layout: str
 
@@ -99,7 +99,7 @@ def _parse(record: bytes) -> ClipRecord:
         activity=_text(feature["activity"]),
         muscles=np.array(feature["muscles"].int64_list.value, np.uint8),
         fps=feature["fps"].float_list.value[0],
-        frames=list(feature["frames"].bytes_list.value),
+        frames=feature["frames"].bytes_list.value,
         skeleton=joints.reshape(shape),
         skeleton_layout=_text(feature["skeleton_layout"]),
     )
