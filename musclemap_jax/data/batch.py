@@ -15,6 +15,7 @@ import numpy as np
 from musclemap_jax.data.augmentation import AugmentationSpec
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
+from musclemap_jax.taxonomy import NUM_REGIONS
 
 MODALITIES = ("video", "skeleton")
 
@@ -81,3 +82,26 @@ class InputSpec:
         if not 0 <= self.fps < math.inf:
             raise UserError(f"input.fps: expected 0 (the clip's own frames) or more, got {self.fps}")
         get_layout(self.layout)
+
+
+def empty_batch(spec: InputSpec, num_rows: int, num_views: int = 1) -> Batch:
+    """A batch of zeros, which is all padding until its rows are written.
+
+    Args:
+      spec: what the model takes.
+      num_rows: B.
+      num_views: S.
+    """
+    batch: Batch = {
+        "muscles": np.zeros((num_rows, NUM_REGIONS), np.float32),
+        "clip_valid": np.zeros(num_rows, np.bool_),
+        "clip_index": np.zeros(num_rows, np.int32),
+    }
+    if "video" in spec.modalities:
+        shape = (num_rows, num_views, spec.num_frames, spec.crop_size, spec.crop_size, 3)
+        batch["video"] = np.zeros(shape, np.uint8)
+    if "skeleton" in spec.modalities:
+        poses = (num_rows, spec.num_poses, spec.num_persons)
+        batch["skeleton"] = np.zeros((*poses, get_layout(spec.layout).num_joints, 3), np.float32)
+        batch["skeleton_valid"] = np.zeros(poses, np.bool_)
+    return batch
