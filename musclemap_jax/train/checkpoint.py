@@ -29,6 +29,7 @@ CHECKPOINTS = "checkpoints"
 DAMAGED = "damaged_checkpoints"
 _DISK_FULL = ("No space left on device", "Disk quota exceeded")
 _NO_STEP = -1
+_TEXT_BYTES = 256
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,17 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     """Path of each leaf -> its shape."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, but for the question whether the run is told to stop: the loop asks it, counting all its own calls.
+
+    JAX takes the number of the last call for how far a process is, so numbers of two kinds would confuse it.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        del step
+        return False
 
 
 class Checkpointer:
@@ -71,7 +83,7 @@ class Checkpointer:
         self.directory = (workdir if "://" in str(workdir) else workdir.absolute()) / CHECKPOINTS
         self._read_only = read_only
         self.scores = ValidationScores(self.directory.parent, writes=jax.process_index() == 0 and not read_only)
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
@@ -146,7 +158,7 @@ class Checkpointer:
         """
         if step is None:
             step = self.newest_whole_step()
-        elif damage := find_damage(self.directory / str(step)):
+        elif damage := self._damage(step):
             raise UserError(f"{self.directory / str(step)}: damaged: {damage}: take config.eval.checkpoint='latest'")
         if step is None:
             raise UserError(f"{self.directory}: no checkpoint here: train first, or name the workdir of a trained run")
@@ -161,6 +173,15 @@ class Checkpointer:
         if data is not None:
             data.set_state(restored["data"])
         return restored["state"]
+
+    def _damage(self, step: int) -> str | None:
+        """What is wrong with a checkpoint's files; process 0 alone reads them all."""
+        damage = find_damage(self.directory / str(step)) if jax.process_index() == 0 else None
+        if jax.process_count() == 1:
+            return damage
+        text = (damage or "").encode()[:_TEXT_BYTES].ljust(_TEXT_BYTES, b"\0")
+        agreed = multihost_utils.broadcast_one_to_all(np.frombuffer(text, np.uint8))
+        return bytes(np.asarray(agreed)).rstrip(b"\0").decode() or None
 
     def _set_aside(self, step: int, damage: str) -> None:
         path = self.directory / str(step)
