@@ -50,6 +50,14 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     return {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
+def _agreed(step: int | None) -> int | None:
+    """What process 0 says, on every process."""
+    if jax.process_count() == 1:
+        return step
+    said = int(multihost_utils.broadcast_one_to_all(np.int32(_NO_STEP if step is None else step)))
+    return None if said == _NO_STEP else said
+
+
 class _Manager(ocp.CheckpointManager):
     """Orbax's, but for the question whether the run is told to stop: the loop asks it, counting all its own calls.
 
@@ -103,7 +111,7 @@ class Checkpointer:
 
     def best_step(self) -> int | None:
         """The step of the best checkpoint by the validation; None when none was evaluated."""
-        return self.scores.best(self._manager.all_steps())
+        return _agreed(self.scores.best(self._manager.all_steps()))
 
     def save(self, state: TrainState, data: DataPosition) -> None:
         """Starts to save, unless this step is saved already; the write itself goes on in the background.
@@ -129,7 +137,7 @@ class Checkpointer:
 
         Damaged ones that are newer are moved to ``<workdir>/damaged_checkpoints`` and named in the log.
         """
-        chosen = _NO_STEP
+        chosen = None
         if jax.process_index() == 0:
             for step in sorted(self._manager.all_steps(), reverse=True):
                 damage = find_damage(self.directory / str(step))
@@ -137,10 +145,9 @@ class Checkpointer:
                     chosen = step
                     break
                 self._set_aside(step, damage)
-        if jax.process_count() > 1:
-            chosen = int(multihost_utils.broadcast_one_to_all(np.int32(chosen)))
+        chosen = _agreed(chosen)
         self._manager.reload()
-        return None if chosen == _NO_STEP else chosen
+        return chosen
 
     def restore(
         self, state: TrainState, shardings: Any, data: DataPosition | None = None, step: int | None = None
