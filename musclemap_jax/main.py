@@ -8,17 +8,16 @@ A workdir that holds a run is gone on with. Input at fault ends with one line on
 from __future__ import annotations
 
 import logging as std_logging
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from musclemap_jax.command_line import config_name, parse_flags
 from musclemap_jax.config import resolve
-from musclemap_jax.errors import USER_ERROR_STATUS, UserError, exit_on_user_error
+from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.eval.tables import headline_table
 
 MODES = ("train_and_eval", "train", "eval")
@@ -87,23 +86,9 @@ def main(argv: Sequence[str]) -> int:
     def body() -> None:
         if _CONFIG.value is None or not _WORKDIR.value:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
-        source = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
-        file = source.with_name(source.name.partition(":")[0])
-        if not file.is_file():
-            raise UserError(f"--config: expected a file, found none at {file}: name one of configs/")
-        run(_CONFIG.value, _WORKDIR.value, _MODE.value, source.name)
+        run(_CONFIG.value, _WORKDIR.value, _MODE.value, config_name())
 
     return exit_on_user_error(body)
-
-
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line; an unknown or impossible flag, config key or config file is the user's error."""
-    try:
-        return flags.FLAGS(list(argv))
-    except (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        print(f"error: {reason}; see --help and musclemap_jax/config.py for the keys", file=sys.stderr)
-        sys.exit(USER_ERROR_STATUS)
 
 
 if __name__ == "__main__":
