@@ -15,12 +15,15 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
+from musclemap_jax.distributed.context import kernels_for_tpu
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
 from musclemap_jax.models.depthwise import Triple, strided_grid
 from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, drop_path_factors
 from musclemap_jax.models.outputs import BranchOutput
+from musclemap_jax.models.packed_conv import packed_conv
 from musclemap_jax.models.pooling_attention import BlockSpec, MViTBlock
 from musclemap_jax.taxonomy import NUM_REGIONS
 
@@ -172,6 +175,7 @@ class PatchEmbed(nn.Module):
             param_dtype=self.param_dtype,
             kernel_init=WEIGHT_INIT,
             bias_init=bias_init,
+            conv_general_dilated=packed_conv if kernels_for_tpu(video.shape[0]) else lax.conv_general_dilated,
             name="proj",
         )(video)
 

@@ -6,6 +6,7 @@ attention, residual pooling, decomposed relative positions). Parameter names are
 Where we differ in form, not in value: class tokens and patches are two arrays, joined for keys and values alone, so
 the long patch sequence is never concatenated or cut; keys and values are pooled by one convolution, with the queries
 too where strides are equal; the relative position bias is part of the dot product (relative_position.py).
+On TPU, patches are pooled and attend by kernels of our own (depthwise_kernel.py, flash_attention.py).
 
 Letters of shapes: B clips, L class tokens of all sets, N patch tokens on the grid (T, H, W), D width.
 """
@@ -13,12 +14,16 @@ Letters of shapes: B clips, L class tokens of all sets, N patch tokens on the gr
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from musclemap_jax.distributed.context import kernels_for_tpu, over_clips
 from musclemap_jax.models.depthwise import Triple, depthwise_conv3d, max_pool3d
+from musclemap_jax.models.depthwise_kernel import Group, fits, grouped_depthwise
+from musclemap_jax.models.flash_attention import flash_attention
 from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, Mlp, NormWeights, dense, layer_norm, scale_clips
 from musclemap_jax.models.relative_position import key_coordinates, position_terms, table_length
 
@@ -101,9 +106,13 @@ class PoolingAttention(nn.Module):
         scale = spec.head_dim**-0.5
 
         terms = position_terms(q_patches, self._tables(), key_grid)
-        placed_queries = _flat(jnp.concatenate([q_patches * scale, *terms], axis=-1))
-        from_patches = _attend(placed_queries, self._placed(keys, key_grid), values, self, "patch")
-        from_patches = from_patches + _flat(q_patches)
+        if kernels_for_tpu(q_patches.shape[0]) and not self.is_mutable_collection("intermediates"):
+            operands = (_flat(q_patches), _flat(jnp.concatenate(terms, axis=-1)), keys, values)
+            from_patches = over_clips(flash_attention, operands, [_places(keys, key_grid)])
+        else:
+            placed_queries = _flat(jnp.concatenate([q_patches * scale, *terms], axis=-1))
+            from_patches = _attend(placed_queries, self._placed(keys, key_grid), values, self, "patch")
+            from_patches = from_patches + _flat(q_patches)
         from_tokens = _attend(q_tokens * scale, keys, values, self, "token")
         self.sow("intermediates", "query", (q_tokens, q_patches))
         self.sow("intermediates", "key", keys)
@@ -140,7 +149,11 @@ class PoolingAttention(nn.Module):
         # One kernel serves all heads.
         kernel = jnp.concatenate([kernel for kernel in kernels for _ in range(spec.num_heads)], axis=-1)
         kernel = kernel.astype(self.dtype)
-        if spec.q_stride == spec.kv_stride:
+        groups = (Group(0, split, spec.q_stride), Group(split, 3 * split, spec.kv_stride))
+        if kernels_for_tpu(patches.shape[0]) and fits(patches.shape, spec.pool_kernel, groups):
+            convolve = functools.partial(grouped_depthwise, groups=groups)
+            queries, pairs = over_clips(convolve, [patches], [kernel])
+        elif spec.q_stride == spec.kv_stride:
             pooled = depthwise_conv3d(patches, kernel, spec.q_stride)
             queries, pairs = pooled[..., :split], pooled[..., split:]
         else:
@@ -161,10 +174,15 @@ class PoolingAttention(nn.Module):
 
     def _placed(self, keys: jax.Array, key_grid: Triple) -> jax.Array:
         """Keys with their one-hot coordinates behind the channels; zeros for class tokens."""
-        places = jnp.asarray(key_coordinates(key_grid), keys.dtype)
-        places = jnp.pad(places, ((keys.shape[1] - places.shape[0], 0), (0, 0)))
+        places = _places(keys, key_grid)
         shape = (*keys.shape[:3], places.shape[1])
         return jnp.concatenate([keys, jnp.broadcast_to(places[None, :, None, :], shape)], axis=-1)
+
+
+def _places(keys: jax.Array, key_grid: Triple) -> jax.Array:
+    """One-hot coordinates of the keys (K, T' + H' + W'); zeros for class tokens, which stand in front."""
+    places = jnp.asarray(key_coordinates(key_grid), keys.dtype)
+    return jnp.pad(places, ((keys.shape[1] - places.shape[0], 0), (0, 0)))
 
 
 def _flat(x: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
+from musclemap_jax.distributed.context import within
 from musclemap_jax.distributed.mesh import batch_sharding, replicated
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.state import TrainState
@@ -126,7 +127,7 @@ def make_train_step(
 def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> StepFunction:
     """The jitted step: state in its sharding and donated, batch over the mesh's batch axes, metrics on every device."""
     return jax.jit(
-        step,
+        within(mesh, step),
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
