@@ -30,9 +30,9 @@ class DataSpec:
     """Where the data comes from.
 
     Attributes:
-      builder: config of the TFDS builder `musclemap`: ``multimodal``, ``synthetic`` or ``synthetic_smoke``.
+      builder: config of the TFDS builder `musclemap`, one that stores what the model takes.
       data_dir: where prepared data sets lie; the TFDS default (``TFDS_DATA_DIR`` or ~/tensorflow_datasets) if empty.
-      distribution: the raw folder with annotations.csv, needed where ``multimodal`` is not prepared yet.
+      distribution: the raw folder with annotations.csv, needed where the data is not prepared yet and is not synthetic.
       max_rejected_share: share of clips at fault above which the preparation ends with an error, in [0, 1].
       skeleton_layout: of the distribution's skeleton files.
       num_threads: that make batches in each process.

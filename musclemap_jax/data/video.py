@@ -54,12 +54,13 @@ class Video:
     frames: Iterator[np.ndarray]
 
 
-def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX) -> Video:
+def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: str = "rgb24") -> Video:
     """Opens a video; frames are decoded one by one as they are asked for, on one thread.
 
     Args:
       path: an mp4 file.
       short_side: pixels of the frames' short side; the aspect is kept; smaller videos keep their size.
+      pixel_format: FFmpeg's name of what is handed out; with ``gray``, frames are (H, W).
 
     Returns:
       The video. Rotation metadata (phones) is applied. Pixels that are not square are left as they are stored.
@@ -79,13 +80,13 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX) -> Video:
     source_size = coded_size[::-1] if turns % 2 else coded_size
     size = scaled_size(source_size, short_side)
     coded_target = size[::-1] if turns % 2 else size
-    flags = _CONVERT if coded_target == coded_size else _SCALE
+    flags = _CONVERT if pixel_format == "rgb24" and coded_target == coded_size else _SCALE
 
     def convert() -> Iterator[np.ndarray]:
         frame, count = first, 0
         while frame is not None:
             image = frame.to_ndarray(
-                format="rgb24", height=coded_target[0], width=coded_target[1], interpolation=flags, threads=1
+                format=pixel_format, height=coded_target[0], width=coded_target[1], interpolation=flags, threads=1
             )
             yield np.ascontiguousarray(np.rot90(image, turns)) if turns else image
             count += 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from musclemap_jax.errors import UserError
@@ -41,9 +42,24 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
             "set one axis to -1, which takes the rest"
         )
     sizes = [len(devices) // known if size == -1 else size for size in sizes]
-    if len(devices) == len(jax.devices()):
-        return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
-    return Mesh(np.array(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    axis_types = (AxisType.Auto,) * len(AXES)
+    num_slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if num_slices == 1:
+        return jax.make_mesh(tuple(sizes), AXES, axis_types=axis_types, devices=devices)
+    return Mesh(_over_slices(sizes, num_slices, devices), AXES, axis_types=axis_types)
+
+
+def _over_slices(sizes: Sequence[int], num_slices: int, devices: Sequence[jax.Device]) -> np.ndarray:
+    """Devices of several slices: copies of the parameters in each, so that the slow network carries gradients alone."""
+    data, *others = sizes
+    if data % num_slices:
+        raise UserError(
+            f"config.mesh: data={data} does not divide by the {num_slices} slices here, between which the batch alone "
+            f"can be spread: take a multiple of {num_slices}"
+        )
+    return mesh_utils.create_hybrid_device_mesh(
+        (data // num_slices, *others), (num_slices, 1, 1), devices, allow_split_physical_axes=True
+    )
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -75,6 +91,29 @@ def check_batch_size(name: str, batch_size: int, mesh: Mesh, accumulation: int =
         raise UserError(
             f"{name}={batch_size} does not divide by {ways} (mesh axes {' x '.join(BATCH_AXES)} times accumulation): "
             f"take {fits}"
+        )
+
+
+def check_process_shares(batch_size: int, mesh: Mesh) -> None:
+    """Refuses a mesh on which the processes do not hold equal and separate shares of a batch.
+
+    Each process reads its own share of the clips, so an axis that does not cut the batch has to lie within a process.
+
+    Args:
+      batch_size: clips in a batch over all processes; divides by the mesh.
+      mesh: the device mesh.
+
+    Raises:
+      UserError: with the numbers.
+    """
+    rows: dict[int, set[int]] = {}
+    for device, (clips,) in batch_sharding(mesh).devices_indices_map((batch_size,)).items():
+        rows.setdefault(device.process_index, set()).update(range(*clips.indices(batch_size)))
+    shares = {len(own) for own in rows.values()}
+    if shares != {batch_size // len(rows)}:
+        raise UserError(
+            f"config.mesh: tensor={mesh.shape['tensor']} on {mesh.size} devices of {len(rows)} processes makes "
+            f"processes share clips: take a tensor that divides {mesh.size // len(rows)}, the devices of a process"
         )
 
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.models.activation_sharding import keep_spread
 from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
 from musclemap_jax.models.depthwise import Triple, strided_grid
 from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, drop_path_factors
@@ -231,6 +232,7 @@ class MViT(nn.Module):
             tokens, patches = block_class(block, name=f"blocks_{index}", **kinds)(
                 tokens, patches, factors[index], train
             )
+            tokens, patches = keep_spread(tokens), keep_spread(patches)
             self.sow("intermediates", "patches", patches)
             received, classified = split_token_sets(tokens, self.num_tokens)
             classification.append(classified)

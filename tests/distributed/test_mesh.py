@@ -1,13 +1,10 @@
-"""Tests of the device mesh and of the sharding rules, on eight fake devices."""
+"""Tests of the device mesh, on eight fake devices."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
 
 from musclemap_jax.distributed import mesh as mesh_lib
-from musclemap_jax.distributed.sharding import path_name, state_sharding
 from musclemap_jax.errors import UserError
 
 
@@ -47,23 +44,17 @@ def test_put_batch_spreads_clips_in_order():
     assert {shard.data.shape for shard in placed.addressable_shards} == {(2, 3)}
 
 
-def test_rules_cut_kernels_and_leave_what_does_not_divide():
-    mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 4, "tensor": 2})
-    tree = {
-        "qkv": {"kernel": jnp.zeros((8, 6)), "bias": jnp.zeros(6)},
-        "proj": {"kernel": jnp.zeros((8, 6))},
-        "odd": {"kernel": jnp.zeros((7, 6))},
-        "tokens": jnp.zeros((20, 8)),
-    }
-    shardings = state_sharding({"params": tree, "mu": tree}, mesh)
-    for part in ("params", "mu"):
-        specs = jax.tree.map(lambda sharding: sharding.spec, shardings[part])
-        assert specs["qkv"]["kernel"] == PartitionSpec("fsdp", "tensor")
-        assert specs["proj"]["kernel"] == PartitionSpec("tensor", None)
-        assert specs["odd"]["kernel"] == PartitionSpec(None, "tensor")
-        assert specs["qkv"]["bias"] == specs["tokens"] == PartitionSpec()
+def test_a_tensor_axis_over_processes_is_refused():
+    class OfProcess:
+        """A device as the check sees it: four devices of two processes."""
 
+        def __init__(self, number):
+            self.id, self.process_index = number, number // 2
 
-def test_path_name_reads_like_a_path():
-    paths = jax.tree_util.tree_flatten_with_path({"params": {"video": [1, 2]}})[0]
-    assert [path_name(path) for path, _ in paths] == ["params/video/0", "params/video/1"]
+    def mesh(**shape):
+        sizes = tuple(shape[axis] for axis in mesh_lib.AXES)
+        return jax.sharding.Mesh(np.array([OfProcess(number) for number in range(4)]).reshape(sizes), mesh_lib.AXES)
+
+    mesh_lib.check_process_shares(8, mesh(data=2, fsdp=1, tensor=2))
+    with pytest.raises(UserError, match=r"tensor=4 on 4 devices of 2 processes .* divides 2"):
+        mesh_lib.check_process_shares(8, mesh(data=1, fsdp=1, tensor=4))

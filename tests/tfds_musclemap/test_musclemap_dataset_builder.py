@@ -18,7 +18,8 @@ from musclemap_jax import taxonomy
 from musclemap_jax.data import distribution, video
 from musclemap_jax.errors import UserError
 from tfds_musclemap import build, clip_reader
-from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder, MuscleMapConfig
+from tfds_musclemap.builder_config import CONFIGS, MuscleMapConfig
+from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.prepare import load_source, prepare
 
 
@@ -91,7 +92,7 @@ def test_lists_lie_beside_the_data_also_when_nothing_was_rejected(prepared):
     folder = Path(builder.data_path)
     assert read_csv(folder / "rejected.csv") == [["clip_id", "split", "reason"]]
     rows = read_csv(folder / "clips.csv")
-    assert rows[0] == ["clip_id", "split", "activity", "muscles", "num_frames", "fps"]
+    assert rows[0] == ["clip_id", "split", "activity", "muscles", "num_frames", "fps", "height", "width"]
     assert sorted(row[0] for row in rows[1:]) == sorted(clip.clip_id for clip in distribution.read_annotations(root))
 
 
@@ -195,7 +196,7 @@ def test_the_estimate_of_the_size_skips_what_cannot_be_read(folder):
 
 
 def test_more_data_than_the_disk_holds_is_told_by_the_estimate(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "_BYTES_PER_PIXEL", 1e12)
+    monkeypatch.setattr(build, "_BYTES_PER_PIXEL", {"rgb": 1e12})
     with pytest.raises(UserError, match=r"expected about 92,160,000,000,000,000 free bytes"):
         prepare("multimodal", tmp_path, folder, num_workers=1)
     assert folders_of(tmp_path) == []
@@ -210,7 +211,7 @@ def test_the_tfds_command_finds_the_builder_by_its_folder():
     )
     command = [sys.executable, "-c", program, package]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert output.split() == ["musclemap", "multimodal", "synthetic", "synthetic_smoke"]
+    assert output.split() == ["musclemap", *(config.name for config in CONFIGS)]
 
 
 def test_the_synthetic_distribution_is_rendered_built_and_removed(tmp_path):
