@@ -22,7 +22,7 @@ from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.distribution import Clip
 from musclemap_jax.distributed.files import one_process_at_a_time, replace_text, staged
 from musclemap_jax.distributed.flops import training_flops
-from musclemap_jax.distributed.mesh import check_batch_size, check_process_shares, make_mesh
+from musclemap_jax.distributed.mesh import batch_share, check_batch_size, make_mesh
 from musclemap_jax.distributed.peak import peak_flops
 from musclemap_jax.distributed.preemption import PreemptionNotice
 from musclemap_jax.distributed.sharding import left_whole
@@ -125,7 +125,7 @@ class Experiment:
         self._mesh = make_mesh(spec.mesh.sizes())
         check_batch_size("config.train.batch_size", spec.train.batch_size, self._mesh, spec.train.accumulation)
         check_batch_size("config.eval.batch_size", spec.eval.batch_size, self._mesh)
-        check_process_shares(spec.train.batch_size, self._mesh)
+        self._share = batch_share(self._mesh)
         self.num_steps = spec.train.total_steps(len(data.sources["train"]))
         self._model = TransM3E(spec.model)
         frozen = (spec.model.auxiliary,) if spec.model.auxiliary_frozen else ()
@@ -191,10 +191,10 @@ class Experiment:
         return pipeline.train_iterator(
             self.data.sources["train"],
             self.spec.input,
-            self.spec.train.batch_size // jax.process_count(),
+            self.spec.train.batch_size // self._share.count,
             self.spec.seed,
-            jax.process_index(),
-            jax.process_count(),
+            self._share.index,
+            self._share.count,
             self.spec.data.num_threads,
             self.spec.data.num_workers,
         )
@@ -272,9 +272,9 @@ class Experiment:
         batches = pipeline.eval_batches(
             self.data.sources[split],
             self.spec.input,
-            self.spec.eval.batch_size // jax.process_count(),
-            jax.process_index(),
-            jax.process_count(),
+            self.spec.eval.batch_size // self._share.count,
+            self._share.index,
+            self._share.count,
             self.spec.data.num_threads,
         )
         for batch in self._watchdog.watched(batches, f"batch of {split}, number"):

@@ -26,9 +26,8 @@ class ClipRecord(TypedDict, total=False):
     """A prepared clip; keys of modalities that the builder config does not store are absent.
 
     clip_id, activity, skeleton_layout: str; muscles: (K,) uint8, 0 or 1; fps: float;
-    frames: T JPEG images (RGB, one size), bytes each; rgb_diff: T PNG images; flow_x, flow_y: T grey JPEG images; each
-    is copied out of the record when it is asked for;
-    flow_scale: (2,) float32, pixels a frame of one 8-bit step;
+    frames: T JPEG images (RGB, one size), bytes each; rgb_diff: T PNG images; flow_x, flow_y: T grey JPEG images (all
+    copied out of the record when they are asked for); flow_scale: (2,) float32, pixels a frame of one 8-bit step;
     skeleton: (T, P, V, 3) float32, read-only: x, y in pixels of the frames, score; absent joints are zero; P >= 1.
     """
 
