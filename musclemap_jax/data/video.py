@@ -80,7 +80,7 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
     source_size = coded_size[::-1] if turns % 2 else coded_size
     size = scaled_size(source_size, short_side)
     coded_target = size[::-1] if turns % 2 else size
-    flags = _CONVERT if coded_target == coded_size else _SCALE
+    flags = _CONVERT if pixel_format == "rgb24" and coded_target == coded_size else _SCALE
 
     def convert() -> Iterator[np.ndarray]:
         frame, count = first, 0
