@@ -80,10 +80,9 @@ def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
     Args:
       packages: distributions whose versions matter.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": _processor(),
-        "cores": cores,
+        "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in packages},
