@@ -25,6 +25,7 @@ from musclemap_jax.distributed.mesh import batch_share, check_batch_size, make_m
 from musclemap_jax.distributed.peak import peak_flops
 from musclemap_jax.distributed.preemption import PreemptionNotice
 from musclemap_jax.distributed.sharding import left_whole
+from musclemap_jax.distributed.together import wait_for_all
 from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
@@ -132,6 +133,7 @@ class Experiment:
             self._program.model, self._mesh, self._shardings.eval_variables, self._eval_splits()
         )
         self._log_what_is_left_whole()
+        wait_for_all("experiment")
 
     def _log_what_is_left_whole(self) -> None:
         whole = left_whole(self.state.params, self._mesh)
