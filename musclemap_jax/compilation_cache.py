@@ -10,12 +10,16 @@ import jax
 MIN_COMPILE_TIME_S = 0.5
 
 
+def cache_folder() -> Path:
+    """Where this project keeps what it can make again: ``$XDG_CACHE_HOME/musclemap_jax`` (~/.cache by default)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "musclemap_jax"
+
+
 def use_compilation_cache() -> None:
-    """Turns JAX's persistent cache on in ``$XDG_CACHE_HOME/musclemap_jax`` (~/.cache by default).
+    """Turns JAX's persistent cache on in `cache_folder`.
 
     A folder that the user has set (``JAX_COMPILATION_CACHE_DIR``) is left as it is.
     """
     if jax.config.jax_compilation_cache_dir is None:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(root / "musclemap_jax" / "xla"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_TIME_S)

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 from etils import epath
 
+from musclemap_jax.compilation_cache import cache_folder
 from musclemap_jax.config import DataSpec, ExperimentSpec
 from musclemap_jax.data import pipeline
+from musclemap_jax.data.batch import Batch
 from musclemap_jax.data.distribution import Clip
-from musclemap_jax.distributed.mesh import check_batch_size, make_mesh
+from musclemap_jax.distributed.files import one_process_at_a_time, replace_text, staged
+from musclemap_jax.distributed.flops import training_flops
+from musclemap_jax.distributed.mesh import batch_share, check_batch_size, make_mesh
+from musclemap_jax.distributed.peak import peak_flops
+from musclemap_jax.distributed.preemption import PreemptionNotice
+from musclemap_jax.distributed.sharding import left_whole
+from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
 from musclemap_jax.eval.metrics import Metrics
@@ -24,7 +34,9 @@ from musclemap_jax.pretrained.result import initialise, load_initial
 from musclemap_jax.pretrained.trained import is_workdir, load_trained
 from musclemap_jax.taxonomy import SPLITS
 from musclemap_jax.train.checkpoint import Checkpointer
-from musclemap_jax.train.loop import train
+from musclemap_jax.train.loop import TrainingLoop
+from musclemap_jax.train.meter import Meter
+from musclemap_jax.train.profiling import Profiler
 from musclemap_jax.train.program import batch_shapes, make_program
 from musclemap_jax.train.run_log import RunLog
 from musclemap_jax.train.state import TrainState, create_state
@@ -54,18 +66,23 @@ class PreparedData:
 def load_data(spec: DataSpec) -> PreparedData:
     """Opens the prepared data; calls the TFDS builder where there is none.
 
+    Data on cloud storage is copied into the cache folder of this machine first.
+
     Raises:
       UserError: no data and nothing to build it from, or faults of the distribution.
     """
-    builder = prepare(
-        spec.builder,
-        spec.data_dir or None,
-        distribution=spec.distribution or None,
-        max_rejected_share=spec.max_rejected_share,
-        skeleton_layout=spec.skeleton_layout,
-    )
+    cache = cache_folder()
+    with one_process_at_a_time(cache):  # else several processes of a machine would prepare the same data
+        builder = prepare(
+            spec.builder,
+            spec.data_dir or None,
+            distribution=spec.distribution or None,
+            max_rejected_share=spec.max_rejected_share,
+            skeleton_layout=spec.skeleton_layout,
+        )
     present = [split for split in SPLITS if split in builder.info.splits and builder.info.splits[split].num_examples]
-    sources = {split: ClipSource(builder.data_path, split) for split in present}
+    folder = staged(builder.data_path, cache / "data")
+    sources = {split: ClipSource(folder, split) for split in present}
     if "train" not in sources:
         raise UserError(f"{builder.data_path}: split train has no clips: add some to annotations.csv")
     return PreparedData(sources, {split: split_annotations(source) for split, source in sources.items()})
@@ -95,9 +112,12 @@ class Experiment:
         self.spec = spec
         self.workdir = epath.Path(workdir)
         self.data = data
+        self._notice = PreemptionNotice()
+        self._watchdog = Watchdog(spec.train.stall_timeout_s, "config.train.stall_timeout_s")
         self._mesh = make_mesh(spec.mesh.sizes())
         check_batch_size("config.train.batch_size", spec.train.batch_size, self._mesh, spec.train.accumulation)
         check_batch_size("config.eval.batch_size", spec.eval.batch_size, self._mesh)
+        self._share = batch_share(self._mesh)
         self.num_steps = spec.train.total_steps(len(data.sources["train"]))
         self._program = make_program(spec, self.num_steps)
         self.state, self._shardings = create_state(
@@ -111,6 +131,14 @@ class Experiment:
         self._evaluator = Evaluator(
             self._program.model, self._mesh, self._shardings.eval_variables, self._eval_splits()
         )
+        self._log_what_is_left_whole()
+
+    def _log_what_is_left_whole(self) -> None:
+        whole = left_whole(self.state.params, self._mesh)
+        if whole:
+            size = sum(math.prod(array.shape) for array in whole)
+            names = "; ".join(f"{array.name} {array.shape}: {array.reason}" for array in whole)
+            log.info("%d arrays of %d parameters lie whole on every device: %s", len(whole), size, names)
 
     def parameter_counts(self) -> dict[str, int]:
         """Number of parameters of each part of the model."""
@@ -118,47 +146,64 @@ class Experiment:
             name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in sorted(self.state.params.items())
         }
 
-    def train(self) -> None:
+    def train(self, profile_steps: range = range(0)) -> None:
         """Trains to the end, from the newest checkpoint where the workdir holds one.
 
+        Args:
+          profile_steps: steps to be traced.
+
         Raises:
-          UserError: the workdir holds a run of another configuration.
+          UserError: the workdir holds a run of another configuration, or the disk is full.
+          Preempted: the run was asked to stop; its state is saved.
         """
         spec = self.spec
         self._claim_workdir()
-        checkpointer = Checkpointer(self.workdir, spec.train.keep_checkpoints)
-        batches = pipeline.train_iterator(
-            self.data.sources["train"],
-            spec.input,
-            spec.train.batch_size // jax.process_count(),
-            spec.seed,
-            jax.process_index(),
-            jax.process_count(),
-            spec.data.num_threads,
-            spec.data.num_workers,
-        )
-        if checkpointer.latest_step() is not None:
-            self.state = checkpointer.restore(self.state, self._shardings, batches)
-            log.info("resumed from step %d of %d", self.state.step, self.num_steps)
-        else:
-            self._initialise()
-        run_log = RunLog(self.workdir, int(self.state.step), self.num_steps, jax.process_index() == 0)
-        try:
-            self.state = train(
-                self.state,
-                compile_train_step(self._program.step, self._shardings, self._mesh),
-                batches,
-                self._mesh,
-                spec.train,
-                self.num_steps,
-                checkpointer,
-                run_log,
-                self._validate,
+        with contextlib.ExitStack() as opened:
+            checkpointer = opened.enter_context(
+                contextlib.closing(Checkpointer(self.workdir, spec.train.keep_checkpoints))
             )
-        finally:
-            run_log.close()
-            batches.close()
-            checkpointer.close()
+            batches = opened.enter_context(contextlib.closing(self._training_batches()))
+            self._resume(checkpointer, batches)
+            primary = jax.process_index() == 0
+            loop = TrainingLoop(
+                step_function=compile_train_step(self._program.step, self._shardings, self._mesh),
+                batches=batches,
+                mesh=self._mesh,
+                spec=spec.train,
+                num_steps=self.num_steps,
+                checkpointer=checkpointer,
+                log=opened.enter_context(
+                    contextlib.closing(RunLog(self.workdir, int(self.state.step), self.num_steps, primary))
+                ),
+                meter=Meter(spec.train.batch_size, training_flops(spec.model, spec.input), peak_flops(self._mesh)),
+                evaluate=self._validate,
+                notice=self._notice,
+                watchdog=self._watchdog,
+                profiler=opened.enter_context(contextlib.closing(Profiler(self.workdir, profile_steps))),
+            )
+            self.state = loop.run(self.state)
+
+    def _training_batches(self) -> pipeline.TrainIterator:
+        return pipeline.train_iterator(
+            self.data.sources["train"],
+            self.spec.input,
+            self.spec.train.batch_size // self._share.count,
+            self.spec.seed,
+            self._share.index,
+            self._share.count,
+            self.spec.data.num_threads,
+            self.spec.data.num_workers,
+        )
+
+    def _resume(self, checkpointer: Checkpointer, batches: pipeline.TrainIterator) -> None:
+        """Takes the newest whole checkpoint, or starts a new run."""
+        step = checkpointer.newest_whole_step()
+        if step is None:
+            self._initialise()
+            return
+        self.state = checkpointer.restore(self.state, self._shardings, batches, step)
+        checkpointer.scores.drop_after(step)
+        log.info("resumed from step %d of %d", step, self.num_steps)
 
     def _initialise(self) -> None:
         """Starts a new run from what ``config.init_from`` names."""
@@ -182,10 +227,9 @@ class Experiment:
         Raises:
           UserError: there is none, or it is of another model.
         """
-        checkpointer = Checkpointer(self.workdir, read_only=True)
-        step = checkpointer.best_step() if self.spec.eval.checkpoint == "best" else checkpointer.latest_step()
-        self.state = checkpointer.restore(self.state, self._shardings, step=step)
-        checkpointer.close()
+        with contextlib.closing(Checkpointer(self.workdir, read_only=True)) as checkpointer:
+            step = checkpointer.best_step() if self.spec.eval.checkpoint == "best" else None
+            self.state = checkpointer.restore(self.state, self._shardings, step=step)
 
     def evaluate(self, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Figures and predictions of the state on those of the splits that have clips."""
@@ -201,24 +245,29 @@ class Experiment:
         return self._evaluator.evaluate(state.eval_variables, present)[0].scalars() if present else {}
 
     def _eval_splits(self) -> dict[str, EvalSplit]:
-        per_process = self.spec.eval.batch_size // jax.process_count()
         return {
             split: EvalSplit(
-                batches=functools.partial(
-                    pipeline.eval_batches,
-                    source,
-                    self.spec.input,
-                    per_process,
-                    jax.process_index(),
-                    jax.process_count(),
-                    self.spec.data.num_threads,
-                ),
+                batches=functools.partial(self._eval_batches, split),
                 clip_ids=[clip.clip_id for clip in self.data.clips[split]],
                 activities=[clip.activity for clip in self.data.clips[split]],
             )
-            for split, source in self.data.sources.items()
+            for split in self.data.sources
             if split != "train"
         }
+
+    def _eval_batches(self, split: str) -> Iterator[Batch]:
+        """This process's batches of a split; the run may be asked to stop between two of them."""
+        batches = pipeline.eval_batches(
+            self.data.sources[split],
+            self.spec.input,
+            self.spec.eval.batch_size // self._share.count,
+            self._share.index,
+            self._share.count,
+            self.spec.data.num_threads,
+        )
+        for batch in self._watchdog.watched(batches, f"batch of {split}, number"):
+            self._notice.raise_if_reached()
+            yield batch
 
     def _claim_workdir(self) -> None:
         """Writes the configuration into the workdir, or compares it with the one that is there."""
@@ -234,10 +283,18 @@ class Experiment:
             return
         self.workdir.mkdir(parents=True, exist_ok=True)
         if jax.process_index() == 0:
-            path.write_text(json.dumps(config, indent=2) + "\n")
+            replace_text(path, json.dumps(config, indent=2) + "\n")
 
 
-MAY_CHANGE = ("data", "eval", "mesh", "train.log_every", "train.keep_checkpoints", "train.checkpoint_every")
+MAY_CHANGE = (
+    "data",
+    "eval",
+    "mesh",
+    "train.log_every",
+    "train.keep_checkpoints",
+    "train.checkpoint_every",
+    "train.stall_timeout_s",
+)
 """Parts of the configuration that a resumed run may have otherwise: they do not change what is learned."""
 
 

@@ -2,29 +2,59 @@
 
     python -m musclemap_jax.main --config=configs/transm3e.py:synthetic --workdir=runs/demo
 
-A workdir that holds a run is gone on with. Input at fault ends with one line on stderr and exit status 2.
+A workdir that holds a run is gone on with. Input at fault ends with one line on stderr and exit status 2. A run that is
+told to stop (SIGTERM, or a preemption notice) saves its state and ends with status 0. On several machines the same
+command runs on each of them; docs/tpu.md has the commands.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging as std_logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from musclemap_jax.command_line import config_name, parse_flags
-from musclemap_jax.config import resolve
+from musclemap_jax.config import ExperimentSpec, resolve
+from musclemap_jax.distributed.preemption import Preempted
+from musclemap_jax.distributed.process_log import ProcessLog, command_line
+from musclemap_jax.distributed.startup import (
+    PEER_TIMEOUT_S,
+    ProcessSpec,
+    abandon_processes,
+    describe_process,
+    finish_processes,
+    start_processes,
+)
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.eval.tables import headline_table
+from musclemap_jax.train.profiling import parse_steps
 
 MODES = ("train_and_eval", "train", "eval")
+PACKAGE = "musclemap_jax"
+
+log = std_logging.getLogger(f"{PACKAGE}.main")
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file, with a variant behind a colon.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, curves and report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
+_PROFILE_STEPS = flags.DEFINE_string("profile_steps", "", "Steps to trace into <workdir>/profile, such as 10-20.")
+_COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, where no scheduler tells.")
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", 0, "Processes of the run, where no scheduler tells; 1 for a process alone in any case."
+)
+_PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Number of this process from 0, where no scheduler tells.")
+_PEER_TIMEOUT_S = flags.DEFINE_integer(
+    "peer_timeout_s", PEER_TIMEOUT_S, "Seconds of silence after which another process counts as dead."
+)
+
+_STOPPED_STATUS = flags.DEFINE_integer(
+    "stopped_status", 0, "Exit status of a run that was told to stop, for schedulers that start anew what fails."
+)
 
 
 def _count_table(counts: dict[str, int]) -> str:
@@ -32,61 +62,112 @@ def _count_table(counts: dict[str, int]) -> str:
     return "\n".join(f"  {name:<28}{count:>14,}" for name, count in rows)
 
 
-def run(config: ml_collections.ConfigDict, workdir: str, mode: str, title: str) -> None:
-    """Runs an experiment.
+class _Laps:
+    """Seconds that each part of the run took."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.times_s: dict[str, float] = {}
+
+    def end(self, name: str) -> None:
+        """Ends a part; the next one begins."""
+        self.times_s[name] = time.perf_counter() - self._started
+        self._started = time.perf_counter()
+
+
+def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps: range = range(0)) -> None:
+    """Runs an experiment; of several processes, each runs the same.
 
     Args:
-      config: of `config.default_config`'s structure.
+      spec: of `config.resolve`.
       workdir: folder of the run.
       mode: one of MODES.
       title: of the report.
+      profile_steps: steps to be traced.
 
     Raises:
       UserError: configuration or data at fault.
+      Preempted: the run was asked to stop; what there is to save is saved.
     """
-    spec = resolve(config)
-    # Everything below needs JAX's devices; the configuration is checked before they are touched.
-    from musclemap_jax.compilation_cache import use_compilation_cache
+    import jax
+
     from musclemap_jax.experiment import Experiment, load_data
     from musclemap_jax.run_report import report_run
 
-    started = time.perf_counter()
-    times_s = {}
+    def tell(text: str) -> None:
+        if jax.process_index() == 0:
+            print(text, flush=True)
 
-    def lap(name: str) -> None:
-        nonlocal started
-        times_s[name] = time.perf_counter() - started
-        started = time.perf_counter()
-
-    use_compilation_cache()
+    laps = _Laps()
     data = load_data(spec.data)
-    lap("data")
+    laps.end("data")
     experiment = Experiment(spec, workdir, data)
-    print(f"parameters:\n{_count_table(experiment.parameter_counts())}", flush=True)
-    lap("model")
+    tell(f"parameters:\n{_count_table(experiment.parameter_counts())}")
+    laps.end("model")
     if mode != "eval":
-        experiment.train()
-        lap("training")
+        experiment.train(profile_steps)
+        laps.end("training")
     if mode != "train":
         if mode == "eval" or spec.eval.checkpoint == "best":
             experiment.restore()
         metrics, predictions = experiment.evaluate(spec.eval.splits)
-        lap("evaluation")
-        path = report_run(experiment, metrics, predictions, times_s, title)
-        print(f"{headline_table(metrics)}\n\nreport: {path}", flush=True)
+        laps.end("evaluation")
+        if jax.process_index() == 0:
+            path = report_run(experiment, metrics, predictions, laps.times_s, title)
+            tell(f"{headline_table(metrics)}\n\nreport: {path}")
+
+
+def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec], None]) -> int:
+    """Joins the other processes of the run, calls the body, and leaves them as its end demands.
+
+    Args:
+      config: of `config.default_config`'s structure.
+      body: called with the resolved configuration.
+
+    Returns:
+      The exit status.
+
+    Raises:
+      UserError: configuration or data at fault, in a process alone; one of several ends here.
+    """
+    spec = resolve(config)
+    processes = ProcessSpec(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _PEER_TIMEOUT_S.value)
+    # Everything below needs JAX's devices; the configuration is checked before they are touched.
+    from musclemap_jax.compilation_cache import use_compilation_cache
+
+    use_compilation_cache()
+    start_processes(processes)
+    process_log = ProcessLog(_WORKDIR.value, PACKAGE)
+    log.info("%s", describe_process())
+    status = 0
+    try:
+        with contextlib.closing(process_log):
+            body(spec)
+    except Preempted as stop:
+        print(f"stopped: {stop}; to go on, give the same command again:\n  {command_line()}", flush=True)
+        status = _STOPPED_STATUS.value
+    except Exception as error:
+        abandon_processes(error, processes)
+        raise
+    finish_processes()
+    return status
 
 
 def main(argv: Sequence[str]) -> int:
     """Body of the command; flags are parsed."""
     del argv
-    # Orbax and TFDS tell every step of theirs, and Orbax warns of each checkpoint without an evaluation.
+    # Orbax and TFDS tell every step of theirs.
     logging.set_verbosity(logging.ERROR)
-    std_logging.getLogger("musclemap_jax").setLevel(std_logging.INFO)
+    std_logging.getLogger(PACKAGE).setLevel(std_logging.INFO)
 
-    def body() -> None:
+    def body() -> int:
         if _CONFIG.value is None or not _WORKDIR.value:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
-        run(_CONFIG.value, _WORKDIR.value, _MODE.value, config_name())
+        name = config_name()
+        profile_steps = parse_steps(_PROFILE_STEPS.value)
+        return run_among_processes(
+            _CONFIG.value, lambda spec: run(spec, _WORKDIR.value, _MODE.value, name, profile_steps)
+        )
 
     return exit_on_user_error(body)
 

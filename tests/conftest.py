@@ -59,14 +59,15 @@ def tiny_batch():
 
 @pytest.fixture(scope="session")
 def run_main(tmp_path_factory):
-    """A function (*arguments, **options) that runs the main job in a process of its own, on one CPU device.
+    """A function (*arguments, num_devices=1, **options) that runs the main job in a process of its own, on CPU devices.
 
     Programs compiled by one run are kept for the others. Options go to `subprocess.Popen`; returns the Popen object.
     """
     cache = tmp_path_factory.mktemp("xla")
-    environment = os.environ | {"XLA_FLAGS": QUICK_COMPILATION, "JAX_COMPILATION_CACHE_DIR": str(cache)}
 
-    def start(*arguments, **options):
+    def start(*arguments, num_devices=1, **options):
+        flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={num_devices}"
+        environment = os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
         command = [sys.executable, "-m", "musclemap_jax.main", *map(str, arguments)]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
         return subprocess.Popen(command, cwd=ROOT, env=environment, **options)

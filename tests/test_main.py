@@ -1,7 +1,9 @@
 """Tests of the main job as a user starts it: from data to report, killed and gone on with, and with input at fault."""
 
 import csv
+import functools
 import json
+import random
 import signal
 import time
 
@@ -9,6 +11,7 @@ import pytest
 
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS
+from tests.fault_test import differences, final_state, run_with_kills
 
 NUM_STEPS = 40
 
@@ -37,7 +40,7 @@ def finished_run(run_main, arguments, tmp_path_factory):
 def scalars(workdir):
     """Logged values by step, without those that clocks decide."""
     rows = [json.loads(line) for line in (workdir / "scalars.jsonl").read_text().splitlines()]
-    timed = ("train/clips_per_second", "train/data_wait_share")
+    timed = ("train/clips_per_second", "train/data_wait_share", "train/step_seconds")
     return [{name: value for name, value in row.items() if name not in timed} for row in rows]
 
 
@@ -55,6 +58,7 @@ def test_a_run_leaves_figures_tables_plots_and_a_page(finished_run):
     assert "test_new" in page
     assert len(list((report / "plots").glob("*.png"))) >= 3
     assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
+    assert "process 0 of 1 on" in (workdir / "logs" / "process_000.log").read_text()
     assert "skeleton" in output
     assert "total" in output
     assert str(report / "report.html") in output
@@ -65,29 +69,39 @@ def test_the_log_holds_every_step_and_the_validation(finished_run):
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
     assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, NUM_STEPS + 1))
     assert losses[-1] < losses[0]
+    terms = ("loss_video", "loss_skeleton", "kd_to_video", "kd_to_skeleton", "kd_to_video/unit01", "gradient_norm")
+    assert all(f"train/{term}" in rows[0] for term in (*terms, "learning_rate"))
     assert [row["step"] for row in rows if "val_mean/mAP" in row] == [NUM_STEPS]
 
 
-def test_a_killed_run_goes_on_and_equals_the_one_that_was_not(run_main, arguments, finished_run, tmp_path):
-    workdir = tmp_path / "killed"
-    process = run_main(*arguments, f"--workdir={workdir}")
-    log = workdir / "scalars.jsonl"
+def wait_for_lines(log, number, process):
+    """Waits until so many lines are logged."""
     deadline = time.monotonic() + 300
-    while not (log.exists() and log.read_text().count("\n") >= 5):
+    while not (log.exists() and log.read_text().count("\n") >= number):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert scalars(workdir)[-1]["step"] < NUM_STEPS
 
-    again = run_main(*arguments, f"--workdir={workdir}")
-    _, errors = again.communicate(timeout=600)
-    assert again.returncode == 0, errors
+
+def test_a_run_that_was_stopped_and_killed_equals_the_one_that_was_not(run_main, arguments, finished_run, tmp_path):
+    workdir = tmp_path / "run"
+    process = run_main(*arguments, f"--workdir={workdir}", "--stopped_status=75")
+    wait_for_lines(workdir / "scalars.jsonl", 4, process)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 75, errors
+    step = max(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    assert 4 <= step < NUM_STEPS
+    assert f"stopped: the state after step {step} of {NUM_STEPS} is saved in {workdir / 'checkpoints'}" in output
+    assert output.strip().endswith(f"--workdir={workdir} --stopped_status=75")
+
+    start = functools.partial(run_main, *arguments)
+    assert run_with_kills(start, workdir, ["step", "save"], random.Random(0)) == ["step", "save"]
+    assert differences(final_state(workdir), final_state(finished_run[0])) == []
     assert scalars(workdir) == scalars(finished_run[0])
     figures = [(run / "report" / "metrics.json").read_text() for run in (workdir, finished_run[0])]
     assert figures[0] == figures[1]
+    assert not (workdir / "damaged_checkpoints").exists()
 
 
 def test_evaluation_alone_gives_the_same_figures(run_main, arguments, finished_run):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from musclemap_jax.errors import UserError
@@ -41,9 +43,24 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
             "set one axis to -1, which takes the rest"
         )
     sizes = [len(devices) // known if size == -1 else size for size in sizes]
-    if len(devices) == len(jax.devices()):
-        return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
-    return Mesh(np.array(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    axis_types = (AxisType.Auto,) * len(AXES)
+    num_slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if num_slices == 1:
+        return jax.make_mesh(tuple(sizes), AXES, axis_types=axis_types, devices=devices)
+    return Mesh(_over_slices(sizes, num_slices, devices), AXES, axis_types=axis_types)
+
+
+def _over_slices(sizes: Sequence[int], num_slices: int, devices: Sequence[jax.Device]) -> np.ndarray:
+    """Devices of several slices: copies of the parameters in each, so that the slow network carries gradients alone."""
+    data, *others = sizes
+    if data % num_slices:
+        raise UserError(
+            f"config.mesh: data={data} does not divide by the {num_slices} slices here, between which the batch alone "
+            f"can be spread: take a multiple of {num_slices}"
+        )
+    return mesh_utils.create_hybrid_device_mesh(
+        (data // num_slices, *others), (num_slices, 1, 1), devices, allow_split_physical_axes=True
+    )
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -78,11 +95,44 @@ def check_batch_size(name: str, batch_size: int, mesh: Mesh, accumulation: int =
         )
 
 
+class BatchShare(NamedTuple):
+    """What a process reads of each batch: the ``index``-th of ``count`` equal shares."""
+
+    index: int
+    count: int
+
+
+def batch_share(mesh: Mesh, process_index: int | None = None) -> BatchShare:
+    """The share of a batch that lies on a process's devices.
+
+    Processes between which no axis of the batch passes, but ``tensor`` does, hold and read the same clips.
+
+    Args:
+      mesh: the device mesh.
+      process_index: of the process; this one by default.
+
+    Raises:
+      UserError: shares overlap in part.
+    """
+    process_index = jax.process_index() if process_index is None else process_index
+    parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+    held: dict[int, set[int]] = {}
+    for device, (clips,) in batch_sharding(mesh).devices_indices_map((parts,)).items():
+        held.setdefault(device.process_index, set()).update(range(*clips.indices(parts)))
+    shares = sorted({tuple(sorted(own)) for own in held.values()})
+    if len({len(share) for share in shares}) > 1 or sum(len(share) for share in shares) != parts:
+        raise UserError(
+            f"config.mesh: tensor={mesh.shape['tensor']} on {mesh.size} devices of {len(held)} processes lets "
+            "processes hold the same clips in part: take a smaller tensor"
+        )
+    return BatchShare(shares.index(tuple(sorted(held[process_index]))), len(shares))
+
+
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Makes global arrays of each process's share of a batch, spread over the mesh's batch axes.
 
     Args:
-      batch: {name: array whose first axis is this process's clips}.
+      batch: {name: array whose first axis is the clips of this process's share}.
       mesh: the device mesh.
     """
     sharding = batch_sharding(mesh)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from musclemap_jax.models.activation_sharding import keep_spread
 from musclemap_jax.models.batch_norm import BatchNorm, at_least_float32
 from musclemap_jax.models.graph import SkeletonGraph, skeleton_graph
 from musclemap_jax.models.hierarchical_conv import HierarchicalGraphConv, PointwiseConv
@@ -176,6 +177,7 @@ class HDGCN(nn.Module):
                 exchange = SkeletonTokens(returns_joints, self.dtype, name=f"tokens{index + 1:02d}")
                 tokens, x = exchange(tokens, x)
                 layers.append(mean_over_persons(tokens, person_weight))
+            x = keep_spread(x, axis=-1)
             self.sow("intermediates", "unit_output", x)
         if tokens is None:
             features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]

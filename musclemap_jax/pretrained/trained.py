@@ -36,7 +36,7 @@ def load_trained(workdir: str | os.PathLike) -> dict[str, Any]:
     checkpointer = Checkpointer(workdir, read_only=True)
     try:
         step = checkpointer.best_step()
-        step = checkpointer.latest_step() if step is None else step
+        step = checkpointer.newest_whole_step() if step is None else step
     finally:
         checkpointer.close()
     if step is None:

@@ -1,20 +1,24 @@
-"""The training loop: takes batches, steps, logs, evaluates and saves."""
+"""The training loop: takes batches, steps, logs, saves, evaluates, and stops when it is asked to."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-import grain
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
+from musclemap_jax.data.batch import Batch
 from musclemap_jax.distributed.mesh import put_batch
+from musclemap_jax.distributed.preemption import Preempted, PreemptionNotice
+from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
-from musclemap_jax.train.checkpoint import Checkpointer
+from musclemap_jax.train.checkpoint import Checkpointer, DataPosition
+from musclemap_jax.train.heap import return_free_memory
+from musclemap_jax.train.meter import Meter
+from musclemap_jax.train.profiling import Profiler
 from musclemap_jax.train.run_log import RunLog
 from musclemap_jax.train.state import TrainState
 from musclemap_jax.train.step import StepFunction
@@ -34,6 +38,7 @@ class TrainSpec:
       checkpoint_every: steps between two checkpoints; each evaluation and the end save one too.
       keep_checkpoints: number of newest checkpoints kept, beside the best one.
       max_skipped: steps in a row whose loss or gradient was not finite, at which the run ends with an error.
+      stall_timeout_s: seconds without a batch after which the run ends with an error.
     """
 
     batch_size: int = 64
@@ -45,6 +50,7 @@ class TrainSpec:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
     max_skipped: int = 10
+    stall_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "accumulation", "log_every", "checkpoint_every", "keep_checkpoints", "max_skipped"):
@@ -52,6 +58,8 @@ class TrainSpec:
                 raise UserError(f"config.train.{name} must be at least 1, got {getattr(self, name)}")
         if self.num_steps < 0 or self.eval_every < 0 or (self.num_steps == 0 and self.num_epochs <= 0):
             raise UserError("config.train: num_epochs must be positive, num_steps and eval_every not negative")
+        if self.stall_timeout_s <= 0:
+            raise UserError(f"config.train.stall_timeout_s must be positive, got {self.stall_timeout_s}")
 
     def total_steps(self, num_clips: int) -> int:
         """Number of steps of a run over a training split of ``num_clips`` clips."""
@@ -62,113 +70,116 @@ class NotFiniteError(RuntimeError):
     """Too many steps in a row had a loss or gradient that is not finite."""
 
 
-class _Means:
-    """Means of the metrics since the last log line, and where the time went."""
-
-    def __init__(self) -> None:
-        self._rows: list[dict[str, float]] = []
-        self._waiting = 0.0
-        self._pausing = 0.0
-        self._since = time.perf_counter()
-
-    def waited(self, seconds: float) -> None:
-        """Counts time spent waiting for data."""
-        self._waiting += seconds
-
-    def paused(self, seconds: float) -> None:
-        """Leaves out time that was not spent on training, such as an evaluation's."""
-        self._pausing += seconds
-
-    def add(self, metrics: dict[str, jax.Array]) -> dict[str, float]:
-        """Adds a step's metrics; blocks until they are computed."""
-        row = {name: float(value) for name, value in metrics.items()}
-        self._rows.append(row)
-        return row
-
-    def take(self, batch_size: int) -> dict[str, float]:
-        """The means by name, with speed and the share of time spent waiting for data; starts anew."""
-        elapsed = time.perf_counter() - self._since - self._pausing
-        values = {f"train/{name}": float(np.mean([row[name] for row in self._rows])) for name in self._rows[0]}
-        values["train/clips_per_second"] = len(self._rows) * batch_size / elapsed
-        values["train/data_wait_share"] = self._waiting / elapsed
-        self.__init__()
-        return values
+class TrainingData(DataPosition, Iterator[Batch], Protocol):
+    """This process's share of the batches, without end, with a position."""
 
 
-def train(
-    state: TrainState,
-    step_function: StepFunction,
-    batches: grain.DatasetIterator,
-    mesh: Mesh,
-    spec: TrainSpec,
-    num_steps: int,
-    checkpointer: Checkpointer,
-    log: RunLog,
-    evaluate: Callable[[TrainState], dict[str, float]],
-) -> TrainState:
-    """Trains from the state's step to ``num_steps``.
+@dataclass(frozen=True)
+class TrainingLoop:
+    """What a training run is made of.
 
-    Args:
-      state: of the run, new or restored; donated.
+    Attributes:
       step_function: the compiled step.
-      batches: this process's share of the batches, standing where the state's step is.
+      batches: the data, standing where the state's step is.
       mesh: the device mesh.
       spec: rhythm of the run.
       num_steps: at which the run ends.
       checkpointer: saves the state with the position of ``batches``.
       log: takes the scalars.
+      meter: means and speed.
       evaluate: scores a state on the validation splits: {name: value}.
-
-    Returns:
-      The state after the last step, saved.
-
-    Raises:
-      NotFiniteError: ``spec.max_skipped`` steps in a row were not finite.
+      notice: says when to stop before the end.
+      watchdog: ends the process when no batch comes.
+      profiler: traces some steps.
     """
-    first_step = int(state.step)
-    means = _Means()
-    pending: dict[str, jax.Array] | None = None
 
-    def settle(step: int) -> None:
+    step_function: StepFunction
+    batches: TrainingData
+    mesh: Mesh
+    spec: TrainSpec
+    num_steps: int
+    checkpointer: Checkpointer
+    log: RunLog
+    meter: Meter
+    evaluate: Callable[[TrainState], dict[str, float]]
+    notice: PreemptionNotice
+    watchdog: Watchdog
+    profiler: Profiler
+
+    def run(self, state: TrainState) -> TrainState:
+        """Trains from the state's step to the end.
+
+        Args:
+          state: of the run, new or restored; donated.
+
+        Returns:
+          The state after the last step, saved.
+
+        Raises:
+          NotFiniteError: ``spec.max_skipped`` steps in a row were not finite.
+          Preempted: the run was asked to stop; the state is saved.
+        """
+        first_step = int(state.step)
+        if first_step and self._evaluates(first_step) and not self.checkpointer.scores.has(first_step):
+            self._validate(state, first_step)  # it was stopped between the checkpoint and its evaluation
+        pending: dict[str, jax.Array] | None = None
+        for step in range(first_step + 1, self.num_steps + 1):
+            self.profiler.before(step)
+            with self.meter.waiting(), self.watchdog.waiting_for(f"the training batch of step {step}"):
+                batch = next(self.batches)
+            state, metrics = self.step_function(state, put_batch(batch, self.mesh))
+            if pending is not None:
+                self._settle(step - 1, pending)
+            pending = metrics
+            if self.profiler.ends_with(step):
+                jax.block_until_ready(metrics)
+                self.profiler.close()
+            stops = self.notice.reached()
+            if stops or self._evaluates(step) or step % self.spec.checkpoint_every == 0:
+                self._settle(step, pending)
+                pending = None
+                with self.meter.pausing():
+                    self._save(state, step, stops)
+        self.checkpointer.wait()
+        return state
+
+    def _evaluates(self, step: int) -> bool:
+        return step == self.num_steps or bool(self.spec.eval_every and step % self.spec.eval_every == 0)
+
+    def _settle(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Takes the metrics of a step once it is computed; at most one step is in flight, which bounds the memory."""
-        row = means.add(pending)
-        if row["skipped"] >= spec.max_skipped:
+        row = self.meter.add(metrics)
+        if row["skipped"] >= self.spec.max_skipped:
             raise NotFiniteError(
                 f"step {step}: loss or gradient was not finite in {int(row['skipped'])} steps in a row; the parameters "
                 f"are still those of step {step - int(row['skipped'])}: lower config.optimizer.learning_rate"
             )
-        if step % spec.log_every == 0 or step == num_steps:
-            values = means.take(spec.batch_size)
-            log.scalars(step, values)
-            log.show(
+        if step % self.spec.log_every == 0 or step == self.num_steps:
+            values = self.meter.take()
+            self.log.scalars(step, values)
+            self.log.show(
                 {
                     "loss": f"{values['train/loss']:.4f}",
                     "clips/s": f"{values['train/clips_per_second']:.1f}",
                     "wait": f"{values['train/data_wait_share']:.0%}",
                 }
             )
-        log.advance()
+        self.log.advance()
 
-    for step in range(first_step + 1, num_steps + 1):
-        started = time.perf_counter()
-        batch = next(batches)
-        means.waited(time.perf_counter() - started)
-        state, metrics = step_function(state, put_batch(batch, mesh))
-        if pending is not None:
-            settle(step - 1)
-        pending = metrics
-        at_end = step == num_steps
-        evaluates = at_end or (spec.eval_every and step % spec.eval_every == 0)
-        if not (evaluates or step % spec.checkpoint_every == 0):
-            continue
-        settle(step)
-        pending = None
-        paused = time.perf_counter()
-        scores = None
-        if evaluates:
-            scores = evaluate(state)
-            log.scalars(step, scores)
-        checkpointer.save(state, batches, scores)
-        means.paused(time.perf_counter() - paused)
-    checkpointer.wait()
-    return state
+    def _save(self, state: TrainState, step: int, stops: bool) -> None:
+        """Saves; evaluates the saved state where its turn has come, while the write goes on."""
+        self.checkpointer.save(state, self.batches)
+        self.log.flush()
+        if stops:
+            self.checkpointer.wait()
+            raise Preempted(
+                f"the state after step {step} of {self.num_steps} is saved in {self.checkpointer.directory}"
+            )
+        if self._evaluates(step):
+            self._validate(state, step)
+        return_free_memory()
+
+    def _validate(self, state: TrainState, step: int) -> None:
+        scores = self.evaluate(state)
+        self.log.scalars(step, scores)
+        self.checkpointer.scores.add(step, scores)

@@ -61,7 +61,8 @@ def objective(
       spec: the settings.
 
     Returns:
-      () float32 loss, and {term: () float32}: ``loss``, ``loss_fused``, ``loss_<branch>``, ``kd_<direction>``.
+      () float32 loss, and {term: () float32}: ``loss``, ``loss_fused``, ``loss_<branch>``, ``kd_<direction>`` and
+      ``kd_<direction>/<site>``.
     """
     classify = LOSSES[spec.kind]
     terms = {"loss_fused": classify(output.logits, muscles, clip_valid)}
@@ -81,6 +82,7 @@ def objective(
                 axis=spec.kd_axis,
                 reduction=spec.kd_reduction,
             )
+            terms[f"kd_{name}"] = value
             by_direction.setdefault(name.split("/")[0], []).append(value)
         for direction, values in by_direction.items():
             terms[f"kd_{direction}"] = jnp.mean(jnp.stack(values))

@@ -11,8 +11,7 @@ import jax
 import optax
 
 from musclemap_jax.config import ExperimentSpec
-from musclemap_jax.data.batch import InputSpec
-from musclemap_jax.data.examples import padding_example
+from musclemap_jax.data.batch import InputSpec, empty_batch
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.train.optimizer import make_optimizer, make_schedule
 from musclemap_jax.train.step import StepFunction, make_train_step
@@ -56,5 +55,5 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
 
 def batch_shapes(spec: InputSpec, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and types of a training batch of so many clips; training has one view."""
-    clip = padding_example(dataclasses.replace(spec, num_views=1))
-    return {name: jax.ShapeDtypeStruct((batch_size, *value.shape), value.dtype) for name, value in clip.items()}
+    clip = empty_batch(spec, 1)
+    return {name: jax.ShapeDtypeStruct((batch_size, *value.shape[1:]), value.dtype) for name, value in clip.items()}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tqdm
 from etils import epath
 
+from musclemap_jax.distributed.files import LocalFolder
 from musclemap_jax.eval.scalars import append_scalars
 
 SCALARS = "scalars.jsonl"
 
 
-def _cut_lines_after(path: epath.Path, step: int) -> None:
+def _cut_lines_after(path: Path, step: int) -> None:
     """Drops the lines of steps after ``step``: a resumed run takes them again. A line cut short by a kill goes too."""
     kept = []
     for line in path.read_text().splitlines():
@@ -49,17 +51,18 @@ class RunLog:
         from tensorboardX import SummaryWriter
 
         workdir = epath.Path(workdir)
-        self._path = workdir / SCALARS
-        if self._path.exists():
-            _cut_lines_after(self._path, first_step)
-        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step or None)
+        self._folder = LocalFolder(workdir, fetch=(SCALARS,))
+        self._scalars = self._folder.path / SCALARS
+        if self._scalars.exists():
+            _cut_lines_after(self._scalars, first_step)
+        self._events = SummaryWriter(str(self._folder.path / "tensorboard"), purge_step=first_step or None)
         self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="train", unit="step", dynamic_ncols=True)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes values under their names, which are of the form ``train/loss``."""
         if not self._primary:
             return
-        append_scalars(self._path, step, values)
+        append_scalars(self._scalars, step, values)
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
@@ -73,8 +76,15 @@ class RunLog:
         if self._primary:
             self._bar.update()
 
+    def flush(self) -> None:
+        """Brings what was written to a workdir on cloud storage; elsewhere each line is there at once."""
+        if self._primary:
+            self._events.flush()
+            self._folder.upload()
+
     def close(self) -> None:
         """Closes the files and the bar."""
         if self._primary:
             self._events.close()
             self._bar.close()
+            self._folder.close()

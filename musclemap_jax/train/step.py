@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from musclemap_jax.distributed.context import within
 from musclemap_jax.distributed.mesh import batch_sharding, replicated
+from musclemap_jax.models.activation_sharding import spread_clips
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.state import TrainState
 
@@ -126,8 +127,13 @@ def make_train_step(
 
 def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> StepFunction:
     """The jitted step: state in its sharding and donated, batch over the mesh's batch axes, metrics on every device."""
+
+    def spread_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        with spread_clips(batch_sharding(mesh)):
+            return step(state, batch)
+
     return jax.jit(
-        within(mesh, step),
+        within(mesh, spread_step),
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,

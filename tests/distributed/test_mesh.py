@@ -1,13 +1,10 @@
-"""Tests of the device mesh and of the sharding rules, on eight fake devices."""
+"""Tests of the device mesh, on eight fake devices."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
 
 from musclemap_jax.distributed import mesh as mesh_lib
-from musclemap_jax.distributed.sharding import path_name, state_sharding
 from musclemap_jax.errors import UserError
 
 
@@ -47,23 +44,34 @@ def test_put_batch_spreads_clips_in_order():
     assert {shard.data.shape for shard in placed.addressable_shards} == {(2, 3)}
 
 
-def test_rules_cut_kernels_and_leave_what_does_not_divide():
-    mesh = mesh_lib.make_mesh({"data": 1, "fsdp": 4, "tensor": 2})
-    tree = {
-        "qkv": {"kernel": jnp.zeros((8, 6)), "bias": jnp.zeros(6)},
-        "proj": {"kernel": jnp.zeros((8, 6))},
-        "odd": {"kernel": jnp.zeros((7, 6))},
-        "tokens": jnp.zeros((20, 8)),
-    }
-    shardings = state_sharding({"params": tree, "mu": tree}, mesh)
-    for part in ("params", "mu"):
-        specs = jax.tree.map(lambda sharding: sharding.spec, shardings[part])
-        assert specs["qkv"]["kernel"] == PartitionSpec("fsdp", "tensor")
-        assert specs["proj"]["kernel"] == PartitionSpec("tensor", None)
-        assert specs["odd"]["kernel"] == PartitionSpec(None, "tensor")
-        assert specs["qkv"]["bias"] == specs["tokens"] == PartitionSpec()
+class OfProcess:
+    """A device as far as shares go."""
+
+    def __init__(self, number, process_index):
+        self.id, self.process_index = number, process_index
 
 
-def test_path_name_reads_like_a_path():
-    paths = jax.tree_util.tree_flatten_with_path({"params": {"video": [1, 2]}})[0]
-    assert [path_name(path) for path, _ in paths] == ["params/video/0", "params/video/1"]
+def mesh_of(process_of_device, *sizes):
+    devices = [OfProcess(number, process) for number, process in enumerate(process_of_device)]
+    return jax.sharding.Mesh(np.array(devices).reshape(sizes), mesh_lib.AXES)
+
+
+@pytest.mark.parametrize(
+    ("process_of_device", "sizes", "expected"),
+    [
+        ((0, 0, 1, 1), (4, 1, 1), [(0, 2), (1, 2)]),
+        ((0, 0, 1, 1), (1, 2, 2), [(0, 2), (1, 2)]),
+        ((0, 1, 0, 1), (2, 2, 1), [(0, 2), (1, 2)]),  # every other part of a batch
+        ((1, 1, 0, 0), (2, 1, 2), [(1, 2), (0, 2)]),
+        ((0, 1, 2, 3), (2, 1, 2), [(0, 2), (0, 2), (1, 2), (1, 2)]),  # tensor passes between processes
+        ((0, 0, 1, 1), (1, 1, 4), [(0, 1), (0, 1)]),
+    ],
+)
+def test_each_process_reads_the_clips_of_its_devices(process_of_device, sizes, expected):
+    mesh = mesh_of(process_of_device, *sizes)
+    assert [mesh_lib.batch_share(mesh, process) for process in range(len(expected))] == expected
+
+
+def test_shares_that_overlap_in_part_are_refused():
+    with pytest.raises(UserError, match=r"tensor=2 on 6 devices of 3 processes .* take a smaller tensor"):
+        mesh_lib.batch_share(mesh_of((0, 0, 0, 1, 1, 2), 3, 1, 2), 0)

@@ -1,0 +1,1 @@
+"""Speed and memory, measured against what a user would run instead; never part of the tests."""

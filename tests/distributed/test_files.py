@@ -1,0 +1,124 @@
+"""Tests of files on cloud storage: a store that knows its own paths alone, and no appending."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from etils import epath
+from etils.epath import backend, gpath
+
+from musclemap_jax.distributed.files import LocalFolder, replace_text, staged
+from musclemap_jax.train.run_log import RunLog
+from musclemap_jax.train.validation_scores import BEST_METRIC, ValidationScores
+
+BUCKET = "gs://bucket"
+
+
+class Store:
+    """etils.epath's view of an object store whose objects lie in a local folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __getattr__(self, name):
+        method = getattr(backend.os_backend, name)
+        return lambda *arguments, **options: method(*map(self.local, arguments), **options)
+
+    def open(self, path, mode):
+        assert "a" not in mode, "an object store knows no appending"
+        return backend.os_backend.open(self.local(path), mode)
+
+    def local(self, argument):
+        """Where an object lies; other arguments as they are."""
+        if isinstance(argument, str | os.PathLike) and os.fspath(argument).startswith(BUCKET):
+            return os.fspath(self.folder / os.fspath(argument).removeprefix(BUCKET).lstrip("/"))
+        return argument
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    store = Store(tmp_path / "bucket")
+    store.folder.mkdir()
+    monkeypatch.setattr(gpath._GPath, "_backend", property(lambda path: store))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return store
+
+
+def test_a_run_log_on_a_store_is_gone_on_with(store, tmp_path):
+    for first in (0, 2):  # the first run logged a step more than it saved
+        log = RunLog(epath.Path(f"{BUCKET}/run"), first, 4)
+        for step in range(first + 1, first + 4):
+            log.scalars(step, {"train/loss": float(step)})
+        log.flush()
+        uploaded = (store.folder / "run" / "scalars.jsonl").read_text()
+        assert json.loads(uploaded.splitlines()[-1]) == {"step": first + 3, "train/loss": first + 3.0}
+        log.close()
+    lines = (store.folder / "run" / "scalars.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
+    events = [path for path in (store.folder / "run" / "tensorboard").iterdir() if path.stat().st_size]
+    assert events  # two of them, unless both runs began in the same second
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_scores_are_written_by_one_process_and_read_by_all(store):
+    workdir = epath.Path(f"{BUCKET}/run")
+    workdir.mkdir()
+    ValidationScores(workdir, writes=False).add(4, {BEST_METRIC: 0.9})
+    ValidationScores(workdir, writes=True).add(3, {BEST_METRIC: 0.5})
+    assert ValidationScores(workdir, writes=False).best([3, 4]) == 3
+
+
+def test_a_folder_of_files_arrives_with_its_folders(store):
+    folder = LocalFolder(f"{BUCKET}/run/report")
+    (folder.path / "plots").mkdir()
+    (folder.path / "plots" / "a.png").write_bytes(b"image")
+    folder.close()
+    assert (store.folder / "run" / "report" / "plots" / "a.png").read_bytes() == b"image"
+    assert not folder.path.exists()
+
+
+def test_a_local_folder_is_the_folder_itself(tmp_path):
+    folder = LocalFolder(tmp_path / "logs")
+    assert folder.path == tmp_path / "logs"
+    (folder.path / "a").write_text("a")
+    folder.close()
+    replace_text(epath.Path(tmp_path / "logs" / "a"), "b")
+    assert [path.read_text() for path in (tmp_path / "logs").iterdir()] == ["b"]
+
+
+def test_remote_data_is_copied_once_and_what_was_cut_short_again(store, tmp_path):
+    data = store.folder / "data"
+    data.mkdir()
+    for name in ("one", "two"):
+        (data / name).write_text(name * 100)
+    cache = tmp_path / "cache"
+    local = staged(f"{BUCKET}/data", cache)
+    (local / "one").write_text("cut short")
+    kept = (local / "two").stat().st_mtime_ns
+    assert staged(f"{BUCKET}/data", cache) == local
+    assert [(local / name).read_text() for name in ("one", "two")] == ["one" * 100, "two" * 100]
+    assert (local / "two").stat().st_mtime_ns == kept
+    assert staged(data, cache) == data
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from musclemap_jax.distributed.files import one_process_at_a_time
+with one_process_at_a_time(Path(sys.argv[1])):
+    print("in", time.monotonic(), flush=True)
+    time.sleep(0.5)
+    print("out", time.monotonic(), flush=True)
+"""
+
+
+def test_processes_of_a_machine_go_in_one_after_another(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    times = sorted([float(line.split()[1]) for line in process.communicate()[0].splitlines()] for process in processes)
+    assert times[0][1] <= times[1][0]
+    assert Path(tmp_path / ".lock").exists()

@@ -1,0 +1,181 @@
+"""Kills training runs at random moments, goes on with them, and compares what they end with, bit for bit.
+
+    python -m tests.fault_test --runs=25 --out=/tmp/fault_test
+
+Each run is killed (SIGKILL) one to three times: at a random moment of its start or training, or while a checkpoint is
+being written; then it is left to finish. The test suite runs the same with fewer runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from tfds_musclemap.prepare import prepare
+
+ROOT = Path(__file__).parent.parent
+MOMENTS = ("any", "step", "save")
+MAX_KILLS = 3
+TIME_LIMIT_S = 1800
+
+Start = Callable[..., subprocess.Popen]
+
+
+def wait_for(moment: str, workdir: Path, process: subprocess.Popen, rng: random.Random, typical_s: float) -> None:
+    """Returns at the moment to kill, or when the process has ended.
+
+    Args:
+      moment: ``any``: after a random time; ``step``: a random time after a new line of the log; ``save``: a random time
+        after a checkpoint has begun to be written.
+      workdir: of the run.
+      process: the run.
+      rng: draws the times.
+      typical_s: how long a whole run takes.
+    """
+    log, checkpoints = workdir / "scalars.jsonl", workdir / "checkpoints"
+    deadline = time.monotonic() + (rng.uniform(0, typical_s) if moment == "any" else TIME_LIMIT_S)
+    skipped = rng.randrange(4)  # which of the new lines, or of the saves, it is
+    seen: Any = log.stat().st_size if log.exists() else 0
+    pause_s = rng.choice([0.0, 0.002, 0.02, 0.2])
+    while process.poll() is None and time.monotonic() < deadline:
+        if moment == "step":
+            size = log.stat().st_size if log.exists() else 0
+            new, seen = size > seen, size
+        else:
+            begun = {path.name for path in checkpoints.glob("*tmp*")} if moment == "save" else set()
+            new, seen = bool(begun - seen) if isinstance(seen, set) else bool(begun), begun
+        if new:
+            skipped -= 1
+            if skipped < 0:
+                time.sleep(pause_s)
+                return
+        time.sleep(0.001)
+
+
+def run_with_kills(
+    start: Start, workdir: Path, moments: Sequence[str], rng: random.Random, typical_s: float = 0.0
+) -> list[str]:
+    """Takes a run to its end through some kills.
+
+    Args:
+      start: starts the command with the given arguments.
+      workdir: of the run.
+      moments: of MOMENTS, one for each kill.
+      rng: draws the times.
+      typical_s: how long a whole run takes.
+
+    Returns:
+      The moments at which it was killed.
+
+    Raises:
+      RuntimeError: a start ended with an error.
+    """
+    killed = []
+    for moment in [*moments, None]:
+        process = start(f"--workdir={workdir}", stdout=subprocess.DEVNULL)
+        if moment is not None:
+            wait_for(moment, workdir, process, rng, typical_s)
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                killed.append(moment)
+        _, errors = process.communicate(timeout=TIME_LIMIT_S)
+        if process.returncode not in (0, -signal.SIGKILL):
+            raise RuntimeError(f"{workdir}: ended with status {process.returncode} after kills {killed}: {errors}")
+    return killed
+
+
+def final_state(workdir: Path) -> dict[str, Any]:
+    """Everything in the newest checkpoint: {path: array}, with the data's position."""
+    step = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+    folder = workdir / "checkpoints" / str(step)
+    with ocp.PyTreeCheckpointer() as reader:
+        tree = reader.metadata(folder / "state").item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+        state = reader.restore(folder / "state", args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+    return arrays | {"data": json.loads((folder / "data" / "metadata").read_text())}
+
+
+def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """Names of what is not the same in two states, to the last bit."""
+    names = sorted(found.keys() | expected.keys())
+    return [
+        name for name in names if name not in found or name not in expected or not same(found[name], expected[name])
+    ]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two arrays have the same bits, or two other values are equal."""
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    return one == other
+
+
+def main() -> int:
+    """Runs the test; the exit status says whether all runs ended the same."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=25, help="number of runs")
+    parser.add_argument("--seed", type=int, default=0, help="of the kills")
+    parser.add_argument("--steps", type=int, default=12, help="steps of a run")
+    parser.add_argument("--config", default="configs/transm3e.py:smoke", help="the experiment")
+    parser.add_argument("--out", type=Path, required=True, help="folder for data, compiled programs and runs")
+    options = parser.parse_args()
+    data_dir = options.out / "data"
+    prepare("synthetic_smoke", data_dir)
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(options.out / "xla")}
+    command = [sys.executable, "-m", "musclemap_jax.main", f"--config={options.config}", "--mode=train"]
+    command += [f"--config.data.data_dir={data_dir}", f"--config.train.num_steps={options.steps}"]
+    command += ["--config.train.checkpoint_every=2", "--config.train.eval_every=5"]
+
+    def start(*arguments: str, **streams: Any) -> subprocess.Popen:
+        return subprocess.Popen(
+            [*command, *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, **streams
+        )
+
+    typical_s = 0.0
+    for name in ("compiling", "whole"):  # the second has its programs compiled, as the killed ones have
+        started = time.monotonic()
+        run_whole(start, options.out / name)
+        typical_s = time.monotonic() - started
+    expected = final_state(options.out / "whole")
+    failures = 0
+    for number in range(options.runs):
+        workdir = options.out / f"run{number:02d}"
+        rng = random.Random(f"{options.seed}/{number}")
+        moments = [rng.choice(MOMENTS) for _ in range(rng.randint(1, MAX_KILLS))]
+        killed = run_with_kills(start, workdir, moments, rng, typical_s)
+        different = differences(final_state(workdir), expected)
+        damaged = sorted(path.name for path in workdir.glob("damaged_checkpoints/*"))
+        failures += bool(different or damaged)
+        verdict = f"DIFFERENT: {different[:3]}, damaged {damaged}" if different or damaged else "identical"
+        print(
+            f"run {number}: killed {len(killed)} times ({', '.join(killed) or 'it was faster'}): {verdict}", flush=True
+        )
+    print(f"{options.runs - failures} of {options.runs} runs ended with the state of the run that nothing interrupted")
+    return bool(failures)
+
+
+def run_whole(start: Start, workdir: Path) -> None:
+    """A run that nothing interrupts."""
+    process = start(f"--workdir={workdir}", stdout=subprocess.DEVNULL)
+    _, errors = process.communicate(timeout=TIME_LIMIT_S)
+    if process.returncode:
+        raise RuntimeError(f"{workdir}: ended with status {process.returncode}: {errors}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
