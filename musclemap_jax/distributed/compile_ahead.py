@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -59,14 +60,14 @@ def run(spec: ExperimentSpec, title: str, topology: Topology, batch_size: int | 
     """
     mesh = make_mesh(spec.mesh.sizes(), topology.devices)
     compile_step = functools.partial(report_step, spec, mesh, options=COMPILER_OPTIONS)
+    ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.accumulation
     try:
         if batch_size is None:
-            ways = mesh.shape[BATCH_AXES[0]] * mesh.shape[BATCH_AXES[1]] * spec.train.accumulation
             report = find_largest(compile_step, ways, progress=functools.partial(print, flush=True))
         else:
             report = compile_step(batch_size)
     except OutOfMemoryError as error:
-        print(_does_not_fit(error, title, topology, batch_size or mesh.size), flush=True)
+        print(_does_not_fit(error, title, topology, batch_size or ways), flush=True)
         return DOES_NOT_FIT_STATUS
     print(report_table(report, title, topology), flush=True)
     if out:

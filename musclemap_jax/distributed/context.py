@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import Mesh, PartitionSpec
 
 from musclemap_jax.distributed.mesh import BATCH_AXES
@@ -35,6 +36,11 @@ def kernels_for_tpu(num_clips: int) -> bool:
     if mesh.empty or mesh.abstract_device is None or mesh.abstract_device.platform != "tpu":
         return False
     return num_clips % math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 0
+
+
+def fast_memory_bytes() -> int:
+    """Bytes of fast memory (VMEM) that a core of the TPUs in sight has."""
+    return pltpu.get_tpu_info().vmem_capacity_bytes
 
 
 def over_clips(function: Callable[..., Any], arrays: Sequence[jax.Array], shared: Sequence[jax.Array] = ()) -> Any:

@@ -27,8 +27,8 @@ from musclemap_jax.models.depthwise import Triple, strided_grid
 LANES, ROWS = 128, 8
 """Size of the chip's tile of float32."""
 
-FAST_MEMORY = 100 << 20
-"""Bytes of a chip's fast memory that a kernel may use."""
+FAST_SHARE = 0.875
+"""Share of a chip's fast memory that a kernel may use."""
 
 
 class Group(NamedTuple):
@@ -46,11 +46,11 @@ class Group(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """Static settings: the groups, the kernel's size and whether it runs as JAX operations."""
+    """Static settings: the groups, the kernel's size, bytes of fast memory, None to run as JAX operations."""
 
     groups: tuple[Group, ...]
     size: Triple
-    interpret: bool
+    fast_memory: int | None
 
 
 class _Piece(NamedTuple):
@@ -62,7 +62,7 @@ class _Piece(NamedTuple):
 
 
 def grouped_depthwise(
-    x: jax.Array, kernel: jax.Array, groups: tuple[Group, ...], *, interpret: bool = False
+    x: jax.Array, kernel: jax.Array, groups: tuple[Group, ...], fast_memory: int | None
 ) -> tuple[jax.Array, ...]:
     """Convolves every channel with its own kernel, zero padding kernel // 2, each group with its strides.
 
@@ -70,23 +70,23 @@ def grouped_depthwise(
       x: (B, T, H, W, C).
       kernel: (kt, kh, kw, C) of odd size.
       groups: of channels, which cover C.
-      interpret: runs the kernels as JAX operations, on any platform (for tests).
+      fast_memory: bytes that the chip has; None runs the kernels as JAX operations, on any platform (for tests).
 
     Returns:
       For each group (B, T, H', W', channels) in the dtype of x, accumulated in float32.
     """
-    form = _Form(groups, kernel.shape[:3], interpret)
+    form = _Form(groups, kernel.shape[:3], fast_memory)
     return _conv(form, x, kernel.reshape(-1, kernel.shape[3]).astype(jnp.float32))
 
 
-def fits(shape: tuple[int, ...], size: Triple, groups: tuple[Group, ...]) -> bool:
+def fits(shape: tuple[int, ...], size: Triple, groups: tuple[Group, ...], fast_memory: int) -> bool:
     """Whether x of that shape (B, T, H, W, C) and its gradient can be convolved by the kernels."""
     if any(group.strides[0] != 1 for group in groups) or size[2] // 2 > ROWS:
         return False
     rings = 2 * sum(math.prod(_ring(shape, size)) for _ in _pieces(groups)) * 4
     frame = _up(shape[3], 2 * ROWS) * shape[2] * _up(shape[4], LANES) * 2
     # The frame and both gradients, each in two copies so that memory works while the chip computes.
-    return rings + 6 * frame <= FAST_MEMORY
+    return rings + 6 * frame <= FAST_SHARE * fast_memory
 
 
 def _up(size: int, unit: int) -> int:
@@ -286,8 +286,8 @@ def _call(form: _Form, kernel, x: jax.Array, weights: list[jax.Array], gradients
         out_shape=outputs,
         scratch_shapes=[pltpu.VMEM(_ring(x.shape, form.size), jnp.float32)] * num_rings,
         cost_estimate=cost,
-        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=FAST_MEMORY),
-        interpret=form.interpret,
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=int(FAST_SHARE * (form.fast_memory or 0))),
+        interpret=form.fast_memory is None,
     )(*operands)
 
 

@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from musclemap_jax.distributed.context import kernels_for_tpu, over_clips
+from musclemap_jax.distributed.context import fast_memory_bytes, kernels_for_tpu, over_clips
 from musclemap_jax.models.depthwise import Triple, depthwise_conv3d, max_pool3d
 from musclemap_jax.models.depthwise_kernel import Group, fits, grouped_depthwise
 from musclemap_jax.models.dot_product_attention import attend, attention_logits
@@ -164,8 +164,9 @@ class PoolingAttention(nn.Module):
         kernel = jnp.concatenate([kernel for kernel in kernels for _ in range(spec.num_heads)], axis=-1)
         kernel = kernel.astype(self.dtype)
         groups = (Group(0, split, spec.q_stride), Group(split, 3 * split, spec.kv_stride))
-        if kernels_for_tpu(patches.shape[0]) and fits(patches.shape, spec.pool_kernel, groups):
-            convolve = functools.partial(grouped_depthwise, groups=groups)
+        fast_memory = fast_memory_bytes() if kernels_for_tpu(patches.shape[0]) else 0
+        if fits(patches.shape, spec.pool_kernel, groups, fast_memory):
+            convolve = functools.partial(grouped_depthwise, groups=groups, fast_memory=fast_memory)
             queries, pairs = over_clips(convolve, [patches], [kernel])
         elif spec.q_stride == spec.kv_stride:
             pooled = depthwise_conv3d(patches, kernel, spec.q_stride)
