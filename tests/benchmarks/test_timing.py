@@ -32,8 +32,8 @@ def test_ratio_is_the_median_of_the_ratios_within_turns():
 
 
 def test_time_is_of_one_unit_of_work():
-    calls = []
-    assert 0 <= timed(lambda: calls.append(1), per=1000)() < 1
+    times, calls = iter([5.0, 9.0]), []
+    assert timed(lambda: calls.append(1), per=2, clock=lambda: next(times))() == 2.0
     assert calls == [1]
 
 
