@@ -63,6 +63,7 @@ def measure(arch: str, mode: str, batch: int, turns: int, peer_python: str | Non
         "share_of_matmul_speed": round(
             statistics.median(best / seconds for best, seconds in zip(at_matmul_speed, times[OURS], strict=True)), 2
         ),
+        "cpu_seconds": {name: round(statistics.median(worker.cpu_seconds), 3) for name, worker in workers.items()},
         "peak_gib": {name: worker.close() for name, worker in workers.items()},
         "facts": facts,
     }

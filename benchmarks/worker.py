@@ -22,6 +22,7 @@ class Worker:
 
     Attributes:
       facts: what the process told when it was ready.
+      cpu_seconds: of each run, on all cores together; other work on the machine hardly changes it.
     """
 
     def __init__(self, module: str, arguments: Sequence[str], python: str = sys.executable) -> None:
@@ -36,10 +37,13 @@ class Worker:
             [python, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
         )
         self.facts: dict[str, Any] = self._answer()
+        self.cpu_seconds: list[float] = []
 
     def run(self) -> float:
         """Runs once; seconds, by the process's own clock."""
-        return self._ask("run")["seconds"]
+        answer = self._ask("run")
+        self.cpu_seconds.append(answer["cpu_seconds"])
+        return answer["seconds"]
 
     def close(self) -> float:
         """Ends the process; the most memory that it held, in GiB."""
@@ -62,17 +66,17 @@ def serve(run: Callable[[], object], facts: Mapping[str, Any]) -> None:
     """The process's end: runs and answers until it is told to end.
 
     Args:
-      run: what is measured; it blocks until its result is there. Runs twice before the process is ready.
+      run: what is measured; it blocks until its result is there. It runs once before the process is ready.
       facts: what is told to the caller.
     """
-    for _ in range(2):
-        run()
+    run()
     print(json.dumps(dict(facts)), flush=True)
     for line in sys.stdin:
         if line.strip() == "end":
             break
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         run()
-        print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+        seconds = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu_start}
+        print(json.dumps(seconds), flush=True)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # ru_maxrss is in KiB on Linux
     print(json.dumps({"peak_gib": round(peak_gib, 2)}), flush=True)

@@ -101,7 +101,14 @@ class Evaluator:
           split: name of the split.
         """
         of_split = self._splits[split]
-        rows = [self._gather(self._predict(variables, put_batch(batch, self._mesh))) for batch in of_split.batches()]
+        rows, running = [], None
+        for batch in of_split.batches():
+            # One batch is computed while the next is taken; more in flight would only hold memory.
+            outputs = self._predict(variables, put_batch(batch, self._mesh))
+            if running is not None:
+                rows.append(self._gather(running))
+            running = outputs
+        rows.append(self._gather(running))
         joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         return from_padded(
             joined["logits"],

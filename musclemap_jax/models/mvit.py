@@ -25,7 +25,7 @@ from musclemap_jax.models.patch_embed import PatchEmbed
 from musclemap_jax.models.pooling_attention import BlockSpec, MViTBlock
 from musclemap_jax.taxonomy import NUM_REGIONS
 
-REMAT_POLICIES = ("none", "blocks")
+REMAT_POLICIES = ("none", "blocks", "dots")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,8 +160,8 @@ class MViT(nn.Module):
       receiver: whether a receiver set stands before the classification set.
       dtype: of the computation; layer norms' statistics and softmax are float32 always.
       param_dtype: of the parameters.
-      remat: "none", or "blocks" to keep only what passes between blocks and compute the rest again in the backward
-        pass.
+      remat: what the backward pass computes again: "none"; "blocks": all but what passes between blocks; "dots": all
+        but the outputs of linear layers, so attention's weights are not kept.
     """
 
     spec: MViTSpec = MVITV2_S
@@ -196,7 +196,7 @@ class MViT(nn.Module):
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
         tokens, patches = drop(tokens), drop(patches)
 
-        block_class = nn.remat(MViTBlock, static_argnums=(4,)) if self.remat == "blocks" else MViTBlock
+        block_class = self._block_class()
         factors = self._drop_path(video.shape[0], train)
         receiver, classification = [], []
         for index, block in enumerate(spec.blocks()):
@@ -220,6 +220,12 @@ class MViT(nn.Module):
             final_classification=final_classification,
             final_receiver=final_receiver,
         )
+
+    def _block_class(self) -> type[MViTBlock]:
+        if self.remat == "none":
+            return MViTBlock
+        policies = {"blocks": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+        return nn.remat(MViTBlock, static_argnums=(4,), policy=policies[self.remat])
 
     def _drop_path(self, batch_size: int, train: bool) -> list[tuple[jax.Array, jax.Array] | None]:
         """Factors of both residual branches of each block, drawn at once; the rate grows linearly with depth."""

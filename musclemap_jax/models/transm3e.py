@@ -59,7 +59,7 @@ class ModelSpec:
       released_reshape: MCTF mixes tokens with channels as the released code does (for its checkpoints).
       head_dropout_rate: before each branch's head.
       dtype: of the computation, ``float32`` or ``bfloat16``; parameters, softmax, norms and logits are float32.
-      remat: ``none``, or ``blocks`` to compute the video blocks again in the backward pass.
+      remat: what the backward pass computes again of the video blocks: ``none``, ``blocks`` or ``dots`` (`mvit.MViT`).
       video: the video branch, and the one on RGB difference or optical flow.
       skeleton: the skeleton branch.
     """

@@ -187,7 +187,21 @@ def test_remat_changes_nothing():
 
         return slopes(params)
 
-    goldens.assert_trees_close(gradients("blocks"), gradients("none"), 1e-5)
+    for remat in ("blocks", "dots"):
+        goldens.assert_trees_close(gradients(remat), gradients("none"), 1e-5)
+
+
+def test_remat_keeps_less_for_the_backward_pass():
+    video = jax.ShapeDtypeStruct((1, *AWKWARD, 3), jnp.float32)
+    params = jax.eval_shape(MViT(SMALL).init, jax.random.key(0), video)
+
+    def kept(remat):
+        backward = jax.eval_shape(
+            lambda params, video: jax.vjp(MViT(SMALL, remat=remat).apply, params, video)[1], params, video
+        )
+        return sum(leaf.size for leaf in jax.tree.leaves(backward))
+
+    assert kept("blocks") < kept("dots") < kept("none")
 
 
 def test_bfloat16_stays_near_float32_and_keeps_float32_parameters():
