@@ -41,10 +41,10 @@ EXTRAS_REQUIRE = {
     "cuda": ["jax[cuda13]>=0.10.2"],
     # Workdirs and data on Google Cloud Storage (gs://).
     "gcs": ["gcsfs>=2026.10.1"],
-    # The `tfds build` command line; the library itself needs no TensorFlow.
-    "tfds": ["tensorflow-cpu>=2.21.0", "apache-beam>=2.77.0", "mlcroissant>=1.1.1"],
+    # The `tfds build` command line, and TFDS's own test case (dill); the library itself needs no TensorFlow.
+    "tfds": ["tensorflow-cpu>=2.21.0", "apache-beam>=2.77.0", "mlcroissant>=1.1.1", "dill>=0.4.1"],
     "beam": ["apache-beam>=2.77.0"],
-    # Skeletons by MediaPipe (releases before 1.0 need an older numpy and protobuf than the packages above).
+    # Skeletons by MediaPipe: these releases need a model file; docs/importing.md has the environment that needs none.
     "pose": ["mediapipe>=1.2.2"],
     # Google's Scenic is not on PyPI (the package of that name there is another project).
     "scenic": ["scenic @ git+https://github.com/google-research/scenic"],
@@ -52,6 +52,7 @@ EXTRAS_REQUIRE = {
         "hypothesis>=6.170.15",
         "pre-commit>=4.7.0",
         "pytest>=9.2.0",
+        "pytest-xdist>=3.8.0",
         "ruff>=0.17.6,<0.18",
         "scikit-learn>=1.9.1",
     ],

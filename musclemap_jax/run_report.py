@@ -28,12 +28,14 @@ from musclemap_jax.eval.statistics import data_statistics
 from musclemap_jax.experiment import Experiment, PreparedData
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.train.run_log import SCALARS
+from tfds_musclemap.source import ClipRecord, stored_clips
 
 REPORT_FOLDER = "report"
 EXAMPLES_PER_SPLIT = 4
 FRAMES_PER_EXAMPLE = 6
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 KIBIBYTE = 1024
+_CANVAS = 40
 
 
 def report_run(
@@ -81,7 +83,7 @@ def report_run(
             info,
             scalars=_shown_scalars(read_scalars(log.path / SCALARS)),
             statistics=data_statistics(clips),
-            examples=[example for split in shown for example in _examples(data, split, predictions[split])],
+            examples=[example for split in shown for example in example_clips(data, split, predictions[split])],
             predictions=predictions,
         )
     return target / path.name
@@ -97,12 +99,14 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE
 
 
-def _examples(data: PreparedData, split: str, predictions: SplitPredictions) -> list[Example]:
+def example_clips(data: PreparedData, split: str, predictions: SplitPredictions) -> list[Example]:
     """Clips of a split from the best to the worst prediction."""
     examples = []
+    rows = stored_clips(data.sources[split])
     for position, note in choose_examples(predictions, EXAMPLES_PER_SPLIT):
         record = data.sources[split][position]
-        chosen = np.linspace(0, len(record["frames"]) - 1, FRAMES_PER_EXAMPLE).round().astype(int)
+        chosen = np.linspace(0, rows[position].num_frames - 1, FRAMES_PER_EXAMPLE).round().astype(int)
+        has_skeleton = "skeleton" in record
         examples.append(
             Example(
                 split=split,
@@ -110,10 +114,17 @@ def _examples(data: PreparedData, split: str, predictions: SplitPredictions) -> 
                 activity=record["activity"],
                 labels=np.asarray(predictions.labels)[position],
                 probabilities=1 / (1 + np.exp(-np.asarray(predictions.scores, np.float64)[position])),
-                frames=np.stack([decode_jpeg(record["frames"][index]) for index in chosen]),
-                skeleton=record["skeleton"][chosen],
-                joint_names=get_layout(record["skeleton_layout"]).joints,
+                frames=_pictures(record, chosen, rows[position].size),
+                skeleton=record["skeleton"][chosen] if has_skeleton else None,
+                joint_names=get_layout(record["skeleton_layout"]).joints if has_skeleton else (),
                 note=note,
             )
         )
     return examples
+
+
+def _pictures(record: ClipRecord, chosen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(T, H, W, 3) uint8: the chosen frames; where none are stored, a dark canvas for the skeletons."""
+    if "frames" not in record:
+        return np.full((len(chosen), *size, 3), _CANVAS, np.uint8)
+    return np.stack([decode_jpeg(record["frames"][index]) for index in chosen])

@@ -1,9 +1,11 @@
 """Named orders of 2D joints, and the conversion from one order to another by the joints' names.
 
 Joint orders are those that the tools write: COCO-17 (AlphaPose), Halpe-26 (AlphaPose), OpenPose-18 (COCO model),
-OpenPose-25 (BODY_25), MediaPipe Pose (33 landmarks). ``coco19`` is the order that the models take: COCO-17, then the
-neck (middle of the shoulders) and the pelvis (middle of the hips). A joint has the same name in every layout that has
-it. OpenPose's and Halpe's own neck and pelvis are taken as they are, so weights carry over between the layouts.
+OpenPose-25 (BODY_25), MediaPipe Pose (33 landmarks). Halpe-136 (AlphaPose) is Halpe-26, then face and hands: those are
+left out on reading, so it is no layout of its own but another form of ``halpe26``. ``coco19`` is the order that the
+models take: COCO-17, then the neck (middle of the shoulders) and the pelvis (middle of the hips). A joint has the same
+name in every layout that has it. OpenPose's and Halpe's own neck and pelvis are taken as they are, so weights carry
+over between the layouts.
 """
 
 from __future__ import annotations
@@ -86,6 +88,9 @@ LAYOUTS: dict[str, SkeletonLayout] = {
     )
 }
 """Every layout that a distribution may declare, by name."""
+
+REDUCED = {"halpe136": ("halpe26", 136)}
+"""Joint orders of files that begin with a layout's joints: that layout, and the file's number of joints."""
 
 
 def get_layout(name: str) -> SkeletonLayout:

@@ -7,10 +7,12 @@ import errno
 import fcntl
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from musclemap_jax.errors import UserError
+from tfds_musclemap.remote import is_remote
 
 _MIN_FREE_BYTES = 64 << 20
 
@@ -20,8 +22,12 @@ def build_lock(data_path: Path) -> Iterator[None]:
     """Keeps other processes from building the same data set; waits while one does.
 
     Args:
-      data_path: folder of the data set's version. What an interrupted build left beside it is removed.
+      data_path: folder of the data set's version. What an interrupted build left beside it is removed. On an object
+        store, which knows no locks, neither is done.
     """
+    if is_remote(data_path):
+        yield
+        return
     data_path.parent.mkdir(parents=True, exist_ok=True)
     with (data_path.parent / ".build.lock").open("w") as lock:
         try:
@@ -37,6 +43,10 @@ def build_lock(data_path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def scratch_folder(data_path: Path) -> Iterator[Path]:
     """A temporary folder beside the data set; named so that ``build_lock`` removes it if the process dies."""
+    if is_remote(data_path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
     folder = data_path.parent / _temporary_name(data_path, "distribution")
     folder.mkdir(parents=True)
     try:
@@ -51,7 +61,9 @@ def _temporary_name(data_path: Path, part: str) -> str:
 
 
 def check_free_disk(folder: Path, needed_bytes: int) -> None:
-    """Raises UserError if the disk of a folder, existing or not, has less free than needed."""
+    """Raises UserError if the disk of a folder, existing or not, has less free than needed; not on object stores."""
+    if is_remote(folder):
+        return
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     needed_bytes = max(needed_bytes, _MIN_FREE_BYTES)
     free_bytes = shutil.disk_usage(existing).free

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from musclemap_jax.errors import UserError
 REJECTED = "rejected.csv"
 REJECTED_COLUMNS = ("clip_id", "split", "reason")
 CLIPS = "clips.csv"
-CLIPS_COLUMNS = ("clip_id", "split", "activity", "muscles", "num_frames", "fps")
+CLIPS_COLUMNS = ("clip_id", "split", "activity", "muscles", "num_frames", "fps", "height", "width")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +25,13 @@ class StoredClip:
       clip: the clip's annotations.
       num_frames: frames stored.
       fps: frames per second.
+      size: (height, width) of the stored frames in pixels; where none are stored, the size that joints are in.
     """
 
     clip: Clip
     num_frames: int
     fps: float
+    size: tuple[int, int]
 
 
 class BuildLog:
@@ -50,9 +53,9 @@ class BuildLog:
         self._num_clips = num_clips
         self._max_rejected_share = max_rejected_share
 
-    def add_stored(self, clip: Clip, num_frames: int, fps: float) -> None:
+    def add_stored(self, stored: StoredClip) -> None:
         """Notes a clip that was written."""
-        self.stored.append(StoredClip(clip, num_frames, fps))
+        self.stored.append(stored)
 
     def add_rejected(self, clip: Clip, reason: str) -> None:
         """Notes a clip that was left out.
@@ -85,22 +88,33 @@ class BuildLog:
 def read_stored_clips(folder: Path) -> dict[str, list[StoredClip]]:
     """``clips.csv`` of a prepared data set: the clips of each split in the order of its records."""
     splits: dict[str, list[StoredClip]] = {}
-    with (folder / CLIPS).open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file, strict=True):
-            muscles = tuple(int(index) for index in row["muscles"].split(SEPARATOR))
-            clip = Clip(row["clip_id"], row["split"], row["activity"], muscles)
-            splits.setdefault(clip.split, []).append(StoredClip(clip, int(row["num_frames"]), float(row["fps"])))
+    for row in _rows(folder / CLIPS):
+        muscles = tuple(int(index) for index in row["muscles"].split(SEPARATOR))
+        clip = Clip(row["clip_id"], row["split"], row["activity"], muscles)
+        size = int(row["height"]), int(row["width"])
+        splits.setdefault(clip.split, []).append(StoredClip(clip, int(row["num_frames"]), float(row["fps"]), size))
     return splits
+
+
+def read_rejected(folder: Path) -> list[tuple[str, str, str]]:
+    """``rejected.csv`` of a prepared data set: (clip_id, split, reason)."""
+    return [(row["clip_id"], row["split"], row["reason"]) for row in _rows(folder / REJECTED)]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))
 
 
 def _row(stored: StoredClip) -> tuple[object, ...]:
     clip = stored.clip
     muscles = SEPARATOR.join(str(index) for index in clip.muscles)
-    return clip.clip_id, clip.split, clip.activity, muscles, stored.num_frames, f"{stored.fps:.6g}"
+    return clip.clip_id, clip.split, clip.activity, muscles, stored.num_frames, f"{stored.fps:.6g}", *stored.size
 
 
 def _write(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    path.write_bytes(text.getvalue().encode("utf-8"))

@@ -11,24 +11,21 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from etils import epath
 
+from musclemap_jax.data.flow import METHODS
 from musclemap_jax.data.synthetic.spec import SyntheticSpec
 from musclemap_jax.errors import UserError, exit_on_user_error
-from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder, MuscleMapConfig
+from tfds_musclemap.beam_build import check_beam
+from tfds_musclemap.builder_config import CLIP_FIELDS, MuscleMapConfig
+from tfds_musclemap.clip_reader import MODALITIES
+from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.source import ClipSource
 
-OVERRIDES: tuple[str, ...] = (
-    "skeleton_layout",
-    "require_skeleton",
-    "short_side",
-    "jpeg_quality",
-    "max_persons",
-    "synthetic",
-)
+OVERRIDES: tuple[str, ...] = (*CLIP_FIELDS, "synthetic")
 """Fields of MuscleMapConfig that change the prepared data; other values than the config's give it another folder."""
 
 
@@ -39,6 +36,7 @@ def prepare(
     *,
     num_workers: int | None = None,
     max_rejected_share: float | None = None,
+    beam_pipeline_options: Sequence[str] = (),
     **overrides: Any,
 ) -> Builder:
     """Builds the prepared data (ArrayRecord) if it is absent, and prints a last line with counts when it did.
@@ -46,12 +44,14 @@ def prepare(
     Processes may call it at the same time: one builds, the others wait for it. An interrupted build starts again.
 
     Args:
-      config: name of a builder config: ``multimodal``, ``synthetic`` or ``synthetic_smoke``.
+      config: name of a builder config, see ``builder_config.CONFIGS``.
       data_dir: where TFDS data sets lie; by default TFDS's own (``~/tensorflow_datasets``).
       distribution: the raw folder; not needed for the synthetic configs, nor when the prepared data is there. If it is
         given and there, the prepared data must have been made of the same annotations.
       num_workers: processes that decode, by default the CPUs that this process may use; the bytes do not depend on it.
       max_rejected_share: see MuscleMapConfig; by default that of the config.
+      beam_pipeline_options: options of Apache Beam, such as ``runner=DirectRunner``; if there are any, it builds by
+        Beam and not by worker processes.
       **overrides: other values for the fields in OVERRIDES.
 
     Returns:
@@ -63,12 +63,14 @@ def prepare(
     """
     builder = Builder(
         config=_configuration(config, overrides),
-        data_dir=Path(data_dir).expanduser() if data_dir else None,
+        data_dir=epath.Path(data_dir).expanduser() if data_dir else None,
         num_workers=num_workers,
         max_rejected_share=max_rejected_share,
     )
     download_config = tfds.download.DownloadConfig(
-        manual_dir=Path(distribution).expanduser() if distribution else None, try_download_gcs=False
+        manual_dir=epath.Path(distribution).expanduser() if distribution else None,
+        try_download_gcs=False,
+        beam_options=_beam_options(beam_pipeline_options),
     )
     builder.download_and_prepare(download_config=download_config)
     return builder
@@ -97,6 +99,8 @@ def _configuration(name: str, overrides: dict[str, Any]) -> str | MuscleMapConfi
     unknown = [field for field in overrides if field not in OVERRIDES]
     if unknown:
         raise UserError(f"builder config {name}: expected fields {', '.join(OVERRIDES)}, got {unknown[0]!r}")
+    if "modalities" in overrides:
+        overrides = overrides | {"modalities": tuple(overrides["modalities"])}
     config = configs[name]
     changed = {field: value for field, value in overrides.items() if value != getattr(config, field)}
     if not changed:
@@ -106,8 +110,20 @@ def _configuration(name: str, overrides: dict[str, Any]) -> str | MuscleMapConfi
     return MuscleMapConfig(name="-".join((name, *parts)), description=config.description, **fields)
 
 
+def _beam_options(options: Sequence[str]) -> Any:
+    """Apache Beam's PipelineOptions, or None where no option is given."""
+    if not options:
+        return None
+    check_beam()
+    from apache_beam.options.pipeline_options import PipelineOptions  # an extra
+
+    return PipelineOptions(flags=[f"--{option}" for option in options])
+
+
 def _path_part(value: Any) -> str:
-    """A value as part of a folder's name: itself, or a digest where itself, or a digest of a spec."""
+    """A value as part of a folder's name: itself, or a digest of a spec."""
+    if isinstance(value, tuple):
+        return "_".join(value)
     if isinstance(value, SyntheticSpec):
         return hashlib.sha256(value.to_json().encode()).hexdigest()[:8]
     return "".join(character if character.isalnum() else "_" for character in str(value))
@@ -121,6 +137,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--distribution", help="raw folder: annotations.csv, clips/, skeletons/ (not for synthetic)")
     parser.add_argument("--num_workers", type=int, help="processes that decode (default: all CPUs)")
     parser.add_argument("--max_rejected_share", type=float, help="share of clips past which the build fails (0.05)")
+    parser.add_argument(
+        "--beam_pipeline_options",
+        type=_names,
+        help="build by Apache Beam: its options joined by commas, as in runner=DirectRunner,direct_num_workers=2",
+    )
+    parser.add_argument("--modalities", type=_names, help=f"joined by commas, some of {', '.join(MODALITIES)}")
+    parser.add_argument("--flow_method", help=f"where there are no flow files: {' or '.join(METHODS)} (dis)")
+    parser.add_argument("--flow_bound", type=float, help="pixels a frame that 8-bit flow reaches to (20)")
     parser.add_argument("--skeleton_layout", help="joint order of the skeleton files (coco17)")
     parser.add_argument(
         "--require_skeleton",
@@ -132,6 +156,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jpeg_quality", type=int, help="1 to 100 (90)")
     parser.add_argument("--max_persons", type=int, help="persons kept a clip (10)")
     return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

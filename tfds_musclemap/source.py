@@ -22,11 +22,12 @@ from musclemap_jax.errors import UserError
 from tfds_musclemap.build_log import StoredClip, read_stored_clips
 
 
-class ClipRecord(TypedDict):
-    """A prepared clip.
+class ClipRecord(TypedDict, total=False):
+    """A prepared clip; keys of modalities that the builder config does not store are absent.
 
     clip_id, activity, skeleton_layout: str; muscles: (K,) uint8, 0 or 1; fps: float;
-    frames: T JPEG images (RGB, one size), bytes each;
+    frames: T JPEG images (RGB, one size), bytes each; rgb_diff: T PNG images; flow_x, flow_y: T grey JPEG images (all
+    copied out of the record when they are asked for); flow_scale: (2,) float32, pixels a frame of one 8-bit step;
     skeleton: (T, P, V, 3) float32, read-only: x, y in pixels of the frames, score; absent joints are zero; P >= 1.
     """
 
@@ -34,9 +35,17 @@ class ClipRecord(TypedDict):
     activity: str
     muscles: np.ndarray
     fps: float
-    frames: list[bytes]
+    frames: Sequence[bytes]
+    rgb_diff: Sequence[bytes]
+    flow_x: Sequence[bytes]
+    flow_y: Sequence[bytes]
+    flow_scale: np.ndarray
     skeleton: np.ndarray
     skeleton_layout: str
+
+
+IMAGE_FEATURES = ("frames", "rgb_diff", "flow_x", "flow_y")
+"""Features that are lists of one encoded image a frame."""
 
 
 class ClipSource(Sequence[ClipRecord]):
@@ -92,17 +101,23 @@ def stored_clips(source: ClipSource) -> list[StoredClip]:
 
 def _parse(record: bytes) -> ClipRecord:
     feature = tf_example_pb2.Example.FromString(record).features.feature
-    shape = tuple(feature["skeleton/shape"].int64_list.value)
-    joints = np.frombuffer(zlib.decompress(feature["skeleton/value"].bytes_list.value[0]), np.float32)
-    return ClipRecord(
+    clip = ClipRecord(
         clip_id=_text(feature["clip_id"]),
         activity=_text(feature["activity"]),
         muscles=np.array(feature["muscles"].int64_list.value, np.uint8),
         fps=feature["fps"].float_list.value[0],
-        frames=list(feature["frames"].bytes_list.value),
-        skeleton=joints.reshape(shape),
-        skeleton_layout=_text(feature["skeleton_layout"]),
     )
+    for name in IMAGE_FEATURES:
+        if name in feature:
+            clip[name] = feature[name].bytes_list.value
+    if "flow_scale" in feature:
+        clip["flow_scale"] = np.array(feature["flow_scale"].float_list.value, np.float32)
+    if "skeleton/value" in feature:
+        shape = tuple(feature["skeleton/shape"].int64_list.value)
+        joints = np.frombuffer(zlib.decompress(feature["skeleton/value"].bytes_list.value[0]), np.float32)
+        clip["skeleton"] = joints.reshape(shape)
+        clip["skeleton_layout"] = _text(feature["skeleton_layout"])
+    return clip
 
 
 def _text(feature: Any) -> str:

@@ -24,6 +24,11 @@ _LENGTH = struct.Struct("<Q")
 _MODULE = "tfds_musclemap.worker_pool"
 
 
+def num_cpus() -> int:
+    """CPUs that this process may use, where the system tells (Linux)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class WorkerCrash(Exception):
     """The worker process died while it worked on an item."""
 
@@ -101,6 +106,7 @@ def _start() -> subprocess.Popen:
         # One process a core: numerical libraries must not start threads of their own.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "OPENCV_FOR_THREADS_NUM": "1",
     }
     return subprocess.Popen(
         [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

@@ -133,10 +133,10 @@ def centre_crop(height: int, width: int) -> Box:
     return Box((height - side) / 2, (width - side) / 2, side, side)
 
 
-def flip_video(video: np.ndarray) -> np.ndarray:
-    """Mirrors (T, H, W, 3) uint8 frames left to right; a new array."""
-    num_frames, height, width, _ = video.shape
-    return cv2.flip(video.reshape(num_frames * height, width, 3), 1).reshape(video.shape)
+def flip_video(video: np.ndarray) -> None:
+    """Mirrors (T, H, W, 3) uint8 frames, contiguous, left to right, in place."""
+    pixels = _image(video)
+    cv2.flip(pixels, 1, dst=pixels)
 
 
 def flip_poses(poses: np.ndarray, flip: tuple[int, ...]) -> np.ndarray:
@@ -151,16 +151,15 @@ def flip_poses(poses: np.ndarray, flip: tuple[int, ...]) -> np.ndarray:
     return mirrored
 
 
-def jitter_colours(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast about the clip's mean grey, and saturation of (T, H, W, 3) uint8 frames."""
+def jitter_colours(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> None:
+    """Brightness, contrast about the clip's mean grey, and saturation of (T, H, W, 3) uint8 frames, in place."""
     brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * (spec.brightness, spec.contrast, spec.saturation)
-    num_frames, height, width, _ = video.shape
-    pixels = video.reshape(num_frames * height, width, 3)
+    pixels = _image(video)
     mean_grey = float(_GREY @ cv2.mean(pixels)[:3])
     saturate = saturation * np.eye(3) + (1 - saturation) * np.tile(_GREY, (3, 1))
     offset = np.full((3, 1), (1 - contrast) * brightness * mean_grey)
     affine = np.concatenate([contrast * brightness * saturate, offset], axis=1)
-    return cv2.transform(pixels, affine.astype(np.float32)).reshape(video.shape)
+    cv2.transform(pixels, affine.astype(np.float32), dst=pixels)
 
 
 def erase_rectangle(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> None:
@@ -175,22 +174,21 @@ def erase_rectangle(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Ge
     video[:, top : top + erase_height, left : left + erase_width] = ERASE_VALUE
 
 
-def augment_video(video: np.ndarray, flip: bool, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
-    """Flip, colours and erasing of a cropped clip.
+def augment_video(video: np.ndarray, flip: bool, spec: AugmentationSpec, rng: np.random.Generator) -> None:
+    """Flip, colours and erasing of a cropped clip, in place: a clip is larger than a core's cache.
 
     Args:
-      video: (T, H, W, 3) uint8, contiguous; may be written to.
+      video: (T, H, W, 3) uint8, contiguous.
       flip: the clip's flip, drawn by the caller since the joints share it.
       spec: ranges.
       rng: the clip's generator.
     """
     if flip:
-        video = flip_video(video)
+        flip_video(video)
     if rng.uniform() < spec.colour_probability:
-        video = jitter_colours(video, spec, rng)
+        jitter_colours(video, spec, rng)
     if rng.uniform() < spec.erase_probability:
         erase_rectangle(video, spec, rng)
-    return video
 
 
 def augment_poses(poses: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
@@ -213,3 +211,8 @@ def augment_poses(poses: np.ndarray, spec: AugmentationSpec, rng: np.random.Gene
     changed[..., :2] += spec.joint_jitter * rng.standard_normal(poses[..., :2].shape, dtype=np.float32)
     dropped = rng.uniform(size=(1, num_persons, num_joints, 1)) < spec.joint_drop_probability
     return np.where((poses[..., 2:] > 0) & ~dropped, changed, np.float32(0))
+
+
+def _image(video: np.ndarray) -> np.ndarray:
+    """(T * H, W, 3): the frames one below the other, as OpenCV takes them, of the same memory."""
+    return video.reshape(-1, *video.shape[2:], copy=False)

@@ -3,6 +3,7 @@
     annotations.csv             clip_id,split,activity,muscles
     clips/<clip_id>.mp4
     skeletons/<clip_id>.json    AlphaPose results
+    distribution.json           optional: name, layout of the skeletons, folder that links may lead to (manifest.py)
 
 Source: the project's design, section 2. Only the annotations are checked here, since a fault in them is a fault of the
 whole; a clip whose video or skeleton cannot be read is the builder's affair.
@@ -18,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from musclemap_jax import taxonomy
+from musclemap_jax.data.manifest import read_manifest
 from musclemap_jax.errors import UserError
 
 ANNOTATIONS = "annotations.csv"
@@ -59,7 +61,7 @@ def skeleton_path(root: str | Path, clip_id: str) -> Path:
 
 
 def read_annotations(root: str | Path) -> list[Clip]:
-    """Reads and checks ``annotations.csv``.
+    """Reads and checks ``annotations.csv``; checks ``distribution.json`` where there is one.
 
     Args:
       root: the distribution's folder.
@@ -85,7 +87,8 @@ def read_annotations(root: str | Path) -> list[Clip]:
         raise UserError(f"{path}, line {reader.line_num}: expected comma-separated values: {error}") from error
     if not clips:
         raise UserError(f"{path}: expected at least one clip below the header, found none: add one row per clip")
-    _check_clips([f"{path}, line {line}" for line in lines], clips)
+    check_clips([f"{path}, line {line}" for line in lines], clips)
+    read_manifest(root)
     return clips
 
 
@@ -107,7 +110,7 @@ def write_annotations(root: str | Path, clips: Sequence[Clip]) -> None:
         row = [clip.clip_id, clip.split, clip.activity, SEPARATOR.join(str(index) for index in sorted(clip.muscles))]
         _parse_row(f"{path}, line {number}", list(COLUMNS), row)
         writer.writerow(row)
-    _check_clips([f"{path}, line {number}" for number in range(2, len(clips) + 2)], clips)
+    check_clips([f"{path}, line {number}" for number in range(2, len(clips) + 2)], clips)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.getvalue().encode("utf-8"))
 
@@ -157,19 +160,25 @@ def _parse_row(where: str, header: Sequence[str], row: Sequence[str]) -> Clip:
             f"{where}, column activity: expected a name, got {fields['activity']!r}: name the clip's exercise"
         )
     return Clip(
-        clip_id=_parse_clip_id(where, fields["clip_id"]),
+        clip_id=parse_clip_id(where, fields["clip_id"]),
         split=fields["split"],
         activity=fields["activity"],
         muscles=_parse_muscles(where, fields["muscles"]),
     )
 
 
-def _parse_clip_id(where: str, clip_id: str) -> str:
-    """The clip id, if it names a file inside the distribution's folders."""
+def parse_clip_id(where: str, clip_id: str) -> str:
+    """The clip id if it names a file inside the distribution's folders; else a UserError beginning with ``where``."""
     parts = PurePosixPath(clip_id).parts
     inside = clip_id and not clip_id.startswith("/") and ".." not in parts and "\\" not in clip_id
     # str(PurePosixPath) drops '.', '//' and a trailing '/': two spellings of one file would be two clips.
-    if not inside or _UNPRINTABLE.search(clip_id) or str(PurePosixPath(clip_id)) != clip_id or clip_id == ".":
+    if (
+        not inside
+        or clip_id != clip_id.strip()
+        or _UNPRINTABLE.search(clip_id)
+        or str(PurePosixPath(clip_id)) != clip_id
+        or clip_id == "."
+    ):
         raise UserError(
             f"{where}, column clip_id: expected a relative path inside {CLIPS}/ without '.mp4', got {clip_id!r}: "
             f"rename the clip"
@@ -195,15 +204,23 @@ def _parse_muscles(where: str, text: str) -> tuple[int, ...]:
     return tuple(sorted(indices))
 
 
-def _check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
-    """Refuses repeated clip ids and activities that are both in a new split and in another one."""
+def check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
+    """Refuses repeated clip ids and activities that are both in a new split and in another one.
+
+    Args:
+      places: where each clip comes from, such as ``/path/annotations.csv, line 7``, for the error.
+      clips: the whole distribution's.
+
+    Raises:
+      UserError: naming both places.
+    """
     first_place: dict[str, str] = {}
     first_use: dict[tuple[str, bool], tuple[str, str]] = {}
     for place, clip in zip(places, clips, strict=True):
         if clip.clip_id in first_place:
             raise UserError(
                 f"{place}, column clip_id: expected each clip once, got {clip.clip_id!r} which "
-                f"{_short(first_place[clip.clip_id])} has too: remove or rename one"
+                f"{_short(first_place[clip.clip_id], place)} has too: remove or rename one"
             )
         first_place[clip.clip_id] = place
         is_new = clip.split in taxonomy.NEW_SPLITS
@@ -212,11 +229,12 @@ def _check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
             other_place, other_split = first_use[clip.activity, not is_new]
             raise UserError(
                 f"{place}, column activity: expected new activities in {' and '.join(taxonomy.NEW_SPLITS)} only, got "
-                f"{clip.activity!r} in {clip.split} here and in {other_split} at {_short(other_place)}: "
+                f"{clip.activity!r} in {clip.split} here and in {other_split} at {_short(other_place, place)}: "
                 f"move its clips to one side"
             )
 
 
-def _short(place: str) -> str:
-    """'line 7' of '/path/annotations.csv, line 7'."""
-    return place.rpartition(", ")[2]
+def _short(place: str, beside: str) -> str:
+    """'line 7' of '/path/annotations.csv, line 7' where the place beside it is in the same file."""
+    file, _, line = place.rpartition(", ")
+    return line if file == beside.rpartition(", ")[0] else place

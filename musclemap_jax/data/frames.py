@@ -19,34 +19,38 @@ class FrameError(ValueError):
     """A frame cannot be decoded; the message says which."""
 
 
-def frame_size(jpegs: Sequence[bytes], index: int) -> tuple[int, int]:
-    """(height, width) in pixels of one frame, from its header alone. Raises FrameError if it has none."""
+def frame_size(jpeg: bytes, index: int) -> tuple[int, int]:
+    """(height, width) in pixels of frame number ``index``, from its header alone.
+
+    Raises:
+      FrameError: it is not a JPEG.
+    """
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(jpegs[index])
+        height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
     except ValueError as error:
         raise FrameError(f"frame {index}: not a JPEG image: {error}") from error
     return height, width
 
 
-def decode_frames(jpegs: Sequence[bytes], indices: np.ndarray, box: Box, size: int) -> np.ndarray:
+def decode_frames(jpegs: Sequence[bytes], indices: np.ndarray, box: Box, video: np.ndarray) -> None:
     """Decodes, crops and resizes some frames of a clip; each frame once, even if it is asked for several times.
 
-    A frame is decoded at 1/2, 1/4 or 1/8 of its size where the crop still has `size` pixels then: the decoder's own
-    scaling costs less than a full decoding and averages properly. (Ratios such as 5/8 cost more than full size.)
+    A frame is decoded at 1/2, 1/4 or 1/8 of its size where the crop still has as many pixels as the result then: the
+    decoder's own scaling costs less than a full decoding and averages properly, so the pixels are nearer to an area
+    average of the full frame than those of a bilinear resize. (Ratios such as 5/8 cost more than full size, and the
+    decoder's library has no cheap way to a part of the frame.)
 
     Args:
       jpegs: JPEG bytes of all the clip's frames, of one size.
       indices: (T,) which frames.
       box: the crop, in pixels of the stored frames; rounded to whole decoded pixels.
-      size: height and width of the result, in pixels.
-
-    Returns:
-      (T, size, size, 3) uint8 RGB.
+      video: (T, size, size, 3) uint8, contiguous: is filled with RGB.
 
     Raises:
       FrameError: a frame is broken or not as large as the first.
     """
-    first_size = frame_size(jpegs, int(indices[0]))
+    size = video.shape[1]
+    first_size = frame_size(jpegs[int(indices[0])], int(indices[0]))
     denominator = next((d for d in (8, 4, 2) if min(box.height, box.width) / d >= size), 1)
     decoded = tuple(-(-side // denominator) for side in first_size)
     rows = _whole_pixels(box.top / denominator, box.height / denominator, decoded[0])
@@ -54,23 +58,23 @@ def decode_frames(jpegs: Sequence[bytes], indices: np.ndarray, box: Box, size: i
     strong = max(rows.stop - rows.start, columns.stop - columns.start) > _STRONG_DOWNSCALE * size
     interpolation = cv2.INTER_AREA if strong else cv2.INTER_LINEAR
 
-    video = np.empty((len(indices), size, size, 3), np.uint8)
+    scratch = np.empty((*decoded, 3), np.uint8)
     places: dict[int, int] = {}
     for place, index in enumerate(map(int, indices)):
         if index in places:
             video[place] = video[places[index]]
             continue
         places[index] = place
-        if (found := frame_size(jpegs, index)) != first_size:
+        jpeg = jpegs[index]
+        if (found := frame_size(jpeg, index)) != first_size:
             raise FrameError(
                 f"frame {index}: expected {first_size} pixels (height, width) as in frame {indices[0]}, got {found}"
             )
         try:
-            image = decode_jpeg(jpegs[index], *decoded)
+            image = decode_jpeg(jpeg, *decoded, out=scratch)
         except ValueError as error:
             raise FrameError(f"frame {index}: {error}") from error
         cv2.resize(image[rows, columns], (size, size), dst=video[place], interpolation=interpolation)
-    return video
 
 
 def _whole_pixels(start: float, length: float, side: int) -> slice:

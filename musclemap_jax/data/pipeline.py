@@ -1,11 +1,12 @@
 """Batches from the prepared data: Grain over random access, a pure function of the batch's number.
 
 Training draws from one endless stream that all processes share. Place i of it is clip `order(epoch)[i mod n]` of
-epoch `i // n`, with a new order each epoch; global batch b is places b G to (b + 1) G - 1, of which process p takes the
-p-th of equal shares. So each clip is seen exactly once an epoch over all processes whatever n and the batch size (a
-batch may hold the end of one epoch and the start of the next), the stream does not depend on the number of processes,
-threads or workers, and its state is the number of the next batch. A clip's random changes are drawn from
-(seed, epoch, position in the split).
+epoch `i // n`, with a new order each epoch; a global batch that begins at place i is places i to i + G - 1, of which
+process p takes the p-th of equal shares. So each clip is seen exactly once an epoch over all processes whatever n and
+the batch size (a batch may hold the end of one epoch and the start of the next), and the stream does not depend on the
+number of processes, threads or workers. Its state is the next batch's first place: on any number of processes the
+stream goes on with just the clips that would have come next, in the same batches if the global batch size is the same,
+cut at other places if it is not. A clip's random changes are drawn from (seed, epoch, position in the split).
 
 A record that cannot be decoded ends the run with an error that names the clip: nothing is replaced. Faulty clips are
 left out when the data is prepared.
@@ -25,12 +26,12 @@ import grain
 import numpy as np
 from absl import flags
 
-from musclemap_jax.data.batch import Batch, InputSpec
-from musclemap_jax.data.examples import RandomAccessClips, eval_example, padding_example, train_example
+from musclemap_jax.data.batch import Batch, InputSpec, empty_batch
+from musclemap_jax.data.examples import RandomAccessClips, write_eval_example, write_train_example
 from musclemap_jax.errors import UserError
 
 _ENDLESS = 2**40
-"""Rows of the training stream; Grain wants a length."""
+"""Batches of the training stream; Grain wants a length."""
 
 _ORDER_STREAM, _CLIP_STREAM = 1, 2
 """First word of the generators' seeds: keeps orders and clips apart (numpy pads seeds with zeros)."""
@@ -67,28 +68,27 @@ def train_iterator(
     Raises:
       UserError: no clips, or impossible sizes; from the iterator, a record that cannot be read.
     """
-    _check_sizes(source, batch_size, process_index, process_count)
+    share = _Share(batch_size, process_index, process_count)
     if len(source) == 0:
         raise UserError("training split: expected at least one clip, got none: prepare the data again")
     if seed < 0 or num_threads < 0 or num_workers < 0:
         raise UserError(f"input: seed, threads and workers are 0 or more, got {seed}, {num_threads}, {num_workers}")
-    stream = _Stream(len(source), seed, batch_size, process_index, process_count)
-    return TrainIterator(stream, functools.partial(_load_train, source, spec, seed), num_threads, num_workers)
+    return TrainIterator(_TrainLoader(source, spec, seed, batch_size), share, num_threads, num_workers)
 
 
 class TrainIterator(grain.DatasetIterator):
-    """Yields Batch without end; its state is the number of the next batch and what the stream depends on."""
+    """Yields Batch without end; its state is the place in the stream that all processes share."""
 
-    def __init__(self, stream: _Stream, load: Callable[[tuple[int, int]], Batch], num_threads: int, num_workers: int):
+    def __init__(self, load: _TrainLoader, share: _Share, num_threads: int, num_workers: int):
         super().__init__()
-        self._stream = stream
         self._load = load
+        self._share = share
         self._num_threads = num_threads
         self._num_workers = num_workers
-        self._next_batch = 0
+        self._place = 0  # of the next global batch's first clip
         self._running: list[grain.DatasetIterator] = []  # none or one
         # Threads and workers that still run when the interpreter goes down complain and leak shared memory.
-        weakref.finalize(self, _close_all, self._running)
+        self._end = weakref.finalize(self, _close_all, self._running)
 
     def __next__(self) -> Batch:
         self._assert_not_closed()
@@ -99,16 +99,13 @@ class TrainIterator(grain.DatasetIterator):
             # Grain has moved on; whoever asks again gets this batch and not the one after it.
             _close_all(self._running)
             raise
-        self._next_batch += 1
+        self._place += self._share.global_batch_size
         return batch
 
     def start_prefetch(self) -> None:
         """Begins to make batches before the first one is asked for."""
         if not self._running:
-            rows = _Rows(self._stream, self._next_batch)
-            batches = grain.MapDataset.source(rows).map(self._load).batch(self._stream.batch_size)
-            buffer = self._num_threads + 1 if self._num_threads else 0
-            iterable = batches.to_iter_dataset(grain.ReadOptions(self._num_threads, buffer))
+            iterable = _batches(self._load, self._share, self._place, _ENDLESS, self._num_threads)
             if self._num_workers:
                 if not flags.FLAGS.is_parsed():  # Grain's workers read flags, which a notebook or a test never parses
                     flags.FLAGS.mark_as_parsed()
@@ -119,32 +116,38 @@ class TrainIterator(grain.DatasetIterator):
             self._running[0].start_prefetch()
 
     def get_state(self) -> dict[str, int]:
-        """Small and JSON-able; the same for any number of processes, threads and workers."""
-        return {
-            "next_batch": self._next_batch,
-            "num_clips": self._stream.num_clips,
-            "seed": self._stream.seed,
-            "global_batch_size": self._stream.global_batch_size,
-        }
+        """Small, JSON-able and the same on all processes, whatever their number and that of threads and workers.
+
+        Keys: `place`, clips of the stream that came before the next global batch, over all epochs and processes (of
+        them `place // num_clips` whole epochs); `num_clips` and `seed`, which the stream depends on.
+        """
+        return {"place": self._place, "num_clips": len(self._load.source), "seed": self._load.seed}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Goes on as the iterator that gave this state would.
+        """Goes on with the clip that the iterator that gave this state would have shown next.
+
+        The number of processes and the batch size may be others: no clip is lost or doubled in the epoch. With the
+        same global batch size the global batches are exactly the ones that would have come.
 
         Raises:
-          UserError: the state is of another split, seed or global batch size, so that going on exactly is impossible.
+          UserError: the state is of another split or seed, so that going on is impossible.
         """
-        for name, value in self.get_state().items():
-            if name != "next_batch" and state.get(name) != value:
+        own = self.get_state()
+        for name in ("num_clips", "seed"):
+            if state.get(name) != own[name]:
                 raise UserError(
-                    f"data iterator: the checkpoint has {name} {state.get(name)}, this run {value}: "
-                    "give the run the same data, seed and global batch size, or start it in a new workdir"
+                    f"data iterator: the checkpoint has {name} {state.get(name)}, this run {own[name]}: "
+                    "give the run the same data and seed, or start it in a new workdir"
                 )
+        place = state.get("place")
+        if not isinstance(place, int) or place < 0:
+            raise UserError(f"data iterator: expected place, 0 or more, in the checkpoint, got {place}: it is damaged")
         _close_all(self._running)
-        self._next_batch = int(state["next_batch"])
+        self._place = place
 
     def close(self) -> None:
         """Ends threads and worker processes."""
-        _close_all(self._running)
+        self._end()
         super().close()
 
 
@@ -168,8 +171,9 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """One pass over a split, in order, without random changes: fixed views, centre crop.
 
-    Every clip comes exactly once over all processes; every process yields `num_eval_batches` batches, padded with rows
-    of zeros whose clip_valid is False. At most `num_threads + 1` batches are ready or under way.
+    Every clip comes exactly once over all processes: the processes' shares of a global batch, one after the other, are
+    the split's next clips. Every process yields `num_eval_batches` batches, padded with rows of zeros whose clip_valid
+    is False. At most `num_threads + 1` batches are ready or under way.
 
     Args:
       source: records of the split.
@@ -182,50 +186,73 @@ def eval_batches(
     Raises:
       UserError: impossible sizes; from the iterator, a record that cannot be read.
     """
-    _check_sizes(source, batch_size, process_index, process_count)
-    global_batch_size = batch_size * process_count
-    positions = np.arange(num_eval_batches(len(source), batch_size, process_count) * global_batch_size)
-    own = positions.reshape(-1, process_count, batch_size)[:, process_index].ravel()
-    if not own.size:
+    share = _Share(batch_size, process_index, process_count)
+    num_batches = num_eval_batches(len(source), batch_size, process_count)
+    if not num_batches:
         return iter(())
-    batches = grain.MapDataset.source(own).map(functools.partial(_load_eval, source, spec)).batch(batch_size)
-    return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads, num_threads + 1 if num_threads else 0)))
+    load = functools.partial(_load_eval, source, spec, batch_size)
+    return iter(_batches(load, share, 0, num_batches, num_threads))
 
 
 @dataclass(frozen=True)
-class _Stream:
-    """The endless order of clips, and the share of one process in it."""
+class _Share:
+    """What one process takes of each global batch."""
 
-    num_clips: int
-    seed: int
     batch_size: int
     process_index: int
     process_count: int
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"batch size: expected at least 1 clip a process, got {self.batch_size}")
+        if not 0 <= self.process_index < self.process_count:
+            raise UserError(f"process index: expected 0 to {self.process_count - 1}, got {self.process_index}")
 
     @property
     def global_batch_size(self) -> int:
         return self.batch_size * self.process_count
 
-    def clip(self, row: int) -> tuple[int, int]:
-        """(epoch, position in the split) of the process's row, counted from its first batch."""
-        batch, offset = divmod(row, self.batch_size)
-        place = batch * self.global_batch_size + self.process_index * self.batch_size + offset
-        epoch, rank = divmod(place, self.num_clips)
-        return epoch, int(_epoch_order(self.seed, epoch, self.num_clips)[rank])
+
+def _batches(
+    load: Callable[[int], Batch], share: _Share, first_place: int, num_batches: int, num_threads: int
+) -> grain.IterDataset:
+    """The process's batches, made by `load` from the place of their first row.
+
+    A batch is one element: its clips are written where they stay, so none is copied.
+    """
+    _one_opencv_thread()
+    step = share.global_batch_size
+    start = first_place + share.process_index * share.batch_size
+    batches = grain.MapDataset.range(start, start + num_batches * step, step).map(load)
+    return batches.to_iter_dataset(grain.ReadOptions(num_threads, num_threads + 1 if num_threads else 0))
 
 
-class _Rows:
-    """Grain source: (epoch, position in the split) of the process's rows from some batch on."""
+@dataclass(frozen=True)
+class _TrainLoader:
+    """Makes the batch of consecutive places of the stream."""
 
-    def __init__(self, stream: _Stream, first_batch: int):
-        self._stream = stream
-        self._first_row = first_batch * stream.batch_size
+    source: RandomAccessClips
+    spec: InputSpec
+    seed: int
+    batch_size: int
 
-    def __len__(self) -> int:
-        return _ENDLESS
+    def __call__(self, first_place: int) -> Batch:
+        num_clips = len(self.source)
+        batch = empty_batch(self.spec, self.batch_size)
+        for row in range(self.batch_size):
+            epoch, rank = divmod(int(first_place) + row, num_clips)
+            position = int(_epoch_order(self.seed, epoch, num_clips)[rank])
+            rng = np.random.default_rng([_CLIP_STREAM, self.seed, epoch, position])
+            write_train_example(batch, row, self.source[position], position, self.spec, rng)
+        return batch
 
-    def __getitem__(self, row: int) -> tuple[int, int]:
-        return self._stream.clip(self._first_row + int(row))
+
+def _load_eval(source: RandomAccessClips, spec: InputSpec, batch_size: int, first_place: int) -> Batch:
+    positions = range(len(source))[int(first_place) :][:batch_size]
+    batch = empty_batch(spec, batch_size, batch_size - len(positions), spec.num_views)
+    for row, position in enumerate(positions):
+        write_eval_example(batch, row, source[position], position, spec)
+    return batch
 
 
 @functools.lru_cache(maxsize=4)
@@ -233,26 +260,6 @@ def _epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:
     return np.random.default_rng([_ORDER_STREAM, seed, epoch]).permutation(num_clips)
 
 
-def _check_sizes(source: RandomAccessClips, batch_size: int, process_index: int, process_count: int) -> None:
-    if batch_size < 1:
-        raise UserError(f"batch size: expected at least 1 clip a process, got {batch_size}")
-    if not 0 <= process_index < process_count:
-        raise UserError(f"process index: expected 0 to {process_count - 1}, got {process_index}")
-    _one_opencv_thread()
-
-
 def _one_opencv_thread(*_: int) -> None:
     """Threads and workers that make batches already fill the cores; OpenCV's own would only compete with them."""
     cv2.setNumThreads(0)
-
-
-def _load_train(source: RandomAccessClips, spec: InputSpec, seed: int, place: tuple[int, int]) -> Batch:
-    epoch, position = place
-    rng = np.random.default_rng([_CLIP_STREAM, seed, epoch, position])
-    return train_example(source[position], position, spec, rng)
-
-
-def _load_eval(source: RandomAccessClips, spec: InputSpec, position: int) -> Batch:
-    if position >= len(source):
-        return padding_example(spec)
-    return eval_example(source[int(position)], int(position), spec)

@@ -3,7 +3,8 @@
 The file format is AlphaPose's default one: a JSON list with one entry a person and frame,
 ``{"image_id": "000012.jpg", "category_id": 1, "keypoints": [x, y, score] * V, "score": s, "box": [x, y, w, h],
 "idx": i}``. Frames are aligned by number (the last number in ``image_id``; the first frame is 0),
-never by the order of the entries, since frames without a person are absent from the file.
+never by the order of the entries, since frames without a person are absent from the file. Results of other tools are
+turned into this format by ``skeleton_files``.
 
 Everywhere a joint with score 0 is absent and has x = y = 0.
 """
@@ -13,13 +14,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from musclemap_jax.data.person_linking import Detection, link_persons
-from musclemap_jax.skeleton_layouts import LAYOUTS, get_layout
+from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, get_layout
 
 TAIL_FRAMES = 2
 """Frames past the end of the video that are left out without complaint: decoders disagree about a last frame or two."""
@@ -34,8 +36,8 @@ class SkeletonError(ValueError):
 def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray:
     """Reads the persons of one clip.
 
-    Persons are linked over frames by ``idx``; where an entry has none, or two of a frame share one (AlphaPose without
-    tracking gives everybody the same), by greedy overlap of boxes. They are ordered by the sum over the clip of score
+    Persons are linked over frames by ``idx``, by overlap of boxes where it is missing; see ``link_persons``.
+    They are ordered by the sum over the clip of score
     times area of the box, largest first. Joint scores are clipped to [0, 1].
 
     Args:
@@ -53,22 +55,12 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
     """
     path = Path(path)
     num_joints = get_layout(layout).num_joints
-    try:
-        entries = json.loads(path.read_bytes())
-    except OSError as error:
-        raise SkeletonError(f"{_name(path)}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise SkeletonError(f"{_name(path)}: expected AlphaPose JSON, got a file that is not JSON: {error}") from error
+    entries = read_json(path, _name(path))
     if not isinstance(entries, list):
         raise SkeletonError(
             f"{_name(path)}: expected a list of detections (AlphaPose's default format), got {type(entries).__name__}"
         )
-    detections = []
-    for number, entry in enumerate(entries):
-        try:
-            detections.append(_detection(entry, layout, num_joints))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise SkeletonError(f"{_name(path)}: entry {number}: {error}") from error
+    detections = parse_detections(entries, layout, _name(path))
     last = max((detection.frame for detection in detections), default=0)
     if last >= num_frames + TAIL_FRAMES:
         raise SkeletonError(
@@ -84,6 +76,38 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
     return skeleton
 
 
+def read_json(path: Path, name: str) -> Any:
+    """Content of a JSON file; ``name`` is what a SkeletonError calls it."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise SkeletonError(f"{name}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise SkeletonError(f"{name}: expected AlphaPose JSON, got a file that is not JSON: {error}") from error
+
+
+def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Detection]:
+    """Detections of AlphaPose's entries, in their order; joint scores clipped to [0, 1].
+
+    Args:
+      entries: parsed JSON, one a person and frame. Entries of Halpe-136 are read as Halpe-26.
+      layout: name of the entries' joint order.
+      name: of the file, for the error.
+
+    Raises:
+      SkeletonError: naming the entry.
+      UserError: an unknown layout.
+    """
+    num_joints = get_layout(layout).num_joints
+    detections = []
+    for number, entry in enumerate(entries):
+        try:
+            detections.append(_detection(entry, layout, num_joints))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise SkeletonError(f"{name}: entry {number}: {error}") from error
+    return detections
+
+
 def write_alphapose(path: str | Path, skeleton: np.ndarray, scores: np.ndarray | None = None) -> None:
     """Writes a clip's persons in AlphaPose's format; the same input gives the same bytes.
 
@@ -97,24 +121,34 @@ def write_alphapose(path: str | Path, skeleton: np.ndarray, scores: np.ndarray |
     skeleton = np.asarray(skeleton, np.float64)
     if scores is None:
         scores = skeleton[..., 2].mean(axis=-1)
-    entries = []
+    persons: list[list[Detection]] = [[] for _ in range(skeleton.shape[1])]
     for frame, person in np.argwhere((skeleton[..., 2] > 0).any(axis=-1)).tolist():
-        joints = skeleton[frame, person]
-        present = joints[:, 2] > 0
-        rounded = np.concatenate([joints[:, :2].round(2), joints[:, 2:].round(3).clip(0.001)], axis=-1)
-        rounded = np.where(present[:, None], rounded, 0.0) + 0.0  # + 0.0 turns -0.0 into 0.0
-        low, high = rounded[present, :2].min(axis=0), rounded[present, :2].max(axis=0)
-        entries.append(
-            {
+        joints = _rounded(skeleton[frame, person])
+        persons[person].append(Detection(frame, None, joints, _box_round(joints), float(scores[frame, person])))
+    write_persons(path, persons)
+
+
+def write_persons(path: str | Path, persons: Sequence[Sequence[Detection]]) -> None:
+    """Writes linked persons in AlphaPose's format, rounded as by ``write_alphapose``; boxes and scores are kept.
+
+    Args:
+      path: the JSON file to write.
+      persons: each the detections of one person; their place, from 1, becomes their ``idx``.
+    """
+    entries = []
+    for place, person in enumerate(persons, start=1):
+        for frame, _, joints, box, score in person:
+            entry = {
                 "image_id": f"{frame:06d}.jpg",
                 "category_id": 1,
-                "keypoints": rounded.ravel().tolist(),
-                "score": round(float(scores[frame, person]), 3),
-                "box": [*low.tolist(), *(high - low).round(2).tolist()],
-                "idx": person + 1,
+                "keypoints": _rounded(joints).ravel().tolist(),
+                "score": round(score, 3),
+                "box": [round(value, 2) for value in box],
+                "idx": place,
             }
-        )
-    Path(path).write_text(json.dumps(entries, separators=(",", ":")) + "\n", encoding="utf-8")
+            entries.append(((frame, place), entry))
+    ordered = [entry for _, entry in sorted(entries, key=lambda keyed: keyed[0])]
+    Path(path).write_text(json.dumps(ordered, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def fixed_skeleton(skeleton: np.ndarray, times: np.ndarray, num_persons: int) -> tuple[np.ndarray, np.ndarray]:
@@ -202,6 +236,8 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
         joints = np.asarray(entry["keypoints"], np.float32).ravel()
     except (ValueError, TypeError):
         raise ValueError("keypoints: expected numbers [x, y, score] for each joint") from None
+    if any((layout, joints.size) == (kept, 3 * count) for kept, count in REDUCED.values()):
+        joints = joints[: 3 * num_joints]
     if joints.size != 3 * num_joints:
         raise ValueError(_wrong_count(layout, num_joints, joints.size))
     if not np.isfinite(joints).all():
@@ -213,17 +249,19 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
     score = float(entry.get("score", joints[:, 2].mean()))
     if not math.isfinite(score):
         raise ValueError(f"score: expected a finite number, got {score}")
-    return Detection(_frame_number(entry["image_id"]), _idx(entry.get("idx")), joints, _box(entry, joints), score)
+    return Detection(frame_number(entry["image_id"]), _idx(entry.get("idx")), joints, _box(entry, joints), score)
 
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
     got = f"{num_values // 3}" if num_values % 3 == 0 else f"{num_values} numbers, which is no multiple of 3"
-    others = [name for name, other in LAYOUTS.items() if 3 * other.num_joints == num_values]
+    counts = {name: other.num_joints for name, other in LAYOUTS.items()} | dict(REDUCED.values())
+    others = [name for name, count in counts.items() if 3 * count == num_values]
     mend = f"skeleton_layout={others[0]!r}" if others else "the layout that the file has"
     return f"layout {layout} has {num_joints} joints, got {got}: declare {mend}"
 
 
-def _frame_number(image_id: Any) -> int:
+def frame_number(image_id: Any) -> int:
+    """The last number of an image's name (``clip_000012.jpg``), or the number itself. Raises ValueError."""
     if isinstance(image_id, int) and not isinstance(image_id, bool):
         return _not_negative(image_id)
     stem = re.sub(r"\.[A-Za-z]\w*$", "", str(image_id))
@@ -250,12 +288,23 @@ def _box(entry: dict[str, Any], joints: np.ndarray) -> tuple[float, float, float
     """The entry's box, or the one round its joints where it has none."""
     if "box" in entry:
         box = np.asarray(entry["box"], np.float64)
-        if box.shape != (4,) or not np.isfinite(box).all():
+        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 0).any():
             raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")
-        x, y, width, height = box.tolist()
-        return x, y, max(width, 0.0), max(height, 0.0)
+        return tuple(box.tolist())
+    return _box_round(joints)
+
+
+def _box_round(joints: np.ndarray) -> tuple[float, float, float, float]:
+    """x, y, width, height of the box round the joints that are present."""
     places = joints[joints[:, 2] > 0, :2]
     if not len(places):
         return 0.0, 0.0, 0.0, 0.0
     low, high = places.min(axis=0), places.max(axis=0)
     return (*low.tolist(), *(high - low).tolist())
+
+
+def _rounded(joints: np.ndarray) -> np.ndarray:
+    """(V, 3) float64, rounded as files hold them; absent joints all zero."""
+    joints = np.asarray(joints, np.float64)
+    rounded = np.concatenate([joints[:, :2].round(2), joints[:, 2:].round(3).clip(0.001)], axis=-1)
+    return np.where(joints[:, 2:] > 0, rounded, 0.0) + 0.0  # + 0.0 turns -0.0 into 0.0

@@ -54,12 +54,13 @@ class Video:
     frames: Iterator[np.ndarray]
 
 
-def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX) -> Video:
+def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: str = "rgb24") -> Video:
     """Opens a video; frames are decoded one by one as they are asked for, on one thread.
 
     Args:
       path: an mp4 file.
       short_side: pixels of the frames' short side; the aspect is kept; smaller videos keep their size.
+      pixel_format: FFmpeg's name of what is handed out; with ``gray``, frames are (H, W).
 
     Returns:
       The video. Rotation metadata (phones) is applied. Pixels that are not square are left as they are stored.
@@ -79,12 +80,13 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX) -> Video:
     source_size = coded_size[::-1] if turns % 2 else coded_size
     size = scaled_size(source_size, short_side)
     coded_target = size[::-1] if turns % 2 else size
+    flags = _CONVERT if pixel_format == "rgb24" and coded_target == coded_size else _SCALE
 
     def convert() -> Iterator[np.ndarray]:
         frame, count = first, 0
         while frame is not None:
             image = frame.to_ndarray(
-                format="rgb24", height=coded_target[0], width=coded_target[1], interpolation=_FILTER, threads=1
+                format=pixel_format, height=coded_target[0], width=coded_target[1], interpolation=flags, threads=1
             )
             yield np.ascontiguousarray(np.rot90(image, turns)) if turns else image
             count += 1
@@ -150,7 +152,7 @@ def encode_video(
             if image.shape != size or image.dtype != np.uint8:
                 raise ValueError(f"expected uint8 frames of {size}, got {image.dtype} {image.shape}")
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=_FILTER, threads=1)))
+            container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=_SCALE, threads=1)))
         if stream is None:
             raise ValueError("expected at least one frame, got none")
         container.mux(stream.encode())
@@ -161,7 +163,7 @@ def encode_jpeg(image: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
     return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, colorspace="RGB", colorsubsampling="420")
 
 
-def decode_jpeg(data: bytes, min_height: int = 0, min_width: int = 0) -> np.ndarray:
+def decode_jpeg(data: bytes, min_height: int = 0, min_width: int = 0, out: np.ndarray | None = None) -> np.ndarray:
     """uint8 (H, W, 3) RGB of JPEG bytes.
 
     Args:
@@ -169,16 +171,24 @@ def decode_jpeg(data: bytes, min_height: int = 0, min_width: int = 0) -> np.ndar
       min_height: with min_width: the image may come at a reduced scale (k/8, from the DCT, cheap) as long as it keeps
         at least so many pixels; 0 for full size.
       min_width: see min_height.
+      out: uint8, contiguous, of at least the image's size: is written to, and the result is a view of it. A fresh
+        array for every frame costs half as much again as the decoding, in page faults.
+
+    Raises:
+      ValueError: not a JPEG, a broken one, or larger than ``out``.
     """
-    return simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=min_height, min_width=min_width)
+    return simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=min_height, min_width=min_width, buffer=out)
 
 
-# Area averaging does not alias when a large video is scaled down; bit-exact code gives the same bytes on every CPU.
-_FILTER = int(
-    av.video.reformatter.Interpolation.AREA
-    | av.video.reformatter.Interpolation.ACCURATE_RND
-    | av.video.reformatter.Interpolation.BITEXACT
-)
+_Interpolation = av.video.reformatter.Interpolation
+
+_CONVERT = int(_Interpolation.AREA | _Interpolation.BITEXACT)
+"""To RGB at the video's own size. Each colour sample goes to its four pixels, of which the JPEG's encoder takes the
+mean again: nothing is lost, as it would be by interpolating. Accurate rounding would bring in FFmpeg's scaler for that
+and cost four times the time, half as much again as the decoding itself."""
+
+_SCALE = int(_CONVERT | _Interpolation.ACCURATE_RND)
+"""Area averaging does not alias when a large video is scaled down; bit-exact code gives the same bytes on every CPU."""
 
 
 def _check_boxes(path: Path) -> None:

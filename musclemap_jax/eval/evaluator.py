@@ -15,6 +15,7 @@ from flax import linen as nn
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from musclemap_jax.distributed.context import within
 from musclemap_jax.distributed.mesh import batch_sharding, put_batch, replicated
 from musclemap_jax.distributed.together import compiled_together
 from musclemap_jax.errors import UserError
@@ -86,7 +87,7 @@ class Evaluator:
             return {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")} | {"logits": logits}
 
         compiled = jax.jit(
-            predict,
+            within(mesh, predict),
             in_shardings=(shardings, batch_sharding(mesh)),
             out_shardings=batch_sharding(mesh) if jax.process_count() > 1 else replicated(mesh),
         )

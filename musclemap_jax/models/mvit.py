@@ -10,7 +10,6 @@ Letters of shapes: B clips, T H W frames and pixels, C colours, M class tokens i
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import flax.linen as nn
 import jax
@@ -20,8 +19,9 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.activation_sharding import keep_spread
 from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
 from musclemap_jax.models.depthwise import Triple, strided_grid
-from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, drop_path_factors
+from musclemap_jax.models.layers import LayerNorm, drop_path_factors
 from musclemap_jax.models.outputs import BranchOutput
+from musclemap_jax.models.patch_embed import PatchEmbed
 from musclemap_jax.models.pooling_attention import BlockSpec, MViTBlock
 from musclemap_jax.taxonomy import NUM_REGIONS
 
@@ -146,35 +146,6 @@ MVITV2_B = MViTSpec(depth=24, stages=(2, 5, 21), input_size=(32, 224, 224), drop
 """MViTv2-B 32x3: 51.2 M parameters with a head of 400 classes."""
 
 PRESETS = {"mvitv2_s": MVITV2_S, "mvitv2_b": MVITV2_B}
-
-
-class PatchEmbed(nn.Module):
-    """Overlapping space-time patches by a convolution: (B, T, H, W, C) -> (B, T', H', W', D)."""
-
-    features: int
-    kernel: Triple
-    stride: Triple
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, video: jax.Array) -> jax.Array:
-        bound = 1.0 / math.sqrt(math.prod(self.kernel) * video.shape[-1])  # PyTorch's own: PySlowFast leaves it
-
-        def bias_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
-            return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-        return nn.Conv(
-            self.features,
-            self.kernel,
-            self.stride,
-            padding=[(k // 2, k // 2) for k in self.kernel],
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            kernel_init=WEIGHT_INIT,
-            bias_init=bias_init,
-            name="proj",
-        )(video)
 
 
 class MViT(nn.Module):

@@ -6,6 +6,7 @@ attention, residual pooling, decomposed relative positions). Parameter names are
 Where we differ in form, not in value: class tokens and patches are two arrays, joined for keys and values alone, so
 the long patch sequence is never concatenated or cut; keys and values are pooled by one convolution, with the queries
 too where strides are equal; the relative position bias is part of the dot product (relative_position.py).
+On TPU, patches are pooled and attend by kernels of our own (depthwise_kernel.py, flash_attention.py).
 
 Letters of shapes: B clips, L class tokens of all sets, N patch tokens on the grid (T, H, W), D width.
 """
@@ -13,12 +14,17 @@ Letters of shapes: B clips, L class tokens of all sets, N patch tokens on the gr
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from musclemap_jax.distributed.context import fast_memory_bytes, kernels_for_tpu, over_clips
 from musclemap_jax.models.depthwise import Triple, depthwise_conv3d, max_pool3d
+from musclemap_jax.models.depthwise_kernel import Group, fits, grouped_depthwise
+from musclemap_jax.models.dot_product_attention import attend, attention_logits
+from musclemap_jax.models.flash_attention import flash_attention
 from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, Mlp, NormWeights, dense, layer_norm, scale_clips
 from musclemap_jax.models.relative_position import key_coordinates, position_terms, table_length
 
@@ -62,12 +68,14 @@ class BlockSpec:
         """Rows of the tables for time, height, width.
 
         As in PySlowFast, time counts the incoming frames and grids are divided rounding down (the real ones round
-        up, so odd grids are interpolated).
+        up, so odd grids are interpolated). As in torchvision (PySlowFast knows squares alone), height and width have
+        tables for the longer of both, so that weights keep their tables whatever the aspect.
         """
         time = table_length(self.grid[0], self.grid[0])
+        longer = max(self.grid[1:])
         height, width = (
-            table_length(max(size // q, 1), max(size // kv, 1))
-            for size, q, kv in zip(self.grid[1:], self.q_stride[1:], self.kv_stride[1:], strict=True)
+            table_length(max(longer // q, 1), max(longer // kv, 1))
+            for q, kv in zip(self.q_stride[1:], self.kv_stride[1:], strict=True)
         )
         return (time, height, width)
 
@@ -97,24 +105,39 @@ class PoolingAttention(nn.Module):
         spec = self.spec
         project = dense(3 * spec.dim_out, "qkv", self.dtype, self.param_dtype, use_bias=spec.qkv_bias)
         q_tokens, q_patches, pairs, key_grid = self._pooled(project(tokens), project(patches))
-        keys, values = pairs[:, :, 0], pairs[:, :, 1]
+        keys, values = (_heads_first(pairs[:, :, index]) for index in range(2))
         scale = spec.head_dim**-0.5
 
         terms = position_terms(q_patches, self._tables(), key_grid)
-        placed_queries = _flat(jnp.concatenate([q_patches * scale, *terms], axis=-1))
-        from_patches = _attend(placed_queries, self._placed(keys, key_grid), values, self, "patch")
-        from_patches = from_patches + _flat(q_patches)
-        from_tokens = _attend(q_tokens * scale, keys, values, self, "token")
+        places = jnp.asarray(key_coordinates(key_grid), keys.dtype)
+        places = jnp.pad(places, ((tokens.shape[1], 0), (0, 0)))  # class tokens have no place
+        if kernels_for_tpu(q_patches.shape[0]) and not self.is_mutable_collection("intermediates"):
+            operands = (_flat(q_patches), _flat(jnp.concatenate(terms, axis=-1)), pairs[:, :, 0], pairs[:, :, 1])
+            from_patches = over_clips(flash_attention, operands, [places])
+        else:
+            placed_queries = _heads_first(jnp.concatenate([q_patches * scale, *terms], axis=-1))
+            from_patches = self._attend(placed_queries, keys, values, places, "patch")
+            from_patches = from_patches + _flat(q_patches)
+        scaled_tokens = _heads_first(q_tokens * scale)
+        from_tokens = self._attend(scaled_tokens, keys, values, places[:, :0], "token")
         self.sow("intermediates", "query", (q_tokens, q_patches))
-        self.sow("intermediates", "key", keys)
-        self.sow("intermediates", "value", values)
+        self.sow("intermediates", "key", pairs[:, :, 0])
+        self.sow("intermediates", "value", pairs[:, :, 1])
 
         merge = dense(spec.dim_out, "proj", self.dtype, self.param_dtype)
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
-        new_tokens = drop(merge(from_tokens.reshape(*from_tokens.shape[:2], spec.dim_out)))
+        new_tokens = drop(merge(from_tokens.reshape(*q_tokens.shape[:2], spec.dim_out)))
         new_patches = drop(merge(from_patches.reshape(*q_patches.shape[:4], spec.dim_out)))
         self.sow("intermediates", "output", (new_tokens, new_patches))
         return new_tokens, new_patches
+
+    def _attend(
+        self, queries: jax.Array, keys: jax.Array, values: jax.Array, places: jax.Array, name: str
+    ) -> jax.Array:
+        """`attend` with heads behind the sequence again; the logits are sown as `{name}_logits`."""
+        if self.is_mutable_collection("intermediates"):
+            self.sow("intermediates", f"{name}_logits", attention_logits(queries, keys, places))
+        return attend(queries, keys, values, places).swapaxes(1, 2)
 
     def _tables(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         return tuple(
@@ -140,7 +163,12 @@ class PoolingAttention(nn.Module):
         # One kernel serves all heads.
         kernel = jnp.concatenate([kernel for kernel in kernels for _ in range(spec.num_heads)], axis=-1)
         kernel = kernel.astype(self.dtype)
-        if spec.q_stride == spec.kv_stride:
+        groups = (Group(0, split, spec.q_stride), Group(split, 3 * split, spec.kv_stride))
+        fast_memory = fast_memory_bytes() if kernels_for_tpu(patches.shape[0]) else 0
+        if fits(patches.shape, spec.pool_kernel, groups, fast_memory):
+            convolve = functools.partial(grouped_depthwise, groups=groups, fast_memory=fast_memory)
+            queries, pairs = over_clips(convolve, [patches], [kernel])
+        elif spec.q_stride == spec.kv_stride:
             pooled = depthwise_conv3d(patches, kernel, spec.q_stride)
             queries, pairs = pooled[..., :split], pooled[..., split:]
         else:
@@ -159,25 +187,15 @@ class PoolingAttention(nn.Module):
         joined = layer_norm(joined.reshape(*joined.shape[:2], 2, *heads), scale, bias, 1, NORM_EPSILON)
         return q_tokens, q_patches, joined, pairs.shape[1:4]
 
-    def _placed(self, keys: jax.Array, key_grid: Triple) -> jax.Array:
-        """Keys with their one-hot coordinates behind the channels; zeros for class tokens."""
-        places = jnp.asarray(key_coordinates(key_grid), keys.dtype)
-        places = jnp.pad(places, ((keys.shape[1] - places.shape[0], 0), (0, 0)))
-        shape = (*keys.shape[:3], places.shape[1])
-        return jnp.concatenate([keys, jnp.broadcast_to(places[None, :, None, :], shape)], axis=-1)
-
 
 def _flat(x: jax.Array) -> jax.Array:
     """(B, T, H, W, ...) -> (B, T * H * W, ...)."""
     return x.reshape(x.shape[0], -1, *x.shape[4:])
 
 
-def _attend(queries: jax.Array, keys: jax.Array, values: jax.Array, module: nn.Module, name: str) -> jax.Array:
-    """Softmax attention; (B, N, heads, c) each; softmax in float32; logits are sown for `module` under `name`."""
-    logits = jnp.einsum("bqhc,bkhc->bhqk", queries, keys, preferred_element_type=jnp.float32)
-    module.sow("intermediates", f"{name}_logits", logits)
-    weights = jax.nn.softmax(logits, axis=-1).astype(values.dtype)
-    return jnp.einsum("bhqk,bkhc->bqhc", weights, values)
+def _heads_first(x: jax.Array) -> jax.Array:
+    """(B, ..., heads, c) -> (B, heads, N, c), N the product of what lies between."""
+    return x.reshape(x.shape[0], -1, *x.shape[-2:]).swapaxes(1, 2)
 
 
 class MViTBlock(nn.Module):

@@ -17,9 +17,10 @@ import numpy as np
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.pretrained.torch_archive import TorchArchive
-from musclemap_jax.pretrained.torch_pickle import KEY_TYPES, Name, read_pickle
+from musclemap_jax.restricted_pickle import KEY_TYPES, Name, read_pickle
 
 MAX_PICKLE_BYTES = 32 << 20
+ALLOWED = "only tensors and plain containers are read; save the model's state_dict alone"
 MAX_DIMENSIONS = 16
 MAX_COUNT = 2**62
 
@@ -187,6 +188,6 @@ def read_torch_file(path: str | os.PathLike) -> Any:
     archive = TorchArchive(path)
     data = archive.read("data.pkl", MAX_PICKLE_BYTES)
     try:
-        return read_pickle(data, FUNCTIONS, _storage_reader(archive))
+        return read_pickle(data, FUNCTIONS, _storage_reader(archive), allowed=ALLOWED)
     except UserError as error:
         raise archive.fault(f"data.pkl: {error}") from error

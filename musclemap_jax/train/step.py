@@ -15,6 +15,7 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
+from musclemap_jax.distributed.context import within
 from musclemap_jax.distributed.mesh import batch_sharding, replicated
 from musclemap_jax.distributed.together import compiled_together
 from musclemap_jax.models.activation_sharding import spread_clips
@@ -133,7 +134,7 @@ def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) ->
             return step(state, batch)
 
     compiled = jax.jit(
-        spread_step,
+        within(mesh, spread_step),
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,

@@ -1,12 +1,16 @@
 """Decoding, cropping and resizing against a direct reference."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from musclemap_jax.data.augmentation import Box, centre_crop
 from musclemap_jax.data.frames import FrameError, decode_frames, frame_size
-from musclemap_jax.data.video import decode_jpeg, encode_jpeg
+from musclemap_jax.data.video import decode_jpeg, encode_jpeg, read_video
+
+REAL = Path(__file__).parent / "real" / "pose2sim_cam01.mp4"
 
 
 def _image(height, width, seed=0):
@@ -16,20 +20,26 @@ def _image(height, width, seed=0):
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
 
+def _decode(jpegs, indices, box, size):
+    video = np.full((len(indices), size, size, 3), 7, np.uint8)
+    decode_frames(jpegs, np.array(indices), box, video)
+    return video
+
+
 def test_frame_size_is_of_the_stored_frame():
-    assert frame_size([encode_jpeg(_image(40, 60))], 0) == (40, 60)
+    assert frame_size(encode_jpeg(_image(40, 60)), 0) == (40, 60)
 
 
 def test_full_size_crop_equals_the_decoded_pixels():
     jpeg = encode_jpeg(_image(48, 64))
-    video = decode_frames([jpeg], np.array([0]), Box(8, 16, 32, 32), 32)
+    video = _decode([jpeg], [0], Box(8, 16, 32, 32), 32)
     np.testing.assert_array_equal(video[0], decode_jpeg(jpeg)[8:40, 16:48])
 
 
 @pytest.mark.parametrize("box", [Box(3.4, 5.6, 40.2, 50.1), Box(0, 0, 96, 128), Box(10.5, 70.2, 60, 57.8)])
 def test_crop_and_resize_equal_a_direct_reference(box):
     jpeg = encode_jpeg(_image(96, 128))
-    video = decode_frames([jpeg], np.array([0]), box, 56)
+    video = _decode([jpeg], [0], box, 56)
     full = decode_jpeg(jpeg).astype(np.float32)
     # Sub-pixel reference: sample the crop's own grid in the full-size frame.
     rows = box.top + (np.arange(56) + 0.5) * box.height / 56 - 0.5
@@ -47,44 +57,58 @@ def test_crop_and_resize_equal_a_direct_reference(box):
 def test_reduced_decoding_equals_full_decoding(stored, size, tolerance):
     jpeg = encode_jpeg(_image(*stored))
     box = centre_crop(*stored)
-    video = decode_frames([jpeg], np.array([0]), box, size)
+    video = _decode([jpeg], [0], box, size)
     top, left, side = round(box.top), round(box.left), round(box.height)
     square = decode_jpeg(jpeg)[top : top + side, left : left + side]
     reference = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
     assert np.abs(video[0].astype(float) - reference).mean() < tolerance
 
 
+@pytest.mark.parametrize(("denominator", "times_nearer"), [(2, 0), (4, 10), (8, 10)])  # at 1/2 both are exact
+def test_reduced_decoding_is_nearer_to_an_area_average_than_a_bilinear_resize(denominator, times_nearer):
+    # A real frame, where the crop's edges fall on decoded pixels: what is left is the decoder's scaling itself.
+    jpeg = encode_jpeg(next(read_video(REAL, short_side=512).frames))
+    full = decode_jpeg(jpeg)[64:512, 32:480]
+    size = 448 // denominator
+    area = cv2.resize(full, (size, size), interpolation=cv2.INTER_AREA).astype(float)
+    bilinear = cv2.resize(full, (size, size), interpolation=cv2.INTER_LINEAR)
+    (reduced,) = _decode([jpeg], [0], Box(64, 32, 448, 448), size)
+    error = np.square(reduced - area).mean()
+    assert error < 255**2 / 10**4.5  # 45 dB; 40 dB is taken for indistinguishable
+    assert times_nearer * error <= np.square(bilinear - area).mean()
+
+
 def test_frames_come_in_the_order_asked_for_and_repeat():
     jpegs = [encode_jpeg(np.full((32, 32, 3), 20 * index, np.uint8)) for index in range(6)]
-    video = decode_frames(jpegs, np.array([5, 0, 0, 3, 5]), centre_crop(32, 32), 16)
+    video = _decode(jpegs, [5, 0, 0, 3, 5], centre_crop(32, 32), 16)
     np.testing.assert_array_equal(video[:, 8, 8, 0], [100, 0, 0, 60, 100])
 
 
 def test_small_frames_are_enlarged():
     jpeg = encode_jpeg(np.full((20, 24, 3), 90, np.uint8))
-    video = decode_frames([jpeg], np.array([0]), centre_crop(20, 24), 48)
+    video = _decode([jpeg], [0], centre_crop(20, 24), 48)
     assert video.shape == (1, 48, 48, 3)
     assert (video == 90).all()
 
 
 def test_only_the_sampled_frames_are_decoded():
     good = encode_jpeg(_image(32, 32))
-    decode_frames([b"never read", good, b"never read"], np.array([1, 1]), centre_crop(32, 32), 32)
+    _decode([b"never read", good, b"never read"], [1, 1], centre_crop(32, 32), 32)
 
 
 @pytest.mark.parametrize("broken", [b"", b"no jpeg", encode_jpeg(_image(64, 64))[:-200]])
 def test_broken_frames_are_named(broken):
     jpegs = [encode_jpeg(_image(64, 64)), broken]
     with pytest.raises(FrameError, match="frame 1: "):
-        decode_frames(jpegs, np.array([0, 1]), centre_crop(64, 64), 32)
+        _decode(jpegs, [0, 1], centre_crop(64, 64), 32)
 
 
 def test_frames_of_several_sizes_are_refused():
     jpegs = [encode_jpeg(_image(64, 64)), encode_jpeg(_image(64, 48))]
     with pytest.raises(FrameError, match=r"frame 1: expected \(64, 64\) pixels .* in frame 0, got \(64, 48\)"):
-        decode_frames(jpegs, np.array([0, 1]), centre_crop(64, 64), 32)
+        _decode(jpegs, [0, 1], centre_crop(64, 64), 32)
 
 
 def test_bytes_that_are_no_image():
     with pytest.raises(FrameError, match="frame 0: not a JPEG"):
-        frame_size([b"abc"], 0)
+        frame_size(b"abc", 0)

@@ -87,17 +87,31 @@ def test_batch_has_the_documented_arrays():
     assert (batch["skeleton"][:, :, 1] == 0).all()
 
 
-@pytest.mark.parametrize("process_count", [1, 2, 3])
-def test_every_clip_comes_exactly_once_an_epoch_over_all_processes(process_count):
+def _stream(num_batches, batch_size, process_count=1, state=None, **options):
+    """The global order of clips (num_batches * batch_size * process_count,), and the state after it."""
     spec = replace(PLAIN, modalities=("skeleton",))
-    streams = [
-        [batch["clip_index"] for batch in _take(_train(7, spec, 2, process_index=p, process_count=process_count), 21)]
-        for p in range(process_count)
-    ]
-    order = np.concatenate([np.concatenate(parts) for parts in zip(*streams, strict=True)])
-    epochs = order.reshape(-1, 7)  # 21 batches of 2 a process: a whole number of epochs of 7
+    parts, states = [], []
+    for index in range(process_count):
+        iterator = _train(7, spec, batch_size, process_index=index, process_count=process_count, **options)
+        if state is not None:
+            iterator.set_state(state)
+        parts.append([next(iterator)["clip_index"] for _ in range(num_batches)])
+        states.append(json.dumps(iterator.get_state()))
+        iterator.close()
+    assert len(set(states)) == 1  # all processes give the same one
+    return np.concatenate([clips for batch in zip(*parts, strict=True) for clips in batch]), json.loads(states[0])
+
+
+def _assert_each_clip_once_an_epoch(order):
+    epochs = order.reshape(-1, 7)
     np.testing.assert_array_equal(np.sort(epochs, axis=1), np.arange(7)[None].repeat(len(epochs), axis=0))
     assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
+
+
+@pytest.mark.parametrize("process_count", [1, 2, 3, 4])
+def test_every_clip_comes_exactly_once_an_epoch_over_all_processes(process_count):
+    order, _ = _stream(21, 2, process_count)  # 21 batches of 2 a process: whole epochs of 7, which 2 does not divide
+    _assert_each_clip_once_an_epoch(order)
 
 
 @pytest.mark.parametrize("process_count", [2, 3])
@@ -146,30 +160,50 @@ def test_resumed_stream_equals_the_uninterrupted_one(num_threads):
 def test_checkpoints_hold_the_iterator(tmp_path):
     iterator = _train()
     expected = [next(iterator) for _ in range(3)][2:]
-    iterator.set_state(iterator.get_state() | {"next_batch": 2})
+    iterator.set_state(iterator.get_state() | {"place": 6})
     grain.checkpoint.CheckpointHandler().save(epath.Path(tmp_path), iterator)
     iterator.close()
     restored = grain.checkpoint.CheckpointHandler().restore(epath.Path(tmp_path), _train())
     _assert_equal(_take(restored, 1), expected)
 
 
-def test_resume_with_another_number_of_processes_of_the_same_global_batch():
+@pytest.mark.parametrize(("batch_size", "process_count"), [(4, 1), (2, 2), (1, 4)])
+def test_another_number_of_processes_goes_on_with_the_same_global_batches(batch_size, process_count):
     iterator = _train(batch_size=4)
-    batches = [next(iterator) for _ in range(3)]
-    resumed = _train(batch_size=2, process_index=1, process_count=2)
-    iterator.set_state(iterator.get_state() | {"next_batch": 2})
-    resumed.set_state(iterator.get_state())
+    uninterrupted = [next(iterator) for _ in range(4)]
     iterator.close()
-    np.testing.assert_array_equal(_take(resumed, 1)[0]["video"], batches[2]["video"][2:])
+    resumed = []
+    for index in range(process_count):
+        share = _train(batch_size=batch_size, process_index=index, process_count=process_count)
+        share.set_state(iterator.get_state() | {"place": 8})
+        resumed.append(_take(share, 2))
+    joined = [
+        {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} for parts in zip(*resumed, strict=True)
+    ]
+    _assert_equal(joined, uninterrupted[2:])
 
 
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [({"num_clips": 8}, "num_clips"), ({"seed": 6}, "seed"), ({"batch_size": 4}, "global_batch_size")],
-)
+@pytest.mark.parametrize(("batch_size", "process_count"), [(1, 1), (2, 1), (5, 1), (1, 3), (3, 4)])
+def test_another_global_batch_size_goes_on_without_a_clip_lost_or_doubled(batch_size, process_count):
+    before, state = _stream(3, 2, 2)  # 12 clips by batches of 4: in the middle of the second epoch of 7
+    assert state["place"] == 12
+    num_batches = 30 // (batch_size * process_count) + 1
+    after, _ = _stream(num_batches, batch_size, process_count, state)
+    order = np.concatenate([before, after])[:42]
+    np.testing.assert_array_equal(order, _stream(42, 1)[0])
+    _assert_each_clip_once_an_epoch(order)
+
+
+@pytest.mark.parametrize(("options", "name"), [({"num_clips": 8}, "num_clips"), ({"seed": 6}, "seed")])
 def test_a_state_of_another_stream_is_refused(options, name):
     with pytest.raises(UserError, match=f"the checkpoint has {name}"):
         _train(**options).set_state(_train().get_state())
+
+
+@pytest.mark.parametrize("place", [None, -1, "8"])
+def test_a_damaged_state_is_refused(place):
+    with pytest.raises(UserError, match="expected place, 0 or more"):
+        _train().set_state(_train().get_state() | {"place": place})
 
 
 def test_flip_is_shared_by_frames_and_joints():
@@ -200,23 +234,24 @@ def test_frames_in_eval_are_the_ones_of_the_views():
     assert batch["video"].shape == (1, 2, 4, 16, 16, 3)
 
 
-@pytest.mark.parametrize("process_count", [1, 2, 3])
-@pytest.mark.parametrize(("num_clips", "batch_size"), [(7, 2), (1, 2), (6, 3), (0, 2)])
-def test_eval_covers_every_clip_once_with_padding(num_clips, batch_size, process_count):
+@pytest.mark.parametrize("process_count", [1, 2, 4])
+@pytest.mark.parametrize(("num_clips", "batch_size"), [(7, 2), (1, 2), (8, 2), (0, 2)])
+def test_eval_covers_every_clip_once_in_the_same_order_with_padding(num_clips, batch_size, process_count):
     spec = replace(SPEC, modalities=("skeleton",))
-    seen, counts = [], []
-    for process_index in range(process_count):
-        batches = list(eval_batches(Clips(num_clips), spec, batch_size, process_index, process_count, num_threads=0))
-        counts.append(len(batches))
-        for batch in batches:
-            assert batch["clip_valid"].shape == (batch_size,)
-            valid = batch["clip_valid"]
-            seen += batch["clip_index"][valid].tolist()
-            for value in batch.values():
-                assert not value[~valid].any()
-            np.testing.assert_array_equal(batch["muscles"][valid].sum(axis=1), 1)
-    assert sorted(seen) == list(range(num_clips))
-    assert set(counts) == {num_eval_batches(num_clips, batch_size, process_count)}
+    shares = [
+        list(eval_batches(Clips(num_clips), spec, batch_size, process_index, process_count, num_threads=0))
+        for process_index in range(process_count)
+    ]
+    assert {len(share) for share in shares} == {num_eval_batches(num_clips, batch_size, process_count)}
+    rows = [batch for parts in zip(*shares, strict=True) for batch in parts]
+    assert all(batch["clip_valid"].shape == (batch_size,) for batch in rows)
+    alone = list(eval_batches(Clips(num_clips), spec, 1, num_threads=0))
+    for key in rows[0] if rows else ():
+        joined = np.concatenate([batch[key] for batch in rows])
+        np.testing.assert_array_equal(joined[:num_clips], np.concatenate([batch[key] for batch in alone]))
+        assert not joined[num_clips:].any()
+    np.testing.assert_array_equal([batch["clip_index"][0] for batch in alone], np.arange(num_clips))
+    assert all(batch["clip_valid"].all() for batch in alone)
 
 
 def test_eval_is_the_same_every_time_and_with_threads():
@@ -294,7 +329,7 @@ def test_clips_without_a_person_have_no_valid_pose():
     ("fields", "message"),
     [
         ({"modalities": ()}, "input.modalities"),
-        ({"modalities": ("flow",)}, "input.modalities: expected some of video, skeleton"),
+        ({"modalities": ("depth",)}, "input.modalities: expected some of video, flow, skeleton"),
         ({"num_frames": 0}, "input.num_frames: expected at least 1, got 0"),
         ({"frame_stride": 0}, "input.frame_stride"),
         ({"fps": float("nan")}, "input.fps"),
@@ -316,12 +351,13 @@ def test_impossible_sizes_are_refused():
 
 
 def test_worker_processes_give_the_same_stream():
-    iterator = _train(num_workers=2, num_threads=1)
-    reference = _take(_train(), 4)
-    batches = [next(iterator) for _ in range(3)]
+    iterator = _train(num_workers=2, num_threads=1)  # 7 clips, batches of 3: an epoch ends within a batch
+    reference = _take(_train(), 8)
+    batches = [next(iterator) for _ in range(7)]
     state = iterator.get_state()
     iterator.close()
-    _assert_equal(batches, reference[:3])
+    _assert_equal(batches, reference[:7])
+    _assert_each_clip_once_an_epoch(np.concatenate([batch["clip_index"] for batch in batches]))
     resumed = _train()
     resumed.set_state(state)
-    _assert_equal(_take(resumed, 1), reference[3:])
+    _assert_equal(_take(resumed, 1), reference[7:])

@@ -7,8 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musclemap_jax.data.person_linking import Detection
 from musclemap_jax.data.sampling import pose_times
-from musclemap_jax.data.skeleton import SkeletonError, fixed_skeleton, normalise, read_alphapose, write_alphapose
+from musclemap_jax.data.skeleton import (
+    SkeletonError,
+    fixed_skeleton,
+    normalise,
+    read_alphapose,
+    write_alphapose,
+    write_persons,
+)
 from musclemap_jax.errors import UserError
 
 
@@ -113,6 +121,64 @@ def test_idx_links_persons_that_jump(tmp_path):
     skeleton = _read(tmp_path, [_entry(0, (0, 0), idx=4), _entry(1, (500, 0), idx=4), _entry(1, (0, 0), idx=[[9.0]])])
     np.testing.assert_array_equal(skeleton[:2, 0, 0, 0], [0, 500])
     assert skeleton.shape[1] == 2
+
+
+def test_a_detection_without_idx_goes_to_the_person_that_it_overlaps(tmp_path):
+    entries = [_entry(frame, (10 + frame, 0), size=20, idx=4) for frame in (0, 1, 3)]
+    entries += [_entry(2, (12, 0), size=20, idx=None)]
+    entries += [_entry(frame, (11 + frame, 0), size=15, idx=9) for frame in range(4)]  # overlaps person 4 throughout
+    skeleton = _read(tmp_path, entries)
+    assert skeleton.shape[1] == 2
+    np.testing.assert_array_equal(skeleton[:4, 0, 0, 0], [10, 11, 12, 13])
+    np.testing.assert_array_equal(skeleton[:4, 1, 0, 0], [11, 12, 13, 14])
+
+
+def test_a_person_who_is_numbered_late_is_one_person(tmp_path):
+    entries = [_entry(0, (10, 0), idx=None), _entry(1, (11, 0), idx=3), _entry(2, (400, 0), idx=3)]
+    skeleton = _read(tmp_path, entries)
+    np.testing.assert_array_equal(skeleton[:3, :, 0, 0], [[10], [11], [400]])
+
+
+def test_two_numbers_are_two_persons_however_much_they_overlap(tmp_path):
+    skeleton = _read(tmp_path, [_entry(0, (10, 0), idx=1), _entry(1, (10, 0), idx=2)])
+    assert skeleton.shape[1] == 2
+
+
+def test_an_idx_that_two_of_a_frame_share_counts_as_none(tmp_path):
+    entries = [_entry(0, (0, 0), idx=7), _entry(0, (50, 0), size=8, idx=7), _entry(0, (80, 0), size=6, idx=1)]
+    entries += [_entry(1, (51, 0), size=8, idx=7), _entry(1, (1, 0), idx=7), _entry(1, (200, 0), size=6, idx=1)]
+    skeleton = _read(tmp_path, entries)
+    np.testing.assert_array_equal(skeleton[:2, :, 0, 0], [[0, 50, 80], [1, 51, 200]])
+
+
+def test_a_person_out_of_sight_for_more_than_thirty_frames_is_another_one(tmp_path):
+    for frame, num_persons in ((30, 1), (31, 2)):
+        entries = [_entry(0, (5, 0), idx=None), _entry(frame, (5, 0), idx=None)]
+        assert _read(tmp_path, entries, num_frames=40).shape[1] == num_persons
+
+
+def test_halpe136_is_read_as_halpe26(tmp_path):
+    keypoints = np.arange(3 * 136, dtype=float) % 7
+    keypoints[2::3] = 0.5
+    skeleton = _read(tmp_path, [_entry(2, keypoints=keypoints.tolist(), box=None)], layout="halpe26")
+    assert skeleton.shape == (10, 1, 26, 3)
+    np.testing.assert_array_equal(skeleton[2, 0], keypoints[: 3 * 26].reshape(26, 3))
+    with pytest.raises(SkeletonError, match="coco17 has 17 joints, got 136: declare skeleton_layout='halpe26'"):
+        _read(tmp_path, [_entry(2, keypoints=keypoints.tolist())])
+
+
+def test_written_persons_keep_box_and_score(tmp_path):
+    joints = np.tile(np.float32([3.14159, 2, 0.5]), (17, 1))
+    persons = [
+        [Detection(4, 8.0, joints, (1.0, 2.0, 30.559, 40.0), 16.76543)],
+        [Detection(3, None, joints, (0, 0, 1, 1), 1)],
+    ]
+    write_persons(tmp_path / "x.json", persons)
+    first, second = json.loads((tmp_path / "x.json").read_text())
+    assert (first["image_id"], first["idx"], first["score"]) == ("000003.jpg", 2, 1)
+    assert (second["image_id"], second["idx"], second["score"]) == ("000004.jpg", 1, 16.765)
+    assert second["box"] == [1.0, 2.0, 30.56, 40.0]
+    assert second["keypoints"][:3] == [3.14, 2.0, 0.5]
 
 
 def test_absent_joints_and_scores_above_one(tmp_path):

@@ -41,11 +41,12 @@ def _write_distribution(root: Path, clips_per_split: int = 2) -> list[distributi
     for split in taxonomy.SPLITS:
         for index in range(clips_per_split):
             number = len(clips)
+            place = index + clips_per_split * (split in taxonomy.NEW_SPLITS)
             clip = distribution.Clip(
                 clip_id=f"{split}_{index}",
                 split=split,
                 activity=f"{'new' if split in taxonomy.NEW_SPLITS else 'known'} {index}",
-                muscles=tuple(sorted({number % 20, (7 * number + 3) % 20})),
+                muscles=tuple(sorted({place % 20, (7 * place + 3) % 20})),
             )
             clips.append(clip)
             video_path = distribution.video_path(root, clip.clip_id)

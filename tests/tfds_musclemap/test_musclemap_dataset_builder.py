@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from musclemap_jax import taxonomy
 from musclemap_jax.data import distribution, video
 from musclemap_jax.errors import UserError
 from tfds_musclemap import build, clip_reader
-from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder, MuscleMapConfig
+from tfds_musclemap.builder_config import CONFIGS, MuscleMapConfig
+from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.prepare import load_source, prepare
 
 
@@ -91,7 +93,7 @@ def test_lists_lie_beside_the_data_also_when_nothing_was_rejected(prepared):
     folder = Path(builder.data_path)
     assert read_csv(folder / "rejected.csv") == [["clip_id", "split", "reason"]]
     rows = read_csv(folder / "clips.csv")
-    assert rows[0] == ["clip_id", "split", "activity", "muscles", "num_frames", "fps"]
+    assert rows[0] == ["clip_id", "split", "activity", "muscles", "num_frames", "fps", "height", "width"]
     assert sorted(row[0] for row in rows[1:]) == sorted(clip.clip_id for clip in distribution.read_annotations(root))
 
 
@@ -195,10 +197,30 @@ def test_the_estimate_of_the_size_skips_what_cannot_be_read(folder):
 
 
 def test_more_data_than_the_disk_holds_is_told_by_the_estimate(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "_BYTES_PER_PIXEL", 1e12)
+    monkeypatch.setattr(build, "_BYTES_PER_PIXEL", {"rgb": 1e12})
     with pytest.raises(UserError, match=r"expected about 92,160,000,000,000,000 free bytes"):
         prepare("multimodal", tmp_path, folder, num_workers=1)
     assert folders_of(tmp_path) == []
+
+
+def test_memory_does_not_grow_with_the_number_of_clips(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (20, 64, 96, 3), np.uint8)
+    peaks = []
+    for count in (2, 2, 12):  # the first one warms up
+        root = tmp_path / f"raw_{len(peaks)}"
+        (root / "clips").mkdir(parents=True)
+        video.encode_video(root / "clips/0.mp4", noise, 12)
+        for number in range(1, count):
+            shutil.copy(root / "clips/0.mp4", root / f"clips/{number}.mp4")
+        clips = [distribution.Clip(str(number), "train", "squat", (13,)) for number in range(count)]
+        distribution.write_annotations(root, clips)
+        tracemalloc.start()
+        builder = prepare("rgb", tmp_path / f"data_{len(peaks)}", root, num_workers=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    clip_bytes = sum(map(len, load_source(builder, "train")[0]["frames"]))
+    assert clip_bytes > 80_000
+    assert peaks[2] - peaks[1] < 2 * clip_bytes  # of ten clips more
 
 
 def test_the_tfds_command_finds_the_builder_by_its_folder():
@@ -210,7 +232,7 @@ def test_the_tfds_command_finds_the_builder_by_its_folder():
     )
     command = [sys.executable, "-c", program, package]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert output.split() == ["musclemap", "multimodal", "synthetic", "synthetic_smoke"]
+    assert output.split() == ["musclemap", *(config.name for config in CONFIGS)]
 
 
 def test_the_synthetic_distribution_is_rendered_built_and_removed(tmp_path):

@@ -20,7 +20,7 @@ from musclemap_jax.train.state import TrainState
 
 class Position:
     def get_state(self):
-        return {"next_batch": 3}
+        return {"place": 3}
 
 def state(step, size):
     noise = np.random.default_rng(step).random(size, np.float32)

@@ -10,26 +10,23 @@ the order within a split is that of a hash of the clip id, so that shards are mi
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
+from etils import epath
 
-from musclemap_jax import taxonomy
 from musclemap_jax.data import distribution
+from musclemap_jax.data.manifest import MANIFEST, read_manifest
 from musclemap_jax.data.synthetic.generate import render
-from musclemap_jax.data.synthetic.spec import SyntheticSpec
 from musclemap_jax.errors import UserError
-from musclemap_jax.skeleton_layouts import get_layout
-from tfds_musclemap.build import Build, Record, estimate_clip_bytes
+from tfds_musclemap import beam_build
+from tfds_musclemap.build import Build, Record, Shards, assign_shards, estimate_clip_bytes
 from tfds_musclemap.build_folder import (
     build_lock,
     check_free_disk,
@@ -37,73 +34,13 @@ from tfds_musclemap.build_folder import (
     scratch_folder,
 )
 from tfds_musclemap.build_log import REJECTED, BuildLog
-from tfds_musclemap.clip_reader import ClipSettings
-from tfds_musclemap.worker_pool import WorkerPool
+from tfds_musclemap.builder_config import CONFIGS
+from tfds_musclemap.clip_reader import check_range
+from tfds_musclemap.features import make_features
+from tfds_musclemap.remote import local_annotations
+from tfds_musclemap.worker_pool import WorkerPool, num_cpus
 
 HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
-
-
-_SMOKE = SyntheticSpec(
-    clips_per_activity={"train": 4, "val_known": 1, "test_known": 1, "val_new": 1, "test_new": 2},
-    size=64,
-    num_frames=(16, 24),
-    activities=(
-        "bodyweight squat",
-        "push-up",
-        "jumping jack",
-        "biceps curl",
-        "russian twist",
-        "lateral raise",
-        "lunge with biceps curl",
-        "hanging knee raise",
-        "renegade row",
-    ),
-)
-
-
-def check_range(name: str, value: float, lowest: float, highest: float) -> None:
-    """Raises UserError unless lowest <= value <= highest."""
-    if not lowest <= value <= highest:
-        raise UserError(f"{name}: expected {lowest} to {highest}, got {value}")
-
-
-@dataclasses.dataclass(eq=False)
-class MuscleMapConfig(tfds.core.BuilderConfig):
-    """A configuration of the builder.
-
-    Attributes:
-      skeleton_layout: joint order that the distribution's skeleton files have.
-      require_skeleton: whether a clip without a skeleton is rejected.
-      short_side: pixels of the stored frames' short side; smaller videos keep their size.
-      jpeg_quality: 1 to 100.
-      max_persons: persons kept a clip.
-      max_rejected_share: share of all clips, 0 to 1, past which the build ends with an error.
-      synthetic: what to render; None where the distribution is given by the user.
-    """
-
-    skeleton_layout: str = ClipSettings.skeleton_layout
-    require_skeleton: bool = ClipSettings.require_skeleton
-    short_side: int = ClipSettings.short_side
-    jpeg_quality: int = ClipSettings.jpeg_quality
-    max_persons: int = ClipSettings.max_persons
-    max_rejected_share: float = 0.05
-    synthetic: SyntheticSpec | None = None
-
-    def __post_init__(self):
-        get_layout(self.skeleton_layout)
-        check_range("short_side", self.short_side, 16, 4096)
-        check_range("jpeg_quality", self.jpeg_quality, 1, 100)
-        check_range("max_persons", self.max_persons, 1, 100)
-
-    def clip_settings(self) -> ClipSettings:
-        """The part that concerns the reading of one clip."""
-        fields = dataclasses.fields(ClipSettings)
-        return ClipSettings(**{field.name: getattr(self, field.name) for field in fields})
-
-    def made_of(self) -> dict[str, Any]:
-        """What determines the prepared data, as JSON values."""
-        settings = dataclasses.asdict(self.clip_settings())
-        return settings | {"synthetic": json.loads(self.synthetic.to_json()) if self.synthetic else None}
 
 
 class Builder(tfds.core.ShardBasedBuilder):
@@ -113,22 +50,10 @@ class Builder(tfds.core.ShardBasedBuilder):
     RELEASE_NOTES = {"1.0.0": "Initial release."}  # noqa: RUF012 (TFDS's own declaration)
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     MuscleMap is handed out by its authors under a user agreement: {HOMEPAGE}
-    manual_dir is a folder with annotations.csv (clip_id,split,activity,muscles), clips/<clip_id>.mp4 and
-    skeletons/<clip_id>.json (AlphaPose results).
+    manual_dir is a folder with annotations.csv (clip_id,split,activity,muscles), clips/<clip_id>.mp4,
+    skeletons/<clip_id>.json (AlphaPose results) and, where there is flow, flow/<clip_id>_x.mp4 and _y.mp4.
     """
-    BUILDER_CONFIGS = [  # noqa: RUF012
-        MuscleMapConfig(name="multimodal", description="RGB frames and 2D skeletons of the user's distribution."),
-        MuscleMapConfig(
-            name="synthetic",
-            description="RGB frames and 2D skeletons of a distribution that the builder renders itself.",
-            synthetic=SyntheticSpec(),
-        ),
-        MuscleMapConfig(
-            name="synthetic_smoke",
-            description="As synthetic, a few small clips: for a first run and for tests.",
-            synthetic=_SMOKE,
-        ),
-    ]
+    BUILDER_CONFIGS = list(CONFIGS)  # noqa: RUF012
 
     def __init__(
         self,
@@ -154,26 +79,11 @@ class Builder(tfds.core.ShardBasedBuilder):
         config_share = self.builder_config.max_rejected_share
         self._max_rejected_share = config_share if max_rejected_share is None else max_rejected_share
         check_range("max_rejected_share", self._max_rejected_share, 0, 1)
-        self._num_workers = _num_cpus() if num_workers is None else num_workers
+        self._num_workers = num_cpus() if num_workers is None else num_workers
         check_range("num_workers", self._num_workers, 1, 1024)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        num_joints = get_layout(self.builder_config.skeleton_layout).num_joints
-        features = tfds.features.FeaturesDict(
-            {
-                "clip_id": tfds.features.Text(),
-                "activity": tfds.features.Text(),
-                "muscles": tfds.features.Tensor(shape=(taxonomy.NUM_REGIONS,), dtype=np.uint8),
-                "fps": tfds.features.Scalar(dtype=np.float32),
-                "frames": tfds.features.Sequence(
-                    tfds.features.Image(shape=(None, None, 3), dtype=np.uint8, encoding_format="jpeg")
-                ),
-                "skeleton": tfds.features.Tensor(
-                    shape=(None, None, num_joints, 3), dtype=np.float32, encoding=tfds.features.Encoding.ZLIB
-                ),
-                "skeleton_layout": tfds.features.Text(),
-            }
-        )
+        features = make_features(self.builder_config.modalities, self.builder_config.skeleton_layout)
         return self.dataset_info_from_configs(features=features, homepage=HOMEPAGE, metadata=tfds.core.MetadataDict())
 
     def download_and_prepare(
@@ -190,19 +100,21 @@ class Builder(tfds.core.ShardBasedBuilder):
             is there but was made of something else. A failed build leaves no data set behind.
         """
         download_config = download_config or tfds.download.DownloadConfig()
-        final_path = Path(self.data_path)
+        final_path = epath.Path(self.data_path)
         overwrite = download_config.download_mode.overwrite_dataset
         if self.builder_config.synthetic:
             root = None
         else:
-            downloads = Path(download_dir or Path(self._data_dir_root, "downloads"))
-            root = Path(download_config.manual_dir or downloads / "manual")
+            downloads = epath.Path(download_dir or epath.Path(self._data_dir_root) / "downloads")
+            root = epath.Path(download_config.manual_dir or downloads / "manual")
         if final_path.exists() and not overwrite:
             self._check_made_of(root if download_config.manual_dir else None)
             super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
             return
         if root:
             self._check_distribution(root)
+        if _uses_beam(download_config):
+            beam_build.check_beam()
         check_free_disk(final_path, 0)
         with contextlib.ExitStack() as stack:
             stack.enter_context(disk_faults_are_user_errors(final_path))
@@ -213,7 +125,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             if root is None:
                 root = stack.enter_context(scratch_folder(final_path))
                 render(root, self.builder_config.synthetic, self._num_workers, progress=sys.stderr.isatty())
-            self._root = root
+            self._root = os.fspath(root)
             super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
         print(self.summary())
 
@@ -223,7 +135,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         metadata = self.info.metadata
         return (
             f"{self.info.full_name}: {counts} clips; rejected {metadata['num_rejected']} of {metadata['num_clips']}, "
-            f"see {Path(self.data_path) / REJECTED}"
+            f"see {self.data_path / REJECTED}"
         )
 
     def _download_and_prepare(
@@ -231,20 +143,27 @@ class Builder(tfds.core.ShardBasedBuilder):
     ) -> None:
         """Runs inside TFDS's temporary folder, which ``self.data_path`` is meanwhile; renamed if all went well."""
         config = self.builder_config
-        clips = distribution.read_annotations(self._root)
+        with local_annotations(self._root) as folder:
+            clips, name, digest = distribution.read_annotations(folder), read_manifest(folder).name, _digest(folder)
         clip_bytes = estimate_clip_bytes(self._root, clips, config.clip_settings())
-        check_free_disk(Path(self._data_dir_root), len(clips) * clip_bytes)
+        check_free_disk(epath.Path(self._data_dir_root), len(clips) * clip_bytes)
         log = BuildLog(len(clips), self._max_rejected_share)
-        with (
-            WorkerPool(self._num_workers) as pool,
-            tqdm.tqdm(total=len(clips), desc=self.info.full_name, unit="clip", disable=None) as progress,
-        ):
-            self._build = Build(self._root, clips, config.clip_settings(), clip_bytes, log, pool, progress)
-            super()._download_and_prepare(dl_manager, download_config)
-        log.write(Path(self.data_path))
+        shards = assign_shards(clips, clip_bytes)
+        if _uses_beam(download_config):
+            self._build_by_beam(shards, download_config, log)
+        else:
+            with (
+                WorkerPool(self._num_workers) as pool,
+                tqdm.tqdm(total=len(clips), desc=self.info.full_name, unit="clip", disable=None) as progress,
+            ):
+                build = Build(self._root, config.clip_settings(), log, pool, progress)
+                self._generators = build.generators(shards)
+                super()._download_and_prepare(dl_manager, download_config)
+        log.write(epath.Path(self.data_path))
         self.info.metadata.update(
             made_of=config.made_of(),
-            annotations_sha256=_digest(self._root),
+            annotations_sha256=digest,
+            release=name,
             num_clips=len(clips),
             num_rejected=len(log.rejected),
         )
@@ -252,7 +171,41 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, list[Callable[[], Iterator[Record]]]]:
-        return self._build.shards()
+        return self._generators
+
+    def _example_writer(self) -> beam_build.ExampleWriter:
+        return beam_build.ExampleWriter(self.info.file_format)
+
+    def _build_by_beam(self, shards: Shards, download_config: tfds.download.DownloadConfig, log: BuildLog) -> None:
+        """Writes the shards by Apache Beam, on whatever runner its options name."""
+        paths = {}
+        jobs = []
+        for split, of_split in shards.items():
+            template = self._get_filename_template(split_name=split)
+            paths[split] = [
+                os.fspath(template.sharded_filepath(shard_index=index, num_shards=len(of_split)))
+                for index in range(len(of_split))
+            ]
+            settings, file_format = self.builder_config.clip_settings(), self.info.file_format.value
+            jobs += [
+                beam_build.Shard(self._root, path, file_format, settings, clips)
+                for path, clips in zip(paths[split], of_split, strict=True)
+            ]
+        options, runner = download_config.beam_options, download_config.beam_runner
+        lengths = iter(beam_build.write_shards(jobs, options, runner, log))
+        infos = []
+        for split, of_split in paths.items():
+            template = self._get_filename_template(split_name=split)
+            infos.append(beam_build.split_info(split, of_split, [next(lengths) for _ in of_split], template))
+        self.info.set_splits(tfds.core.SplitDict(infos))
+
+    def _as_dataset(self, split: Any, decoders: Any = None, read_config: Any = None, shuffle_files: bool = False):
+        """TFDS has no tf.data of ArrayRecord files: read them by random access."""
+        if self.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+            return super()._as_dataset(split, decoders, read_config, shuffle_files)
+        from tfds_musclemap.tf_dataset import array_record_dataset  # TensorFlow is an extra
+
+        return array_record_dataset(self.info, split, decoders, read_config, shuffle_files)
 
     def _check_distribution(self, root: Path) -> None:
         """Raises UserError if the raw folder is absent or its annotations are at fault."""
@@ -264,7 +217,14 @@ class Builder(tfds.core.ShardBasedBuilder):
                 f"--data_dir={self._data_dir_root}`; or, without it, train on rendered data by "
                 f"--config=configs/transm3e.py:synthetic"
             )
-        distribution.read_annotations(root)
+        with local_annotations(root) as folder:
+            distribution.read_annotations(folder)
+            layout = read_manifest(folder).skeleton_layout
+        if "skeleton" in self.builder_config.modalities and layout not in (None, self.builder_config.skeleton_layout):
+            raise UserError(
+                f"{root / MANIFEST}: expected skeletons in layout {self.builder_config.skeleton_layout}, which the "
+                f"build is of, got {layout}: build with skeleton_layout={layout!r}"
+            )
 
     def _check_made_of(self, root: Path | None) -> None:
         """Raises UserError if the prepared data was made by other settings or of other annotations than asked for."""
@@ -291,9 +251,8 @@ class Builder(tfds.core.ShardBasedBuilder):
         """``summary`` is the last line."""
 
 
-def _num_cpus() -> int:
-    """CPUs that this process may use, where the system tells (Linux)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _uses_beam(download_config: tfds.download.DownloadConfig) -> bool:
+    return bool(download_config.beam_runner or download_config.beam_options)
 
 
 def _digest(root: Path) -> str:

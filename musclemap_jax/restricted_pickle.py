@@ -1,22 +1,23 @@
-"""A reader of the pickles that PyTorch writes, which can build plain containers and nothing else.
+"""A reader of pickles which can build plain containers, and what the caller's functions make, and nothing else.
 
 Source: the pickle protocol as the standard library's `pickletools` lists it. A pickle is a program; Python's own
 unpickler runs it, importing and calling what it names. Here the program is stepped through by a machine that knows
 the instructions needed for containers, numbers and text. It never imports anything: a name in the pickle stands for
-one of the functions that the caller hands in, and any other name is refused when it is met.
+one of the functions that the caller hands in, and any other name is refused when it is met. PyTorch's checkpoints
+(``pretrained/torch_file.py``) and the data set's lists (``tfds_musclemap/release_lists.py``) are read by it.
 """
 
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from musclemap_jax.errors import UserError
 
 MAX_STEPS = 1_000_000
-"""Instructions of one pickle: bounds its time (seconds) and memory (about 100 MB); HD-GCN with Adam's state takes some
-200,000."""
+"""Instructions of a checkpoint's pickle: bounds its time (seconds) and memory (about 100 MB); HD-GCN with Adam's state
+takes some 200,000."""
 
 KEY_TYPES = (str, int, float, bool, bytes, type(None))
 _VALUES = {
@@ -27,7 +28,7 @@ _VALUES = {
 _LITERALS = (
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 )
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _FIXED_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -40,28 +41,49 @@ class Name:
         self.name = name
 
 
+@runtime_checkable
+class Stateful(Protocol):
+    """What a function may return for an object that the pickle gives a state afterwards, as numpy's are."""
+
+    def set_state(self, state: Any) -> None:
+        """Takes the state, a plain value; raises ValueError or TypeError if it is none of its kind."""
+
+
 class _Refused(Exception):
     """What the pickle asks for is not done."""
 
 
 class _Machine:
-    def __init__(self, functions: Mapping[str, Callable[..., Any] | None], persistent: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        functions: Mapping[str, Callable[..., Any] | None],
+        persistent: Callable[[Any], Any] | None,
+        refused: Collection[str],
+        max_steps: int,
+    ) -> None:
         self._functions = functions
         self._persistent = persistent
+        self._refused = refused
+        self._max_steps = max_steps
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
-        for steps, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if steps >= MAX_STEPS:
-                raise _Refused(f"more than {MAX_STEPS:,} instructions")
+        for steps, (opcode, argument, place) in enumerate(pickletools.genops(data)):
+            if steps >= self._max_steps:
+                raise _Refused(f"more than {self._max_steps:,} instructions")
             if opcode.name == "STOP":
                 return self._pop()
-            self._step(opcode.name, argument)
+            try:
+                self._step(opcode.name, argument)
+            except _Refused as error:
+                raise _Refused(f"{error} (instruction {opcode.name} at byte {place})") from error
         raise _Refused("no end")
 
     def _step(self, name: str, argument: Any) -> None:
+        if name in self._refused:
+            raise _Refused("something else")
         if name in _LITERALS:
             self._stack.append(argument)
         elif name in _VALUES:
@@ -77,7 +99,7 @@ class _Machine:
         elif name not in ("PROTO", "FRAME"):
             method = getattr(self, f"_do_{name.lower()}", None)
             if method is None:
-                raise _Refused(f"instruction {name}")
+                raise _Refused("something else")
             method(argument)
 
     def _pop(self) -> Any:
@@ -157,17 +179,27 @@ class _Machine:
         self._stack.append(function(*arguments))
 
     def _do_build(self, _: None) -> None:
-        # The state of an object, such as the `_metadata` of a state_dict: not needed, so left out.
-        self._pop()
-        if isinstance(self._stack[-1], Name):
-            raise _Refused(f"state for {self._stack[-1].name}")
+        state, value = self._pop(), self._stack[-1]
+        if isinstance(value, Name):
+            raise _Refused(f"state for {value.name}")
+        if isinstance(value, Stateful):
+            value.set_state(state)
+        # Any other state, such as the `_metadata` of a state_dict, is not needed, so left out.
 
     def _do_binpersid(self, _: None) -> None:
+        if self._persistent is None:
+            raise _Refused("a persistent id")
         self._stack.append(self._persistent(self._pop()))
 
 
 def read_pickle(
-    data: bytes, functions: Mapping[str, Callable[..., Any] | None], persistent: Callable[[Any], Any]
+    data: bytes,
+    functions: Mapping[str, Callable[..., Any] | None],
+    persistent: Callable[[Any], Any] | None = None,
+    *,
+    refused: Collection[str] = (),
+    max_steps: int | None = None,
+    allowed: str,
 ) -> Any:
     """Builds what a pickle describes.
 
@@ -175,21 +207,22 @@ def read_pickle(
       data: the pickle; memory in proportion to its length is used.
       functions: what each allowed name stands for: called with the pickle's arguments, which are plain values or
         results of these functions. None: the name may be mentioned and not called.
-      persistent: called with what the pickle names as its persistent ids.
+      persistent: called with what the pickle names as its persistent ids; None: there may be none.
+      refused: names of instructions that are an error besides those unknown here, such as ``EMPTY_DICT``.
+      max_steps: instructions that are read at most; by default MAX_STEPS.
+      allowed: for the error's text: what may be in the pickle, and the mend.
 
     Returns:
       Nested dict, list, tuple, numbers, text, `Name`, and what the functions return.
 
     Raises:
-      UserError: the pickle is damaged, or wants what is not allowed; nothing of it is done.
+      UserError: the pickle is damaged, or wants what is not allowed, which is then named with its instruction; nothing
+        of it is done.
     """
     try:
-        return _Machine(functions, persistent).run(data)
+        return _Machine(functions, persistent, refused, max_steps or MAX_STEPS).run(data)
     except _Refused as error:
-        raise UserError(
-            f"the pickle contains {error}, which is not allowed: only tensors and plain containers are read; save "
-            "the model's state_dict alone"
-        ) from error
+        raise UserError(f"the pickle contains {error}, which is not allowed: {allowed}") from error
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError) as error:
         raise UserError(
             f"damaged pickle ({type(error).__name__}: {str(error)[:100]!r}): copy the file again"

@@ -1,0 +1,68 @@
+"""Clips for the benchmarks: real video in the form that the field hands out, and the prepared data made of it.
+
+A clip is 120 frames of 340x256 at 30 fps, h264 by FFmpeg's defaults, as the rescaled clips of the released code. The
+pictures are windows of the two 60 fps views of tests/data/real, every second frame, forwards and backwards in turn.
+The skeletons are noise: only their size counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from musclemap_jax.data import distribution
+from musclemap_jax.data.skeleton import write_alphapose
+from musclemap_jax.data.video import encode_video, read_video
+from tfds_musclemap.prepare import load_source, prepare
+from tfds_musclemap.source import ClipSource
+
+REAL = Path(__file__).parent.parent / "tests" / "data" / "real"
+VIEWS = ("pose2sim_cam01.mp4", "pose2sim_cam02.mp4")
+
+NUM_FRAMES = 120
+HEIGHT, WIDTH = 256, 340
+FPS = 30
+
+
+def write_distribution(root: Path, num_clips: int) -> list[str]:
+    """Writes a raw folder of training clips; nothing if it is there.
+
+    Args:
+      root: a folder; made if absent.
+      num_clips: even; half of them are of each view.
+
+    Returns:
+      The clips' ids.
+    """
+    if (root / distribution.ANNOTATIONS).exists():
+        return [clip.clip_id for clip in distribution.read_annotations(root)]
+    for folder in (distribution.CLIPS, distribution.SKELETONS):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    clips = []
+    for view in VIEWS:
+        frames = list(read_video(REAL / view, short_side=1080).frames)[::2]
+        height, width = frames[0].shape[0], frames[0].shape[1]
+        window = round(width * HEIGHT / WIDTH)
+        for top in np.linspace(0, height - window, num_clips // len(VIEWS)).astype(int):
+            small = [
+                cv2.resize(frame[top : top + window], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for frame in frames
+            ]
+            there_and_back = small + small[::-1]
+            rows = np.arange(NUM_FRAMES) % len(there_and_back)
+            clip = distribution.Clip(f"clip{len(clips):03d}", "train", "lateral lunge", (13, 15, 17))
+            encode_video(
+                distribution.video_path(root, clip.clip_id), (there_and_back[i] for i in rows), FPS, preset="medium"
+            )
+            skeleton = np.random.default_rng(len(clips)).uniform(1, HEIGHT, (NUM_FRAMES, 1, 17, 3)).astype(np.float32)
+            skeleton[..., 2] = 0.9
+            write_alphapose(distribution.skeleton_path(root, clip.clip_id), skeleton)
+            clips.append(clip)
+    distribution.write_annotations(root, clips)
+    return [clip.clip_id for clip in clips]
+
+
+def prepared_source(data_dir: Path, root: Path) -> ClipSource:
+    """The training split of the prepared data of a raw folder; prepares it if it is not there."""
+    return load_source(prepare("multimodal", data_dir, root), "train")

@@ -1,0 +1,162 @@
+"""Our models for the benchmarks: forward pass, gradient, or the whole training step, with random parameters.
+
+    python -m benchmarks.our_model --arch=mvitv2_s --batch=1 --mode=forward
+
+Driven through `worker.Worker`. `--arch=product` is a 2048 x 2048 x 2048 product, the machine's matmul speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.worker import serve
+from musclemap_jax.data.batch import InputSpec
+from musclemap_jax.distributed.flops import model_multiply_adds
+from musclemap_jax.distributed.mesh import make_mesh
+from musclemap_jax.models.hdgcn import HDGCNSpec
+from musclemap_jax.models.mvit import PRESETS
+from musclemap_jax.models.transm3e import ModelSpec, TransM3E
+from musclemap_jax.taxonomy import NUM_REGIONS
+from musclemap_jax.train.objective import ObjectiveSpec, objective
+from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer, make_schedule
+from musclemap_jax.train.state import create_state
+from musclemap_jax.train.step import compile_train_step, make_train_step
+
+PRODUCT_SIZE = 2048
+MODES = ("forward", "train", "step")
+ALONE = {"num_tokens": 0, "sites": "none", "fusion": "none"}
+"""Of a published branch by itself."""
+
+HDGCN_INPUT = InputSpec(num_poses=64, num_persons=1)
+"""Of the published figures: (4, 3, 64, 25, 1) with a batch of 4."""
+
+ARCHITECTURES = {
+    "mvitv2_s": (ModelSpec(branches=("video",), video=PRESETS["mvitv2_s"], **ALONE), InputSpec()),
+    "mvitv2_b": (ModelSpec(branches=("video",), video=PRESETS["mvitv2_b"], **ALONE), InputSpec(num_frames=32)),
+    "transm3e": (ModelSpec(), InputSpec()),
+    "hdgcn": (ModelSpec(branches=("skeleton",), skeleton=HDGCNSpec(layout="ntu25"), **ALONE), HDGCN_INPUT),
+}
+
+
+def example_batch(spec: InputSpec, num_joints: int, batch_size: int) -> dict[str, np.ndarray]:
+    """A random batch of that size; see `data.batch.Batch`."""
+    rng = np.random.default_rng(0)
+    poses = (batch_size, spec.num_poses, spec.num_persons)
+    clip = (batch_size, 1, spec.num_frames, spec.crop_size, spec.crop_size, 3)
+    return {
+        "video": rng.integers(0, 256, clip, dtype=np.uint8),
+        "skeleton": rng.standard_normal((*poses, num_joints, 3)).astype(np.float32),
+        "skeleton_valid": np.ones(poses, bool),
+        "muscles": np.ones((batch_size, NUM_REGIONS), np.float32),
+        "clip_valid": np.ones(batch_size, bool),
+        "clip_index": np.arange(batch_size, dtype=np.int32),
+    }
+
+
+def random_variables(model: TransM3E, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Parameters N(0, 0.02) and batch statistics of one, made without compiling the initialisation."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda b: model.init(jax.random.key(0), b, distil=True), batch)
+    stats = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes.get("batch_stats", {}))
+    params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.02, leaf.shape), leaf.dtype), shapes["params"])
+    return {"params": params, "batch_stats": stats}
+
+
+def compiled(function: Callable, *arguments: Any) -> tuple[Callable, dict[str, float]]:
+    """A jitted function compiled for arguments, and seconds: lowering, compilation, and both again from the cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        times = [time.perf_counter()]
+        lowered = function.lower(*arguments)
+        times.append(time.perf_counter())
+        program = lowered.compile()
+        times.append(time.perf_counter())
+        jax.clear_caches()
+        function.lower(*arguments).compile()
+        times.append(time.perf_counter())
+        jax.config.update("jax_compilation_cache_dir", None)
+    names = ("lowering_s", "compilation_s", "both_from_cache_s")
+    seconds = {name: round(end - start, 2) for name, start, end in zip(names, times[:-1], times[1:], strict=True)}
+    memory = program.memory_analysis()
+    return program, seconds | {"temporaries_gib": round(memory.temp_size_in_bytes / 2**30, 2)}
+
+
+def _forward(model: TransM3E, variables: dict[str, Any], batch: dict[str, Any]) -> jax.Array:
+    return model.apply(variables, batch).logits
+
+
+def _gradient(model: TransM3E, variables: dict[str, Any], batch: dict[str, Any]) -> Any:
+    def loss(params: Any) -> jax.Array:
+        output, _ = model.apply(
+            variables | {"params": params},
+            batch,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(0)},
+        )
+        return objective(output, batch["muscles"], batch["clip_valid"], ObjectiveSpec())[0]
+
+    return jax.grad(loss)(variables["params"])
+
+
+def _of_model(model: TransM3E, batch: dict[str, Any], mode: str) -> tuple[Callable[[], object], dict[str, float]]:
+    variables = random_variables(model, batch)
+    function = _forward if mode == "forward" else _gradient
+    program, facts = compiled(jax.jit(lambda variables, batch: function(model, variables, batch)), variables, batch)
+    return lambda: jax.block_until_ready(program(variables, batch)), facts
+
+
+def _of_step(model: TransM3E, batch: dict[str, Any]) -> tuple[Callable[[], object], dict[str, float]]:
+    """The main job's step, optimizer and moving average included; its state is donated."""
+    mesh, spec = make_mesh({"data": 1, "fsdp": 1, "tensor": 1}), OptimizerSpec(ema_decay=0.999)
+    optimizer, schedule = make_optimizer(spec, 1000), make_schedule(spec, 1000)
+    start = time.perf_counter()
+    state, shardings = create_state(model, optimizer, batch, 0, mesh, ema=True)
+    jax.block_until_ready(state)
+    facts = {"initialisation_s": round(time.perf_counter() - start, 2)}
+    step = make_train_step(model, optimizer, schedule, ObjectiveSpec(), spec.ema_decay)
+    program, compilation = compiled(compile_train_step(step, shardings, mesh), state, batch)
+    held = [state]
+
+    def run() -> None:
+        held[0], metrics = program(held[0], batch)
+        jax.block_until_ready(metrics)
+
+    return run, facts | compilation
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", choices=(*ARCHITECTURES, "product"), default="mvitv2_s")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--mode", choices=MODES, default="forward")
+    parser.add_argument("--frames", type=int, help="instead of the architecture's own")
+    parser.add_argument("--crop", type=int, help="instead of the architecture's own")
+    arguments = parser.parse_args()
+    if arguments.arch == "product":
+        matrix = jnp.asarray(np.random.default_rng(0).standard_normal((PRODUCT_SIZE,) * 2), jnp.float32)
+        product = jax.jit(jnp.matmul)
+        serve(lambda: product(matrix, matrix).block_until_ready(), {"multiply_adds": PRODUCT_SIZE**3})
+        return
+    spec, inputs = ARCHITECTURES[arguments.arch]
+    size = {"num_frames": arguments.frames, "crop_size": arguments.crop}
+    inputs = InputSpec(**(vars(inputs) | {name: value for name, value in size.items() if value}))
+    model = TransM3E(spec)
+    batch = example_batch(inputs, spec.skeleton.graph.num_joints, arguments.batch)
+    run, facts = _of_step(model, batch) if arguments.mode == "step" else _of_model(model, batch, arguments.mode)
+    passes = 1 if arguments.mode == "forward" else 3
+    serve(run, facts | {"multiply_adds": passes * arguments.batch * model_multiply_adds(spec, inputs)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""MediaPipe on real video; needs its environment (docs/importing.md), named by MUSCLEMAP_POSE_PYTHON."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musclemap_jax.data.distribution import Clip, skeleton_path, video_path, write_annotations
+from musclemap_jax.data.skeleton import read_alphapose
+from tfds_musclemap.extract_skeletons import main
+
+REAL = Path(__file__).parents[1] / "data" / "real"
+VIEWS = ("pose2sim_cam01", "pose2sim_cam02")
+NUM_FRAMES = 100
+
+PYTHON = os.environ.get("MUSCLEMAP_POSE_PYTHON")
+
+
+@pytest.mark.skipif(not PYTHON, reason="MUSCLEMAP_POSE_PYTHON names no Python with MediaPipe")
+def test_joints_lie_where_they_lay_when_the_test_data_was_made(tmp_path):
+    """The stored joints are MediaPipe's too, on smaller frames: 480 pixels of height."""
+    write_annotations(tmp_path, [Clip(view, "train", "balance", (13, 14)) for view in VIEWS])
+    for view in VIEWS:
+        video_path(tmp_path, view).parent.mkdir(exist_ok=True)
+        shutil.copy(REAL / f"{view}.mp4", video_path(tmp_path, view))
+    assert main([f"--distribution={tmp_path}", f"--estimator_python={PYTHON}", "--num_workers=2"]) == 0
+    for view in VIEWS:
+        skeleton = read_alphapose(skeleton_path(tmp_path, view), "coco17", NUM_FRAMES)[:, 0]
+        stored = read_alphapose(REAL / f"{view}.json", "coco17", NUM_FRAMES)[:, 0]
+        assert skeleton.any(axis=(1, 2)).all()
+        distances = np.linalg.norm(skeleton[..., :2] - stored[..., :2], axis=-1)
+        heights = np.ptp(stored[..., 1], axis=1)
+        assert np.median(distances / heights[:, None]) < 0.01

@@ -1,0 +1,124 @@
+"""The `tfds build` command, with every config, on synthetic and real clips; what it made is read by tfds.load."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musclemap_jax.data import distribution, video
+from musclemap_jax.data.synthetic.generate import render
+from musclemap_jax.data.synthetic.spec import SyntheticSpec
+from tfds_musclemap import verify
+from tfds_musclemap.builder_config import CONFIGS
+from tfds_musclemap.frame_encoder import decode_grey_jpeg, decode_png
+from tfds_musclemap.prepare import load_source
+
+pytestmark = [pytest.mark.tfds, pytest.mark.filterwarnings("default")]
+
+ROOT = Path(__file__).parents[2]
+REAL = ROOT / "tests" / "data" / "real"
+SYNTHETIC = SyntheticSpec(
+    clips_per_activity={"train": 6, "val_known": 2, "test_known": 3, "val_new": 4, "test_new": 4},
+    size=64,
+    num_frames=(16, 20),
+    activities=("bodyweight squat", "push-up", "jumping jack", "biceps curl", "renegade row", "hanging knee raise"),
+)
+"""60 clips."""
+
+NAMES = [config.name for config in CONFIGS if config.name != "synthetic"]
+"""`synthetic` renders a thousand clips, in the way that `synthetic_smoke` renders a few."""
+
+READ = """
+import json, sys
+import tensorflow_datasets as tfds
+import tfds_musclemap.musclemap.musclemap_dataset_builder
+
+data_dir, *configs = sys.argv[1:]
+found = {}
+for config in configs:
+    loaded = tfds.load(f"musclemap/{config}", data_dir=data_dir, split="test_known")
+    for record in tfds.as_numpy(loaded.take(2)):
+        means = {name: float(value.mean()) for name, value in record.items() if getattr(value, "ndim", 0)}
+        found.setdefault(config, {})[record["clip_id"].decode()] = {"means": means, "shape": {
+            name: value.shape for name, value in record.items() if getattr(value, "ndim", 0)}}
+    found[config]["num"] = len(loaded)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A distribution of 60 synthetic clips and the two real ones, whose labels are ours."""
+    pytest.importorskip("tensorflow")
+    root = tmp_path_factory.mktemp("mixed") / "raw"
+    render(root, SYNTHETIC, num_workers=1)
+    clips = distribution.read_annotations(root)
+    for view in ("cam01", "cam02"):
+        clip = distribution.Clip(f"real_{view}", "test_known", "balance on one leg", (8, 13, 14, 16, 17, 18))
+        shutil.copy(REAL / f"pose2sim_{view}.mp4", distribution.video_path(root, clip.clip_id))
+        shutil.copy(REAL / f"pose2sim_{view}.json", distribution.skeleton_path(root, clip.clip_id))
+        clips.append(clip)
+    distribution.write_annotations(root, clips)
+    return root
+
+
+def run(*command):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    result = subprocess.run(
+        [*map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def built(mixed, tmp_path_factory):
+    """Data folder with what the command made, config by config."""
+    data_dir = tmp_path_factory.mktemp("data")
+    command = (Path(sys.executable).with_name("tfds"), "build", "tfds_musclemap/musclemap")
+    folders = (f"--manual_dir={mixed}", f"--data_dir={data_dir}")
+    with ThreadPoolExecutor(2) as pool:  # most of a command's time is the import of TensorFlow
+        list(pool.map(lambda config: run(*command, f"--config={config}", *folders), NAMES))
+    return data_dir
+
+
+def test_every_config_is_built_whole_and_sound(built):
+    rendered = {config.name: len(config.synthetic.clips()) for config in CONFIGS if config.synthetic}
+    for folder in verify.find_data_sets(built):
+        report = verify.verify(folder)
+        assert report["faults"] == [], folder
+        assert report["num_rejected"] == 0
+        assert report["num_clips"] == rendered.get(folder.parent.name, 62)
+    assert len(verify.find_data_sets(built)) == len(NAMES)
+
+
+def test_tfds_load_reads_what_random_access_reads(built):
+    found = json.loads(run(sys.executable, "-c", READ, built, *NAMES).splitlines()[-1])
+    decoders = {
+        "frames": video.decode_jpeg,
+        "rgb_diff": decode_png,
+        "flow_x": decode_grey_jpeg,
+        "flow_y": decode_grey_jpeg,
+    }
+    for config in NAMES:
+        source = load_source(built / "musclemap" / config / "1.0.0", "test_known")
+        assert found[config].pop("num") == len(source)
+        for record in source:
+            theirs = found[config].pop(record["clip_id"], None)
+            if theirs is None:
+                continue
+            for name, mean in theirs["means"].items():
+                ours = np.stack([decoders[name](data) for data in record[name]]) if name in decoders else record[name]
+                assert tuple(theirs["shape"][name])[: ours.ndim] == ours.shape
+                # TensorFlow takes the JPEG library's fast ways, which are a step lower or less.
+                tolerance = {"frames": 1.5, "flow_x": 0.5, "flow_y": 0.5}.get(name, 1e-3)
+                assert mean == pytest.approx(ours.mean(dtype=np.float64), abs=tolerance), (config, name)
+        assert not found[config]
