@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import json
 import logging
 import math
@@ -64,6 +65,14 @@ class PreparedData:
     clips: dict[str, list[Clip]]
 
 
+def _turn_to_prepare(spec: DataSpec) -> contextlib.AbstractContextManager[None]:
+    """Lets the processes of a run that are on this machine in one after another: the first prepares what is absent."""
+    if jax.process_count() == 1:
+        return contextlib.nullcontext()
+    name = hashlib.sha256(f"{spec.builder} {spec.data_dir}".encode()).hexdigest()[:16]
+    return one_process_at_a_time(cache_folder() / "locks" / name)
+
+
 def load_data(spec: DataSpec) -> PreparedData:
     """Opens the prepared data; calls the TFDS builder where there is none.
 
@@ -72,8 +81,7 @@ def load_data(spec: DataSpec) -> PreparedData:
     Raises:
       UserError: no data and nothing to build it from, or faults of the distribution.
     """
-    cache = cache_folder()
-    with one_process_at_a_time(cache):  # else several processes of a machine would prepare the same data
+    with _turn_to_prepare(spec):
         builder = prepare(
             spec.builder,
             spec.data_dir or None,
@@ -82,7 +90,7 @@ def load_data(spec: DataSpec) -> PreparedData:
             skeleton_layout=spec.skeleton_layout,
         )
     present = [split for split in SPLITS if split in builder.info.splits and builder.info.splits[split].num_examples]
-    folder = staged(builder.data_path, cache / "data")
+    folder = staged(builder.data_path, cache_folder() / "data")
     sources = {split: ClipSource(folder, split) for split in present}
     if "train" not in sources:
         raise UserError(f"{builder.data_path}: split train has no clips: add some to annotations.csv")

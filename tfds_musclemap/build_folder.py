@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from musclemap_jax.distributed.files import is_remote
 from musclemap_jax.errors import UserError
-from tfds_musclemap.remote import is_remote
 
 _MIN_FREE_BYTES = 64 << 20
 

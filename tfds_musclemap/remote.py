@@ -16,11 +16,7 @@ from etils import epath
 
 from musclemap_jax.data import distribution, flow
 from musclemap_jax.data.manifest import MANIFEST
-
-
-def is_remote(path: str | os.PathLike) -> bool:
-    """Whether a path is on an object store."""
-    return "://" in os.fspath(path)
+from musclemap_jax.distributed.files import is_remote
 
 
 @contextlib.contextmanager

@@ -1,41 +1,18 @@
 """Tests of files on cloud storage: a store that knows its own paths alone, and no appending."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from etils import epath
-from etils.epath import backend, gpath
+from etils.epath import gpath
 
 from musclemap_jax.distributed.files import LocalFolder, replace_text, staged
 from musclemap_jax.train.run_log import RunLog
 from musclemap_jax.train.validation_scores import BEST_METRIC, ValidationScores
-
-BUCKET = "gs://bucket"
-
-
-class Store:
-    """etils.epath's view of an object store whose objects lie in a local folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __getattr__(self, name):
-        method = getattr(backend.os_backend, name)
-        return lambda *arguments, **options: method(*map(self.local, arguments), **options)
-
-    def open(self, path, mode):
-        assert "a" not in mode, "an object store knows no appending"
-        return backend.os_backend.open(self.local(path), mode)
-
-    def local(self, argument):
-        """Where an object lies; other arguments as they are."""
-        if isinstance(argument, str | os.PathLike) and os.fspath(argument).startswith(BUCKET):
-            return os.fspath(self.folder / os.fspath(argument).removeprefix(BUCKET).lstrip("/"))
-        return argument
+from tests.object_store import BUCKET, Store
 
 
 @pytest.fixture

@@ -8,35 +8,12 @@ from pathlib import Path
 
 import pytest
 from etils import epath
-from etils.epath import backend, gpath
+from etils.epath import gpath
 
 from musclemap_jax.data import distribution
 from musclemap_jax.errors import UserError
+from tests.object_store import BUCKET, Store
 from tfds_musclemap.prepare import prepare
-
-BUCKET = "gs://bucket"
-
-
-class Store:
-    """etils.epath's view of an object store whose objects lie in a local folder."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def __getattr__(self, name):
-        method = getattr(backend.os_backend, name)
-        return lambda *arguments, **options: method(*map(self.local, arguments), **options)
-
-    def glob(self, path):
-        found = backend.os_backend.glob(self.local(path))
-        inside = os.fspath(path).startswith(BUCKET)
-        return [f"{BUCKET}/{Path(each).relative_to(self.folder)}" if inside else each for each in found]
-
-    def local(self, argument):
-        """Where an object lies; other arguments as they are."""
-        if isinstance(argument, str | os.PathLike) and os.fspath(argument).startswith(BUCKET):
-            return os.fspath(self.folder / os.fspath(argument).removeprefix(BUCKET).lstrip("/"))
-        return argument
 
 
 @pytest.fixture

@@ -1,0 +1,39 @@
+"""A cloud storage for tests: paths that no function of the operating system understands, and no appending."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from etils.epath import backend
+
+BUCKET = "gs://bucket"
+
+
+class Store:
+    """etils.epath's view of an object store whose objects lie in a local folder.
+
+    A test puts it in the place of every path's backend: the property ``_backend`` of ``etils.epath.gpath._GPath``.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __getattr__(self, name):
+        method = getattr(backend.os_backend, name)
+        return lambda *arguments, **options: method(*map(self.local, arguments), **options)
+
+    def open(self, path, mode):
+        assert "a" not in mode or self.local(path) == path, "an object store knows no appending"
+        return backend.os_backend.open(self.local(path), mode)
+
+    def glob(self, path):
+        found = backend.os_backend.glob(self.local(path))
+        inside = os.fspath(path).startswith(BUCKET)
+        return [f"{BUCKET}/{Path(each).relative_to(self.folder)}" if inside else each for each in found]
+
+    def local(self, argument):
+        """Where an object lies; other arguments as they are."""
+        if isinstance(argument, str | os.PathLike) and os.fspath(argument).startswith(BUCKET):
+            return os.fspath(self.folder / os.fspath(argument).removeprefix(BUCKET).lstrip("/"))
+        return argument
