@@ -27,7 +27,7 @@ FPS = 30
 
 
 def write_distribution(root: Path, num_clips: int) -> list[str]:
-    """Writes a raw folder of training clips.
+    """Writes a raw folder of training clips; nothing if it is there.
 
     Args:
       root: a folder; made if absent.
@@ -36,6 +36,8 @@ def write_distribution(root: Path, num_clips: int) -> list[str]:
     Returns:
       The clips' ids.
     """
+    if (root / distribution.ANNOTATIONS).exists():
+        return [clip.clip_id for clip in distribution.read_annotations(root)]
     for folder in (distribution.CLIPS, distribution.SKELETONS):
         (root / folder).mkdir(parents=True, exist_ok=True)
     clips = []

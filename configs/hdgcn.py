@@ -4,6 +4,8 @@ Reproduces: HD-GCN (Lee et al., ICCV 2023), joint stream, on MuscleMap's skeleto
 
     python -m musclemap_jax.main --config=configs/hdgcn.py --workdir=runs/hdgcn
 
+Its workdir is what configs/transm3e.py starts its skeleton branch from.
+
 Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
 """
 

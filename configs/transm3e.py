@@ -5,6 +5,15 @@ published (the skeleton branch's tokens are our definition). Not yet run on Musc
 
     python -m musclemap_jax.main --config=configs/transm3e.py --workdir=runs/transm3e
 
+In two stages, as in the paper: the branches first (configs/mvitv2_s.py, configs/hdgcn.py), then the whole from both:
+
+    python -m musclemap_jax.main --config=configs/mvitv2_s.py --workdir=runs/mvitv2_s
+    python -m musclemap_jax.main --config=configs/hdgcn.py --workdir=runs/hdgcn
+    python -m musclemap_jax.main --config=configs/transm3e.py --workdir=runs/transm3e \\
+        --config.init_from.video=runs/mvitv2_s --config.init_from.skeleton=runs/hdgcn
+
+Class tokens, fusion and distillation start anew in the second stage; the rest of both branches goes on.
+
 Variants:
     :synthetic  small branches on the rendered distribution; the README has time and figures.
     :smoke      five steps, to see that everything runs.

@@ -7,6 +7,12 @@ before (`--config.init_from.rgb_diff=FOLDER`).
     python -m musclemap_jax.main --config=configs/transm3e_rgbdiff.py --workdir=runs/transm3e_rgbdiff \\
         --config.init_from.rgb_diff=FOLDER
 
+From a checkpoint of the released code, student and teacher together:
+
+    python -m musclemap_jax.pretrained --source=CHECKPOINT.pyth --arch=musclemap_s --out=weights/musclemap_s
+    python -m musclemap_jax.main --config=configs/transm3e_rgbdiff.py --workdir=runs/transm3e_rgbdiff \\
+        --config.init_from.model=weights/musclemap_s
+
 The released code divides the sum over its 16 blocks by 16: at another depth its weight is 0.9 * depth / 16.
 
 Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.

@@ -57,12 +57,14 @@ class InitSpec:
       video: for the video branch.
       skeleton: for the skeleton branch.
       rgb_diff: for the branch on RGB difference.
+      optical_flow: for the branch on optical flow.
     """
 
     model: str = ""
     video: str = ""
     skeleton: str = ""
     rgb_diff: str = ""
+    optical_flow: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +124,9 @@ class ExperimentSpec:
                 f"{self.model.skeleton.layout!r}: make them the same"
             )
 
+
+_MODALITIES = {"video": "video", "rgb_diff": "video", "optical_flow": "flow", "skeleton": "skeleton"}
+"""What each branch takes of a batch."""
 
 DERIVED: dict[str, tuple[str, ...]] = {"input": ("modalities", "num_views")}
 """Fields that follow from other sections and so are not in a ConfigDict."""
@@ -185,8 +190,7 @@ def resolve(config: Mapping[str, Any]) -> ExperimentSpec:
       UserError: an unknown key, a value that cannot be, or values that contradict each other; names the key.
     """
     spec = _from_config(ExperimentSpec, config, "config")
-    video, skeleton = bool({"video", "rgb_diff"} & set(spec.model.branches)), "skeleton" in spec.model.branches
-    modalities = ("video",) * video + ("skeleton",) * skeleton
+    modalities = dict.fromkeys(_MODALITIES[branch] for branch in spec.model.branches)
     return dataclasses.replace(
-        spec, input=dataclasses.replace(spec.input, modalities=modalities, num_views=spec.eval.num_views)
+        spec, input=dataclasses.replace(spec.input, modalities=tuple(modalities), num_views=spec.eval.num_views)
     )

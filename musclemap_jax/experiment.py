@@ -12,37 +12,36 @@ from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from etils import epath
 
 from musclemap_jax.compilation_cache import cache_folder
 from musclemap_jax.config import DataSpec, ExperimentSpec
 from musclemap_jax.data import pipeline
-from musclemap_jax.data.batch import Batch, InputSpec
+from musclemap_jax.data.batch import Batch
 from musclemap_jax.data.distribution import Clip
 from musclemap_jax.distributed.files import one_process_at_a_time, replace_text, staged
 from musclemap_jax.distributed.flops import training_flops
-from musclemap_jax.distributed.mesh import check_batch_size, check_process_shares, make_mesh
+from musclemap_jax.distributed.mesh import batch_share, check_batch_size, make_mesh
 from musclemap_jax.distributed.peak import peak_flops
 from musclemap_jax.distributed.preemption import PreemptionNotice
 from musclemap_jax.distributed.sharding import left_whole
+from musclemap_jax.distributed.together import wait_for_all
 from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.pretrained.result import initialise, load_initial
 from musclemap_jax.pretrained.trained import is_workdir, load_trained
 from musclemap_jax.taxonomy import SPLITS
 from musclemap_jax.train.checkpoint import Checkpointer
 from musclemap_jax.train.loop import TrainingLoop
 from musclemap_jax.train.meter import Meter
-from musclemap_jax.train.optimizer import make_optimizer, make_schedule
 from musclemap_jax.train.profiling import Profiler
+from musclemap_jax.train.program import batch_shapes, make_program
 from musclemap_jax.train.run_log import RunLog
 from musclemap_jax.train.state import TrainState, create_state
-from musclemap_jax.train.step import StepFunction, compile_train_step, make_train_step
+from musclemap_jax.train.step import compile_train_step
 from tfds_musclemap.prepare import prepare
 from tfds_musclemap.source import ClipSource, split_annotations
 
@@ -90,12 +89,6 @@ def load_data(spec: DataSpec) -> PreparedData:
     return PreparedData(sources, {split: split_annotations(source) for split, source in sources.items()})
 
 
-def _example_batch(spec: InputSpec, batch_size: int, source: ClipSource) -> Batch:
-    """A batch of the training's shapes, by the pipeline itself; values do not count."""
-    clip = next(pipeline.eval_batches(source, dataclasses.replace(spec, num_views=1), 1, num_threads=0))
-    return {name: np.repeat(value, batch_size, axis=0) for name, value in clip.items()}
-
-
 class Experiment:
     """A model with its data on a mesh: trains, restores and evaluates.
 
@@ -125,17 +118,22 @@ class Experiment:
         self._mesh = make_mesh(spec.mesh.sizes())
         check_batch_size("config.train.batch_size", spec.train.batch_size, self._mesh, spec.train.accumulation)
         check_batch_size("config.eval.batch_size", spec.eval.batch_size, self._mesh)
-        check_process_shares(spec.train.batch_size, self._mesh)
+        self._share = batch_share(self._mesh)
         self.num_steps = spec.train.total_steps(len(data.sources["train"]))
-        self._model = TransM3E(spec.model)
-        frozen = (spec.model.auxiliary,) if spec.model.auxiliary_frozen else ()
-        self._optimizer = make_optimizer(spec.optimizer, self.num_steps, frozen)
-        example = _example_batch(spec.input, spec.train.batch_size, data.sources["train"])
+        self._program = make_program(spec, self.num_steps)
         self.state, self._shardings = create_state(
-            self._model, self._optimizer, example, spec.seed, self._mesh, ema=spec.optimizer.ema_decay > 0
+            self._program.model,
+            self._program.optimizer,
+            batch_shapes(spec.input, spec.train.batch_size),
+            spec.seed,
+            self._mesh,
+            ema=spec.optimizer.ema_decay > 0,
+        )
+        self._evaluator = Evaluator(
+            self._program.model, self._mesh, self._shardings.eval_variables, self._eval_splits()
         )
         self._log_what_is_left_whole()
-        self._evaluator = Evaluator(self._model, self._mesh, self._shardings.eval_variables, self._eval_splits())
+        wait_for_all("experiment")
 
     def _log_what_is_left_whole(self) -> None:
         whole = left_whole(self.state.params, self._mesh)
@@ -170,7 +168,7 @@ class Experiment:
             self._resume(checkpointer, batches)
             primary = jax.process_index() == 0
             loop = TrainingLoop(
-                step_function=self._compiled_step(),
+                step_function=compile_train_step(self._program.step, self._shardings, self._mesh),
                 batches=batches,
                 mesh=self._mesh,
                 spec=spec.train,
@@ -191,21 +189,13 @@ class Experiment:
         return pipeline.train_iterator(
             self.data.sources["train"],
             self.spec.input,
-            self.spec.train.batch_size // jax.process_count(),
+            self.spec.train.batch_size // self._share.count,
             self.spec.seed,
-            jax.process_index(),
-            jax.process_count(),
+            self._share.index,
+            self._share.count,
             self.spec.data.num_threads,
             self.spec.data.num_workers,
         )
-
-    def _compiled_step(self) -> StepFunction:
-        spec = self.spec
-        schedule = make_schedule(spec.optimizer, self.num_steps)
-        step = make_train_step(
-            self._model, self._optimizer, schedule, spec.loss, spec.optimizer.ema_decay, spec.train.accumulation
-        )
-        return compile_train_step(step, self._shardings, self._mesh)
 
     def _resume(self, checkpointer: Checkpointer, batches: pipeline.TrainIterator) -> None:
         """Takes the newest whole checkpoint, or starts a new run."""
@@ -272,9 +262,9 @@ class Experiment:
         batches = pipeline.eval_batches(
             self.data.sources[split],
             self.spec.input,
-            self.spec.eval.batch_size // jax.process_count(),
-            jax.process_index(),
-            jax.process_count(),
+            self.spec.eval.batch_size // self._share.count,
+            self._share.index,
+            self._share.count,
             self.spec.data.num_threads,
         )
         for batch in self._watchdog.watched(batches, f"batch of {split}, number"):

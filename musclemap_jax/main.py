@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import logging as std_logging
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from musclemap_jax.command_line import config_name, parse_flags
 from musclemap_jax.config import ExperimentSpec, resolve
 from musclemap_jax.distributed.preemption import Preempted
 from musclemap_jax.distributed.process_log import ProcessLog, command_line
@@ -31,7 +30,7 @@ from musclemap_jax.distributed.startup import (
     finish_processes,
     start_processes,
 )
-from musclemap_jax.errors import USER_ERROR_STATUS, UserError, exit_on_user_error
+from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.eval.tables import headline_table
 from musclemap_jax.train.profiling import parse_steps
 
@@ -164,26 +163,13 @@ def main(argv: Sequence[str]) -> int:
     def body() -> int:
         if _CONFIG.value is None or not _WORKDIR.value:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
-        source = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
-        file = source.with_name(source.name.partition(":")[0])
-        if not file.is_file():
-            raise UserError(f"--config: expected a file, found none at {file}: name one of configs/")
+        name = config_name()
         profile_steps = parse_steps(_PROFILE_STEPS.value)
         return run_among_processes(
-            _CONFIG.value, lambda spec: run(spec, _WORKDIR.value, _MODE.value, source.name, profile_steps)
+            _CONFIG.value, lambda spec: run(spec, _WORKDIR.value, _MODE.value, name, profile_steps)
         )
 
     return exit_on_user_error(body)
-
-
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line; an unknown or impossible flag, config key or config file is the user's error."""
-    try:
-        return flags.FLAGS(list(argv))
-    except (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        print(f"error: {reason}; see --help and musclemap_jax/config.py for the keys", file=sys.stderr)
-        sys.exit(USER_ERROR_STATUS)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ command cannot give, and runs the pipeline anew for every split.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from etils import epath
 from tensorflow_datasets.core import example_serializer, file_adapters
 from tensorflow_datasets.core import writer as writer_lib
@@ -25,6 +28,9 @@ from tfds_musclemap.features import make_features
 from tfds_musclemap.remote import written_locally
 
 _LOG_SUFFIX = ".log.json"
+
+_RECORDS = "group_size:1,uncompressed"
+"""ArrayRecord's options: one record at a time can be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +53,21 @@ class Shard:
 
 
 class ExampleWriter(writer_lib.ExampleWriter):
-    """TFDS's writer of record files, for object stores too."""
+    """TFDS's writer of record files, for object stores too, and ArrayRecord without compression.
+
+    JPEG images are compressed already. Zstandard, which TFDS takes, finds more only where nothing moves in a picture
+    (up to half of the size, with a fixed camera), for a fifth of the time of the build and of each training input.
+    """
 
     def write(self, path: Any, examples: Any) -> Any:
         """See TFDS."""
         with written_locally(path) as local:
-            return super().write(local, examples)
+            if self.file_format != file_adapters.FileFormat.ARRAY_RECORD:
+                return super().write(local, examples)
+            with contextlib.closing(array_record_module.ArrayRecordWriter(os.fspath(local), _RECORDS)) as writer:
+                for _, example in examples:
+                    writer.write(example)
+            return None
 
 
 def check_beam() -> None:

@@ -78,6 +78,11 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
         description="Optical flow in two 8-bit channels: the distribution's, or estimated.",
         modalities=("optical_flow",),
     ),
+    MuscleMapConfig(
+        name="rgb_flow",
+        description="RGB frames and their optical flow.",
+        modalities=("rgb", "optical_flow"),
+    ),
     MuscleMapConfig(name="skeleton", description="2D skeletons alone.", modalities=("skeleton",)),
     MuscleMapConfig(
         name="synthetic",

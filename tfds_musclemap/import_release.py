@@ -22,10 +22,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from musclemap_jax.data import distribution
+from musclemap_jax.data.flow import FLOW, flow_paths
 from musclemap_jax.data.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from musclemap_jax.errors import UserError, exit_on_user_error
 from tfds_musclemap.import_skeletons import INPUT_LAYOUTS, SkeletonReport, convert_skeletons, stored_layout
 from tfds_musclemap.release_clips import (
+    FLOW_FOLDERS,
     SPLITS,
     VIDEO_FOLDERS,
     ReleasedClip,
@@ -52,6 +54,7 @@ def import_release(
     skeletons: str | Path | None = None,
     skeleton_layout: str = "coco17",
     skip_missing: bool = False,
+    flow: bool = False,
     name: str | None = None,
 ) -> list[str]:
     """Writes the distribution, or adds splits to one that was written so.
@@ -64,6 +67,8 @@ def import_release(
       skeletons: file or folder of pose results, see ``import_skeletons``.
       skeleton_layout: joint order of those.
       skip_missing: whether clips whose video is not there are left out; otherwise they are an error.
+      flow: whether the release's optical flow is linked too, from the two folders FLOW_FOLDERS beside ``video_root``;
+        clips that it lacks are counted. The manifest then names the folder that holds all three.
       name: of the data set, for the manifest; by default that of the earlier import, or NAME. A part of MuscleMap that
         is not to be checked against the paper's totals may get another one.
 
@@ -77,6 +82,38 @@ def import_release(
     if not video_root.is_dir():
         raise UserError(f"{video_root}: expected the folder of the videos, found none: give it as --video_root")
     clips = read_clips(lists, video_root, read_activities(activities) if activities else None)
+    kept, missing = _sort_out(clips, video_root, skip_missing)
+    flow_folders = _flow_folders(video_root) if flow else ()
+    link_root = video_root.resolve().parent if flow else video_root.resolve()
+    earlier = _earlier_clips(out, link_root)
+    annotations = [*earlier, *(clip.clip for clip in kept)]
+    places = [f"{out / distribution.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
+    distribution.check_clips([*places, *(clip.place for clip in kept)], annotations)
+    before = read_manifest(out)
+    layout = before.skeleton_layout or (stored_layout(skeleton_layout) if skeletons else None)
+    manifest = Manifest(name or before.name or NAME, str(link_root), layout)
+    report = None
+    with _staged(out) as stage:
+        num_without_flow = _link(stage, kept, video_root, flow_folders)
+        if skeletons:
+            clip_ids = [clip.clip.clip_id for clip in kept]
+            report = convert_skeletons(Path(skeletons), skeleton_layout, stage, clip_ids, target_layout=layout)
+        write_manifest(stage, manifest)
+        distribution.write_annotations(stage, annotations)
+        _install(stage, out, is_new=not earlier)
+    return _summary(out, kept, missing, num_without_flow, report)
+
+
+def default_video_root(folder: str | Path) -> Path:
+    """The folder of videos in a release: ``musclemap_rescale``, ``musclemap_trimmed``, or the release itself."""
+    folders = [Path(folder) / name for name in VIDEO_FOLDERS]
+    return next((path for path in folders if path.is_dir()), Path(folder))
+
+
+def _sort_out(
+    clips: Sequence[ReleasedClip], video_root: Path, skip_missing: bool
+) -> tuple[list[ReleasedClip], list[ReleasedClip]]:
+    """The clips whose videos are there, and the others, which are an error unless they are to be left out."""
     kept: list[ReleasedClip] = []
     missing: list[ReleasedClip] = []
     for clip in clips:
@@ -87,32 +124,18 @@ def import_release(
             f"{', '.join(clip.source.name for clip in missing[:_NUM_NAMED])} ({missing[0].place}): give the right "
             f"--video_root, or --skip_missing to leave them out"
         )
-    earlier = _earlier_clips(out, video_root)
-    places = [f"{out / distribution.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
-    annotations = [*earlier, *(clip.clip for clip in kept)]
-    distribution.check_clips([*places, *(clip.place for clip in kept)], annotations)
-    before = read_manifest(out)
-    layout = before.skeleton_layout or (stored_layout(skeleton_layout) if skeletons else None)
-    manifest = Manifest(name or before.name or NAME, str(video_root.resolve()), layout)
-    report = None
-    with _staged(out) as stage:
-        _link(stage, kept, video_root)
-        if skeletons:
-            clip_ids = [clip.clip.clip_id for clip in kept]
-            report = convert_skeletons(Path(skeletons), skeleton_layout, stage, clip_ids, target_layout=layout)
-        write_manifest(stage, manifest)
-        distribution.write_annotations(stage, annotations)
-        _install(stage, out, is_new=not earlier)
-    return _summary(out, kept, missing, report)
+    return kept, missing
 
 
-def default_video_root(folder: str | Path) -> Path:
-    """The folder of videos in a release: ``musclemap_rescale``, ``musclemap_trimmed``, or the release itself."""
-    folders = [Path(folder) / name for name in VIDEO_FOLDERS]
-    return next((path for path in folders if path.is_dir()), Path(folder))
+def _flow_folders(video_root: Path) -> tuple[Path, ...]:
+    folders = tuple(video_root.resolve().parent / name for name in FLOW_FOLDERS)
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: expected the release's optical flow, found no such folder: leave out --flow")
+    return folders
 
 
-def _earlier_clips(out: Path, video_root: Path) -> list[distribution.Clip]:
+def _earlier_clips(out: Path, link_root: Path) -> list[distribution.Clip]:
     """Clips that an earlier import wrote into the folder; none where the folder is absent or empty."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return []
@@ -121,8 +144,8 @@ def _earlier_clips(out: Path, video_root: Path) -> list[distribution.Clip]:
         raise UserError(
             f"{out}: expected no such folder, or one that import_release wrote, got another: give another --out"
         )
-    if Path(root) != video_root.resolve():
-        raise UserError(f"{out}: its videos lie in {root}, those to add in {video_root}: give another --out")
+    if Path(root) != link_root:
+        raise UserError(f"{out}: its links lead to {root}, those to add to {link_root}: give another --out")
     return distribution.read_annotations(out)
 
 
@@ -141,13 +164,22 @@ def _staged(out: Path) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _link(stage: Path, clips: Sequence[ReleasedClip], video_root: Path) -> None:
-    (stage / distribution.CLIPS).mkdir()
-    (stage / distribution.SKELETONS).mkdir()
+def _link(stage: Path, clips: Sequence[ReleasedClip], video_root: Path, flow_folders: Sequence[Path]) -> int:
+    """Makes the links; returns how many clips lack flow, where there are folders of it."""
+    for folder in (distribution.CLIPS, distribution.SKELETONS):
+        (stage / folder).mkdir()
+    num_without_flow = 0
     for clip in clips:
-        link = distribution.video_path(stage, clip.clip.clip_id)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(video_root.resolve() / clip.source.relative_to(video_root))
+        clip_id = clip.clip.clip_id
+        links = {distribution.video_path(stage, clip_id): video_root.resolve()}
+        if not all(is_present(clip, folder) for folder in flow_folders):
+            num_without_flow += 1
+        elif flow_folders:
+            links |= dict(zip(flow_paths(stage, clip_id), flow_folders, strict=True))
+        for link, folder in links.items():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(folder / clip.source)
+    return num_without_flow
 
 
 def _install(stage: Path, out: Path, is_new: bool) -> None:
@@ -157,7 +189,7 @@ def _install(stage: Path, out: Path, is_new: bool) -> None:
         return
     moved: list[Path] = []
     try:
-        for folder in (distribution.CLIPS, distribution.SKELETONS):
+        for folder in (distribution.CLIPS, distribution.SKELETONS, FLOW):
             for path in sorted((stage / folder).rglob("*")):
                 if path.is_symlink() or path.is_file():
                     target = out / path.relative_to(stage)
@@ -173,13 +205,19 @@ def _install(stage: Path, out: Path, is_new: bool) -> None:
 
 
 def _summary(
-    out: Path, clips: Sequence[ReleasedClip], missing: Sequence[ReleasedClip], report: SkeletonReport | None
+    out: Path,
+    clips: Sequence[ReleasedClip],
+    missing: Sequence[ReleasedClip],
+    num_without_flow: int,
+    report: SkeletonReport | None,
 ) -> list[str]:
     counts = Counter(clip.clip.split for clip in clips)
     lines = [f"{split}: {counts[split]} clips" for split in SPLITS.values() if counts[split]]
     if missing:
         names = ", ".join(clip.source.name for clip in missing[:_NUM_NAMED])
         lines.append(f"left out, no video: {len(missing)}, such as {names}")
+    if num_without_flow:
+        lines.append(f"without optical flow: {num_without_flow} clips")
     if report:
         lines += report.lines()
     return [*lines, f"distribution: {out}"]
@@ -198,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--activities", help="csv table clip_id,activity for paths without AN_..._ST")
     parser.add_argument("--skeletons", help="pose results: a folder, or one file for all clips")
     parser.add_argument("--skeleton_layout", default="coco17", choices=INPUT_LAYOUTS, help="joint order of --skeletons")
+    parser.add_argument("--flow", action="store_true", help="link the optical flow beside --video_root too")
     parser.add_argument("--name", help=f"name of the data set, in its manifest ({NAME})")
     parser.add_argument("--skip_missing", action="store_true", help="leave out clips whose video is not there")
     return parser
@@ -231,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             skeletons=arguments.skeletons,
             skeleton_layout=arguments.skeleton_layout,
             skip_missing=arguments.skip_missing,
+            flow=arguments.flow,
             name=arguments.name,
         )
         print("\n".join(lines))

@@ -32,6 +32,9 @@ SPLITS = {
 VIDEO_FOLDERS = ("musclemap_rescale", "musclemap_trimmed")
 """Names that the folder of videos has in the authors' paths."""
 
+FLOW_FOLDERS = ("musclemap_opticalflow_video_x", "musclemap_opticalflow_video_y")
+"""Folders of optical flow beside that of the videos, with the same paths below them."""
+
 TABLE_COLUMNS = ("clip_id", "activity")
 
 _LIST_NAME = re.compile(rf"({'|'.join(SPLITS)})_.*\.(?:pkl|pickle|p)")
@@ -59,7 +62,7 @@ class ReleasedClip:
 
     Attributes:
       clip: its annotations.
-      source: its video, below the folder of videos; may be absent.
+      source: path of its video below the folder of videos; may be absent.
       place: where the lists name it, for errors: ``train_x.pkl, item 3``.
     """
 
@@ -155,30 +158,31 @@ def read_clips(
                 )
             first_place[clip_id] = place
             activity = _activity(place, str(inside), clip_id, activities or {})
-            clips.append(ReleasedClip(Clip(clip_id, pair.split, activity, muscles), video_root / inside, place))
+            clips.append(ReleasedClip(Clip(clip_id, pair.split, activity, muscles), inside, place))
     return clips
 
 
-def is_present(clip: ReleasedClip, video_root: str | Path) -> bool:
-    """Whether the clip's video is there.
+def is_present(clip: ReleasedClip, folder: str | Path) -> bool:
+    """Whether the clip's file is in a folder of videos, or of optical flow.
 
     Raises:
-      UserError: it is something else than a file, or a link that leaves the folder of videos.
+      UserError: it is something else than a file, or a link that leaves the folder.
     """
+    path = Path(folder) / clip.source
     try:
-        target = clip.source.resolve(strict=True)
+        target = path.resolve(strict=True)
         kind = target.stat().st_mode
     except FileNotFoundError:
         return False
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{clip.place}: {clip.source} cannot be opened: {error}") from error
-    if not target.is_relative_to(Path(video_root).resolve()):
+        raise UserError(f"{clip.place}: {path} cannot be opened: {error}") from error
+    if not target.is_relative_to(Path(folder).resolve()):
         raise UserError(
-            f"{clip.place}: {clip.source} is a link to {target}, out of {video_root}: give the folder where the files "
-            f"are as --video_root"
+            f"{clip.place}: {path} is a link to {target}, out of {folder}: give the folder where the files are as "
+            f"--video_root"
         )
     if not stat.S_ISREG(kind):
-        raise UserError(f"{clip.place}: expected a video file, got {clip.source} which is none")
+        raise UserError(f"{clip.place}: expected a video file, got {path} which is none")
     return True
 
 

@@ -26,8 +26,8 @@ class ClipRecord(TypedDict, total=False):
     """A prepared clip; keys of modalities that the builder config does not store are absent.
 
     clip_id, activity, skeleton_layout: str; muscles: (K,) uint8, 0 or 1; fps: float;
-    frames: T JPEG images (RGB, one size), bytes each; rgb_diff: T PNG images; flow_x, flow_y: T grey JPEG images;
-    flow_scale: (2,) float32, pixels a frame of one 8-bit step;
+    frames: T JPEG images (RGB, one size), bytes each; rgb_diff: T PNG images; flow_x, flow_y: T grey JPEG images (all
+    copied out of the record when they are asked for); flow_scale: (2,) float32, pixels a frame of one 8-bit step;
     skeleton: (T, P, V, 3) float32, read-only: x, y in pixels of the frames, score; absent joints are zero; P >= 1.
     """
 
@@ -35,10 +35,10 @@ class ClipRecord(TypedDict, total=False):
     activity: str
     muscles: np.ndarray
     fps: float
-    frames: list[bytes]
-    rgb_diff: list[bytes]
-    flow_x: list[bytes]
-    flow_y: list[bytes]
+    frames: Sequence[bytes]
+    rgb_diff: Sequence[bytes]
+    flow_x: Sequence[bytes]
+    flow_y: Sequence[bytes]
     flow_scale: np.ndarray
     skeleton: np.ndarray
     skeleton_layout: str
@@ -109,7 +109,7 @@ def _parse(record: bytes) -> ClipRecord:
     )
     for name in IMAGE_FEATURES:
         if name in feature:
-            clip[name] = list(feature[name].bytes_list.value)
+            clip[name] = feature[name].bytes_list.value
     if "flow_scale" in feature:
         clip["flow_scale"] = np.array(feature["flow_scale"].float_list.value, np.float32)
     if "skeleton/value" in feature:

@@ -13,11 +13,12 @@ from typing import TypedDict
 import numpy as np
 
 from musclemap_jax.data.augmentation import AugmentationSpec
+from musclemap_jax.data.flow import NO_MOTION
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.taxonomy import NUM_REGIONS
 
-MODALITIES = ("video", "skeleton")
+MODALITIES = ("video", "flow", "skeleton")
 
 
 class Batch(TypedDict, total=False):
@@ -25,6 +26,8 @@ class Batch(TypedDict, total=False):
 
     Attributes:
       video: (B, S, T, H, W, 3) uint8 RGB; S is 1 in training. Absent where the model takes no video.
+      flow: (B, S, T, H, W, 2) uint8 optical flow of the same frames and crop, to the right and downwards, 128 for no
+        motion. Absent where the model takes no flow.
       skeleton: (B, T_s, P, V, 3) float32 x, y relative to the person's centre and size, score in [0, 1]; absent joints
         are all zero. The key is absent where the model takes no skeleton.
       skeleton_valid: (B, T_s, P) bool, True where the person has a joint in that pose; present as `skeleton` is.
@@ -34,6 +37,7 @@ class Batch(TypedDict, total=False):
     """
 
     video: np.ndarray
+    flow: np.ndarray
     skeleton: np.ndarray
     skeleton_valid: np.ndarray
     muscles: np.ndarray
@@ -54,7 +58,7 @@ class InputSpec:
       num_poses: T_s, poses over the clip.
       num_persons: P, the most prominent ones of the clip.
       layout: V, the order of joints that the model takes.
-      modalities: any of "video", "skeleton"; what is not named is neither decoded nor in the batch.
+      modalities: any of "video", "flow", "skeleton"; what is not named is neither decoded nor in the batch.
       augmentation: random changes in training.
     """
 
@@ -66,7 +70,7 @@ class InputSpec:
     num_poses: int = 64
     num_persons: int = 2
     layout: str = "coco19"
-    modalities: Sequence[str] = MODALITIES
+    modalities: Sequence[str] = ("video", "skeleton")
     augmentation: AugmentationSpec = field(default_factory=AugmentationSpec)
 
     def __post_init__(self) -> None:
@@ -83,13 +87,19 @@ class InputSpec:
             raise UserError(f"input.fps: expected 0 (the clip's own frames) or more, got {self.fps}")
         get_layout(self.layout)
 
+    @property
+    def takes_frames(self) -> bool:
+        """Whether something is made of single frames, so that some have to be chosen and cropped."""
+        return "video" in self.modalities or "flow" in self.modalities
 
-def empty_batch(spec: InputSpec, num_rows: int, num_views: int = 1) -> Batch:
-    """A batch of zeros, which is all padding until its rows are written.
+
+def empty_batch(spec: InputSpec, num_rows: int, num_padding: int = 0, num_views: int = 1) -> Batch:
+    """A batch whose last rows are padding and whose other rows are to be written: their video is not initialised.
 
     Args:
       spec: what the model takes.
       num_rows: B.
+      num_padding: rows at the end that stay zeros.
       num_views: S.
     """
     batch: Batch = {
@@ -99,7 +109,11 @@ def empty_batch(spec: InputSpec, num_rows: int, num_views: int = 1) -> Batch:
     }
     if "video" in spec.modalities:
         shape = (num_rows, num_views, spec.num_frames, spec.crop_size, spec.crop_size, 3)
-        batch["video"] = np.zeros(shape, np.uint8)
+        batch["video"] = np.empty(shape, np.uint8)  # zeros would cost 4 KiB pages where this gets huge ones
+        batch["video"][num_rows - num_padding :] = 0
+    if "flow" in spec.modalities:
+        shape = (num_rows, num_views, spec.num_frames, spec.crop_size, spec.crop_size, 2)
+        batch["flow"] = np.full(shape, NO_MOTION, np.uint8)
     if "skeleton" in spec.modalities:
         poses = (num_rows, spec.num_poses, spec.num_persons)
         batch["skeleton"] = np.zeros((*poses, get_layout(spec.layout).num_joints, 3), np.float32)

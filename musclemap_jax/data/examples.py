@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from musclemap_jax.data.augmentation import (
+    Box,
     augment_poses,
     augment_video,
     centre_crop,
@@ -14,6 +17,7 @@ from musclemap_jax.data.augmentation import (
     random_crop,
 )
 from musclemap_jax.data.batch import Batch, InputSpec
+from musclemap_jax.data.flow import NO_MOTION
 from musclemap_jax.data.frames import FrameError, decode_frames, frame_size
 from musclemap_jax.data.sampling import eval_indices, pose_times, source_stride, train_indices
 from musclemap_jax.data.skeleton import fixed_skeleton, normalise
@@ -25,7 +29,8 @@ class RandomAccessClips(Protocol):
     """Random access to the records of one split, picklable where worker processes are used.
 
     A record holds clip_id (str or bytes), muscles (K,) 0/1, and, as far as a modality needs them: fps, frames (a
-    sequence of JPEG bytes, one size), skeleton (T, P, V, 3) in pixels of the frames, skeleton_layout (str or bytes).
+    sequence of JPEG bytes, one size), flow_x and flow_y (grey ones), skeleton (T, P, V, 3) in pixels of the frames,
+    skeleton_layout (str or bytes).
     """
 
     def __len__(self) -> int: ...
@@ -51,11 +56,17 @@ def write_train_example(
     """
     flip = bool(rng.uniform() < spec.augmentation.flip_probability)
     _write_labels(batch, row, record, position)
-    if "video" in spec.modalities:
-        indices = train_indices(len(_field(record, "frames")), spec.num_frames, _stride(record, spec), rng)
-        video = batch["video"][row, 0]
-        _write_crop(video, record, indices, spec, rng)
-        augment_video(video, flip, spec.augmentation, rng)
+    if spec.takes_frames:
+        images = _images(record, spec)
+        indices = train_indices(len(images), spec.num_frames, _stride(record, spec), rng)
+        with _named(record):
+            box = random_crop(*_size(images, indices), spec.augmentation, rng)
+            if "video" in spec.modalities:
+                video = batch["video"][row, 0]
+                decode_frames(images, indices, box, video)
+                augment_video(video, flip, spec.augmentation, rng)
+            if "flow" in spec.modalities:
+                _write_flow(batch["flow"][row, 0], record, indices, box, flip)
     if "skeleton" in spec.modalities:
         poses = _poses(record, spec, rng)
         if flip:
@@ -66,11 +77,17 @@ def write_train_example(
 def write_eval_example(batch: Batch, row: int, record: dict[str, Any], position: int, spec: InputSpec) -> None:
     """Writes one clip in its fixed views and centre crop into a row of a batch; see `write_train_example`."""
     _write_labels(batch, row, record, position)
-    if "video" in spec.modalities:
-        stride = _stride(record, spec)
-        indices = eval_indices(len(_field(record, "frames")), spec.num_frames, stride, spec.num_views)
-        video = batch["video"][row]
-        _write_crop(video.reshape(-1, *video.shape[2:], copy=False), record, indices.ravel(), spec, None)
+    if spec.takes_frames:
+        images = _images(record, spec)
+        indices = eval_indices(len(images), spec.num_frames, _stride(record, spec), spec.num_views).ravel()
+        with _named(record):
+            box = centre_crop(*_size(images, indices))
+            if "video" in spec.modalities:
+                video = batch["video"][row]
+                decode_frames(images, indices, box, video.reshape(-1, *video.shape[2:], copy=False))
+            if "flow" in spec.modalities:
+                views = batch["flow"][row]
+                _write_flow(views.reshape(-1, *views.shape[2:], copy=False), record, indices, box, flip=False)
     if "skeleton" in spec.modalities:
         _write_skeleton(batch, row, _poses(record, spec, None))
 
@@ -86,15 +103,36 @@ def _write_skeleton(batch: Batch, row: int, poses: np.ndarray) -> None:
     batch["skeleton_valid"][row] = (poses[..., 2] > 0).any(axis=-1)
 
 
-def _write_crop(
-    video: np.ndarray, record: dict[str, Any], indices: np.ndarray, spec: InputSpec, rng: np.random.Generator | None
-) -> None:
-    """Fills (len(indices), H, W, 3) uint8 with a random crop, or without a generator with the centre."""
-    jpegs, first = record["frames"], int(indices[0])
+def _images(record: dict[str, Any], spec: InputSpec) -> Sequence[bytes]:
+    """The encoded images that decide a clip's length and size."""
+    return _field(record, "frames" if "video" in spec.modalities else "flow_x")
+
+
+def _size(images: Sequence[bytes], indices: np.ndarray) -> tuple[int, int]:
+    """(height, width) in pixels of the first of these frames."""
+    first = int(indices[0])
+    return frame_size(images[first], first)
+
+
+def _write_flow(flow: np.ndarray, record: dict[str, Any], indices: np.ndarray, box: Box, flip: bool) -> None:
+    """Fills (len(indices), H, W, 2) uint8 with the flow of the frames, in their crop.
+
+    The values stay those of the stored size; a flip mirrors places and turns the motion to the right round.
+    """
+    images = np.empty((*flow.shape[:-1], 3), np.uint8)
+    for axis, name in enumerate(("flow_x", "flow_y")):
+        decode_frames(_field(record, name), indices, box, images)
+        flow[..., axis] = images[..., 0]
+    if flip:
+        flow[...] = flow[:, :, ::-1].copy()
+        flow[..., 0] = np.minimum(2 * NO_MOTION - flow[..., 0].astype(np.int16), 255)
+
+
+@contextlib.contextmanager
+def _named(record: dict[str, Any]) -> Iterator[None]:
+    """Names the clip of a frame that cannot be decoded."""
     try:
-        size = frame_size(jpegs[first], first)
-        box = centre_crop(*size) if rng is None else random_crop(*size, spec.augmentation, rng)
-        decode_frames(jpegs, indices, box, video)
+        yield
     except FrameError as error:
         raise UserError(f"clip {_text(record['clip_id'])}: {error}: prepare the data again") from error
 

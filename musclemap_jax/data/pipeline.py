@@ -88,7 +88,7 @@ class TrainIterator(grain.DatasetIterator):
         self._place = 0  # of the next global batch's first clip
         self._running: list[grain.DatasetIterator] = []  # none or one
         # Threads and workers that still run when the interpreter goes down complain and leak shared memory.
-        weakref.finalize(self, _close_all, self._running)
+        self._end = weakref.finalize(self, _close_all, self._running)
 
     def __next__(self) -> Batch:
         self._assert_not_closed()
@@ -147,7 +147,7 @@ class TrainIterator(grain.DatasetIterator):
 
     def close(self) -> None:
         """Ends threads and worker processes."""
-        _close_all(self._running)
+        self._end()
         super().close()
 
 
@@ -248,8 +248,9 @@ class _TrainLoader:
 
 
 def _load_eval(source: RandomAccessClips, spec: InputSpec, batch_size: int, first_place: int) -> Batch:
-    batch = empty_batch(spec, batch_size, spec.num_views)
-    for row, position in enumerate(range(int(first_place), min(int(first_place) + batch_size, len(source)))):
+    positions = range(len(source))[int(first_place) :][:batch_size]
+    batch = empty_batch(spec, batch_size, batch_size - len(positions), spec.num_views)
+    for row, position in enumerate(positions):
         write_eval_example(batch, row, source[position], position, spec)
     return batch
 

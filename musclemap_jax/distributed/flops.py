@@ -23,22 +23,24 @@ from musclemap_jax.models.transm3e import ModelSpec
 from musclemap_jax.taxonomy import NUM_REGIONS
 
 COLOURS = 3
+FLOW_CHANNELS = 2
 COORDINATES = 3
 FLOPS_PER_MULTIPLY_ADD = 2
 BACKWARD_PER_FORWARD = 2
 """The gradient of a product is two products of the same size."""
 
 
-def mvit_multiply_adds(spec: MViTSpec, input_size: Triple, num_tokens: int = 1) -> int:
+def mvit_multiply_adds(spec: MViTSpec, input_size: Triple, num_tokens: int = 1, channels: int = COLOURS) -> int:
     """Forward pass of MViTv2 on one view, without a head.
 
     Args:
       spec: the architecture.
       input_size: frames, height and width.
       num_tokens: class tokens of all sets.
+      channels: of the input; optical flow has two.
     """
     grid = spec.patch_grid(input_size)
-    total = math.prod(grid) * spec.embed_dim * COLOURS * math.prod(spec.patch_kernel)
+    total = math.prod(grid) * spec.embed_dim * channels * math.prod(spec.patch_kernel)
     for block in spec.blocks():
         total += _block(block, grid, num_tokens)
         grid = strided_grid(grid, block.q_stride)
@@ -151,7 +153,8 @@ def branch_multiply_adds(spec: ModelSpec, inputs: InputSpec, num_views: int = 1)
         else:
             width = spec.video.output_dim
             size = (inputs.num_frames, inputs.crop_size, inputs.crop_size)
-            count = mvit_multiply_adds(spec.video, size, sets * (spec.num_tokens or 1))
+            channels = FLOW_CHANNELS if name == "optical_flow" else COLOURS
+            count = mvit_multiply_adds(spec.video, size, sets * (spec.num_tokens or 1), channels)
             passes = num_views
         if name in spec.weights:
             count += width * NUM_REGIONS

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -94,34 +95,44 @@ def check_batch_size(name: str, batch_size: int, mesh: Mesh, accumulation: int =
         )
 
 
-def check_process_shares(batch_size: int, mesh: Mesh) -> None:
-    """Refuses a mesh on which the processes do not hold equal and separate shares of a batch.
+class BatchShare(NamedTuple):
+    """What a process reads of each batch: the ``index``-th of ``count`` equal shares."""
 
-    Each process reads its own share of the clips, so an axis that does not cut the batch has to lie within a process.
+    index: int
+    count: int
+
+
+def batch_share(mesh: Mesh, process_index: int | None = None) -> BatchShare:
+    """The share of a batch that lies on a process's devices.
+
+    Processes between which no axis of the batch passes, but ``tensor`` does, hold and read the same clips.
 
     Args:
-      batch_size: clips in a batch over all processes; divides by the mesh.
       mesh: the device mesh.
+      process_index: of the process; this one by default.
 
     Raises:
-      UserError: with the numbers.
+      UserError: shares overlap in part.
     """
-    rows: dict[int, set[int]] = {}
-    for device, (clips,) in batch_sharding(mesh).devices_indices_map((batch_size,)).items():
-        rows.setdefault(device.process_index, set()).update(range(*clips.indices(batch_size)))
-    shares = {len(own) for own in rows.values()}
-    if shares != {batch_size // len(rows)}:
+    process_index = jax.process_index() if process_index is None else process_index
+    parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+    held: dict[int, set[int]] = {}
+    for device, (clips,) in batch_sharding(mesh).devices_indices_map((parts,)).items():
+        held.setdefault(device.process_index, set()).update(range(*clips.indices(parts)))
+    shares = sorted({tuple(sorted(own)) for own in held.values()})
+    if len({len(share) for share in shares}) > 1 or sum(len(share) for share in shares) != parts:
         raise UserError(
-            f"config.mesh: tensor={mesh.shape['tensor']} on {mesh.size} devices of {len(rows)} processes makes "
-            f"processes share clips: take a tensor that divides {mesh.size // len(rows)}, the devices of a process"
+            f"config.mesh: tensor={mesh.shape['tensor']} on {mesh.size} devices of {len(held)} processes lets "
+            "processes hold the same clips in part: take a smaller tensor"
         )
+    return BatchShare(shares.index(tuple(sorted(held[process_index]))), len(shares))
 
 
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Makes global arrays of each process's share of a batch, spread over the mesh's batch axes.
 
     Args:
-      batch: {name: array whose first axis is this process's clips}.
+      batch: {name: array whose first axis is the clips of this process's share}.
       mesh: the device mesh.
     """
     sharding = batch_sharding(mesh)

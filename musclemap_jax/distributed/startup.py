@@ -28,6 +28,7 @@ _SHUTDOWN_TIMEOUT_S = 600
 """The others wait so long at the end while process 0 writes the report."""
 _COORDINATOR_LINGERS_S = 3.0
 _ABORT_MARGIN_S = 20.0
+_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +119,9 @@ def abandon_processes(error: Exception, spec: ProcessSpec) -> None:
     """Ends this process after a failure, without waiting for the others, who may wait for it; returns if it is alone.
 
     Args:
-      error: what happened. If it came from JAX's runtime, a peer's death is the likely cause; then this stays until the
-        coordination service has named the dead process and ended this one, or has found all alive.
+      error: what happened. If it came from JAX's runtime and is not this process's own, a peer's death is the likely
+        cause; then this stays until the coordination service has named the dead process and ended this one, or has
+        found all alive.
       spec: of `start_processes`.
     """
     if not jax.distributed.is_initialized():
@@ -128,7 +130,7 @@ def abandon_processes(error: Exception, spec: ProcessSpec) -> None:
         print(f"error: {error}", file=sys.stderr)
     else:
         traceback.print_exception(error)
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    if isinstance(error, jax.errors.JaxRuntimeError) and _OUT_OF_MEMORY not in str(error):
         print(
             f"error: {describe_process()}: {str(error).strip().splitlines()[0]}: another process may have died; "
             f"waiting up to {spec.peer_timeout_s + _ABORT_MARGIN_S:.0f} s for its number ('unhealthy tasks')",

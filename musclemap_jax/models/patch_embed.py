@@ -3,7 +3,7 @@
 Source: MViTv2 (arXiv:2112.01526) as in PySlowFast's `slowfast/models/stem_helper.py`. XLA:CPU's convolution of three
 colours runs at a fraction of the speed of its products (MViTv2-S, forward 650 ms against 110, gradient 1180 against
 130 on one busy core), so there the windows are laid out as rows of one matrix product. Elsewhere the library's
-convolution is used; the choice is made at lowering.
+convolution is used (on a mesh of TPUs with packed pixels, packed_conv.py); the choice is made at lowering.
 
 Letters of shapes: B clips, T H W frames and pixels, C colours, D width; a prime marks the grid of patches.
 """
@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from musclemap_jax.distributed.context import kernels_for_tpu
 from musclemap_jax.models.depthwise import Triple, strided_grid
 from musclemap_jax.models.layers import WEIGHT_INIT
+from musclemap_jax.models.packed_conv import packed_conv
 
 
 class PatchEmbed(nn.Module):
@@ -65,18 +68,25 @@ class PatchProjection(nn.Module):
 
         kernel = self.param("kernel", WEIGHT_INIT, shape, self.param_dtype).astype(self.dtype)
         bias = self.param("bias", bias_init, (self.features,), self.param_dtype).astype(self.dtype)
+        convolve = packed_conv if kernels_for_tpu(video.shape[0]) else lax.conv_general_dilated
         patches = lax.platform_dependent(
             video.astype(self.dtype),
             kernel,
             cpu=functools.partial(convolve_by_product, stride=self.stride),
-            default=functools.partial(convolve_by_library, stride=self.stride),
+            default=functools.partial(convolve_by_library, stride=self.stride, convolve=convolve),
         )
         return patches + bias.reshape(1, 1, 1, 1, -1)
 
 
-def convolve_by_library(video: jax.Array, kernel: jax.Array, *, stride: Triple) -> jax.Array:
+def convolve_by_library(
+    video: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: Triple,
+    convolve: Callable[..., jax.Array] = lax.conv_general_dilated,
+) -> jax.Array:
     """(B, T, H, W, C), (kt, kh, kw, C, D) -> (B, T', H', W', D); zero padding size // 2 on both sides."""
-    return lax.conv_general_dilated(
+    return convolve(
         video,
         kernel,
         stride,

@@ -6,6 +6,7 @@ attention, residual pooling, decomposed relative positions). Parameter names are
 Where we differ in form, not in value: class tokens and patches are two arrays, joined for keys and values alone, so
 the long patch sequence is never concatenated or cut; keys and values are pooled by one convolution, with the queries
 too where strides are equal; the relative position bias is part of the dot product (relative_position.py).
+On TPU, patches are pooled and attend by kernels of our own (depthwise_kernel.py, flash_attention.py).
 
 Letters of shapes: B clips, L class tokens of all sets, N patch tokens on the grid (T, H, W), D width.
 """
@@ -13,13 +14,17 @@ Letters of shapes: B clips, L class tokens of all sets, N patch tokens on the gr
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from musclemap_jax.distributed.context import fast_memory_bytes, kernels_for_tpu, over_clips
 from musclemap_jax.models.depthwise import Triple, depthwise_conv3d, max_pool3d
+from musclemap_jax.models.depthwise_kernel import Group, fits, grouped_depthwise
 from musclemap_jax.models.dot_product_attention import attend, attention_logits
+from musclemap_jax.models.flash_attention import flash_attention
 from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, Mlp, NormWeights, dense, layer_norm, scale_clips
 from musclemap_jax.models.relative_position import key_coordinates, position_terms, table_length
 
@@ -63,12 +68,14 @@ class BlockSpec:
         """Rows of the tables for time, height, width.
 
         As in PySlowFast, time counts the incoming frames and grids are divided rounding down (the real ones round
-        up, so odd grids are interpolated).
+        up, so odd grids are interpolated). As in torchvision (PySlowFast knows squares alone), height and width have
+        tables for the longer of both, so that weights keep their tables whatever the aspect.
         """
         time = table_length(self.grid[0], self.grid[0])
+        longer = max(self.grid[1:])
         height, width = (
-            table_length(max(size // q, 1), max(size // kv, 1))
-            for size, q, kv in zip(self.grid[1:], self.q_stride[1:], self.kv_stride[1:], strict=True)
+            table_length(max(longer // q, 1), max(longer // kv, 1))
+            for q, kv in zip(self.q_stride[1:], self.kv_stride[1:], strict=True)
         )
         return (time, height, width)
 
@@ -97,20 +104,25 @@ class PoolingAttention(nn.Module):
         """
         spec = self.spec
         project = dense(3 * spec.dim_out, "qkv", self.dtype, self.param_dtype, use_bias=spec.qkv_bias)
-        q_tokens, q_patches, keys, values, key_grid = self._pooled(project(tokens), project(patches))
+        q_tokens, q_patches, pairs, key_grid = self._pooled(project(tokens), project(patches))
+        keys, values = (_heads_first(pairs[:, :, index]) for index in range(2))
         scale = spec.head_dim**-0.5
 
         terms = position_terms(q_patches, self._tables(), key_grid)
-        placed_queries = _heads_first(jnp.concatenate([q_patches * scale, *terms], axis=-1))
         places = jnp.asarray(key_coordinates(key_grid), keys.dtype)
         places = jnp.pad(places, ((tokens.shape[1], 0), (0, 0)))  # class tokens have no place
-        from_patches = self._attend(placed_queries, keys, values, places, "patch")
-        from_patches = from_patches + _flat(q_patches)
+        if kernels_for_tpu(q_patches.shape[0]) and not self.is_mutable_collection("intermediates"):
+            operands = (_flat(q_patches), _flat(jnp.concatenate(terms, axis=-1)), pairs[:, :, 0], pairs[:, :, 1])
+            from_patches = over_clips(flash_attention, operands, [places])
+        else:
+            placed_queries = _heads_first(jnp.concatenate([q_patches * scale, *terms], axis=-1))
+            from_patches = self._attend(placed_queries, keys, values, places, "patch")
+            from_patches = from_patches + _flat(q_patches)
         scaled_tokens = _heads_first(q_tokens * scale)
         from_tokens = self._attend(scaled_tokens, keys, values, places[:, :0], "token")
         self.sow("intermediates", "query", (q_tokens, q_patches))
-        self.sow("intermediates", "key", keys.swapaxes(1, 2))
-        self.sow("intermediates", "value", values.swapaxes(1, 2))
+        self.sow("intermediates", "key", pairs[:, :, 0])
+        self.sow("intermediates", "value", pairs[:, :, 1])
 
         merge = dense(spec.dim_out, "proj", self.dtype, self.param_dtype)
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
@@ -133,7 +145,7 @@ class PoolingAttention(nn.Module):
             for axis, length in zip("thw", self.spec.table_lengths, strict=True)
         )
 
-    def _pooled(self, tokens: jax.Array, patches: jax.Array) -> tuple[jax.Array, ...]:
+    def _pooled(self, tokens: jax.Array, patches: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, Triple]:
         """Pools patches and normalises the heads.
 
         Args:
@@ -142,7 +154,7 @@ class PoolingAttention(nn.Module):
 
         Returns:
           Queries of tokens (B, L, heads, c) and patches (B, T', H', W', heads, c); keys and values of both
-          (B, heads, L + N', c) each; the grid of the N' pooled keys.
+          (B, L + N', 2, heads, c); the grid of the N' pooled keys.
         """
         spec = self.spec
         split, heads = spec.dim_out, (spec.num_heads, spec.head_dim)
@@ -151,7 +163,12 @@ class PoolingAttention(nn.Module):
         # One kernel serves all heads.
         kernel = jnp.concatenate([kernel for kernel in kernels for _ in range(spec.num_heads)], axis=-1)
         kernel = kernel.astype(self.dtype)
-        if spec.q_stride == spec.kv_stride:
+        groups = (Group(0, split, spec.q_stride), Group(split, 3 * split, spec.kv_stride))
+        fast_memory = fast_memory_bytes() if kernels_for_tpu(patches.shape[0]) else 0
+        if fits(patches.shape, spec.pool_kernel, groups, fast_memory):
+            convolve = functools.partial(grouped_depthwise, groups=groups, fast_memory=fast_memory)
+            queries, pairs = over_clips(convolve, [patches], [kernel])
+        elif spec.q_stride == spec.kv_stride:
             pooled = depthwise_conv3d(patches, kernel, spec.q_stride)
             queries, pairs = pooled[..., :split], pooled[..., split:]
         else:
@@ -168,8 +185,7 @@ class PoolingAttention(nn.Module):
             jnp.broadcast_to(jnp.stack(weights)[:, None], (2, *heads)) for weights in zip(*pair_weights, strict=True)
         )
         joined = layer_norm(joined.reshape(*joined.shape[:2], 2, *heads), scale, bias, 1, NORM_EPSILON)
-        keys, values = (_heads_first(joined[:, :, index]) for index in range(2))
-        return q_tokens, q_patches, keys, values, pairs.shape[1:4]
+        return q_tokens, q_patches, joined, pairs.shape[1:4]
 
 
 def _flat(x: jax.Array) -> jax.Array:

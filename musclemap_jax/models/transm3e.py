@@ -4,7 +4,8 @@ Source: "Towards Activated Muscle Group Estimation in the Wild". Each branch has
 where it is taught, M receiver tokens; at the distillation sites the receiver tokens follow the other branch's
 classification tokens (MCTKD); in each branch the two sets are fused (MCTF) and classified; the prediction is the
 weighted mean of the branches' logits. The auxiliary branch is HD-GCN on skeletons (the paper) or a second MViTv2 on RGB
-difference (the released code, there frozen and without a head). One branch alone is the baseline of the same name.
+difference (the released code, there frozen and without a head) or on optical flow. One branch alone is the baseline of
+the same name.
 
 The branches meet in the losses and in the last mean only, so each runs on its own.
 
@@ -26,12 +27,15 @@ from musclemap_jax.models.distillation import SITE_KINDS, distillation_sites
 from musclemap_jax.models.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.mvit import REMAT_POLICIES, MViT, MViTSpec
 from musclemap_jax.models.outputs import BranchOutput, DistillationSite, ModelOutput
-from musclemap_jax.models.video_input import normalised_rgb, rgb_difference
+from musclemap_jax.models.video_input import normalised_flow, normalised_rgb, rgb_difference
 from musclemap_jax.taxonomy import NUM_REGIONS
 
-AUXILIARIES = ("skeleton", "rgb_diff")
+AUXILIARIES = ("skeleton", "rgb_diff", "optical_flow")
 BRANCHES = ("video", *AUXILIARIES)
 DTYPES = ("float32", "bfloat16")
+
+_NORMALISED = {"video": normalised_rgb, "rgb_diff": rgb_difference, "optical_flow": normalised_flow}
+"""What each branch of MViTv2 makes of uint8 clips."""
 
 Inputs = dict[str, tuple[jax.Array, ...]]
 
@@ -41,7 +45,8 @@ class ModelSpec:
     """Architecture of the whole model.
 
     Attributes:
-      branches: one of ``video``, ``skeleton``, ``rgb_diff`` alone, or ``video`` and one of the others, its auxiliary.
+      branches: one of ``video``, ``skeleton``, ``rgb_diff``, ``optical_flow`` alone, or ``video`` and one of the rest,
+        its auxiliary.
       auxiliary_weight: weight of the auxiliary branch's logits in the prediction, beside 1 for the video branch's; at 0
         the auxiliary branch only teaches and has no head.
       auxiliary_frozen: the auxiliary branch is not trained; it has to be imported then.
@@ -55,7 +60,7 @@ class ModelSpec:
       head_dropout_rate: before each branch's head.
       dtype: of the computation, ``float32`` or ``bfloat16``; parameters, softmax, norms and logits are float32.
       remat: what the backward pass computes again of the video blocks: ``none``, ``blocks`` or ``dots`` (`mvit.MViT`).
-      video: the video branch, and the one on RGB difference.
+      video: the video branch, and the one on RGB difference or optical flow.
       skeleton: the skeleton branch.
     """
 
@@ -145,8 +150,9 @@ class TransM3E(nn.Module):
         """Runs the branches on a batch (`data.batch.Batch`).
 
         Args:
-          batch: ``video`` (B, S, T, H, W, 3) uint8 and ``skeleton`` (B, T_s, P, V, 3), ``skeleton_valid``
-            (B, T_s, P), as the branches need them. Views are averaged in the logits.
+          batch: ``video`` (B, S, T, H, W, 3) uint8, ``flow`` (B, S, T, H, W, 2) uint8 and ``skeleton``
+            (B, T_s, P, V, 3), ``skeleton_valid`` (B, T_s, P), as the branches need them. Views are averaged in the
+            logits.
           train: dropout is on (rng stream ``dropout``) and batch norms use and update batch statistics.
           distil: whether to return the distillation sites; by default in training.
 
@@ -163,8 +169,8 @@ class TransM3E(nn.Module):
             if name == "skeleton":
                 inputs[name] = (batch["skeleton"], batch["skeleton_valid"])
             else:
-                clips = batch["video"].reshape(-1, *batch["video"].shape[2:])
-                inputs[name] = ((normalised_rgb if name == "video" else rgb_difference)(clips, dtype),)
+                clips = batch["flow" if name == "optical_flow" else "video"]
+                inputs[name] = (_NORMALISED[name](clips.reshape(-1, *clips.shape[2:]), dtype),)
         return inputs
 
     @nn.compact

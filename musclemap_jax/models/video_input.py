@@ -1,7 +1,7 @@
 """From uint8 clips to what a video branch takes, on the device.
 
 Source: mean and deviation of PySlowFast (`DATA.MEAN`, `DATA.STD`); RGB difference, |frame t - frame t-1|, as in the
-released code of TransM3E.
+released code of TransM3E; optical flow in 8 bit, as in the two-stream networks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ STD = 0.225
 def normalised_rgb(video: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:
     """(..., T, H, W, 3) uint8 -> the same shape, about zero mean and unit deviation."""
     return ((video.astype(jnp.float32) / 255.0 - MEAN) / STD).astype(dtype)
+
+
+def normalised_flow(flow: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """(..., T, H, W, 2) uint8 flow, 128 for no motion -> the same shape, no motion is zero."""
+    return ((flow.astype(jnp.float32) - 128.0) / (255.0 * STD)).astype(dtype)
 
 
 def rgb_difference(video: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:

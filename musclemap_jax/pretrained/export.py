@@ -2,8 +2,9 @@
 
     python -m musclemap_jax.pretrained.export --source=DIR --branch=video --out=weights.safetensors
 
-`DIR` is an import's folder or the workdir of a run. One video branch and its head go out under PySlowFast's names;
-without `--branch`, a model of video branches goes out whole under the names of TransM3E's released code. To read it:
+`DIR` is an import's folder or the workdir of a run. One video branch and its head go out under PySlowFast's names, also
+without `--branch` where it is the only branch; else, without `--branch`, a model of two video branches goes out whole
+under the names of TransM3E's released code. To read it:
 `model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))`.
 """
 
@@ -19,6 +20,7 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from musclemap_jax.errors import UserError, exit_on_user_error
+from musclemap_jax.models.transm3e import BRANCHES
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.pretrained.result import Tree, load_initial
 from musclemap_jax.pretrained.tables import pyslowfast_name
@@ -31,7 +33,7 @@ def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np
     Args:
       variables: {"params": ...} of `TransM3E`.
       branch: a video branch, which goes out with its head and fusion under PySlowFast's names (MCTF and receiver tokens
-        under the released code's). None: all branches, under the released code's names.
+        under the released code's). None: the only branch, or both under the released code's names.
 
     Returns:
       {published name: contiguous array in PyTorch's layout}.
@@ -40,18 +42,22 @@ def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np
       UserError: a branch that is not there, or parameters that the published models do not have.
     """
     paths = traverse_util.flatten_dict({"params": variables["params"]})
+    present = [name for name in BRANCHES if name in variables["params"]]
+    if branch is None and len(present) == 1:
+        (branch,) = present
     if branch is not None:
         parts = (branch, f"head_{branch}", f"fusion_{branch}")
         paths = {path: leaf for path, leaf in paths.items() if path[1] in parts}
         if not paths:
-            raise UserError(f"branch {branch!r}: not in these weights, which have {', '.join(variables['params'])}")
+            raise UserError(f"branch {branch!r}: not in these weights, which have {', '.join(present)}")
     arrays: dict[str, np.ndarray] = {}
     for path, leaf in paths.items():
         try:
             name, transform = pyslowfast_name(path, released=branch is None)
         except KeyError as error:
             raise UserError(
-                f"{'/'.join(path)}: PyTorch's models have no such array: name one video branch by --branch"
+                f"{'/'.join(path)}: no name in PySlowFast's models: only video branches go out: name one video branch "
+                "by --branch"
             ) from error
         if name in arrays:
             raise UserError(f"{name}: two branches have it: name one by --branch")
@@ -87,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = Parser(prog="python -m musclemap_jax.pretrained.export", description=__doc__.split("\n")[0])
         parser.add_argument("--source", required=True, metavar="DIR", help="folder of an import, or workdir of a run")
         parser.add_argument("--out", required=True, metavar="FILE", help="the .safetensors file to write")
-        parser.add_argument("--branch", help="video or rgb_diff alone, under PySlowFast's names (default: the model)")
+        parser.add_argument("--branch", help="video or rgb_diff alone, under PySlowFast's names (default: all)")
         args = parser.parse_args(arguments)
         arrays = export(args.source, args.out, args.branch)
         print(f"{args.out}: {len(arrays)} arrays, {sum(array.size for array in arrays.values()):,} numbers")

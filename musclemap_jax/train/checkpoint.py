@@ -29,6 +29,7 @@ CHECKPOINTS = "checkpoints"
 DAMAGED = "damaged_checkpoints"
 _DISK_FULL = ("No space left on device", "Disk quota exceeded")
 _NO_STEP = -1
+_TEXT_BYTES = 256
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,25 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     """Path of each leaf -> its shape."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _agreed(step: int | None) -> int | None:
+    """What process 0 says, on every process."""
+    if jax.process_count() == 1:
+        return step
+    said = int(multihost_utils.broadcast_one_to_all(np.int32(_NO_STEP if step is None else step)))
+    return None if said == _NO_STEP else said
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, but for the question whether the run is told to stop: the loop asks it, counting all its own calls.
+
+    JAX takes the number of the last call for how far a process is, so numbers of two kinds would confuse it.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        del step
+        return False
 
 
 class Checkpointer:
@@ -71,7 +91,7 @@ class Checkpointer:
         self.directory = (workdir if "://" in str(workdir) else workdir.absolute()) / CHECKPOINTS
         self._read_only = read_only
         self.scores = ValidationScores(self.directory.parent, writes=jax.process_index() == 0 and not read_only)
-        self._manager = ocp.CheckpointManager(
+        self._manager = _Manager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(
@@ -91,7 +111,7 @@ class Checkpointer:
 
     def best_step(self) -> int | None:
         """The step of the best checkpoint by the validation; None when none was evaluated."""
-        return self.scores.best(self._manager.all_steps())
+        return _agreed(self.scores.best(self._manager.all_steps()))
 
     def save(self, state: TrainState, data: DataPosition) -> None:
         """Starts to save, unless this step is saved already; the write itself goes on in the background.
@@ -117,7 +137,7 @@ class Checkpointer:
 
         Damaged ones that are newer are moved to ``<workdir>/damaged_checkpoints`` and named in the log.
         """
-        chosen = _NO_STEP
+        chosen = None
         if jax.process_index() == 0:
             for step in sorted(self._manager.all_steps(), reverse=True):
                 damage = find_damage(self.directory / str(step))
@@ -125,10 +145,9 @@ class Checkpointer:
                     chosen = step
                     break
                 self._set_aside(step, damage)
-        if jax.process_count() > 1:
-            chosen = int(multihost_utils.broadcast_one_to_all(np.int32(chosen)))
+        chosen = _agreed(chosen)
         self._manager.reload()
-        return None if chosen == _NO_STEP else chosen
+        return chosen
 
     def restore(
         self, state: TrainState, shardings: Any, data: DataPosition | None = None, step: int | None = None
@@ -146,7 +165,7 @@ class Checkpointer:
         """
         if step is None:
             step = self.newest_whole_step()
-        elif damage := find_damage(self.directory / str(step)):
+        elif damage := self._damage(step):
             raise UserError(f"{self.directory / str(step)}: damaged: {damage}: take config.eval.checkpoint='latest'")
         if step is None:
             raise UserError(f"{self.directory}: no checkpoint here: train first, or name the workdir of a trained run")
@@ -161,6 +180,15 @@ class Checkpointer:
         if data is not None:
             data.set_state(restored["data"])
         return restored["state"]
+
+    def _damage(self, step: int) -> str | None:
+        """What is wrong with a checkpoint's files; process 0 alone reads them all."""
+        damage = find_damage(self.directory / str(step)) if jax.process_index() == 0 else None
+        if jax.process_count() == 1:
+            return damage
+        text = (damage or "").encode()[:_TEXT_BYTES].ljust(_TEXT_BYTES, b"\0")
+        agreed = multihost_utils.broadcast_one_to_all(np.frombuffer(text, np.uint8))
+        return bytes(np.asarray(agreed)).rstrip(b"\0").decode() or None
 
     def _set_aside(self, step: int, damage: str) -> None:
         path = self.directory / str(step)

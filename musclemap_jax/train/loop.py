@@ -16,6 +16,7 @@ from musclemap_jax.distributed.preemption import Preempted, PreemptionNotice
 from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
 from musclemap_jax.train.checkpoint import Checkpointer, DataPosition
+from musclemap_jax.train.heap import return_free_memory
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.profiling import Profiler
 from musclemap_jax.train.run_log import RunLog
@@ -176,6 +177,7 @@ class TrainingLoop:
             )
         if self._evaluates(step):
             self._validate(state, step)
+        return_free_memory()
 
     def _validate(self, state: TrainState, step: int) -> None:
         scores = self.evaluate(state)

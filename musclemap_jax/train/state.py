@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -42,10 +43,10 @@ class TrainState:
         return {"params": self.params if self.ema is None else self.ema, "batch_stats": self.batch_stats}
 
 
-def create_state(
+def abstract_state(
     model: nn.Module, optimizer: optax.GradientTransformation, example: dict[str, Any], seed: int, mesh: Mesh, ema: bool
-) -> tuple[TrainState, TrainState]:
-    """Initialises the state directly in its sharding, so that no device holds more than its part.
+) -> tuple[Callable[[], TrainState], TrainState, TrainState]:
+    """The state's shapes and shardings, computed without a single array.
 
     Args:
       model: called as ``model(batch, train)``.
@@ -56,7 +57,7 @@ def create_state(
       ema: whether a moving average is kept.
 
     Returns:
-      The state, and the tree of its shardings.
+      A function that makes the state, the tree of its ShapeDtypeStructs, and the tree of its shardings.
     """
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in example.items()}
 
@@ -74,5 +75,19 @@ def create_state(
             seed=jnp.asarray(seed, jnp.uint32),
         )
 
-    shardings = state_sharding(jax.eval_shape(initialise), mesh)
-    return jax.jit(initialise, out_shardings=shardings)(), shardings
+    abstract = jax.eval_shape(initialise)
+    return initialise, abstract, state_sharding(abstract, mesh)
+
+
+def create_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, example: dict[str, Any], seed: int, mesh: Mesh, ema: bool
+) -> tuple[TrainState, TrainState]:
+    """Initialises the state directly in its sharding, so that no device holds more than its part.
+
+    Takes what `abstract_state` takes; returns the state, and the tree of its shardings.
+    """
+    initialise, _, shardings = abstract_state(model, optimizer, example, seed, mesh, ema)
+    # Hundreds of small random draws that run once: on CPU LLVM's optimisations cost far more than they gain.
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    options = {"xla_backend_optimization_level": 0} if on_cpu else None
+    return jax.jit(initialise, out_shardings=shardings, compiler_options=options)(), shardings

@@ -15,7 +15,9 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
+from musclemap_jax.distributed.context import within
 from musclemap_jax.distributed.mesh import batch_sharding, replicated
+from musclemap_jax.distributed.together import compiled_together
 from musclemap_jax.models.activation_sharding import spread_clips
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.state import TrainState
@@ -131,9 +133,10 @@ def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) ->
         with spread_clips(batch_sharding(mesh)):
             return step(state, batch)
 
-    return jax.jit(
-        spread_step,
+    compiled = jax.jit(
+        within(mesh, spread_step),
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
     )
+    return compiled_together(compiled, "train_step")

@@ -1,11 +1,14 @@
 """Records of real prepared data (ArrayRecord) as rows of batches."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 
 from musclemap_jax.data import distribution
+from musclemap_jax.data.augmentation import NO_AUGMENTATION
 from musclemap_jax.data.batch import InputSpec
+from musclemap_jax.data.flow import flow_paths
 from musclemap_jax.data.pipeline import eval_batches, train_iterator
 from musclemap_jax.data.skeleton import write_alphapose
 from musclemap_jax.data.video import encode_video
@@ -41,3 +44,34 @@ def test_prepared_data_passes_through(tmp_path):
     iterator.close()
     order = np.concatenate([batch["clip_index"] for batch in stream]).reshape(2, 3)
     np.testing.assert_array_equal(np.sort(order, axis=1), [[0, 1, 2]] * 2)
+
+
+def test_flow_is_that_of_the_frames_in_their_crop_and_turns_round_with_a_flip(tmp_path):
+    root = tmp_path / "raw"
+    for folder in ("clips", "flow"):
+        (root / folder).mkdir(parents=True)
+    distribution.write_annotations(root, [distribution.Clip("a", "train", "squat", (13, 17))])
+    # The same picture as video and as both flows: bright to the right, and brighter from frame to frame.
+    columns = np.broadcast_to(80 + np.arange(64), (12, 48, 64)) + 4 * np.arange(12)[:, None, None]
+    picture = np.repeat(columns[..., None], 3, axis=-1).astype(np.uint8)
+    for path in (distribution.video_path(root, "a"), *flow_paths(root, "a")):
+        encode_video(path, picture, fps=25, crf=4)
+    builder = prepare("rgb", tmp_path / "prepared", root, num_workers=1, modalities=("rgb", "optical_flow"))
+    source = load_source(builder, "train")
+
+    spec = dataclasses.replace(SPEC, modalities=("video", "flow"))
+    (batch,) = eval_batches(source, spec, 2, num_threads=0)
+    assert batch["flow"].shape == (2, 2, 4, 16, 16, 2)
+    grey = batch["video"][0].mean(axis=-1, keepdims=True)
+    np.testing.assert_allclose(batch["flow"][0], np.repeat(grey, 2, axis=-1), atol=4)
+    assert (batch["flow"][1] == 128).all()
+
+    augmentation = dataclasses.replace(NO_AUGMENTATION, flip_probability=1.0, crop_area=(0.5, 1.0))
+    spec = dataclasses.replace(spec, augmentation=augmentation)
+    iterator = train_iterator(source, spec, 1, 0, num_threads=0)
+    flipped = next(iterator)
+    iterator.close()
+    grey = flipped["video"][0].mean(axis=-1)
+    assert grey[..., 0].mean() > grey[..., -1].mean() + 20
+    np.testing.assert_allclose(flipped["flow"][0, ..., 1], grey, atol=4)
+    np.testing.assert_allclose(flipped["flow"][0, ..., 0], 256 - grey, atol=4)

@@ -1,12 +1,16 @@
 """Decoding, cropping and resizing against a direct reference."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from musclemap_jax.data.augmentation import Box, centre_crop
 from musclemap_jax.data.frames import FrameError, decode_frames, frame_size
-from musclemap_jax.data.video import decode_jpeg, encode_jpeg
+from musclemap_jax.data.video import decode_jpeg, encode_jpeg, read_video
+
+REAL = Path(__file__).parent / "real" / "pose2sim_cam01.mp4"
 
 
 def _image(height, width, seed=0):
@@ -58,6 +62,20 @@ def test_reduced_decoding_equals_full_decoding(stored, size, tolerance):
     square = decode_jpeg(jpeg)[top : top + side, left : left + side]
     reference = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
     assert np.abs(video[0].astype(float) - reference).mean() < tolerance
+
+
+@pytest.mark.parametrize(("denominator", "times_nearer"), [(2, 0), (4, 10), (8, 10)])  # at 1/2 both are exact
+def test_reduced_decoding_is_nearer_to_an_area_average_than_a_bilinear_resize(denominator, times_nearer):
+    # A real frame, where the crop's edges fall on decoded pixels: what is left is the decoder's scaling itself.
+    jpeg = encode_jpeg(next(read_video(REAL, short_side=512).frames))
+    full = decode_jpeg(jpeg)[64:512, 32:480]
+    size = 448 // denominator
+    area = cv2.resize(full, (size, size), interpolation=cv2.INTER_AREA).astype(float)
+    bilinear = cv2.resize(full, (size, size), interpolation=cv2.INTER_LINEAR)
+    (reduced,) = _decode([jpeg], [0], Box(64, 32, 448, 448), size)
+    error = np.square(reduced - area).mean()
+    assert error < 255**2 / 10**4.5  # 45 dB; 40 dB is taken for indistinguishable
+    assert times_nearer * error <= np.square(bilinear - area).mean()
 
 
 def test_frames_come_in_the_order_asked_for_and_repeat():

@@ -329,7 +329,7 @@ def test_clips_without_a_person_have_no_valid_pose():
     ("fields", "message"),
     [
         ({"modalities": ()}, "input.modalities"),
-        ({"modalities": ("flow",)}, "input.modalities: expected some of video, skeleton"),
+        ({"modalities": ("depth",)}, "input.modalities: expected some of video, flow, skeleton"),
         ({"num_frames": 0}, "input.num_frames: expected at least 1, got 0"),
         ({"frame_stride": 0}, "input.frame_stride"),
         ({"fps": float("nan")}, "input.fps"),

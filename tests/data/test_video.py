@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from musclemap_jax.data import video
 
 NUM_FRAMES, HEIGHT, WIDTH = 24, 48, 64
+REAL = Path(__file__).parent / "real" / "pose2sim_cam01.mp4"
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +232,16 @@ def test_jpeg_can_be_decoded_at_a_reduced_scale(frames):
     decoded = video.decode_jpeg(video.encode_jpeg(frames[0]), min_height=24, min_width=32)
     assert decoded.shape == (24, 32, 3)
     assert mean_difference(decoded, frames[0].reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))) < 6
+
+
+def test_colours_of_a_video_of_its_own_size_are_kept():
+    """Each 2x2 pixels' mean has the colour sample of the file again: JPEG's encoder takes just that mean."""
+    first = next(video.read_video(REAL, short_side=1080).frames)
+    with av.open(str(REAL)) as container:
+        frame = next(container.decode(video=0))
+        height, width = frame.height, frame.width
+        planes = frame.to_ndarray(format="yuv420p")[height:].reshape(2, height // 2, width // 2)
+    # BT.601, limited range.
+    matrix = np.array([[-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]])
+    mean = first.reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3), dtype=np.float64)
+    assert np.abs(np.moveaxis(mean @ matrix.T + 128, -1, 0) - planes).mean() < 0.3  # a quarter is rounding

@@ -44,17 +44,34 @@ def test_put_batch_spreads_clips_in_order():
     assert {shard.data.shape for shard in placed.addressable_shards} == {(2, 3)}
 
 
-def test_a_tensor_axis_over_processes_is_refused():
-    class OfProcess:
-        """A device as the check sees it: four devices of two processes."""
+class OfProcess:
+    """A device as far as shares go."""
 
-        def __init__(self, number):
-            self.id, self.process_index = number, number // 2
+    def __init__(self, number, process_index):
+        self.id, self.process_index = number, process_index
 
-    def mesh(**shape):
-        sizes = tuple(shape[axis] for axis in mesh_lib.AXES)
-        return jax.sharding.Mesh(np.array([OfProcess(number) for number in range(4)]).reshape(sizes), mesh_lib.AXES)
 
-    mesh_lib.check_process_shares(8, mesh(data=2, fsdp=1, tensor=2))
-    with pytest.raises(UserError, match=r"tensor=4 on 4 devices of 2 processes .* divides 2"):
-        mesh_lib.check_process_shares(8, mesh(data=1, fsdp=1, tensor=4))
+def mesh_of(process_of_device, *sizes):
+    devices = [OfProcess(number, process) for number, process in enumerate(process_of_device)]
+    return jax.sharding.Mesh(np.array(devices).reshape(sizes), mesh_lib.AXES)
+
+
+@pytest.mark.parametrize(
+    ("process_of_device", "sizes", "expected"),
+    [
+        ((0, 0, 1, 1), (4, 1, 1), [(0, 2), (1, 2)]),
+        ((0, 0, 1, 1), (1, 2, 2), [(0, 2), (1, 2)]),
+        ((0, 1, 0, 1), (2, 2, 1), [(0, 2), (1, 2)]),  # every other part of a batch
+        ((1, 1, 0, 0), (2, 1, 2), [(1, 2), (0, 2)]),
+        ((0, 1, 2, 3), (2, 1, 2), [(0, 2), (0, 2), (1, 2), (1, 2)]),  # tensor passes between processes
+        ((0, 0, 1, 1), (1, 1, 4), [(0, 1), (0, 1)]),
+    ],
+)
+def test_each_process_reads_the_clips_of_its_devices(process_of_device, sizes, expected):
+    mesh = mesh_of(process_of_device, *sizes)
+    assert [mesh_lib.batch_share(mesh, process) for process in range(len(expected))] == expected
+
+
+def test_shares_that_overlap_in_part_are_refused():
+    with pytest.raises(UserError, match=r"tensor=2 on 6 devices of 3 processes .* take a smaller tensor"):
+        mesh_lib.batch_share(mesh_of((0, 0, 0, 1, 1, 2), 3, 1, 2), 0)

@@ -27,19 +27,26 @@ def arguments(smoke_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start_two(run_main, arguments):
-    """A function (*more) that starts the run's two processes."""
+    """A function (*more) that starts the run's two processes; what still runs at the end is killed."""
+    started = []
 
     def start(*more):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
         flags = [f"--coordinator={address}", "--num_processes=2"]
-        return [
+        processes = [
             run_main(*arguments, *more, *flags, f"--process_id={number}", num_devices=DEVICES_PER_PROCESS)
             for number in range(2)
         ]
+        started.extend(processes)
+        return processes
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def wait_for_steps(workdir, number, processes):
 @pytest.fixture(scope="module")
 def after_a_death(start_two, workdir):
     """Process 0's status, errors and seconds to its end, after process 1 was killed."""
-    processes = start_two("--peer_timeout_s=4")
+    processes = start_two("--peer_timeout_s=8")
     wait_for_steps(workdir, 7, processes)
     processes[1].send_signal(signal.SIGKILL)
     died = time.monotonic()
@@ -100,7 +107,7 @@ def test_the_death_of_a_process_ends_the_other_with_its_number(after_a_death):
     assert "another process may have died" in errors
     unhealthy = errors.partition("tasks are unhealthy (stopped sending heartbeats):")[2]
     assert unhealthy.split()[0] == "1"
-    assert seconds < 60
+    assert seconds < 100  # 8 s of silence, and a busy machine
 
 
 def test_one_process_that_is_told_to_stop_stops_both_with_a_checkpoint_and_a_line(after_a_preemption, finished):

@@ -37,6 +37,8 @@ def test_mctf_equals_the_published_one(released):
 
     ours, state = apply(params, golden["token2"], golden["token1"])
     goldens.assert_close(ours, golden["mctf_out" + SUFFIX[released]], FORWARD)
+    assert module.scale is None
+    assert golden["token1"].shape[-1] ** -0.5 == pytest.approx(float(golden["mctf_scale"]))
     if released:
         for name, value in goldens.under(golden, "mctf_aux/").items():
             (inner,) = jax.tree.leaves(state["intermediates"][name]["__call__"])

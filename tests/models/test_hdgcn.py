@@ -125,10 +125,14 @@ class TestPublishedModel:
         assert goldens.relative_error(poses.transpose(0, 4, 1, 3, 2), GOLDENS["grad_x"]) < 1e-5
 
 
-@pytest.mark.parametrize(("layout", "expected"), [("ntu25", 1_649_550), ("coco19", 1_297_998)])
-def test_number_of_parameters_for_one_person(layout, expected):
+@pytest.mark.parametrize(
+    ("layout", "num_persons", "expected"),
+    # halpe26: by the difference of the others, 141,168 a hierarchy, 30 edges a hierarchy and pair of joints.
+    [("ntu25", 1, 1_649_550), ("ntu25", 2, 1_649_700), ("coco19", 1, 1_297_998), ("halpe26", 1, 1_497_288)],
+)
+def test_number_of_parameters(layout, num_persons, expected):
     spec = HDGCNSpec(layout=layout)
-    poses = np.zeros((1, 8, 1, spec.graph.num_joints, 3), np.float32)
+    poses = np.zeros((1, 8, num_persons, spec.graph.num_joints, 3), np.float32)
     pose_valid = np.ones(poses.shape[:3], bool)
     shapes = jax.eval_shape(lambda: HDGCN(spec).init(jax.random.key(0), poses, pose_valid, train=False))
     head = spec.widths[-1] * NUM_CLASSES + NUM_CLASSES

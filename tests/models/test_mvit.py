@@ -149,8 +149,11 @@ def test_full_size_s_gives_the_published_logits():
         x = np.asarray(grid).reshape(1, -1, grid.shape[-1]) if token is None else sequence(token, grid)
         statistics = [x.mean(dtype=np.float64), x.std(dtype=np.float64), np.abs(x).mean(dtype=np.float64)]
         goldens.assert_close(statistics, golden[f"{stage}/stats_mean_std_absmean"], FORWARD, stage)
+        assert x.shape == tuple(golden[f"{stage}/shape"])
         goldens.assert_close(x[0, golden[f"{stage}/tokens"], :8], golden[f"{stage}/slice_tok_ch8"], FORWARD, stage)
-    assert np.abs(logits - golden["logits_f64"]).max() < 1e-4
+    for stored in ("logits_f64", "logits_f32"):
+        np.testing.assert_allclose(logits, golden[stored], rtol=0, atol=1e-4)
+    goldens.assert_close(jax.nn.softmax(logits), golden["probs_f64"], FORWARD)
 
 
 SMALL = MViTSpec(depth=2, embed_dim=8, stages=(1,), kv_stride=(1, 2, 2), input_size=(4, 24, 16), drop_path_rate=0.5)

@@ -9,6 +9,7 @@ import pytest
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
+from musclemap_jax.models.video_input import normalised_flow
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,19 @@ def test_a_branch_that_is_not_taught_has_no_receiver_and_no_fusion(tiny_model_sp
     assert "fusion_skeleton" not in params
     assert "receiver" in params["video"]["class_tokens"]
     assert params["skeleton"]["tokens"].shape == (20, 8)
+
+
+def test_optical_flow_is_a_branch_of_its_own_and_standing_still_is_zero(tiny_model_spec, tiny_batch):
+    spec = dataclasses.replace(tiny_model_spec, branches=("video", "optical_flow"), sites="none", fusion="none")
+    model = TransM3E(spec)
+    flow = np.random.default_rng(1).integers(0, 256, (1, 1, 4, 16, 16, 2), np.uint8)
+    batch = {name: tiny_batch(1)[name] for name in ("video", "muscles")} | {"flow": flow}
+    variables = jax.jit(lambda key: model.init(key, batch))(jax.random.key(0))
+    apply = jax.jit(model.apply)
+    moving, still = (apply(variables, batch | {"flow": each}).branch_logits for each in (flow, np.full_like(flow, 128)))
+    np.testing.assert_array_equal(moving["video"], still["video"])
+    assert float(jnp.abs(moving["optical_flow"] - still["optical_flow"]).max()) > 1e-6
+    np.testing.assert_array_equal(normalised_flow(jnp.full((1, 2, 2, 2, 2), 128, jnp.uint8)), 0)
 
 
 def test_without_class_tokens_the_branches_are_the_published_ones(tiny_model_spec, tiny_batch):

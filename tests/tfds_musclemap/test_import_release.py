@@ -13,6 +13,7 @@ import pytest
 
 from musclemap_jax.data import distribution
 from musclemap_jax.data.distribution import Clip, read_annotations, skeleton_path, video_path
+from musclemap_jax.data.flow import flow_paths
 from musclemap_jax.data.manifest import LinkError, Manifest, check_file, read_manifest
 from musclemap_jax.data.skeleton import read_alphapose
 from musclemap_jax.data.video import read_video
@@ -289,6 +290,27 @@ def test_another_folder_is_not_written_into(folder, tmp_path, capsys):
         assert run(f"--release={folder}", f"--out={tmp_path / 'raw'}") == 2
         assert "give another --out" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["file", "something"]
+
+
+def test_optical_flow_is_linked_where_it_is_asked_for_and_whole(folder, tmp_path, capsys):
+    assert "expected the release's optical flow" in refused(capsys, tmp_path / "raw", f"--release={folder}", "--flow")
+    for axis in "xy":
+        for item in default_videos()[axis == "y" :]:  # the first clip lacks y
+            path = folder / f"musclemap_opticalflow_video_{axis}" / item.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{item.path} {axis}")
+    out = tmp_path / "raw"
+    assert run(f"--release={folder}", f"--out={out}", "--flow") == 0
+    assert "without optical flow: 1 clips" in capsys.readouterr().out
+    assert read_manifest(out).video_root == str(folder)
+    for item, clip in zip(default_videos(), read_annotations(out), strict=True):
+        check_file(out, video_path(out, clip.clip_id))
+        for axis, path in zip("xy", flow_paths(out, clip.clip_id), strict=True):
+            if item == default_videos()[0]:
+                assert not path.exists()
+            else:
+                check_file(out, path)
+                assert path.read_text() == f"{item.path} {axis}"
 
 
 def test_videos_and_skeletons_of_an_import_are_those_of_the_release(tmp_path, example):

@@ -21,6 +21,7 @@ IMAGES = {
     "rgb": {"frames": 3},
     "rgb_diff": {"rgb_diff": 3},
     "optical_flow": {"flow_x": 1, "flow_y": 1},
+    "rgb_flow": {"frames": 3, "flow_x": 1, "flow_y": 1},
     "skeleton": {},
     "multimodal": {"frames": 3},
 }
@@ -47,7 +48,7 @@ def test_tfds_reads_what_the_config_stores_and_nothing_else(all_configs, config)
     assert len(decoded) == len(source) == 2
     names = {"clip_id", "activity", "muscles", "fps"} | set(IMAGES[config])
     names |= {"skeleton", "skeleton_layout"} if config in ("skeleton", "multimodal") else set()
-    names |= {"flow_scale"} if config == "optical_flow" else set()
+    names |= {"flow_scale"} if "flow_x" in IMAGES[config] else set()
     for theirs, ours in zip(decoded, source, strict=True):
         assert set(theirs) == set(ours) == names
         for name, channels in IMAGES[config].items():

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,26 @@ def test_more_data_than_the_disk_holds_is_told_by_the_estimate(folder, tmp_path,
     with pytest.raises(UserError, match=r"expected about 92,160,000,000,000,000 free bytes"):
         prepare("multimodal", tmp_path, folder, num_workers=1)
     assert folders_of(tmp_path) == []
+
+
+def test_memory_does_not_grow_with_the_number_of_clips(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (20, 64, 96, 3), np.uint8)
+    peaks = []
+    for count in (2, 2, 12):  # the first one warms up
+        root = tmp_path / f"raw_{len(peaks)}"
+        (root / "clips").mkdir(parents=True)
+        video.encode_video(root / "clips/0.mp4", noise, 12)
+        for number in range(1, count):
+            shutil.copy(root / "clips/0.mp4", root / f"clips/{number}.mp4")
+        clips = [distribution.Clip(str(number), "train", "squat", (13,)) for number in range(count)]
+        distribution.write_annotations(root, clips)
+        tracemalloc.start()
+        builder = prepare("rgb", tmp_path / f"data_{len(peaks)}", root, num_workers=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    clip_bytes = sum(map(len, load_source(builder, "train")[0]["frames"]))
+    assert clip_bytes > 80_000
+    assert peaks[2] - peaks[1] < 2 * clip_bytes  # of ten clips more
 
 
 def test_the_tfds_command_finds_the_builder_by_its_folder():

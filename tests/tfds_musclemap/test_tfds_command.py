@@ -118,5 +118,7 @@ def test_tfds_load_reads_what_random_access_reads(built):
             for name, mean in theirs["means"].items():
                 ours = np.stack([decoders[name](data) for data in record[name]]) if name in decoders else record[name]
                 assert tuple(theirs["shape"][name])[: ours.ndim] == ours.shape
-                assert mean == pytest.approx(ours.mean(dtype=np.float64), abs=0.5)  # two JPEG decoders
+                # TensorFlow takes the JPEG library's fast ways, which are a step lower or less.
+                tolerance = {"frames": 1.5, "flow_x": 0.5, "flow_y": 0.5}.get(name, 1e-3)
+                assert mean == pytest.approx(ours.mean(dtype=np.float64), abs=tolerance), (config, name)
         assert not found[config]

@@ -24,8 +24,8 @@ ONE_DEVICE = {"data": 1, "fsdp": 1, "tensor": 1}
 
 
 @pytest.fixture
-def batches():
-    """An iterator over seven clips of skeletons alone."""
+def make_batches():
+    """A function (batch_size, process_index, process_count) -> iterator over seven clips of skeletons alone."""
     rng = np.random.default_rng(0)
     clips = [
         {
@@ -37,9 +37,18 @@ def batches():
         for index in range(7)
     ]
     spec = InputSpec(num_poses=4, num_persons=1, modalities=("skeleton",), augmentation=NO_AUGMENTATION)
-    iterator = train_iterator(clips, spec, batch_size=2, seed=0, num_threads=0)
-    yield iterator
-    iterator.close()
+    with contextlib.ExitStack() as opened:
+
+        def make(batch_size, process_index=0, process_count=1):
+            iterator = train_iterator(clips, spec, batch_size, 0, process_index, process_count, num_threads=0)
+            return opened.enter_context(contextlib.closing(iterator))
+
+        yield make
+
+
+@pytest.fixture
+def batches(make_batches):
+    return make_batches(2)
 
 
 def steps_on_disk(workdir):
@@ -76,6 +85,7 @@ def test_state_and_data_come_back_on_any_mesh(batches, tmp_path):
         for number, (sizes, devices) in enumerate(meshes)
     ]
     expected = jax.device_get(states[0][0])
+    start = batches.get_state()
     for _ in range(3):
         next(batches)
     position = batches.get_state()
@@ -83,7 +93,7 @@ def test_state_and_data_come_back_on_any_mesh(batches, tmp_path):
     for number, (other, shardings) in enumerate(states[1:]):
         with contextlib.closing(Checkpointer(tmp_path / str(number))) as checkpointer:
             checkpointer.save(state, batches)
-        batches.set_state(batches.get_state() | {"place": 0})
+        batches.set_state(start)
         with contextlib.closing(Checkpointer(tmp_path / str(number), read_only=True)) as checkpointer:
             state = checkpointer.restore(other, shardings, batches)
         assert int(state.step) == 3
@@ -91,6 +101,23 @@ def test_state_and_data_come_back_on_any_mesh(batches, tmp_path):
         assert {leaf.sharding for leaf in jax.tree.leaves(state)} == set(jax.tree.leaves(shardings))
         for part in ("params", "batch_stats", "opt_state", "ema", "seed"):
             jax.tree.map(np.testing.assert_array_equal, getattr(state, part), getattr(expected, part))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (4, 2), (2, 4), (4, 1)])
+def test_the_data_goes_on_on_another_number_of_processes(make_batches, tmp_path, before, after):
+    state, shardings = make_state()
+    saving = [make_batches(8 // before, process, before) for process in range(before)]
+    for _ in range(3):
+        for iterator in saving:
+            next(iterator)
+    with contextlib.closing(Checkpointer(tmp_path)) as checkpointer:
+        checkpointer.save(state, saving[0])
+    following = [clip for iterator in saving for clip in next(iterator)["clip_index"]]
+    restoring = [make_batches(8 // after, process, after) for process in range(after)]
+    for iterator in restoring:
+        with contextlib.closing(Checkpointer(tmp_path, read_only=True)) as checkpointer:
+            checkpointer.restore(state, shardings, iterator)
+    assert [clip for iterator in restoring for clip in next(iterator)["clip_index"]] == following
 
 
 def test_the_newest_and_the_best_are_kept(batches, tmp_path):

@@ -1,0 +1,30 @@
+"""What the worker processes of `benchmarks.build` do for one clip."""
+
+from __future__ import annotations
+
+import av
+import simplejpeg
+
+from musclemap_jax.data.video import JPEG_QUALITY, encode_jpeg, read_video
+from tfds_musclemap.clip_reader import ClipSettings, read_clip
+
+
+def peer_clip(path: str) -> int:
+    """Decodes a video and encodes its frames; returns the bytes of them all."""
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        return sum(
+            len(simplejpeg.encode_jpeg(frame.to_ndarray(format="rgb24", threads=1), JPEG_QUALITY, "RGB", "420"))
+            for frame in container.decode(stream)
+        )
+
+
+def our_frames(path: str) -> int:
+    """The same by the builder's decoder and encoder."""
+    return sum(len(encode_jpeg(frame)) for frame in read_video(path).frames)
+
+
+def our_clip(root: str, clip_id: str) -> int:
+    """All that a worker of the builder does for a clip; returns its number of frames."""
+    return read_clip(root, clip_id, ClipSettings()).num_frames

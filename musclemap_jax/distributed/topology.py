@@ -1,0 +1,104 @@
+"""TPU topologies that are not at hand: their devices as compilation sees them, and what a chip of each kind holds.
+
+libtpu (extra `tpu`) describes any topology on any machine and compiles for it; nothing is run.
+Sources: HBM and bfloat16 peak of the chip kinds from Google's Cloud TPU documentation (pages "TPU v4" to "TPU v6e").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import re
+from collections.abc import Mapping
+
+import jax
+
+from musclemap_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class ChipKind:
+    """A kind of TPU chip.
+
+    Attributes:
+      name: as in a topology's name.
+      hbm_bytes: memory of a chip; the compiler keeps about 2 % of it for itself.
+      peak_flops: bfloat16 operations a second.
+      peak_bytes: that HBM moves in a second.
+      options: of `get_topology_desc` that make one JAX device a chip.
+    """
+
+    name: str
+    hbm_bytes: int
+    peak_flops: float
+    peak_bytes: float
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+CHIP_KINDS: dict[str, ChipKind] = {
+    chip.name: chip
+    for chip in (
+        ChipKind("v4", 32 << 30, 275e12, 1228e9, {"chip_config_name": "megacore"}),
+        ChipKind("v5e", 16 << 30, 197e12, 819e9),
+        ChipKind("v5p", 95 << 30, 459e12, 2765e9),
+        ChipKind("v6e", 32 << 30, 918e12, 1640e9),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+    """Chips that a program is compiled for.
+
+    Attributes:
+      name: such as ``v5e:16x16``: chip kind and the number of chips on each axis of one slice.
+      num_slices: slices, joined by the data centre's network.
+      chip: its kind.
+      devices: one for each chip.
+    """
+
+    name: str
+    num_slices: int
+    chip: ChipKind
+    devices: list[jax.Device]
+
+    @property
+    def text(self) -> str:
+        """Its name, with the number of slices where there are several."""
+        return self.name if self.num_slices == 1 else f"{self.num_slices} x {self.name}"
+
+
+def describe_topology(name: str, num_slices: int = 1) -> Topology:
+    """Describes a TPU topology.
+
+    Args:
+      name: chip kind, colon and chips on each axis, such as ``v5e:16x16`` or ``v4:4x4x4``.
+      num_slices: number of such slices.
+
+    Raises:
+      UserError: a name that no TPU has, or libtpu is not installed.
+    """
+    kind, _, size = name.partition(":")
+    if kind not in CHIP_KINDS or not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){1,2}", size):
+        raise UserError(
+            f"--topology={name}: expected one of {', '.join(CHIP_KINDS)}, a colon and the chips on each axis, "
+            "such as v5e:16x16 or v4:4x4x4"
+        )
+    if num_slices < 1:
+        raise UserError(f"--num_slices={num_slices}: expected at least 1")
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError("libtpu, which compiles for TPU, is not installed: pip install 'musclemap_jax[tpu]'")
+    chip = CHIP_KINDS[kind]
+    # libtpu looks for a TPU of this machine and for the cloud's metadata server, unless it is told not to.
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    jax.config.update("jax_platforms", "cpu")
+    from jax.experimental import topologies
+
+    options = dict(chip.options) | ({"num_slices": num_slices} if num_slices > 1 else {})
+    try:
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise UserError(f"--topology={name}: {' '.join(str(error).split())}") from error
+    return Topology(name, num_slices, chip, list(devices))

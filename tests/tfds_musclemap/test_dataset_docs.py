@@ -1,0 +1,41 @@
+"""The commands in docs/dataset.md: options and names that are written there exist."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tfds_musclemap.builder_config import CONFIGS
+
+DOCS = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text()
+COMMANDS = [
+    shlex.split(line)
+    for block in re.findall(r"```bash\n(.*?)```", DOCS, re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+]
+OWN = [command for command in COMMANDS if command[:2] == ["python", "-m"]]
+
+
+def test_every_module_and_config_is_described():
+    assert {command[2] for command in OWN} == {"tfds_musclemap.prepare", "tfds_musclemap.verify"}
+    assert all(f"`{config.name}`" in DOCS for config in CONFIGS)
+
+
+@pytest.mark.parametrize("command", OWN, ids=" ".join)
+def test_every_option_exists(command):
+    arguments = importlib.import_module(command[2])._parser().parse_args(command[3:])
+    if options := getattr(arguments, "beam_pipeline_options", None):
+        assert options[0].startswith("runner=")
+
+
+def test_options_of_the_text_are_those_of_prepare(capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module("tfds_musclemap.prepare").main(["--help"])
+    known = capsys.readouterr().out
+    named = set(re.findall(r"`(--(?:no-)?[a-z_]+)", DOCS)) - {"--config"}
+    assert len(named) > 8
+    assert [option for option in named if option not in known] == []
