@@ -87,4 +87,7 @@ def create_state(
     Takes what `abstract_state` takes; returns the state, and the tree of its shardings.
     """
     initialise, _, shardings = abstract_state(model, optimizer, example, seed, mesh, ema)
-    return jax.jit(initialise, out_shardings=shardings)(), shardings
+    # Hundreds of small random draws that run once: on CPU LLVM's optimisations cost far more than they gain.
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    options = {"xla_backend_optimization_level": 0} if on_cpu else None
+    return jax.jit(initialise, out_shardings=shardings, compiler_options=options)(), shardings
