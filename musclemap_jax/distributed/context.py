@@ -38,9 +38,9 @@ def kernels_for_tpu(num_clips: int) -> bool:
     return num_clips % math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 0
 
 
-def fast_memory_bytes() -> int:
-    """Bytes of fast memory (VMEM) that a core of the TPUs in sight has."""
-    return pltpu.get_tpu_info().vmem_capacity_bytes
+def fast_memory_bytes(num_clips: int) -> int:
+    """Bytes of fast memory (VMEM) that a core of the TPUs in sight has; 0 where `kernels_for_tpu` does not hold."""
+    return pltpu.get_tpu_info().vmem_capacity_bytes if kernels_for_tpu(num_clips) else 0
 
 
 def over_clips(function: Callable[..., Any], arrays: Sequence[jax.Array], shared: Sequence[jax.Array] = ()) -> Any:

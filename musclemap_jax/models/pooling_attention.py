@@ -20,10 +20,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from musclemap_jax.distributed.context import fast_memory_bytes, kernels_for_tpu, over_clips
+from musclemap_jax.distributed.context import fast_memory_bytes, over_clips
 from musclemap_jax.models.depthwise import Triple, depthwise_conv3d, max_pool3d
-from musclemap_jax.models.depthwise_kernel import Group, fits, grouped_depthwise
+from musclemap_jax.models.depthwise_kernel import Group, grouped_depthwise
+from musclemap_jax.models.depthwise_kernel import fits as depthwise_fits
 from musclemap_jax.models.dot_product_attention import attend, attention_logits
+from musclemap_jax.models.flash_attention import fits as flash_fits
 from musclemap_jax.models.flash_attention import flash_attention
 from musclemap_jax.models.layers import WEIGHT_INIT, LayerNorm, Mlp, NormWeights, dense, layer_norm, scale_clips
 from musclemap_jax.models.relative_position import key_coordinates, position_terms, table_length
@@ -111,9 +113,12 @@ class PoolingAttention(nn.Module):
         terms = position_terms(q_patches, self._tables(), key_grid)
         places = jnp.asarray(key_coordinates(key_grid), keys.dtype)
         places = jnp.pad(places, ((tokens.shape[1], 0), (0, 0)))  # class tokens have no place
-        if kernels_for_tpu(q_patches.shape[0]) and not self.is_mutable_collection("intermediates"):
+        fast_memory = fast_memory_bytes(tokens.shape[0])
+        if flash_fits(keys.shape[2], *keys.shape[1::2], fast_memory) and not self.is_mutable_collection(
+            "intermediates"
+        ):
             operands = (_flat(q_patches), _flat(jnp.concatenate(terms, axis=-1)), pairs[:, :, 0], pairs[:, :, 1])
-            from_patches = over_clips(flash_attention, operands, [places])
+            from_patches = over_clips(functools.partial(flash_attention, fast_memory=fast_memory), operands, [places])
         else:
             placed_queries = _heads_first(jnp.concatenate([q_patches * scale, *terms], axis=-1))
             from_patches = self._attend(placed_queries, keys, values, places, "patch")
@@ -164,8 +169,8 @@ class PoolingAttention(nn.Module):
         kernel = jnp.concatenate([kernel for kernel in kernels for _ in range(spec.num_heads)], axis=-1)
         kernel = kernel.astype(self.dtype)
         groups = (Group(0, split, spec.q_stride), Group(split, 3 * split, spec.kv_stride))
-        fast_memory = fast_memory_bytes() if kernels_for_tpu(patches.shape[0]) else 0
-        if fits(patches.shape, spec.pool_kernel, groups, fast_memory):
+        fast_memory = fast_memory_bytes(patches.shape[0])
+        if depthwise_fits(patches.shape, spec.pool_kernel, groups, fast_memory):
             convolve = functools.partial(grouped_depthwise, groups=groups, fast_memory=fast_memory)
             queries, pairs = over_clips(convolve, [patches], [kernel])
         elif spec.q_stride == spec.kv_stride:
