@@ -14,6 +14,9 @@ from ml_collections import config_flags
 
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 
+CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file, with a variant behind a colon.")
+"""The flag --config; a command that takes it over by `flags.adopt_module_key_flags` lists it in its --help."""
+
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line; an unknown or impossible flag, config key or config file is the user's error."""

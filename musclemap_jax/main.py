@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 
 import ml_collections
 from absl import app, flags, logging
-from ml_collections import config_flags
 
-from musclemap_jax.command_line import config_name, parse_flags
+from musclemap_jax import command_line
+from musclemap_jax.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.config import ExperimentSpec, resolve
 from musclemap_jax.distributed.preemption import Preempted
-from musclemap_jax.distributed.process_log import ProcessLog, command_line
+from musclemap_jax.distributed.process_log import ProcessLog, given_command
 from musclemap_jax.distributed.startup import (
     PEER_TIMEOUT_S,
     ProcessSpec,
@@ -39,7 +39,7 @@ PACKAGE = "musclemap_jax"
 
 log = std_logging.getLogger(f"{PACKAGE}.main")
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file, with a variant behind a colon.")
+flags.adopt_module_key_flags(command_line)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, curves and report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
 _PROFILE_STEPS = flags.DEFINE_string("profile_steps", "", "Steps to trace into <workdir>/profile, such as 10-20.")
@@ -144,7 +144,7 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
         with contextlib.closing(process_log):
             body(spec)
     except Preempted as stop:
-        print(f"stopped: {stop}; to go on, give the same command again:\n  {command_line()}", flush=True)
+        print(f"stopped: {stop}; to go on, give the same command again:\n  {given_command()}", flush=True)
         status = _STOPPED_STATUS.value
     except Exception as error:
         abandon_processes(error, processes)
@@ -161,12 +161,12 @@ def main(argv: Sequence[str]) -> int:
     std_logging.getLogger(PACKAGE).setLevel(std_logging.INFO)
 
     def body() -> int:
-        if _CONFIG.value is None or not _WORKDIR.value:
+        if CONFIG.value is None or not _WORKDIR.value:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
         name = config_name()
         profile_steps = parse_steps(_PROFILE_STEPS.value)
         return run_among_processes(
-            _CONFIG.value, lambda spec: run(spec, _WORKDIR.value, _MODE.value, name, profile_steps)
+            CONFIG.value, lambda spec: run(spec, _WORKDIR.value, _MODE.value, name, profile_steps)
         )
 
     return exit_on_user_error(body)

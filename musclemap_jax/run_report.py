@@ -17,7 +17,7 @@ from etils import epath
 from musclemap_jax import __version__
 from musclemap_jax.data.video import decode_jpeg
 from musclemap_jax.distributed.files import LocalFolder
-from musclemap_jax.distributed.process_log import command_line
+from musclemap_jax.distributed.process_log import given_command
 from musclemap_jax.eval.examples import Example, choose_examples
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
@@ -61,7 +61,7 @@ def report_run(
     clips = [(split, clip.activity, clip.muscles) for split, rows in data.clips.items() for clip in rows]
     info = RunInfo(
         title=title,
-        command=command_line(),
+        command=given_command(),
         config=json.dumps(dataclasses.asdict(experiment.spec), indent=2),
         parameters=experiment.parameter_counts(),
         times_s=times_s,

@@ -17,9 +17,9 @@ import pathlib
 from collections.abc import Sequence
 
 from absl import app, flags
-from ml_collections import config_flags
 
-from musclemap_jax.command_line import config_name, parse_flags
+from musclemap_jax import command_line
+from musclemap_jax.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.config import ExperimentSpec, resolve
 from musclemap_jax.distributed.largest_batch import find_largest
 from musclemap_jax.distributed.mesh import BATCH_AXES, make_mesh
@@ -32,7 +32,7 @@ DOES_NOT_FIT_STATUS = 1
 COMPILER_OPTIONS = {"exec_time_optimization_effort": -1.0}
 """The compiler searches less for speed: a quarter of the time, much the same memory and traffic."""
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file, with a variant behind a colon.")
+flags.adopt_module_key_flags(command_line)
 _TOPOLOGY = flags.DEFINE_string(
     "topology", None, f"Chips of one slice, such as v5e:16x16 or v4:4x4x4; kinds: {', '.join(CHIP_KINDS)}."
 )
@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     del argv
 
     def body() -> int:
-        if _CONFIG.value is None or not _TOPOLOGY.value:
+        if CONFIG.value is None or not _TOPOLOGY.value:
             raise UserError(
                 "flags --config and --topology are needed: --config=configs/transm3e.py --topology=v5e:16x16"
             )
@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
             raise UserError("--batch and --largest_batch exclude each other: give one of them")
         if _BATCH.value is not None and _BATCH.value < 1:
             raise UserError(f"--batch={_BATCH.value}: expected at least 1")
-        spec = resolve(_CONFIG.value)
+        spec = resolve(CONFIG.value)
         topology = describe_topology(_TOPOLOGY.value, _NUM_SLICES.value)
         batch_size = None if _LARGEST.value else _BATCH.value or spec.train.batch_size
         return run(spec, title, topology, batch_size, _OUT.value)

@@ -15,7 +15,7 @@ FOLDER = "logs"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def command_line() -> str:
+def given_command() -> str:
     """The command that started this process, to be given again."""
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     return shlex.join(["python", *(["-m", module] if module else sys.argv[:1]), *sys.argv[1:]])

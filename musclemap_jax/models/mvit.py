@@ -196,7 +196,7 @@ class MViT(nn.Module):
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
         tokens, patches = drop(tokens), drop(patches)
 
-        block_class = self._block_class()
+        block_class = _block_class(self.remat)
         factors = self._drop_path(video.shape[0], train)
         receiver, classification = [], []
         for index, block in enumerate(spec.blocks()):
@@ -221,12 +221,6 @@ class MViT(nn.Module):
             final_receiver=final_receiver,
         )
 
-    def _block_class(self) -> type[MViTBlock]:
-        if self.remat == "none":
-            return MViTBlock
-        policies = {"blocks": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
-        return nn.remat(MViTBlock, static_argnums=(4,), policy=policies[self.remat])
-
     def _drop_path(self, batch_size: int, train: bool) -> list[tuple[jax.Array, jax.Array] | None]:
         """Factors of both residual branches of each block, drawn at once; the rate grows linearly with depth."""
         depth, rate = self.spec.depth, self.spec.drop_path_rate
@@ -235,3 +229,11 @@ class MViT(nn.Module):
         rates = jnp.linspace(0.0, rate, depth)[:, None]
         factors = drop_path_factors(self.make_rng("dropout"), jnp.tile(rates, (1, 2)), batch_size)
         return [(factors[index, 0], factors[index, 1]) for index in range(depth)]
+
+
+def _block_class(remat: str) -> type[MViTBlock]:
+    """The block, wrapped as the policy says; no method of MViT, whose methods' results can be captured."""
+    if remat == "none":
+        return MViTBlock
+    policies = {"blocks": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+    return nn.remat(MViTBlock, static_argnums=(4,), policy=policies[remat])

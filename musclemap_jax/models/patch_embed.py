@@ -1,9 +1,9 @@
 """Patch embedding: a strided convolution from colours to the first width.
 
 Source: MViTv2 (arXiv:2112.01526) as in PySlowFast's `slowfast/models/stem_helper.py`. XLA:CPU's convolution of three
-colours is slower than its products (MViTv2-S, one busy core: 2.2 times forward, 4.3 times for the kernel's gradient), so
-there the windows are laid out as rows of one matrix product. Elsewhere the library's
-convolution is used (on a mesh of TPUs with packed pixels, packed_conv.py); the choice is made at lowering.
+colours is slower than its products (MViTv2-S, one busy core: 2.2 times forward, 4.3 times for the kernel's gradient),
+so there the windows are laid out as rows of one matrix product. Elsewhere the library's convolution is used (on a mesh
+of TPUs with packed pixels, packed_conv.py); the choice is made at lowering.
 
 Letters of shapes: B clips, T H W frames and pixels, C colours, D width; a prime marks the grid of patches.
 """

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from musclemap_jax.distributed.peak import peak_flops
-from musclemap_jax.distributed.startup import ProcessSpec, describe_process, start_processes
+from musclemap_jax.distributed.startup import ProcessSpec
 from musclemap_jax.errors import UserError
 
 
@@ -25,11 +25,19 @@ def test_flags_that_contradict_each_other_are_refused(arguments, message):
         ProcessSpec(**arguments)
 
 
+ALONE = """
+import jax
+from musclemap_jax.distributed.startup import ProcessSpec, describe_process, start_processes
+start_processes(ProcessSpec())
+start_processes(ProcessSpec(num_processes=1))
+assert not jax.distributed.is_initialized()
+print(describe_process())
+"""
+
+
 def test_a_process_without_scheduler_is_alone():
-    start_processes(ProcessSpec())
-    start_processes(ProcessSpec(num_processes=1))
-    assert not jax.distributed.is_initialized()
-    line = describe_process()
+    # In a process of its own: here other tests may have touched the devices already.
+    line = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True).stdout.strip()
     assert line.startswith("process 0 of 1 on ")
     assert line.endswith("8 of 8 devices, cpu")
 
