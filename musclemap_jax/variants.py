@@ -17,8 +17,8 @@ def synthetic(config: ml_collections.ConfigDict) -> None:
     config.model.skeleton.widths = (16, 16, 16, 32, 32, 64)
     config.model.head_dropout_rate = 0.2
     config.input.augmentation.update(crop_area=(0.7, 1.0), erase_probability=0.1)
-    config.optimizer.update(learning_rate=3e-3, warmup_fraction=0.1, weight_decay=0.05, ema_decay=0.995)
-    config.train.update(batch_size=32, num_epochs=22.0, eval_every=150, checkpoint_every=50)
+    config.optimizer.update(learning_rate=3e-3, warmup_fraction=0.1, weight_decay=0.05, ema_decay=0.99)
+    config.train.update(batch_size=32, num_epochs=40.0, eval_every=150, checkpoint_every=50)
     config.eval.update(batch_size=32, num_views=1)
 
 
