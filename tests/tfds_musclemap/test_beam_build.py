@@ -9,7 +9,7 @@ import pytest
 
 from musclemap_jax.data import distribution
 from musclemap_jax.errors import UserError
-from tfds_musclemap import build
+from tfds_musclemap import shards
 from tfds_musclemap.build_log import read_rejected
 from tfds_musclemap.prepare import main, prepare
 
@@ -35,7 +35,7 @@ def test_without_beam_the_extra_is_named(folder, tmp_path, monkeypatch):
 @pytest.mark.tfds
 @pytest.mark.filterwarnings("default")
 def test_beam_gives_the_same_files(beam, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "SHARD_BYTES", 3000)  # several shards a split
+    monkeypatch.setattr(shards, "SHARD_BYTES", 3000)  # several shards a split
     distribution.video_path(folder, "train_1").write_bytes(b"")
     arguments = {"max_rejected_share": 0.2, "modalities": ("rgb", "optical_flow", "skeleton")}
     plain = prepare("multimodal", tmp_path / "plain", folder, num_workers=1, **arguments)

@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from musclemap_jax import taxonomy
 from musclemap_jax.data import distribution, video
 from musclemap_jax.errors import UserError
-from tfds_musclemap import build, clip_reader
+from tfds_musclemap import build, clip_reader, shards
 from tfds_musclemap.builder_config import CONFIGS, MuscleMapConfig
 from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.prepare import load_source, prepare
@@ -138,7 +138,7 @@ def test_a_split_of_which_nothing_is_left_is_named_when_it_is_asked_for(folder, 
 
 
 def test_several_shards_also_one_without_clips(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "SHARD_BYTES", 4000)
+    monkeypatch.setattr(shards, "SHARD_BYTES", 4000)
     plain = prepare("multimodal", tmp_path / "plain", folder, num_workers=1)
     assert plain.info.splits["train"].num_shards == 2
     first = load_source(plain, "train")[0]["clip_id"]
@@ -148,26 +148,26 @@ def test_several_shards_also_one_without_clips(folder, tmp_path, monkeypatch):
 
 
 def test_an_interrupted_build_leaves_nothing_and_starts_again(folder, tmp_path, monkeypatch):
-    read = clip_reader.read_clip
+    read = build.read_example
 
-    def interrupted(root, clip_id, settings):
-        if clip_id == "test_known_0":
+    def interrupted(root, clip, settings):
+        if clip.clip_id == "test_known_0":
             raise KeyboardInterrupt
-        return read(root, clip_id, settings)
+        return read(root, clip, settings)
 
-    monkeypatch.setattr(build, "read_clip", interrupted)
+    monkeypatch.setattr(build, "read_example", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare("multimodal", tmp_path, folder, num_workers=1)
     assert folders_of(tmp_path) == []
-    monkeypatch.setattr(build, "read_clip", read)
+    monkeypatch.setattr(build, "read_example", read)
     assert prepare("multimodal", tmp_path, folder, num_workers=1).info.splits.total_num_examples == 10
 
 
 def test_what_a_killed_build_left_is_removed_by_the_next_one(folder, tmp_path):
     program = (
-        "import os, signal, sys; from tfds_musclemap import build, prepare; read = build.read_clip\n"
-        "build.read_clip = lambda root, clip_id, settings: (\n"
-        "    os.kill(os.getpid(), signal.SIGKILL) if clip_id == 'test_known_0' else read(root, clip_id, settings))\n"
+        "import os, signal, sys; from tfds_musclemap import build, prepare; read = build.read_example\n"
+        "build.read_example = lambda root, clip, settings: (\n"
+        "    os.kill(os.getpid(), signal.SIGKILL) if clip.clip_id == 'test_known_0' else read(root, clip, settings))\n"
         "prepare.prepare('multimodal', sys.argv[1], sys.argv[2], num_workers=1)"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path), str(folder)], check=False)
@@ -192,12 +192,12 @@ def test_the_estimate_of_the_size_skips_what_cannot_be_read(folder):
     clips = distribution.read_annotations(folder)
     distribution.video_path(folder, clips[0].clip_id).write_bytes(b"")
     settings = clip_reader.ClipSettings()
-    assert build.estimate_clip_bytes(folder, clips, settings) == int(6 * 32 * 48 * 0.35)
-    assert build.estimate_clip_bytes(folder, clips[:1], settings) == 0
+    assert shards.estimate_clip_bytes(folder, clips, settings) == int(6 * 32 * 48 * 0.35)
+    assert shards.estimate_clip_bytes(folder, clips[:1], settings) == 0
 
 
 def test_more_data_than_the_disk_holds_is_told_by_the_estimate(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "_BYTES_PER_PIXEL", {"rgb": 1e12})
+    monkeypatch.setattr(shards, "_BYTES_PER_PIXEL", {"rgb": 1e12})
     with pytest.raises(UserError, match=r"expected about 92,160,000,000,000,000 free bytes"):
         prepare("multimodal", tmp_path, folder, num_workers=1)
     assert folders_of(tmp_path) == []

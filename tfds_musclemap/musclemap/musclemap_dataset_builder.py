@@ -2,9 +2,11 @@
 
 Works with the ``tfds build`` command (which needs TensorFlow) and, without TensorFlow, by ``tfds_musclemap.prepare``.
 
-It is a shard based builder, not a generator based one, for three reasons: TFDS's shuffler needs TensorFlow as soon as
-a split passes 1 GB, holds that GB in memory, and writes everything twice. Here each clip goes straight to its shard;
-the order within a split is that of a hash of the clip id, so that shards are mixed all the same.
+It writes its shards itself (`build`, `beam_build`) and takes from TFDS what stands around them: versions, features,
+metadata, reading. TFDS's generator based builder shuffles by a shuffler that needs TensorFlow as soon as a split passes
+1 GB, holds that GB in memory, and writes everything twice; its shard based builder serialises in one process, which
+two workers keep busy. Here each record is made where the clip is read and goes straight to its shard; the order within
+a split is that of a hash of the clip id, so that shards are mixed all the same.
 """
 
 from __future__ import annotations
@@ -13,20 +15,19 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 import tqdm
 from etils import epath
+from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from musclemap_jax.data import distribution
 from musclemap_jax.data.manifest import MANIFEST, read_manifest
 from musclemap_jax.data.synthetic.generate import render
 from musclemap_jax.errors import UserError
-from tfds_musclemap import beam_build
-from tfds_musclemap.build import Build, Record, Shards, assign_shards, estimate_clip_bytes
+from tfds_musclemap import beam_build, build
 from tfds_musclemap.build_folder import (
     build_lock,
     check_free_disk,
@@ -38,12 +39,13 @@ from tfds_musclemap.builder_config import CONFIGS
 from tfds_musclemap.clip_reader import check_range
 from tfds_musclemap.features import make_features
 from tfds_musclemap.remote import local_annotations
+from tfds_musclemap.shards import Shard, assign_clips, estimate_clip_bytes
 from tfds_musclemap.worker_pool import WorkerPool, num_cpus
 
 HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
 
 
-class Builder(tfds.core.ShardBasedBuilder):
+class Builder(FileReaderBuilder):
     """Builds ``musclemap``; see README.md beside this file for the features."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -148,17 +150,18 @@ class Builder(tfds.core.ShardBasedBuilder):
         clip_bytes = estimate_clip_bytes(self._root, clips, config.clip_settings())
         check_free_disk(epath.Path(self._data_dir_root), len(clips) * clip_bytes)
         log = BuildLog(len(clips), self._max_rejected_share)
-        shards = assign_shards(clips, clip_bytes)
+        shards = self._shards(clips, clip_bytes)
+        in_order = [shard for of_split in shards.values() for shard in of_split]
         if _uses_beam(download_config):
-            self._build_by_beam(shards, download_config, log)
+            options, runner = download_config.beam_options, download_config.beam_runner
+            beam_build.write_shards(self._root, in_order, config.clip_settings(), options, runner, log)
         else:
             with (
                 WorkerPool(self._num_workers) as pool,
                 tqdm.tqdm(total=len(clips), desc=self.info.full_name, unit="clip", disable=None) as progress,
             ):
-                build = Build(self._root, config.clip_settings(), log, pool, progress)
-                self._generators = build.generators(shards)
-                super()._download_and_prepare(dl_manager, download_config)
+                build.write_shards(self._root, in_order, config.clip_settings(), pool, log, progress.update)
+        self._set_splits(shards, log)
         log.write(epath.Path(self.data_path))
         self.info.metadata.update(
             made_of=config.made_of(),
@@ -168,35 +171,33 @@ class Builder(tfds.core.ShardBasedBuilder):
             num_rejected=len(log.rejected),
         )
 
-    def _shard_iterators_per_split(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, list[Callable[[], Iterator[Record]]]]:
-        return self._generators
-
-    def _example_writer(self) -> beam_build.ExampleWriter:
-        return beam_build.ExampleWriter(self.info.file_format)
-
-    def _build_by_beam(self, shards: Shards, download_config: tfds.download.DownloadConfig, log: BuildLog) -> None:
-        """Writes the shards by Apache Beam, on whatever runner its options name."""
-        paths = {}
-        jobs = []
-        for split, of_split in shards.items():
+    def _shards(self, clips: list[distribution.Clip], clip_bytes: int) -> dict[str, list[Shard]]:
+        """The files of each split."""
+        shards = {}
+        for split, of_split in assign_clips(clips, clip_bytes).items():
             template = self._get_filename_template(split_name=split)
-            paths[split] = [
+            paths = [
                 os.fspath(template.sharded_filepath(shard_index=index, num_shards=len(of_split)))
                 for index in range(len(of_split))
             ]
-            settings, file_format = self.builder_config.clip_settings(), self.info.file_format.value
-            jobs += [
-                beam_build.Shard(self._root, path, file_format, settings, clips)
-                for path, clips in zip(paths[split], of_split, strict=True)
+            file_format = self.info.file_format.value
+            shards[split] = [
+                Shard(path, file_format, clips_of_shard) for path, clips_of_shard in zip(paths, of_split, strict=True)
             ]
-        options, runner = download_config.beam_options, download_config.beam_runner
-        lengths = iter(beam_build.write_shards(jobs, options, runner, log))
-        infos = []
-        for split, of_split in paths.items():
-            template = self._get_filename_template(split_name=split)
-            infos.append(beam_build.split_info(split, of_split, [next(lengths) for _ in of_split], template))
+        return shards
+
+    def _set_splits(self, shards: dict[str, list[Shard]], log: BuildLog) -> None:
+        """Tells TFDS what was written."""
+        stored = {each.clip.clip_id for each in log.stored}
+        infos = [
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[sum(clip.clip_id in stored for clip in shard.clips) for shard in of_split],
+                num_bytes=sum(epath.Path(shard.path).stat().length for shard in of_split),
+                filename_template=self._get_filename_template(split_name=split),
+            )
+            for split, of_split in shards.items()
+        ]
         self.info.set_splits(tfds.core.SplitDict(infos))
 
     def _as_dataset(self, split: Any, decoders: Any = None, read_config: Any = None, shuffle_files: bool = False):
