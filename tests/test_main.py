@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import os
 import random
 import signal
 import time
@@ -85,9 +86,10 @@ def wait_for_lines(log, number, process):
 
 def test_a_run_that_was_stopped_and_killed_equals_the_one_that_was_not(run_main, arguments, finished_run, tmp_path):
     workdir = tmp_path / "run"
-    process = run_main(*arguments, f"--workdir={workdir}", "--stopped_status=75")
+    arguments_of_first = (*arguments, "--config.data.num_workers=2", f"--workdir={workdir}", "--stopped_status=75")
+    process = run_main(*arguments_of_first, start_new_session=True)
     wait_for_lines(workdir / "scalars.jsonl", 4, process)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # to its workers too, as schedulers do
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 75, errors
     step = max(int(path.name) for path in (workdir / "checkpoints").iterdir())

@@ -17,6 +17,7 @@ Video stays uint8; the model converts it on the device.
 from __future__ import annotations
 
 import functools
+import signal
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ class TrainIterator(grain.DatasetIterator):
                 if not flags.FLAGS.is_parsed():  # Grain's workers read flags, which a notebook or a test never parses
                     flags.FLAGS.mark_as_parsed()
                 iterable = iterable.mp_prefetch(
-                    grain.MultiprocessingOptions(self._num_workers), worker_init_fn=_one_opencv_thread
+                    grain.MultiprocessingOptions(self._num_workers), worker_init_fn=_prepare_worker
                 )
             self._running.append(iter(iterable))
             self._running[0].start_prefetch()
@@ -260,6 +261,12 @@ def _epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:
     return np.random.default_rng([_ORDER_STREAM, seed, epoch]).permutation(num_clips)
 
 
-def _one_opencv_thread(*_: int) -> None:
+def _one_opencv_thread() -> None:
     """Threads and workers that make batches already fill the cores; OpenCV's own would only compete with them."""
     cv2.setNumThreads(0)
+
+
+def _prepare_worker(*_: int) -> None:
+    _one_opencv_thread()
+    # Schedulers send it to the whole process group; the trainer needs its workers until it has saved, then ends them.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
