@@ -19,7 +19,7 @@ Axes = tuple[str | None, ...]
 
 RULES: tuple[tuple[str, Axes], ...] = (
     (r"patch_embed/.*kernel$", ("fsdp",)),
-    # Over `tensor` the video branch alone is cut. The rest is narrow, and GSPMD (jax 0.10.2, CPU) gives HD-GCN a wrong
+    # Over `tensor` the transformers alone are cut. The rest is narrow, and GSPMD (jax 0.10.2, CPU) gives HD-GCN a wrong
     # gradient on a 2x2x2 mesh as soon as what its tokens go into is cut there.
     (r"(^|/)(skeleton/|fusion_|head_|kd_).*kernel$", ("fsdp", None)),
     # Narrowing projections follow widening ones, so that the two are one pair for tensor parallelism.

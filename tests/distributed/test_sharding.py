@@ -78,6 +78,8 @@ def test_rules_cut_the_last_dimensions_of_kernels():
         "patch_embed": {"proj": {"kernel": jnp.zeros((3, 7, 7, 3, 8))}},
         "graph": {"down_kernel": jnp.zeros((4, 8, 6))},
         "odd": {"kernel": jnp.zeros((7, 6))},
+        "fusion_skeleton": {"mlp": {"fc2": {"kernel": jnp.zeros((8, 6))}}},
+        "kd_to_skeleton_unit01": {"kernel": jnp.zeros((8, 6))},
         "tokens": jnp.zeros((20, 8)),
     }
     shardings = state_sharding({"params": tree, "mu": tree}, mesh)
@@ -88,6 +90,8 @@ def test_rules_cut_the_last_dimensions_of_kernels():
         assert specs["patch_embed"]["proj"]["kernel"] == PartitionSpec(None, None, None, None, "fsdp")
         assert specs["graph"]["down_kernel"] == PartitionSpec(None, "fsdp", "tensor")
         assert specs["odd"]["kernel"] == PartitionSpec(None, "tensor")
+        beside_the_transformers = (specs["fusion_skeleton"]["mlp"]["fc2"], specs["kd_to_skeleton_unit01"])
+        assert all(module["kernel"] == PartitionSpec("fsdp", None) for module in beside_the_transformers)
         assert specs["attn"]["qkv"]["bias"] == specs["tokens"] == PartitionSpec()
 
 
