@@ -27,7 +27,7 @@ _BYTES_PER_PIXEL = {"rgb": 0.35, "rgb_diff": 1.0, "optical_flow": 0.15}
 """Upper estimates. JPEG at quality 90 with colour at half resolution: 0.2 to 0.3 were seen; PNG of differences: 0.4 to
 0.7; two grey JPEGs of flow: 0.04 to 0.11."""
 
-_NUM_PROBED = 64
+_NUM_PROBED = 16
 
 _ARRAY_RECORD_OPTIONS = "group_size:1,uncompressed"
 """One record at a time can be read. JPEG images are compressed already: Zstandard, which TFDS takes, finds more where a

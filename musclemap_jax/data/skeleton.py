@@ -246,7 +246,7 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
     joints[:, 2] = joints[:, 2].clip(0, 1)
     joints[joints[:, 2] == 0] = 0
 
-    score = float(entry.get("score", joints[:, 2].mean()))
+    score = float(entry["score"] if "score" in entry else joints[:, 2].mean())
     if not math.isfinite(score):
         raise ValueError(f"score: expected a finite number, got {score}")
     return Detection(frame_number(entry["image_id"]), _idx(entry.get("idx")), joints, _box(entry, joints), score)
@@ -288,9 +288,10 @@ def _box(entry: dict[str, Any], joints: np.ndarray) -> tuple[float, float, float
     """The entry's box, or the one round its joints where it has none."""
     if "box" in entry:
         box = np.asarray(entry["box"], np.float64)
-        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 0).any():
+        values = tuple(box.ravel().tolist())
+        if box.shape != (4,) or not all(map(math.isfinite, values)) or min(values[2:]) < 0:
             raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")
-        return tuple(box.tolist())
+        return values
     return _box_round(joints)
 
 
