@@ -114,7 +114,7 @@ def _read(root: Path, clip_id: str, settings: ClipSettings) -> ClipContent:
     estimator = flow.make_estimator(settings.flow_method) if estimates else None
     encoder = FrameEncoder(settings.modalities, settings.jpeg_quality, settings.flow_bound, estimator)
     with _named(root, video_path):
-        clip = video.read_video(video_path, settings.short_side)
+        clip = video.read_video(video_path, settings.short_side, pixel_format="yuvj420p")
         for frame in clip.frames:
             encoder.add(frame)
     features: dict[str, list[bytes] | np.ndarray] = dict(encoder.streams)

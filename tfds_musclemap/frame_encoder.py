@@ -9,6 +9,7 @@ import numpy as np
 import simplejpeg
 
 from musclemap_jax.data import flow, video
+from musclemap_jax.data.jpeg_planes import JpegPlanes
 
 
 class FrameEncoder:
@@ -45,8 +46,8 @@ class FrameEncoder:
         if estimate_flow:
             self.streams |= {"flow_x": [], "flow_y": []}
 
-    def add(self, frame: np.ndarray) -> None:
-        """Takes the next frame, uint8 (H, W, 3) RGB."""
+    def add(self, frame: np.ndarray | JpegPlanes) -> None:
+        """Takes the next frame, planes or uint8 (H, W, 3) RGB."""
         self.num_frames += 1
         if "frames" in self.streams or "rgb_diff" in self.streams:
             jpeg = video.encode_jpeg(frame, self._jpeg_quality)
@@ -55,7 +56,7 @@ class FrameEncoder:
             if "rgb_diff" in self.streams:
                 self._add_difference(video.decode_jpeg(jpeg))
         if self._estimate_flow:
-            self._add_flow(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+            self._add_flow(frame.y if isinstance(frame, JpegPlanes) else cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
 
     def _add_difference(self, decoded: np.ndarray) -> None:
         earlier = decoded if self._previous_decoded is None else self._previous_decoded

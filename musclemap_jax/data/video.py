@@ -18,6 +18,8 @@ import av
 import numpy as np
 import simplejpeg
 
+from musclemap_jax.data.jpeg_planes import JpegPlanes, jpeg_planes
+
 JPEG_QUALITY = 90
 SHORT_SIDE_PX = 256
 
@@ -44,14 +46,15 @@ class Video:
       fps: frames per second, on average.
       source_size: (height, width) in pixels as a player shows it, rotation applied.
       size: (height, width) of the frames that are handed out.
-      frames: yields uint8 (H, W, 3) RGB, in order of time; may be walked through once. Raises VideoError where the
-        video breaks, possibly after its last frame: the frames count only when the iterator has ended.
+      frames: yields them in order of time, uint8 (H, W, 3) RGB unless asked for otherwise; may be walked through once.
+        Raises VideoError where the video breaks, possibly after its last frame: the frames count only when the iterator
+        has ended.
     """
 
     fps: float
     source_size: tuple[int, int]
     size: tuple[int, int]
-    frames: Iterator[np.ndarray]
+    frames: Iterator[np.ndarray | JpegPlanes]
 
 
 def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: str = "rgb24") -> Video:
@@ -60,7 +63,8 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
     Args:
       path: an mp4 file.
       short_side: pixels of the frames' short side; the aspect is kept; smaller videos keep their size.
-      pixel_format: FFmpeg's name of what is handed out; with ``gray``, frames are (H, W).
+      pixel_format: FFmpeg's name of what is handed out: ``rgb24``, ``gray`` (H, W), or ``yuvj420p``, which is
+        JpegPlanes where the video's frames can be had so and are upright, RGB otherwise.
 
     Returns:
       The video. Rotation metadata (phones) is applied. Pixels that are not square are left as they are stored.
@@ -80,15 +84,23 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
     source_size = coded_size[::-1] if turns % 2 else coded_size
     size = scaled_size(source_size, short_side)
     coded_target = size[::-1] if turns % 2 else size
-    flags = _CONVERT if pixel_format == "rgb24" and coded_target == coded_size else _SCALE
+    by_planes = pixel_format == "yuvj420p"
+    array_format = "rgb24" if by_planes else pixel_format
+    flags = _CONVERT if array_format == "rgb24" and coded_target == coded_size else _SCALE
 
-    def convert() -> Iterator[np.ndarray]:
+    def image_of(frame: av.VideoFrame) -> np.ndarray | JpegPlanes:
+        # Half a pixel of colour would be lost by turning planes of odd sizes.
+        if by_planes and not turns and (planes := jpeg_planes(frame, size, _SCALE)):
+            return planes
+        image = frame.to_ndarray(
+            format=array_format, height=coded_target[0], width=coded_target[1], interpolation=flags, threads=1
+        )
+        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+    def convert() -> Iterator[np.ndarray | JpegPlanes]:
         frame, count = first, 0
         while frame is not None:
-            image = frame.to_ndarray(
-                format=pixel_format, height=coded_target[0], width=coded_target[1], interpolation=flags, threads=1
-            )
-            yield np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+            yield image_of(frame)
             count += 1
             frame = next(frames, None)
         if count < _MIN_SHARE_OF_FRAMES * expected_frames:
@@ -158,8 +170,10 @@ def encode_video(
         container.mux(stream.encode())
 
 
-def encode_jpeg(image: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
-    """JPEG bytes of a uint8 (H, W, 3) RGB image; colour at half resolution, as the h264 source has it."""
+def encode_jpeg(image: np.ndarray | JpegPlanes, quality: int = JPEG_QUALITY) -> bytes:
+    """JPEG bytes of planes or of a uint8 (H, W, 3) RGB image; colour at half resolution, as the h264 source has it."""
+    if isinstance(image, JpegPlanes):
+        return simplejpeg.encode_jpeg_yuv_planes(*image, quality)
     return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, colorspace="RGB", colorsubsampling="420")
 
 

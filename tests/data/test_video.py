@@ -7,10 +7,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 
 from musclemap_jax.data import video
+from musclemap_jax.data.jpeg_planes import JpegPlanes, jpeg_planes
 
 NUM_FRAMES, HEIGHT, WIDTH = 24, 48, 64
 REAL = Path(__file__).parent / "real" / "pose2sim_cam01.mp4"
@@ -245,3 +248,32 @@ def test_colours_of_a_video_of_its_own_size_are_kept():
     matrix = np.array([[-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]])
     mean = first.reshape(height // 2, 2, width // 2, 2, 3).mean(axis=(1, 3), dtype=np.float64)
     assert np.abs(np.moveaxis(mean @ matrix.T + 128, -1, 0) - planes).mean() < 0.3  # a quarter is rounding
+
+
+@pytest.mark.parametrize("short_side", [HEIGHT, 24, 23])
+def test_planes_make_the_jpeg_that_the_pixels_would(frames, camera_mp4, short_side, tmp_path):
+    path = written(tmp_path, camera_mp4)
+    planes = list(video.read_video(path, short_side, pixel_format="yuvj420p").frames)
+    assert {isinstance(each, JpegPlanes) for each in planes} == {short_side % 2 == 0}  # odd ones go by RGB
+    size = video.scaled_size((HEIGHT, WIDTH), short_side)
+    truth = [cv2.resize(each, size[::-1], interpolation=cv2.INTER_AREA) for each in frames]
+    decoded = np.stack([video.decode_jpeg(video.encode_jpeg(each, 98)) for each in planes])
+    assert decoded.shape == np.stack(truth).shape
+    assert mean_difference(decoded, np.stack(truth)) < 4
+    assert abs(decoded.astype(float).mean() - np.stack(truth).mean()) < 0.5  # no darker, as by way of FFmpeg's RGB
+
+
+@pytest.mark.parametrize("range_name", ["MPEG", "JPEG"])
+@pytest.mark.parametrize("matrix", ["ITU601", "ITU709"])
+def test_planes_are_of_one_matrix_and_full_range(frames, matrix, range_name):
+    colour = {"dst_colorspace": Colorspace[matrix], "dst_color_range": ColorRange[range_name]}
+    frame = av.VideoFrame.from_ndarray(frames[0], format="rgb24")
+    frame = frame.reformat(format="yuv420p", src_color_range=ColorRange.JPEG, threads=1, **colour)
+    planes = jpeg_planes(frame, (HEIGHT, WIDTH), video._SCALE)
+    if matrix == "ITU709":  # JPEG knows no such matrix: the frame goes by RGB
+        assert planes is None
+        return
+    expected = cv2.cvtColor(frames[0], cv2.COLOR_RGB2YCrCb)
+    assert mean_difference(planes.y, expected[..., 0]) < 1
+    for plane, channel in ((planes.u, 2), (planes.v, 1)):
+        assert mean_difference(plane, cv2.resize(expected[..., channel], None, fx=0.5, fy=0.5)) < 4

@@ -1,0 +1,65 @@
+"""Decoded frames as JPEG stores them, without a way through RGB.
+
+h264 and JPEG both hold brightness and, at half resolution, two colour differences, mostly of the same matrix (BT.601);
+they differ in the range of values. To RGB and back costs as much as all decoding, and FFmpeg's fast conversion darkens
+by more than one level on average; a table of 256 values is exact to half a level.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange
+
+_FORMATS = ("yuv420p", "yuvj420p")
+_BT601 = (2, 5, 6)
+"""FFmpeg's AVColorSpace: not stated (which players take for BT.601 in small videos, as FFmpeg does), BT.470BG and
+SMPTE 170M."""
+
+_LEVELS = np.arange(256) - 16
+_BRIGHTNESS = np.clip(np.rint(_LEVELS * 255 / 219), 0, 255).astype(np.uint8)
+_COLOUR = np.clip(np.rint((_LEVELS - 112) * 255 / 224 + 128), 0, 255).astype(np.uint8)
+"""From the range of video (16 to 235, colour 16 to 240) to the full one. Source: ITU-R BT.601-7, 2.5; JFIF 1.02."""
+
+
+class JpegPlanes(NamedTuple):
+    """A frame of height H and width W as JPEG stores it: BT.601, full range, 4:2:0.
+
+    Attributes:
+      y: uint8 (H, W), brightness.
+      u: uint8 (ceil(H / 2), ceil(W / 2)), blue difference.
+      v: as u, red difference.
+    """
+
+    y: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+
+def jpeg_planes(frame: av.VideoFrame, size: tuple[int, int], interpolation: int) -> JpegPlanes | None:
+    """The planes of a frame, scaled; None where the video stores its pixels in another way, or scales to an odd size.
+
+    Args:
+      frame: as decoded.
+      size: (height, width) in pixels.
+      interpolation: FFmpeg's flags, used where the size differs.
+    """
+    if frame.format.name not in _FORMATS or int(frame.colorspace) not in _BT601:
+        return None
+    is_full = frame.format.name == "yuvj420p" or frame.color_range == ColorRange.JPEG
+    if (frame.height, frame.width) != size:
+        if size[0] % 2 or size[1] % 2:
+            return None  # colour would be stretched by a pixel
+        frame = frame.reformat(width=size[1], height=size[0], interpolation=interpolation, threads=1)
+    y, u, v = (_pixels(plane) for plane in frame.planes)
+    if is_full:
+        return JpegPlanes(*map(np.ascontiguousarray, (y, u, v)))
+    return JpegPlanes(cv2.LUT(y, _BRIGHTNESS), cv2.LUT(u, _COLOUR), cv2.LUT(v, _COLOUR))
+
+
+def _pixels(plane: av.video.plane.VideoPlane) -> np.ndarray:
+    """(height, width) view of a plane, whose rows are padded."""
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
