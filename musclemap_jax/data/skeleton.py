@@ -243,7 +243,7 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
     if not np.isfinite(joints).all():
         raise ValueError("keypoints: expected finite numbers, got NaN or infinity")
     joints = joints.reshape(num_joints, 3)
-    joints[:, 2] = joints[:, 2].clip(0, 1)
+    joints[:, 2] = np.minimum(np.maximum(joints[:, 2], 0), 1)
     joints[joints[:, 2] == 0] = 0
 
     score = float(entry["score"] if "score" in entry else joints[:, 2].mean())
