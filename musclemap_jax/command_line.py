@@ -23,7 +23,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(argv))
     except (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
+        text = error
+        while isinstance(text, AttributeError | KeyError) and text.args:
+            text = text.args[0]  # ml_collections wraps a KeyError, whose own text is its argument in quotation marks
+        reason = " ".join(str(text).split())
         print(f"error: {reason}; see --help and musclemap_jax/config.py for the keys", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
 

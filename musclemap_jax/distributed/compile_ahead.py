@@ -85,7 +85,7 @@ def _does_not_fit(error: OutOfMemoryError, title: str, topology: Topology, batch
     needs = (
         f"needs {error.needed_bytes / 2**30:.2f} GiB of the {error.usable_bytes / 2**30:.2f} GiB that a program may use"
         if error.usable_bytes
-        else f"needs more than the {topology.chip.hbm_bytes / 2**30:.0f} GiB"
+        else f"is out of some memory, in the compiler's words '{str(error)[:400]}',"
     )
     return (
         f"{title} does not fit: with {batch_size} clips over {len(topology.devices)} chips the step {needs} on a "

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from musclemap_jax.distributed.topology import describe_topology
+from musclemap_jax.distributed.compile_ahead import _does_not_fit
+from musclemap_jax.distributed.step_report import OutOfMemoryError
+from musclemap_jax.distributed.topology import CHIP_KINDS, Topology, describe_topology
 from musclemap_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,15 @@ def test_input_at_fault_ends_with_one_line(arguments, message):
     assert process.returncode == 2
     assert message in process.stderr
     assert len(process.stderr.strip().splitlines()) == 1
+
+
+def test_a_refusal_without_numbers_is_told_in_the_compilers_words():
+    topology = Topology("v5e:2x2", 1, CHIP_KINDS["v5e"], devices=[])
+    told = _does_not_fit(OutOfMemoryError("RESOURCE_EXHAUSTED: no room in smem"), "a.py", topology, 4)
+    assert "'RESOURCE_EXHAUSTED: no room in smem'" in told
+    assert "GiB" not in told
+    numbers = OutOfMemoryError("Used 17G of 15G hbm")
+    assert "needs 17.00 GiB of the 15.00 GiB" in _does_not_fit(numbers, "a.py", topology, 4)
 
 
 def test_libtpu_describes_chips_and_slices():
