@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 NUM_STEPS = 60
-DEVICES_PER_PROCESS = 2
+NUM_DEVICES = 4
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +26,19 @@ def arguments(smoke_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def start_two(run_main, arguments):
-    """A function (*more) that starts the run's two processes; what still runs at the end is killed."""
+def start(run_main, arguments):
+    """A function (*more) that starts the run's processes, two by default; what still runs at the end is killed."""
     started = []
 
-    def start(*more):
+    def start(*more, num_processes=2):
         with socket.socket() as free:
             free.bind(("localhost", 0))
             address = f"localhost:{free.getsockname()[1]}"
-        flags = [f"--coordinator={address}", "--num_processes=2"]
+        flags = [f"--coordinator={address}", f"--num_processes={num_processes}"]
+        num_devices = NUM_DEVICES // num_processes
         processes = [
-            run_main(*arguments, *more, *flags, f"--process_id={number}", num_devices=DEVICES_PER_PROCESS)
-            for number in range(2)
+            run_main(*arguments, *more, *flags, f"--process_id={number}", num_devices=num_devices)
+            for number in range(num_processes)
         ]
         started.extend(processes)
         return processes
@@ -67,9 +68,9 @@ def wait_for_steps(workdir, number, processes):
 
 
 @pytest.fixture(scope="module")
-def after_a_death(start_two, workdir):
+def after_a_death(start, workdir):
     """Process 0's status, errors and seconds to its end, after process 1 was killed."""
-    processes = start_two("--peer_timeout_s=8")
+    processes = start("--peer_timeout_s=8")
     wait_for_steps(workdir, 7, processes)
     processes[1].send_signal(signal.SIGKILL)
     died = time.monotonic()
@@ -79,20 +80,34 @@ def after_a_death(start_two, workdir):
     return processes[0].returncode, errors, seconds
 
 
-@pytest.fixture(scope="module")
-def after_a_preemption(after_a_death, start_two, workdir):
-    """Status, output and errors of both processes, after process 1 alone was told to stop."""
-    processes = start_two()
+def preempted(processes, told, workdir):
+    """Newest step then, and status, output and errors of all processes, after some were told to stop."""
     wait_for_steps(workdir, 3, processes)
-    processes[1].send_signal(signal.SIGTERM)
-    return [(process.returncode, *ended) for process in processes for ended in [process.communicate(timeout=120)]]
+    for process in told:
+        process.send_signal(signal.SIGTERM)
+    ended = [(process.returncode, *texts) for process in processes for texts in [process.communicate(timeout=120)]]
+    return newest(workdir), ended
 
 
 @pytest.fixture(scope="module")
-def finished(after_a_preemption, start_two, workdir):
+def after_a_preemption(after_a_death, start, workdir):
+    """What `preempted` gives where process 1 alone was told."""
+    processes = start()
+    return preempted(processes, processes[1:], workdir)
+
+
+@pytest.fixture(scope="module")
+def after_a_preemption_of_all(after_a_preemption, start, workdir):
+    """What `preempted` gives where both processes were told."""
+    processes = start()
+    return preempted(processes, processes, workdir)
+
+
+@pytest.fixture(scope="module")
+def finished(after_a_preemption_of_all, start, workdir):
     """Status, output and errors of both processes that went on to the end."""
     steps_before = newest(workdir)
-    processes = start_two()
+    processes = start()
     ended = [process.communicate(timeout=300) for process in processes]
     return steps_before, [(process.returncode, *texts) for process, texts in zip(processes, ended, strict=True)]
 
@@ -110,14 +125,15 @@ def test_the_death_of_a_process_ends_the_other_with_its_number(after_a_death):
     assert seconds < 100  # 8 s of silence, and a busy machine
 
 
-def test_one_process_that_is_told_to_stop_stops_both_with_a_checkpoint_and_a_line(after_a_preemption, finished):
-    for status, output, errors in after_a_preemption:
+@pytest.mark.parametrize("preemption", ["after_a_preemption", "after_a_preemption_of_all"])
+def test_processes_that_are_told_to_stop_leave_a_checkpoint_and_a_line(preemption, request):
+    step, ended = request.getfixturevalue(preemption)
+    for status, output, errors in ended:
         assert status == 0, errors
         assert "to go on, give the same command again" in output
         assert "python -m musclemap_jax.main --config=configs/hdgcn.py:smoke" in output
-    step, _ = finished
     assert step < NUM_STEPS
-    assert f"the state after step {step} of {NUM_STEPS} is saved" in after_a_preemption[0][1]
+    assert f"the state after step {step} of {NUM_STEPS} is saved" in ended[0][1]
 
 
 def test_the_run_goes_on_and_process_0_alone_reports(finished, workdir):
@@ -137,11 +153,13 @@ def test_the_run_goes_on_and_process_0_alone_reports(finished, workdir):
     assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, NUM_STEPS + 1))
 
 
-def test_one_process_gives_the_figures_of_two_to_the_last_bit(finished, run_main, arguments, workdir):
+@pytest.mark.parametrize("num_processes", [1, 4])
+def test_one_process_and_four_give_the_figures_of_two_to_the_last_bit(num_processes, finished, start, workdir):
     metrics = workdir / "report" / "metrics.json"
     of_two = metrics.read_bytes()
     metrics.unlink()
-    process = run_main(*arguments, "--mode=eval", "--config.mesh.fsdp=1", num_devices=4)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    processes = start("--mode=eval", "--config.mesh.fsdp=1", num_processes=num_processes)
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
     assert metrics.read_bytes() == of_two
