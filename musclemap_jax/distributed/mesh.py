@@ -6,7 +6,7 @@ Axes: ``data`` (copies of the parameters), ``fsdp`` (parameters cut, batches cut
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -44,10 +44,15 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
         )
     sizes = [len(devices) // known if size == -1 else size for size in sizes]
     axis_types = (AxisType.Auto,) * len(AXES)
-    num_slices = len({getattr(device, "slice_index", 0) for device in devices})
+    num_slices = count_slices(devices)
     if num_slices == 1:
         return jax.make_mesh(tuple(sizes), AXES, axis_types=axis_types, devices=devices)
     return Mesh(_over_slices(sizes, num_slices, devices), AXES, axis_types=axis_types)
+
+
+def count_slices(devices: Iterable[jax.Device]) -> int:
+    """Number of TPU slices that the devices are of; 1 where there are no such."""
+    return len({getattr(device, "slice_index", None) or 0 for device in devices})
 
 
 def _over_slices(sizes: Sequence[int], num_slices: int, devices: Sequence[jax.Device]) -> np.ndarray:

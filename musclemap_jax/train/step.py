@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from musclemap_jax.distributed.context import within
-from musclemap_jax.distributed.mesh import batch_sharding, replicated
+from musclemap_jax.distributed.mesh import batch_sharding, count_slices, replicated
 from musclemap_jax.distributed.together import compiled_together
 from musclemap_jax.models.activation_sharding import spread_clips
 from musclemap_jax.train.objective import ObjectiveSpec, objective
@@ -138,5 +138,18 @@ def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) ->
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
+        compiler_options=_compiler_options(mesh),
     )
     return compiled_together(compiled, "train_step")
+
+
+def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
+    """Gradients pass between TPU slices together.
+
+    One by one, as by default, they take more flags to wait on than a chip has, and the compiler refuses the step (libtpu
+    of jax 0.10.2, two slices of v5e:8x8).
+    """
+    devices = mesh.devices.flat
+    if devices[0].platform != "tpu" or count_slices(devices) == 1:
+        return None
+    return {"xla_tpu_dcn_all_reduce_combiner_threshold_bytes": str(100 * 10**6)}

@@ -1,5 +1,7 @@
 """Tests of the device mesh, on eight fake devices."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -75,3 +77,11 @@ def test_each_process_reads_the_clips_of_its_devices(process_of_device, sizes, e
 def test_shares_that_overlap_in_part_are_refused():
     with pytest.raises(UserError, match=r"tensor=2 on 6 devices of 3 processes .* take a smaller tensor"):
         mesh_lib.batch_share(mesh_of((0, 0, 0, 1, 1, 2), 3, 1, 2), 0)
+
+
+def test_devices_of_one_slice_or_of_none_count_as_one():
+    slices = [SimpleNamespace(slice_index=index) for index in (0, 0, 1, 1)]
+    assert mesh_lib.count_slices(slices) == 2
+    assert mesh_lib.count_slices(slices[:2]) == 1
+    assert mesh_lib.count_slices(jax.devices()) == 1
+    assert mesh_lib.count_slices([SimpleNamespace(slice_index=None)]) == 1
