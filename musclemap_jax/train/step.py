@@ -146,8 +146,8 @@ def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) ->
 def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
     """Gradients pass between TPU slices together.
 
-    One by one, as by default, they take more flags to wait on than a chip has, and the compiler refuses the step (libtpu
-    of jax 0.10.2, two slices of v5e:8x8).
+    One by one, as by default, they take more flags to wait on than a chip has, and the compiler refuses the step
+    (libtpu of jax 0.10.2, two slices of v5e:8x8).
     """
     devices = mesh.devices.flat
     if devices[0].platform != "tpu" or count_slices(devices) == 1:
