@@ -64,6 +64,19 @@ class PreparedData:
     sources: dict[str, ClipSource]
     clips: dict[str, list[Clip]]
 
+    def with_clips(self, splits: Sequence[str]) -> list[str]:
+        """Those of the splits that have clips; the others are named in the log.
+
+        Raises:
+          UserError: none of them has any.
+        """
+        present = [split for split in splits if split in self.sources]
+        for split in sorted(set(splits) - set(present)):
+            log.warning("split %s has no clips and is not evaluated", split)
+        if not present:
+            raise UserError(f"config.eval.splits: none of {', '.join(splits)} has clips: choose others or add clips")
+        return present
+
 
 def _turn_to_prepare(spec: DataSpec) -> contextlib.AbstractContextManager[None]:
     """Lets the processes of a run that are on this machine in one after another: the first prepares what is absent."""
@@ -242,13 +255,8 @@ class Experiment:
             self.state = checkpointer.restore(self.state, self._shardings, step=step)
 
     def evaluate(self, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
-        """Figures and predictions of the state on those of the splits that have clips."""
-        present = [split for split in splits if split in self.data.sources]
-        for split in sorted(set(splits) - set(present)):
-            log.warning("split %s has no clips and is not evaluated", split)
-        if not present:
-            raise UserError(f"config.eval.splits: none of {', '.join(splits)} has clips: choose others or add clips")
-        return self._evaluator.evaluate(self.state.eval_variables, present)
+        """Figures and predictions of the state on the splits, each of which has clips."""
+        return self._evaluator.evaluate(self.state.eval_variables, splits)
 
     def _validate(self, state: TrainState) -> dict[str, float]:
         present = [split for split in VALIDATION_SPLITS if split in self.data.sources]

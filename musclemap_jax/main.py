@@ -36,6 +36,7 @@ from musclemap_jax.train.profiling import parse_steps
 
 MODES = ("train_and_eval", "train", "eval")
 PACKAGE = "musclemap_jax"
+_LESS_MEMORY = ("raise config.train.accumulation", "set config.model.remat=blocks")
 
 log = std_logging.getLogger(f"{PACKAGE}.main")
 
@@ -91,6 +92,7 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     """
     import jax
 
+    from musclemap_jax.distributed.device_memory import out_of_memory_is_user_error
     from musclemap_jax.experiment import Experiment, load_data
     from musclemap_jax.run_report import report_run
 
@@ -100,17 +102,20 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
 
     laps = _Laps()
     data = load_data(spec.data)
+    eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
     experiment = Experiment(spec, workdir, data)
     tell(f"parameters:\n{_count_table(experiment.parameter_counts())}")
     laps.end("model")
     if mode != "eval":
-        experiment.train(profile_steps)
+        with out_of_memory_is_user_error("config.train.batch_size", *_LESS_MEMORY):
+            experiment.train(profile_steps)
         laps.end("training")
     if mode != "train":
         if mode == "eval" or spec.eval.checkpoint == "best":
             experiment.restore()
-        metrics, predictions = experiment.evaluate(spec.eval.splits)
+        with out_of_memory_is_user_error("config.eval.batch_size"):
+            metrics, predictions = experiment.evaluate(eval_splits)
         laps.end("evaluation")
         if jax.process_index() == 0:
             path = report_run(experiment, metrics, predictions, laps.times_s, title)

@@ -59,7 +59,7 @@ class ClipSource(Sequence[ClipRecord]):
     def __init__(self, folder: str | os.PathLike, split: str):
         """
         Args:
-          folder: of the prepared data, such as ``<data_dir>/musclemap/synthetic/1.0.0``.
+          folder: of the prepared data, such as ``<data_dir>/musclemap/synthetic/2.0.0``.
           split: one of the data set's splits.
 
         Raises:

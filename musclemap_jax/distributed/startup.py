@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import jax
 
+from musclemap_jax.distributed.device_memory import is_out_of_memory
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 
 PEER_TIMEOUT_S = 50
@@ -28,7 +29,6 @@ _SHUTDOWN_TIMEOUT_S = 600
 """The others wait so long at the end while process 0 writes the report."""
 _COORDINATOR_LINGERS_S = 3.0
 _ABORT_MARGIN_S = 20.0
-_OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def abandon_processes(error: Exception, spec: ProcessSpec) -> None:
         print(f"error: {error}", file=sys.stderr)
     else:
         traceback.print_exception(error)
-    if isinstance(error, jax.errors.JaxRuntimeError) and _OUT_OF_MEMORY not in str(error):
+    if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):
         print(
             f"error: {describe_process()}: {str(error).strip().splitlines()[0]}: another process may have died; "
             f"waiting up to {spec.peer_timeout_s + _ABORT_MARGIN_S:.0f} s for its number ('unhealthy tasks')",

@@ -18,6 +18,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 
 from musclemap_jax.config import ExperimentSpec
+from musclemap_jax.distributed.device_memory import is_out_of_memory
 from musclemap_jax.distributed.flops import training_flops
 from musclemap_jax.distributed.hlo_collectives import CollectiveTotal, collectives
 from musclemap_jax.distributed.mesh import BATCH_AXES, batch_sharding, check_batch_size
@@ -112,7 +113,7 @@ def report_step(
     try:
         compiled = lowered.compile(compiler_options=dict(options or {}))
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(" ".join(str(error).split())) from error
     compile_s = time.perf_counter() - started

@@ -25,7 +25,7 @@ from tfds_musclemap.prepare import load_source, prepare
 
 
 def version_folder(data_dir, config="multimodal"):
-    return data_dir / "musclemap" / config / "1.0.0"
+    return data_dir / "musclemap" / config / "2.0.0"
 
 
 def read_csv(path):
@@ -176,7 +176,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next_one(folder, tmp_path):
     assert not version_folder(tmp_path).exists()
     builder = prepare("multimodal", tmp_path, folder, num_workers=1)
     assert builder.info.splits.total_num_examples == 10
-    assert folders_of(tmp_path) == ["1.0.0"]
+    assert folders_of(tmp_path) == ["2.0.0"]
 
 
 def test_too_little_disk_is_found_before_anything_is_built(folder, tmp_path, monkeypatch):
@@ -244,7 +244,7 @@ def test_the_synthetic_distribution_is_rendered_built_and_removed(tmp_path):
     record = train[0]
     assert video.decode_jpeg(record["frames"][0]).shape == (64, 64, 3)
     assert 16 <= len(record["frames"]) == len(record["skeleton"]) <= 24
-    assert folders_of(tmp_path, "synthetic_smoke") == ["1.0.0"]
+    assert folders_of(tmp_path, "synthetic_smoke") == ["2.0.0"]
     assert not list(tmp_path.rglob("*.mp4"))
 
 

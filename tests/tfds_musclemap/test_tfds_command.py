@@ -109,7 +109,7 @@ def test_tfds_load_reads_what_random_access_reads(built):
         "flow_y": decode_grey_jpeg,
     }
     for config in NAMES:
-        source = load_source(built / "musclemap" / config / "1.0.0", "test_known")
+        source = load_source(built / "musclemap" / config / "2.0.0", "test_known")
         assert found[config].pop("num") == len(source)
         for record in source:
             theirs = found[config].pop(record["clip_id"], None)

@@ -48,8 +48,11 @@ HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
 class Builder(FileReaderBuilder):
     """Builds ``musclemap``; see README.md beside this file for the features."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}  # noqa: RUF012 (TFDS's own declaration)
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {  # noqa: RUF012 (TFDS's own declaration)
+        "1.0.0": "Initial release.",
+        "2.0.0": "Frames go from h264 to JPEG without a way through RGB: their pixels are nearer to the video's.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     MuscleMap is handed out by its authors under a user agreement: {HOMEPAGE}
     manual_dir is a folder with annotations.csv (clip_id,split,activity,muscles), clips/<clip_id>.mp4,
