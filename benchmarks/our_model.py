@@ -24,6 +24,7 @@ from musclemap_jax.compilation_cache import use_compilation_cache
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.distributed.flops import model_multiply_adds
 from musclemap_jax.distributed.mesh import make_mesh
+from musclemap_jax.heap import keep_freed_memory
 from musclemap_jax.models.hdgcn import HDGCNSpec
 from musclemap_jax.models.mvit import PRESETS
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, help="instead of the architecture's own")
     parser.add_argument("--crop", type=int, help="instead of the architecture's own")
     arguments = parser.parse_args()
+    keep_freed_memory()
     use_compilation_cache()
     if arguments.arch == "product":
         matrix = jnp.asarray(np.random.default_rng(0).standard_normal((PRODUCT_SIZE,) * 2), jnp.float32)

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from musclemap_jax.models.layers import kept_whole
+
 Triple = tuple[int, int, int]
 
 
@@ -153,15 +155,6 @@ def _spread(
 # Depthwise convolution
 
 
-def _kept_whole(x: jax.Array) -> jax.Array:
-    """x itself, in a form that ends a chain of additions.
-
-    XLA:CPU hands additions that are followed by a reduction (a layer norm) to YNNPACK, which knows no slices: it then
-    writes all 27 shifted copies. It knows no selection either, so the sum before it is compiled as one loop.
-    """
-    return jnp.where(jnp.isnan(x), jnp.nan, x)
-
-
 def _weight(kernel: jax.Array, tap: Triple) -> jax.Array:
     """One tap of the kernel, (1, 1, 1, 1, C) float32."""
     return kernel[tap].astype(jnp.float32)[None, None, None, None, :]
@@ -171,7 +164,7 @@ def _conv_by_shifts(x: jax.Array, kernel: jax.Array, *, strides: Triple) -> jax.
     size, grid = kernel.shape[:3], strided_grid(x.shape[1:4], strides)
     padded = _padded_for(x, size, strides)
     products = [_windows(padded, tap, strides, grid).astype(jnp.float32) * _weight(kernel, tap) for tap in _taps(size)]
-    return _kept_whole(functools.reduce(jnp.add, products)).astype(x.dtype)
+    return kept_whole(functools.reduce(jnp.add, products)).astype(x.dtype)
 
 
 def _conv_by_library(x: jax.Array, kernel: jax.Array, *, strides: Triple) -> jax.Array:
@@ -195,7 +188,7 @@ def _conv_gradients_by_shifts(
     def part(tap: Triple, cuts: tuple[slice, ...]) -> jax.Array:
         return padded_dy[cuts].astype(jnp.float32) * _weight(kernel, tap)
 
-    dx = _kept_whole(_spread(part, size, strides, x.shape[1:4])).astype(x.dtype)
+    dx = kept_whole(_spread(part, size, strides, x.shape[1:4])).astype(x.dtype)
     return dx, _kernel_gradient(_padded_for(x, size, strides), dy, size, strides).astype(kernel.dtype)
 
 

@@ -24,6 +24,17 @@ BIAS_INIT = nn.initializers.constant(0.02)
 """Bias of linear layers and layer norms at the start, as in PySlowFast."""
 
 
+def kept_whole(x: jax.Array) -> jax.Array:
+    """x itself, in a form that ends a chain of elementwise operations on a CPU.
+
+    XLA:CPU hands such chains to YNNPACK, together with the products and reductions around them. YNNPACK knows neither
+    slices nor scalars: it writes all 27 shifted copies of a depthwise convolution, and arrays full of a GELU's
+    constants. It knows no selection either, so what stands before it is compiled as one loop. On other platforms there
+    is nothing to end.
+    """
+    return lax.platform_dependent(x, cpu=lambda x: jnp.where(jnp.isnan(x), jnp.nan, x), default=lambda x: x)
+
+
 def _normalised(x: jax.Array, num_axes: int, epsilon: float) -> tuple[jax.Array, jax.Array]:
     """(x - mean) / deviation in float32, and 1 / deviation, over the last axes."""
     axes = tuple(range(x.ndim - num_axes, x.ndim))
@@ -119,7 +130,7 @@ class LayerNorm(nn.Module):
 @jax.custom_vjp
 def gelu(x: jax.Array) -> jax.Array:
     """Exact GELU, x times the normal distribution function, computed in float32; dtype of x."""
-    return (x.astype(jnp.float32) * _normal_cdf(x)).astype(x.dtype)
+    return kept_whole(x.astype(jnp.float32) * _normal_cdf(x)).astype(x.dtype)
 
 
 def _normal_cdf(x: jax.Array) -> jax.Array:

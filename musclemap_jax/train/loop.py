@@ -15,8 +15,8 @@ from musclemap_jax.distributed.mesh import put_batch
 from musclemap_jax.distributed.preemption import Preempted, PreemptionNotice
 from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
+from musclemap_jax.heap import return_free_memory
 from musclemap_jax.train.checkpoint import Checkpointer, DataPosition
-from musclemap_jax.train.heap import return_free_memory
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.profiling import Profiler
 from musclemap_jax.train.run_log import RunLog

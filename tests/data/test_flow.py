@@ -9,12 +9,15 @@ import pytest
 from musclemap_jax.data import flow
 from musclemap_jax.errors import UserError
 
+NEEDS_CONTRIB = pytest.mark.skipif(not hasattr(cv2, "optflow"), reason="needs opencv-contrib-python-headless")
 
-def test_a_known_motion_is_estimated():
+
+@pytest.mark.parametrize("method", ["dis", pytest.param("tvl1", marks=NEEDS_CONTRIB)])
+def test_a_known_motion_is_estimated(method):
     noise = np.random.default_rng(0).integers(0, 255, (48, 64), np.uint8)
     first = cv2.GaussianBlur(noise, (0, 0), 2)
     second = np.roll(first, (1, 2), axis=(0, 1))
-    estimated = flow.make_estimator("dis")(first, second)
+    estimated = flow.make_estimator(method)(first, second)
     assert estimated.dtype == np.float32
     np.testing.assert_allclose(np.median(estimated, axis=(0, 1)), [2, 1], atol=0.05)
 

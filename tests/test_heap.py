@@ -1,0 +1,87 @@
+"""Tests of what becomes of freed memory."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from musclemap_jax import heap
+
+HOLES = """
+import numpy as np
+from pathlib import Path
+from musclemap_jax.heap import return_free_memory
+
+def resident_mib():
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) // 1024
+
+blocks = [np.ones(2**13) for _ in range(4000)]  # 64 KiB each
+full = resident_mib()
+blocks = blocks[::50]  # those that stay keep the heap from shrinking by itself
+holed = resident_mib()
+return_free_memory()
+print(full, holed, resident_mib())
+"""
+
+
+KEPT = """
+import resource, sys
+import jax, jax.numpy as jnp
+import musclemap_jax.heap
+
+if sys.argv[1] == "keep":
+    musclemap_jax.heap.keep_freed_memory()
+
+@jax.jit
+def chain(x, w):  # with temporaries of 64 MiB
+    return jnp.sin(jnp.sin(x @ w) @ w).sum()
+
+x, w = jnp.ones((2**16, 2**8)), jnp.ones((2**8, 2**8))
+faults = []
+for _ in range(60):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    chain(x, w).block_until_ready()
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(sum(faults[-20:]))  # the heap has grown by then to what the steps need
+"""
+
+needs_glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc")
+
+
+@needs_glibc
+def test_a_step_takes_the_memory_of_the_step_before():
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "GLIBC_TUNABLES": ""}
+    command = [sys.executable, "-c", KEPT]
+    faults = {
+        how: int(subprocess.run([*command, how], capture_output=True, text=True, check=True, env=environment).stdout)
+        for how in ("keep", "leave")
+    }
+    assert faults["leave"] > 20 * 10_000  # pages of 4 KiB
+    assert faults["keep"] < faults["leave"] / 4
+
+
+@pytest.mark.parametrize(("platforms", "kept"), [("cpu", True), ("cuda,cpu", False), ("tpu", False)])
+def test_hosts_of_accelerators_are_left_as_they_are(monkeypatch, platforms, kept):
+    calls = []
+
+    class Library:
+        def mallopt(self, *arguments):
+            calls.append(arguments)
+
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: Library())
+    with monkeypatch.context() as patched:
+        patched.setattr(heap.jax, "config", SimpleNamespace(jax_platforms=platforms))
+        heap.keep_freed_memory()
+    assert bool(calls) == kept
+
+
+@needs_glibc
+def test_free_blocks_between_used_ones_are_handed_back():
+    process = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
+    full, holed, after = map(int, process.stdout.split())
+    assert holed > full - 125  # of 250 MiB
+    assert after < full - 200
