@@ -17,18 +17,17 @@ Video stays uint8; the model converts it on the device.
 from __future__ import annotations
 
 import functools
-import signal
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import cv2
 import grain
 import numpy as np
 from absl import flags
 
 from musclemap_jax.data.batch import Batch, InputSpec, empty_batch
 from musclemap_jax.data.examples import RandomAccessClips, write_eval_example, write_train_example
+from musclemap_jax.data.worker_process import one_opencv_thread, prepare_worker
 from musclemap_jax.errors import UserError
 
 _ENDLESS = 2**40
@@ -111,7 +110,7 @@ class TrainIterator(grain.DatasetIterator):
                 if not flags.FLAGS.is_parsed():  # Grain's workers read flags, which a notebook or a test never parses
                     flags.FLAGS.mark_as_parsed()
                 iterable = iterable.mp_prefetch(
-                    grain.MultiprocessingOptions(self._num_workers), worker_init_fn=_prepare_worker
+                    grain.MultiprocessingOptions(self._num_workers), worker_init_fn=prepare_worker
                 )
             self._running.append(iter(iterable))
             self._running[0].start_prefetch()
@@ -221,7 +220,7 @@ def _batches(
 
     A batch is one element: its clips are written where they stay, so none is copied.
     """
-    _one_opencv_thread()
+    one_opencv_thread()
     step = share.global_batch_size
     start = first_place + share.process_index * share.batch_size
     batches = grain.MapDataset.range(start, start + num_batches * step, step).map(load)
@@ -259,14 +258,3 @@ def _load_eval(source: RandomAccessClips, spec: InputSpec, batch_size: int, firs
 @functools.lru_cache(maxsize=4)
 def _epoch_order(seed: int, epoch: int, num_clips: int) -> np.ndarray:
     return np.random.default_rng([_ORDER_STREAM, seed, epoch]).permutation(num_clips)
-
-
-def _one_opencv_thread() -> None:
-    """Threads and workers that make batches already fill the cores; OpenCV's own would only compete with them."""
-    cv2.setNumThreads(0)
-
-
-def _prepare_worker(*_: int) -> None:
-    _one_opencv_thread()
-    # Schedulers send it to the whole process group; the trainer needs its workers until it has saved, then ends them.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
