@@ -46,17 +46,21 @@ def read_example(root: str, clip: Clip, settings: ClipSettings) -> StoredExample
     content = read_clip(root, clip.clip_id, settings)
     if isinstance(content, Rejected):
         return content
+    images = {name: value for name, value in content.features.items() if isinstance(value, list)}
     example = {
         "clip_id": clip.clip_id,
         "activity": clip.activity,
         "muscles": np.isin(np.arange(taxonomy.NUM_REGIONS), clip.muscles).astype(np.uint8),
         "fps": np.float32(content.fps),
         **content.features,
+        **dict.fromkeys(images, []),
     }
     if "skeleton" in example:
         example["skeleton_layout"] = settings.skeleton_layout
     features, serializer = _serializer(settings.modalities, settings.skeleton_layout)
     proto = serializer.get_tf_example(features.encode_example(example))
+    for name, encoded in images.items():  # megabytes, which TFDS's serialiser would copy three times
+        proto.features.feature[name].bytes_list.value.extend(encoded)
     # Deterministic: the order of the proto's map is otherwise another one in every process.
     data = proto.SerializeToString(deterministic=True)
     return StoredExample(data, content.num_frames, content.fps, content.size)

@@ -9,6 +9,8 @@ calls on its standard input, and a crash is the result of one item.
 from __future__ import annotations
 
 import collections
+import contextlib
+import fcntl
 import os
 import pickle
 import struct
@@ -116,9 +118,18 @@ def _start() -> subprocess.Popen:
             "OPENCV_FOR_THREADS_NUM": "1",
         }
     )
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", _MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     )
+    _widen(process.stdout)
+    return process
+
+
+def _widen(pipe: BinaryIO) -> None:
+    """A clip is some megabytes: through Linux's 64 KiB at a time, both processes would wake dozens of times for it."""
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # a user's pipes may hold 64 MiB together: the rest stay as they are
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
 
 
 def _close(process: subprocess.Popen) -> None:

@@ -277,3 +277,13 @@ def test_planes_are_of_one_matrix_and_full_range(frames, matrix, range_name):
     assert mean_difference(planes.y, expected[..., 0]) < 1
     for plane, channel in ((planes.u, 2), (planes.v, 1)):
         assert mean_difference(plane, cv2.resize(expected[..., channel], None, fx=0.5, fy=0.5)) < 4
+
+
+def test_each_level_goes_to_the_nearest_one_of_the_full_range():
+    levels = np.arange(256, dtype=np.uint8)
+    brightness, colour = np.tile(levels, 4), levels
+    pixels = np.concatenate([brightness, colour, colour]).reshape(24, 64)
+    y, u, v = jpeg_planes(av.VideoFrame.from_ndarray(pixels, format="yuv420p"), (16, 64), video._SCALE)
+    np.testing.assert_array_equal(y.ravel(), np.rint((brightness - 16.0) * 255 / 219).clip(0, 255))
+    for plane in (u, v):
+        np.testing.assert_array_equal(plane.ravel(), np.rint((colour - 128.0) * 255 / 224 + 128).clip(0, 255))
