@@ -53,7 +53,7 @@ def read_example(root: str, clip: Clip, settings: ClipSettings) -> StoredExample
         "muscles": np.isin(np.arange(taxonomy.NUM_REGIONS), clip.muscles).astype(np.uint8),
         "fps": np.float32(content.fps),
         **content.features,
-        **dict.fromkeys(images, []),
+        **{name: [] for name in images},
     }
     if "skeleton" in example:
         example["skeleton_layout"] = settings.skeleton_layout
