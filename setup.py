@@ -17,6 +17,7 @@ INSTALL_REQUIRES = [
     "av>=18.1.0",
     "etils[epath]>=1.15.0",
     "flax>=0.12.8",
+    "fsspec>=2026.9.0",
     "grain>=0.2.18",
     "importlib_resources>=7.1.0",
     "jax>=0.10.2",

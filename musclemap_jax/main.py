@@ -139,9 +139,11 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
     processes = ProcessSpec(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _PEER_TIMEOUT_S.value)
     # Everything below needs JAX's devices; the configuration is checked before they are touched.
     from musclemap_jax.compilation_cache import use_compilation_cache
+    from musclemap_jax.distributed.files import list_remote_folders_anew
     from musclemap_jax.heap import keep_freed_memory
 
     keep_freed_memory()
+    list_remote_folders_anew()
     use_compilation_cache()
     start_processes(processes)
     process_log = ProcessLog(_WORKDIR.value, PACKAGE)

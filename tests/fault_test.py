@@ -3,7 +3,8 @@
     python -m tests.fault_test --runs=25 --out=/tmp/fault_test
 
 Each run is killed (SIGKILL) one to three times: at a random moment of its start or training, or while a checkpoint is
-being written; then it is left to finish. The test suite runs the same with fewer runs.
+being written; then it is left to finish. The test suite runs the same with fewer runs. With `--workdirs=gs://BUCKET/RUNS`
+the runs lie on cloud storage, or on a server that speaks for it (docs/tpu.md).
 """
 
 from __future__ import annotations
@@ -23,18 +24,22 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
+from musclemap_jax.distributed.files import list_remote_folders_anew
 from tfds_musclemap.prepare import prepare
 
 ROOT = Path(__file__).parent.parent
 MOMENTS = ("any", "step", "save")
 MAX_KILLS = 3
 TIME_LIMIT_S = 1800
+_COMMITTED = "commit_success.txt"
+"""Orbax's last file of a checkpoint on cloud storage."""
 
 Start = Callable[..., subprocess.Popen]
 
 
-def wait_for(moment: str, workdir: Path, process: subprocess.Popen, rng: random.Random, typical_s: float) -> None:
+def wait_for(moment: str, workdir: epath.Path, process: subprocess.Popen, rng: random.Random, typical_s: float) -> None:
     """Returns at the moment to kill, or when the process has ended.
 
     Args:
@@ -48,14 +53,14 @@ def wait_for(moment: str, workdir: Path, process: subprocess.Popen, rng: random.
     log, checkpoints = workdir / "scalars.jsonl", workdir / "checkpoints"
     deadline = time.monotonic() + (rng.uniform(0, typical_s) if moment == "any" else TIME_LIMIT_S)
     skipped = rng.randrange(4)  # which of the new lines, or of the saves, it is
-    seen: Any = log.stat().st_size if log.exists() else 0
+    seen: Any = _size(log)
     pause_s = rng.choice([0.0, 0.002, 0.02, 0.2])
     while process.poll() is None and time.monotonic() < deadline:
         if moment == "step":
-            size = log.stat().st_size if log.exists() else 0
+            size = _size(log)
             new, seen = size > seen, size
         else:
-            begun = {path.name for path in checkpoints.glob("*tmp*")} if moment == "save" else set()
+            begun = _unfinished(checkpoints) if moment == "save" else set()
             new, seen = bool(begun - seen) if isinstance(seen, set) else bool(begun), begun
         if new:
             skipped -= 1
@@ -65,8 +70,20 @@ def wait_for(moment: str, workdir: Path, process: subprocess.Popen, rng: random.
         time.sleep(0.001)
 
 
+def _size(path: epath.Path) -> int:
+    return path.stat().length if path.exists() else 0
+
+
+def _unfinished(checkpoints: epath.Path) -> set[str]:
+    """Names of checkpoints that are being written: those to be renamed, or on cloud storage those not yet committed."""
+    if "://" not in str(checkpoints):
+        return {path.name for path in checkpoints.glob("*tmp*")}
+    folders = checkpoints.iterdir() if checkpoints.exists() else ()
+    return {path.name for path in folders if not (path / _COMMITTED).exists()}
+
+
 def run_with_kills(
-    start: Start, workdir: Path, moments: Sequence[str], rng: random.Random, typical_s: float = 0.0
+    start: Start, workdir: epath.PathLike, moments: Sequence[str], rng: random.Random, typical_s: float = 0.0
 ) -> list[str]:
     """Takes a run to its end through some kills.
 
@@ -83,7 +100,7 @@ def run_with_kills(
     Raises:
       RuntimeError: a start ended with an error.
     """
-    killed = []
+    killed, workdir = [], epath.Path(workdir)
     for moment in [*moments, None]:
         process = start(f"--workdir={workdir}", stdout=subprocess.DEVNULL)
         if moment is not None:
@@ -97,10 +114,11 @@ def run_with_kills(
     return killed
 
 
-def final_state(workdir: Path) -> dict[str, Any]:
+def final_state(workdir: epath.PathLike) -> dict[str, Any]:
     """Everything in the newest checkpoint: {path: array}, with the data's position."""
-    step = max(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
-    folder = workdir / "checkpoints" / str(step)
+    checkpoints = epath.Path(workdir) / "checkpoints"
+    step = max(int(path.name) for path in checkpoints.iterdir() if path.name.isdigit())
+    folder = checkpoints / str(step)
     with ocp.PyTreeCheckpointer() as reader:
         tree = reader.metadata(folder / "state").item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
@@ -133,7 +151,10 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=12, help="steps of a run")
     parser.add_argument("--config", default="configs/transm3e.py:smoke", help="the experiment")
     parser.add_argument("--out", type=Path, required=True, help="folder for data, compiled programs and runs")
+    parser.add_argument("--workdirs", help="folder of the runs, if not OUT itself")
     options = parser.parse_args()
+    list_remote_folders_anew()
+    workdirs = epath.Path(options.workdirs or options.out)
     data_dir = options.out / "data"
     prepare("synthetic_smoke", data_dir)
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(options.out / "xla")}
@@ -149,12 +170,12 @@ def main() -> int:
     typical_s = 0.0
     for name in ("compiling", "whole"):  # the second has its programs compiled, as the killed ones have
         started = time.monotonic()
-        run_whole(start, options.out / name)
+        run_whole(start, workdirs / name)
         typical_s = time.monotonic() - started
-    expected = final_state(options.out / "whole")
+    expected = final_state(workdirs / "whole")
     failures = 0
     for number in range(options.runs):
-        workdir = options.out / f"run{number:02d}"
+        workdir = workdirs / f"run{number:02d}"
         rng = random.Random(f"{options.seed}/{number}")
         moments = [rng.choice(MOMENTS) for _ in range(rng.randint(1, MAX_KILLS))]
         killed = run_with_kills(start, workdir, moments, rng, typical_s)
@@ -169,7 +190,7 @@ def main() -> int:
     return bool(failures)
 
 
-def run_whole(start: Start, workdir: Path) -> None:
+def run_whole(start: Start, workdir: epath.Path) -> None:
     """A run that nothing interrupts."""
     process = start(f"--workdir={workdir}", stdout=subprocess.DEVNULL)
     _, errors = process.communicate(timeout=TIME_LIMIT_S)

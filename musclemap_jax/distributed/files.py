@@ -10,7 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 from etils import epath
+
+
+def list_remote_folders_anew() -> None:
+    """Has each look into a folder of cloud storage ask the storage; call it before the first ``gs://`` path is touched.
+
+    gcsfs remembers what a folder held, and so misses the checkpoints that another process has written or set aside.
+    """
+    fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
 
 
 def is_remote(path: epath.PathLike) -> bool:

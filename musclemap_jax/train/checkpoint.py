@@ -59,14 +59,26 @@ def _agreed(step: int | None) -> int | None:
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, but for the question whether the run is told to stop: the loop asks it, counting all its own calls.
-
-    JAX takes the number of the last call for how far a process is, so numbers of two kinds would confuse it.
-    """
+    """Orbax's, with two differences."""
 
     def reached_preemption(self, step: int) -> bool:
+        """Not asked here whether the run is told to stop: the loop asks it, counting all its own calls.
+
+        JAX takes the number of the last call for how far a process is, so numbers of two kinds would confuse it.
+        """
         del step
         return False
+
+    def _load_checkpoint_infos(self, *arguments: Any, **options: Any) -> Any:
+        """Looks again where the folder was gone between Orbax's two looks, whether it is there and what it holds.
+
+        On cloud storage a folder is gone with its last file, and what an interrupted save has left is removed in the
+        background.
+        """
+        try:
+            return super()._load_checkpoint_infos(*arguments, **options)
+        except FileNotFoundError:
+            return super()._load_checkpoint_infos(*arguments, **options)
 
 
 class Checkpointer:

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 from etils import epath
 from etils.epath import gpath
 
-from musclemap_jax.distributed.files import LocalFolder, replace_text, staged
+from musclemap_jax.distributed.files import LocalFolder, list_remote_folders_anew, replace_text, staged
 from musclemap_jax.train.run_log import RunLog
 from musclemap_jax.train.validation_scores import BEST_METRIC, ValidationScores
 from tests.object_store import BUCKET, Store
@@ -39,6 +40,18 @@ def test_a_run_log_on_a_store_is_gone_on_with(store, tmp_path):
     events = [path for path in (store.folder / "run" / "tensorboard").iterdir() if path.stat().st_size]
     assert events  # two of them, unless both runs began in the same second
     assert not list((tmp_path / "here").iterdir())
+
+
+def test_listings_of_cloud_storage_are_not_remembered(monkeypatch):
+    monkeypatch.setattr(fsspec.config, "conf", {})
+
+    class CloudFileSystem(fsspec.AbstractFileSystem):
+        protocol = ("gs", "gcs")  # as gcsfs has it
+        cachable = False
+
+    assert CloudFileSystem().dircache.use_listings_cache
+    list_remote_folders_anew()
+    assert not CloudFileSystem().dircache.use_listings_cache
 
 
 def test_scores_are_written_by_one_process_and_read_by_all(store):

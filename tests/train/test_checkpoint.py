@@ -3,10 +3,12 @@
 import contextlib
 import functools
 import math
+import shutil
 import subprocess
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from musclemap_jax.data.augmentation import NO_AUGMENTATION
@@ -76,6 +78,24 @@ def make_state(mesh_sizes=ONE_DEVICE, num_devices=1, seed=0, width=16):
 
 def is_shape(node):
     return isinstance(node, tuple)
+
+
+def test_a_folder_that_vanishes_between_two_looks_is_looked_at_again(tmp_path, monkeypatch):
+    """As on cloud storage, while Orbax removes in the background what an interrupted save has left there."""
+    (tmp_path / "checkpoints" / "3" / "state").mkdir(parents=True)
+    looks = []
+
+    def vanishing(manager, *arguments, **options):
+        looks.append(shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True))
+        if len(looks) == 1:
+            raise FileNotFoundError(tmp_path)
+        return whole(manager, *arguments, **options)
+
+    whole = ocp.CheckpointManager._load_checkpoint_infos
+    monkeypatch.setattr(ocp.CheckpointManager, "_load_checkpoint_infos", vanishing)
+    with contextlib.closing(Checkpointer(tmp_path, read_only=True)) as checkpointer:
+        assert checkpointer.newest_whole_step() is None
+    assert len(looks) >= 2
 
 
 def test_state_and_data_come_back_on_any_mesh(batches, tmp_path):
