@@ -37,6 +37,27 @@ def replace_text(path: epath.Path, text: str) -> None:
     beside.replace(path)
 
 
+def move_folder(source: epath.Path, target: epath.Path) -> None:
+    """Moves a folder to a place that is not there yet; on cloud storage, which has no folders, file by file.
+
+    Cut short there, the source is still whole.
+    """
+    if not is_remote(source):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.rename(target)
+        return
+    folders = [source]
+    while folders:
+        for path in folders.pop().iterdir():
+            if path.is_dir():
+                folders.append(path)
+            else:
+                moved = target / path.relative_to(source)
+                moved.parent.mkdir(parents=True, exist_ok=True)
+                path.copy(moved)
+    source.rmtree()
+
+
 class LocalFolder:
     """A folder to write into: the target itself, or one on the local disk whose files are copied to cloud storage.
 

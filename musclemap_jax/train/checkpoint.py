@@ -19,6 +19,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from musclemap_jax.distributed.files import is_remote, move_folder
 from musclemap_jax.distributed.sharding import path_name
 from musclemap_jax.errors import UserError
 from musclemap_jax.train.checksums import checkpoint_path_class, find_damage
@@ -100,7 +101,7 @@ class Checkpointer:
           read_only: nothing is written, set aside or deleted.
         """
         workdir = epath.Path(workdir)
-        self.directory = (workdir if "://" in str(workdir) else workdir.absolute()) / CHECKPOINTS
+        self.directory = (workdir if is_remote(workdir) else workdir.absolute()) / CHECKPOINTS
         self._read_only = read_only
         self.scores = ValidationScores(self.directory.parent, writes=jax.process_index() == 0 and not read_only)
         self._manager = _Manager(
@@ -208,13 +209,12 @@ class Checkpointer:
             log.warning("checkpoint %s is damaged (%s) and not used", path, damage)
             return
         folder = self.directory.parent / DAMAGED
-        folder.mkdir(parents=True, exist_ok=True)
         aside = folder / str(step)
         number = 1
         while aside.exists():
             number += 1
             aside = folder / f"{step}_{number}"
-        path.rename(aside)
+        move_folder(path, aside)
         log.warning("checkpoint %s is damaged (%s): moved to %s, the one before is used", path, damage, aside)
 
     def _check_model(self, step: int, state: TrainState) -> None:

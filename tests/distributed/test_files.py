@@ -10,7 +10,7 @@ import pytest
 from etils import epath
 from etils.epath import gpath
 
-from musclemap_jax.distributed.files import LocalFolder, list_remote_folders_anew, replace_text, staged
+from musclemap_jax.distributed.files import LocalFolder, list_remote_folders_anew, move_folder, replace_text, staged
 from musclemap_jax.train.run_log import RunLog
 from musclemap_jax.train.validation_scores import BEST_METRIC, ValidationScores
 from tests.object_store import BUCKET, Store
@@ -40,6 +40,18 @@ def test_a_run_log_on_a_store_is_gone_on_with(store, tmp_path):
     events = [path for path in (store.folder / "run" / "tensorboard").iterdir() if path.stat().st_size]
     assert events  # two of them, unless both runs began in the same second
     assert not list((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_a_folder_is_moved_with_all_that_it_holds(store, tmp_path, remote):
+    root = epath.Path(f"{BUCKET}/run" if remote else tmp_path / "run")
+    for name in ("4/whole", "5/data/one", "5/state/d/two"):
+        (root / "checkpoints" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "checkpoints" / name).write_text(name)
+    move_folder(root / "checkpoints" / "5", root / "damaged" / "5")
+    assert [path.name for path in (root / "checkpoints").iterdir()] == ["4"]
+    assert (root / "damaged" / "5" / "data" / "one").read_text() == "5/data/one"
+    assert (root / "damaged" / "5" / "state" / "d" / "two").read_text() == "5/state/d/two"
 
 
 def test_listings_of_cloud_storage_are_not_remembered(monkeypatch):
