@@ -10,6 +10,7 @@ one of the functions that the caller hands in, and any other name is refused whe
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -220,10 +221,12 @@ def read_pickle(
         of it is done.
     """
     try:
-        return _Machine(functions, persistent, refused, max_steps or MAX_STEPS).run(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # of a text's unknown escape: no pickler writes one
+            return _Machine(functions, persistent, refused, max_steps or MAX_STEPS).run(data)
     except _Refused as error:
         raise UserError(f"the pickle contains {error}, which is not allowed: {allowed}") from error
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, DeprecationWarning) as error:
         raise UserError(
             f"damaged pickle ({type(error).__name__}: {str(error)[:100]!r}): copy the file again"
         ) from error

@@ -40,7 +40,7 @@ def container():
 
 
 def test_every_file_has_its_run():
-    assert len(runs()) == 4
+    assert len(runs()) == 5
 
 
 @pytest.mark.parametrize("arguments", runs(), ids=" ".join)

@@ -220,5 +220,12 @@ def test_flipped_bytes_never_end_in_another_error(tmp_path_factory, data):
     assert all(0 <= index < 20 for label in labels for index in label)
 
 
+def test_a_text_with_an_unknown_escape_is_damaged(tmp_path):
+    path = tmp_path / "paths.pkl"
+    path.write_bytes(b"(lp0\nS'a\\ub'\np1\na.")
+    with pytest.raises(UserError, match=r"paths\.pkl.*damaged pickle"):
+        read_paths(path)
+
+
 def test_absent_files_are_named(tmp_path):
     refused(read_paths, tmp_path / "absent.pkl", "cannot be read")
