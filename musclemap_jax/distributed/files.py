@@ -40,7 +40,7 @@ def replace_text(path: epath.Path, text: str) -> None:
 def move_folder(source: epath.Path, target: epath.Path) -> None:
     """Moves a folder to a place that is not there yet; on cloud storage, which has no folders, file by file.
 
-    Cut short there, the source is still whole.
+    Cut short there, the source stays: whole, or with files missing once all of them are at the target.
     """
     if not is_remote(source):
         target.parent.mkdir(parents=True, exist_ok=True)
