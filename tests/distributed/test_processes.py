@@ -119,7 +119,8 @@ def newest(workdir):
 def test_the_death_of_a_process_ends_the_other_with_its_number(after_a_death):
     status, errors, seconds = after_a_death
     assert status not in (0, None)
-    assert "another process may have died" in errors
+    # Gloo may see the closed connection at once, or wait in it until the coordination service ends the process.
+    assert ("another process may have died" in errors) == ("JaxRuntimeError" in errors)
     unhealthy = errors.partition("tasks are unhealthy (stopped sending heartbeats):")[2]
     assert unhealthy.split()[0] == "1"
     assert seconds < 100  # 8 s of silence, and a busy machine
