@@ -30,10 +30,18 @@ def within(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
     return traced
 
 
+def platform() -> str:
+    """Of the devices that are compiled for, ``cpu``, ``gpu`` or ``tpu``: the mesh's in sight, or else JAX's default."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.abstract_device is None:
+        return jax.default_backend()
+    return mesh.abstract_device.platform
+
+
 def kernels_for_tpu(num_clips: int) -> bool:
     """Whether a mesh of TPUs is in sight whose batch axes divide so many clips, so that `over_clips` can be used."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.abstract_device is None or mesh.abstract_device.platform != "tpu":
+    if mesh.empty or platform() != "tpu":
         return False
     return num_clips % math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 0
 

@@ -3,12 +3,13 @@
 Source: HD-GCN (Lee et al., ICCV 2023) and its published code, which the branch without tokens equals (reference numbers
 in tests/data/goldens/hdgcn). Differs from it: absent persons do not count in the final mean over persons; class tokens
 (`skeleton_tokens`) may join the graph. As in the published code an absent person is a skeleton of zeros that runs
-through the units and enters the batch statistics like any other.
+through the units and enters the batch statistics like any other. Equal units in a row are one loop (layer_runs.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,41 @@ from musclemap_jax.models.activation_sharding import keep_spread
 from musclemap_jax.models.batch_norm import BatchNorm, at_least_float32
 from musclemap_jax.models.graph import SkeletonGraph, skeleton_graph
 from musclemap_jax.models.hierarchical_conv import HierarchicalGraphConv, PointwiseConv
+from musclemap_jax.models.layer_runs import Run, equal_runs, run_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.skeleton_tokens import NORM_EPSILON, SkeletonTokens
 from musclemap_jax.models.temporal_conv import NUM_BRANCHES, MultiScaleTemporalConv
 
+NUM_COORDINATES = 3
+"""x, y and score of a joint."""
+
 TOKEN_STDDEV = 0.02
+
+TokensAndJoints = tuple[jax.Array | None, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitSpec:
+    """One unit, resolved from an HDGCNSpec.
+
+    Attributes:
+      features_in: width of the input.
+      features: width of the output.
+      stride: temporal stride.
+      is_first: the first unit has no residual and sums its hierarchies instead of weighing them.
+      is_last: after the last unit no joint reads the tokens any more.
+    """
+
+    features_in: int
+    features: int
+    stride: int
+    is_first: bool
+    is_last: bool
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the output has the shape of the input."""
+        return self.features_in == self.features and self.stride == 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +108,20 @@ class HDGCNSpec:
         before = (self.widths[0], *self.widths[:-1])
         return tuple(2 if wide > narrow else 1 for narrow, wide in zip(before, self.widths, strict=True))
 
+    def units(self) -> tuple[UnitSpec, ...]:
+        """Resolves every unit; the first takes three coordinates."""
+        before = (NUM_COORDINATES, *self.widths[:-1])
+        return tuple(
+            UnitSpec(features_in, features, stride, number == 1, number == self.num_units)
+            for number, (features_in, features, stride) in enumerate(
+                zip(before, self.widths, self.strides, strict=True), start=1
+            )
+        )
+
+    def unit_runs(self) -> tuple[Run, ...]:
+        """Equal units in a row, counted from 1: 1, 2 to 4, 5, 6 and 7, 8, 9, 10 as published."""
+        return equal_runs(self.units(), lambda unit: unit.keeps_shape, first=1)
+
     @property
     def stage_ends(self) -> tuple[int, ...]:
         """The last unit, counted from 0, of every run of equal widths: (3, 6, 9) as published."""
@@ -85,46 +130,48 @@ class HDGCNSpec:
 
 
 class HDGCNUnit(nn.Module):
-    """Graph convolution, temporal convolution and residual.
+    """Graph convolution, temporal convolution and residual; then the exchange with the class tokens, if any.
 
     Attributes:
       spec: shape of the network.
-      features: width of the output.
-      stride: temporal stride.
-      first: the first unit has no residual and sums its hierarchies instead of weighing them.
+      unit: of the unit.
       dtype: dtype of the computation.
     """
 
     spec: HDGCNSpec
-    features: int
-    stride: int
-    first: bool
+    unit: UnitSpec
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Maps (C, V, T, N) to (C', V, T', N), T' = ceil(T / stride)."""
+    def __call__(self, tokens: jax.Array | None, x: jax.Array, train: bool) -> TokensAndJoints:
+        """Maps joints (C, V, T, N) to (C', V, T', N), T' = ceil(T / stride), and tokens (N, G, C) to (N, G, C')."""
         graph_conv = HierarchicalGraphConv(
             self.spec.graph,
-            self.features,
-            attention=not self.first,
+            self.unit.features,
+            attention=not self.unit.is_first,
             joint_neighbours=self.spec.joint_neighbours,
             hierarchy_neighbours=self.spec.hierarchy_neighbours,
             dtype=self.dtype,
             name="graph",
         )
         temporal_conv = MultiScaleTemporalConv(
-            self.stride, self.spec.kernel_size, self.spec.dilations, self.dtype, name="temporal"
+            self.unit.stride, self.spec.kernel_size, self.spec.dilations, self.dtype, name="temporal"
         )
         hidden = graph_conv(x, train)
         self.sow("intermediates", "graph_output", hidden)
         y = temporal_conv(hidden, train)
         self.sow("intermediates", "temporal_output", y)
-        if self.first:
-            return nn.relu(y)
-        if x.shape[0] != self.features or self.stride != 1:
-            x = PointwiseConv(self.features, self.dtype, name="residual")(x[:, :, :: self.stride], train)
-        return nn.relu(y + x)
+        x = nn.relu(y if self.unit.is_first else y + self._residual(x, train))
+        if tokens is not None:
+            tokens, x = SkeletonTokens(not self.unit.is_last, self.dtype, name="tokens")(tokens, x)
+        self.sow("intermediates", "unit_output", x)
+        return tokens, x
+
+    def _residual(self, x: jax.Array, train: bool) -> jax.Array:
+        if self.unit.keeps_shape:
+            return x
+        widen = PointwiseConv(self.unit.features, self.dtype, name="residual")
+        return widen(x[:, :, :: self.unit.stride], train)
 
 
 class HDGCN(nn.Module):
@@ -169,16 +216,17 @@ class HDGCN(nn.Module):
         person_weight = person_weights(pose_valid)
         x = self._normalise_input(poses, train)
         tokens = self._initial_tokens(num_clips * num_persons)
-        layers = []
-        for index, (width, stride) in enumerate(zip(self.spec.widths, self.spec.strides, strict=True)):
-            x = HDGCNUnit(self.spec, width, stride, index == 0, self.dtype, name=f"unit{index + 1:02d}")(x, train)
-            if tokens is not None:
-                returns_joints = index + 1 < self.spec.num_units
-                exchange = SkeletonTokens(returns_joints, self.dtype, name=f"tokens{index + 1:02d}")
-                tokens, x = exchange(tokens, x)
-                layers.append(mean_over_persons(tokens, person_weight))
+        layers, units = [], self.spec.units()
+
+        def body(unit: HDGCNUnit, carry: TokensAndJoints, _: None) -> tuple[TokensAndJoints, Any]:
+            tokens, x = unit(*carry, train)
             x = keep_spread(x, axis=-1)
-            self.sow("intermediates", "unit_output", x)
+            return (tokens, x), None if tokens is None else mean_over_persons(tokens, person_weight)
+
+        for run in self.spec.unit_runs():
+            unit = HDGCNUnit(self.spec, units[run.first - 1], self.dtype, name=run.name("unit{:02d}"))
+            (tokens, x), tokens_of_layers = run_layers(body, unit, run, (tokens, x), None)
+            layers += tokens_of_layers
         if tokens is None:
             features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
             return BranchOutput((), (), mean_over_persons(features, person_weight).astype(self.dtype))
@@ -186,12 +234,12 @@ class HDGCN(nn.Module):
 
     def _normalise_input(self, poses: jax.Array, train: bool) -> jax.Array:
         """Batch norm of every person's joints' coordinates; (B, T, P, V, 3) to (3, V, T, B * P)."""
-        num_clips, num_frames, num_persons, num_joints, num_coordinates = poses.shape
+        num_clips, num_frames, num_persons, num_joints, _ = poses.shape
         x = poses.astype(at_least_float32(self.dtype))
-        norm = BatchNorm((num_persons, num_joints, num_coordinates), name="input_norm")
+        norm = BatchNorm((num_persons, num_joints, NUM_COORDINATES), name="input_norm")
         x = norm(x, (2, 3, 4), train)
         self.sow("intermediates", "input_output", x)
-        x = x.transpose(4, 3, 1, 0, 2).reshape(num_coordinates, num_joints, num_frames, num_clips * num_persons)
+        x = x.transpose(4, 3, 1, 0, 2).reshape(NUM_COORDINATES, num_joints, num_frames, num_clips * num_persons)
         return x.astype(self.dtype)
 
     def _initial_tokens(self, num_skeletons: int) -> jax.Array | None:

@@ -1,8 +1,9 @@
 """Published names of HD-GCN's parameters and statistics, and where ours lie.
 
-Source: the state_dict of HD-GCN's published code (snapshot 672da2c). Ours stack the equal parts of a unit on leading
-axes (hierarchies, subsets, branches), so one published array is a slice of one of ours. The classifier (`fc`) belongs
-to the head of the whole model and is not listed; nor are `num_batches_tracked` and the aliases `*.conv_d.*`.
+Source: the state_dict of HD-GCN's published code (snapshot 672da2c). Ours stack equal units and the equal parts of a
+unit on leading axes (units, hierarchies, subsets, branches), so one published array is a slice of one of ours. The
+classifier (`fc`) belongs to the head of the whole model and is not listed; nor are `num_batches_tracked` and the
+aliases `*.conv_d.*`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 
 from musclemap_jax.models.graph import NUM_SUBSETS
-from musclemap_jax.models.hdgcn import HDGCNSpec
+from musclemap_jax.models.hdgcn import HDGCNSpec, UnitSpec
 from musclemap_jax.models.temporal_conv import NUM_BRANCHES
 
 PARAMS, STATISTICS = "params", "batch_stats"
@@ -125,18 +126,22 @@ def temporal_conv_arrays(name: str, path: tuple[str, ...]) -> Iterator[Published
     yield from _norm(f"{name}.branches.{num_convs + 1}.1", *path, "point_norm")
 
 
+def _unit_arrays(name: str, path: str, unit: UnitSpec, num_hierarchies: int) -> Iterator[PublishedArray]:
+    shortcut = unit.features_in != unit.features
+    yield from graph_conv_arrays(f"{name}.gcn1", (path, "graph"), num_hierarchies, not unit.is_first, shortcut)
+    yield from temporal_conv_arrays(f"{name}.tcn1", (path, "temporal"))
+    if not unit.is_first and not unit.keeps_shape:
+        yield from _pointwise(f"{name}.residual.conv", f"{name}.residual.bn", path, "residual")
+
+
 def published_arrays(spec: HDGCNSpec) -> tuple[PublishedArray, ...]:
     """Lists all arrays of the published model of that shape, without the classifier."""
-    arrays = list(_norm("data_bn", "input_norm"))
-    widths = (None, *spec.widths[:-1])
-    for index, (before, width, stride) in enumerate(zip(widths, spec.widths, spec.strides, strict=True)):
-        name, unit = f"l{index + 1}", f"unit{index + 1:02d}"
-        arrays += graph_conv_arrays(
-            f"{name}.gcn1", (unit, "graph"), spec.graph.num_hierarchies, attention=index > 0, shortcut=before != width
-        )
-        arrays += temporal_conv_arrays(f"{name}.tcn1", (unit, "temporal"))
-        if index and (before != width or stride != 1):
-            arrays += _pointwise(f"{name}.residual.conv", f"{name}.residual.bn", unit, "residual")
+    arrays, units = list(_norm("data_bn", "input_norm")), spec.units()
+    for run in spec.unit_runs():
+        for number in run.layers:
+            of_unit = _unit_arrays(f"l{number}", run.name("unit{:02d}"), units[number - 1], spec.graph.num_hierarchies)
+            place = run.place(number)
+            arrays += [dataclasses.replace(array, index=place + array.index) for array in of_unit]
     return tuple(arrays)
 
 

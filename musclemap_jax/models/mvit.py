@@ -2,7 +2,8 @@
 
 Source: MViTv2 (arXiv:2112.01526) as published in PySlowFast (`configs/Kinetics/MVITv2_{S_16x4,B_32x3}.yaml`), with one
 class token or with the class tokens of TransM3E in its place. Equal to the published code in values; parameter names
-are PySlowFast's (`blocks.3.attn.qkv` is `blocks_3/attn/qkv`), except for the class tokens (class_tokens.py).
+are PySlowFast's (`blocks.3.attn.qkv` is `blocks_3/attn/qkv`), except for the class tokens (class_tokens.py) and for
+equal blocks in a row, whose parameters are stacked (`blocks_4_13/attn/qkv`, layer_runs.py).
 
 Letters of shapes: B clips, T H W frames and pixels, C colours, M class tokens in one set, D width.
 """
@@ -10,6 +11,7 @@ Letters of shapes: B clips, T H W frames and pixels, C colours, M class tokens i
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,6 +21,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.activation_sharding import keep_spread
 from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
 from musclemap_jax.models.depthwise import Triple, strided_grid
+from musclemap_jax.models.layer_runs import Run, equal_runs, run_layers
 from musclemap_jax.models.layers import LayerNorm, drop_path_factors
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.patch_embed import PatchEmbed
@@ -26,6 +29,8 @@ from musclemap_jax.models.pooling_attention import BlockSpec, MViTBlock
 from musclemap_jax.taxonomy import NUM_REGIONS
 
 REMAT_POLICIES = ("none", "blocks", "dots")
+
+TokensAndPatches = tuple[jax.Array, jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +143,10 @@ class MViTSpec:
             grid = tuple(max(size // q, 1) for size, q in zip(grid, q_stride, strict=True))
         return tuple(specs)
 
+    def block_runs(self) -> tuple[Run, ...]:
+        """Equal blocks in a row; 0, 1, 2, 3, 4 to 13, 14 and 15 for S."""
+        return equal_runs(self.blocks(), lambda block: block.dim_in == block.dim_out and max(block.q_stride) == 1)
+
 
 MVITV2_S = MViTSpec()
 """MViTv2-S 16x4: 34.5 M parameters with a head of 400 classes."""
@@ -151,17 +160,15 @@ PRESETS = {"mvitv2_s": MVITV2_S, "mvitv2_b": MVITV2_B}
 class MViT(nn.Module):
     """MViTv2 without a head.
 
-    Collection `intermediates`, made only when asked for: `patches`, a tuple with (B, T', H', W', D) for every block;
-    in each block's `attn` also query, key, value, output, and the logits of tokens and patches before the softmax.
-
-    Attributes:
-      spec: the architecture.
-      num_tokens: M, class tokens in one set; 1 is the published model.
-      receiver: whether a receiver set stands before the classification set.
-      dtype: of the computation; layer norms' statistics and softmax are float32 always.
-      param_dtype: of the parameters.
-      remat: what the backward pass computes again: "none"; "blocks": all but what passes between blocks; "dots": all
-        but the outputs of linear layers, so attention's weights are not kept.
+    XX
+      Attributes:
+        spec: the architecture.
+        num_tokens: M, class tokens in one set; 1 is the published model.
+        receiver: whether a receiver set stands before the classification set.
+        dtype: of the computation; layer norms' statistics and softmax are float32 always.
+        param_dtype: of the parameters.
+        remat: what the backward pass computes again: "none"; "blocks": all but what passes between blocks; "dots": all
+          but the outputs of linear layers, so attention's weights are not kept.
     """
 
     spec: MViTSpec = MVITV2_S
@@ -196,19 +203,23 @@ class MViT(nn.Module):
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
         tokens, patches = drop(tokens), drop(patches)
 
-        block_class = _block_class(self.remat)
+        block_class, blocks = _block_class(self.remat), spec.blocks()
         factors = self._drop_path(video.shape[0], train)
+
+        def body(block: MViTBlock, carry: TokensAndPatches, drop_path: jax.Array | None) -> tuple[Any, jax.Array]:
+            tokens, patches = map(keep_spread, block(*carry, drop_path, train))
+            return (tokens, patches), tokens
+
         receiver, classification = [], []
-        for index, block in enumerate(spec.blocks()):
-            tokens, patches = block_class(block, name=f"blocks_{index}", **kinds)(
-                tokens, patches, factors[index], train
-            )
-            tokens, patches = keep_spread(tokens), keep_spread(patches)
-            self.sow("intermediates", "patches", patches)
-            received, classified = split_token_sets(tokens, self.num_tokens)
-            classification.append(classified)
-            if received is not None:
-                receiver.append(received)
+        for run in spec.block_runs():
+            block = block_class(blocks[run.first], name=run.name("blocks_{}"), **kinds)
+            own_factors = None if factors is None else factors[run.first : run.first + run.count]
+            (tokens, patches), tokens_of_layers = run_layers(body, block, run, (tokens, patches), own_factors)
+            for tokens_of_layer in tokens_of_layers:
+                received, classified = split_token_sets(tokens_of_layer, self.num_tokens)
+                classification.append(classified)
+                if received is not None:
+                    receiver.append(received)
 
         norm = LayerNorm(name="norm", **kinds)
         final_receiver, final_classification = split_token_sets(norm(tokens), self.num_tokens)
@@ -221,14 +232,13 @@ class MViT(nn.Module):
             final_receiver=final_receiver,
         )
 
-    def _drop_path(self, batch_size: int, train: bool) -> list[tuple[jax.Array, jax.Array] | None]:
-        """Factors of both residual branches of each block, drawn at once; the rate grows linearly with depth."""
+    def _drop_path(self, batch_size: int, train: bool) -> jax.Array | None:
+        """Factors (depth, 2, B) of both residual branches of each block; the rate grows linearly with depth."""
         depth, rate = self.spec.depth, self.spec.drop_path_rate
         if not train or rate == 0.0:
-            return [None] * depth
+            return None
         rates = jnp.linspace(0.0, rate, depth)[:, None]
-        factors = drop_path_factors(self.make_rng("dropout"), jnp.tile(rates, (1, 2)), batch_size)
-        return [(factors[index, 0], factors[index, 1]) for index in range(depth)]
+        return drop_path_factors(self.make_rng("dropout"), jnp.tile(rates, (1, 2)), batch_size)
 
 
 def _block_class(remat: str) -> type[MViTBlock]:

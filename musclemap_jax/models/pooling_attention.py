@@ -215,7 +215,7 @@ class MViTBlock(nn.Module):
         self,
         tokens: jax.Array,
         patches: jax.Array,
-        drop_path: tuple[jax.Array, jax.Array] | None = None,
+        drop_path: jax.Array | None = None,
         train: bool = False,
     ) -> tuple[jax.Array, jax.Array]:
         """Runs the block.
@@ -223,7 +223,7 @@ class MViTBlock(nn.Module):
         Args:
           tokens: (B, L, dim_in).
           patches: (B, T, H, W, dim_in).
-          drop_path: (B,) factors of the attention's and the MLP's branch; None: both are taken.
+          drop_path: (2, B) factors of the attention's and the MLP's branch; None: both are taken.
           train: dropout is on.
 
         Returns:
@@ -231,7 +231,7 @@ class MViTBlock(nn.Module):
         """
         spec = self.spec
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        after_attention, after_mlp = drop_path or (None, None)
+        after_attention, after_mlp = (None, None) if drop_path is None else drop_path
 
         normed = LayerNorm(name="norm1", **kinds)(tokens, patches)
         attended = PoolingAttention(spec, name="attn", **kinds)(*normed, train=train)
@@ -247,4 +247,6 @@ class MViTBlock(nn.Module):
         normed = LayerNorm(name="norm2", **kinds)(tokens, patches)
         mlp = Mlp(int(spec.dim_out * spec.mlp_ratio), spec.dim_out, spec.dropout_rate, name="mlp", **kinds)
         changed = mlp(*normed, train=train)
-        return tokens + scale_clips(changed[0], after_mlp), patches + scale_clips(changed[1], after_mlp)
+        tokens, patches = tokens + scale_clips(changed[0], after_mlp), patches + scale_clips(changed[1], after_mlp)
+        self.sow("intermediates", "patches", patches)
+        return tokens, patches

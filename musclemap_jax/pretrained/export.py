@@ -23,7 +23,7 @@ from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.models.transm3e import BRANCHES
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.pretrained.result import Tree, load_initial
-from musclemap_jax.pretrained.tables import pyslowfast_name
+from musclemap_jax.pretrained.tables import pyslowfast_names
 from musclemap_jax.pretrained.trained import is_workdir, load_trained
 
 
@@ -53,15 +53,17 @@ def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np
     arrays: dict[str, np.ndarray] = {}
     for path, leaf in paths.items():
         try:
-            name, transform = pyslowfast_name(path, released=branch is None)
+            names = pyslowfast_names(path, released=branch is None)
         except KeyError as error:
             raise UserError(
                 f"{'/'.join(path)}: no name in PySlowFast's models: only video branches go out: name one video branch "
                 "by --branch"
             ) from error
-        if name in arrays:
-            raise UserError(f"{name}: two branches have it: name one by --branch")
-        arrays[name] = np.ascontiguousarray(transform.backward(np.asarray(leaf)))
+        for published in names:
+            if published.name in arrays:
+                raise UserError(f"{published.name}: two branches have it: name one by --branch")
+            ours = np.asarray(leaf)[published.index]
+            arrays[published.name] = np.ascontiguousarray(published.transform.backward(ours))
     return arrays
 
 

@@ -34,7 +34,7 @@ class _Import:
         shape = self._architecture.shapes[entry.target]
         target = "/".join(entry.target)
         if entry.source not in self._tensors:
-            self.initial.append(LeftOut(target, entry.absent))
+            self._keep_initial(target, entry.absent)
             return
         tensor = self._tensors[entry.source]
         source_shape, part = tuple(tensor.shape), shape[len(entry.index) :]
@@ -48,13 +48,18 @@ class _Import:
                 )
             rule = f"{entry.misfit} ({_by(source_shape)}, ours {_by(part)})"
             self.left_out.append(LeftOut(entry.source, rule))
-            self.initial.append(LeftOut(target, rule))
+            self._keep_initial(target, rule)
             return
         if entry.target not in self.arrays:
             self.arrays[entry.target] = np.full(shape, np.nan, np.float32)
         self.arrays[entry.target][entry.index] = entry.transform.forward(self._read(entry.source), part)
         change = entry.transform.change(source_shape, part)
         self.used.append(Used(entry.source, target, source_shape, part, change))
+
+    def _keep_initial(self, target: str, rule: str) -> None:
+        """Once for each of our arrays, of which several published ones may be slices."""
+        if LeftOut(target, rule) not in self.initial:
+            self.initial.append(LeftOut(target, rule))
 
     def _read(self, name: str) -> np.ndarray:
         array = self._tensors[name].read()
@@ -104,7 +109,13 @@ def import_arrays(
         raise UserError(_difference(where, architecture, missing, surprises))
     for entry in architecture.entries:
         work.take(entry)
-    unfilled = set(architecture.shapes) - set(work.arrays) - {tuple(name.name.split("/")) for name in work.initial}
+    initial = {tuple(name.name.split("/")) for name in work.initial}
+    for path in initial & set(work.arrays):
+        raise UserError(
+            f"{where}: holds {'/'.join(path)} of some layers and not of others: the file is not of arch "
+            f"{architecture.name}"
+        )
+    unfilled = set(architecture.shapes) - set(work.arrays) - initial
     if unfilled or any(np.isnan(array).any() for array in work.arrays.values()):
         raise ValueError(f"table of {architecture.name} does not fill {sorted(unfilled) or 'all slices'}")
     report = ImportReport(where, architecture.name, tuple(work.used), tuple(work.left_out), tuple(work.initial))

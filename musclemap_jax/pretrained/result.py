@@ -30,7 +30,7 @@ Tree = dict[str, Any]
 
 NEW_PARTS: tuple[tuple[str, str], ...] = (
     (r"^params/\w+/class_tokens/", "class tokens"),
-    (r"^params/skeleton/(tokens\d*|norm)(/|$)", "class tokens"),
+    (r"^params/skeleton/(tokens|norm|unit\w+/tokens)(/|$)", "class tokens"),
     (r"^params/head_", "head"),
     (r"^params/fusion_", "fusion"),
     (r"^params/kd_", "map of receiver tokens"),

@@ -5,7 +5,8 @@ Sources: the state_dicts of PySlowFast's MViT (`slowfast/models/{attention,video
 its teacher on RGB difference under names with `_diff`), and of HD-GCN (models/hdgcn_names.py).
 
 Our parameters of MViTv2 and MCTF have PySlowFast's structure, so their tables follow from our paths by rules; a path
-without a rule is an error, so that no parameter of ours is forgotten.
+without a rule is an error, so that no parameter of ours is forgotten. Of equal blocks in a row, whose parameters are
+stacked (models/layer_runs.py), each published array is a slice of ours.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 
 from musclemap_jax.models.hdgcn import HDGCNSpec
 from musclemap_jax.models.hdgcn_names import PublishedArray, published_arrays
+from musclemap_jax.models.layer_runs import run_of_name
 from musclemap_jax.pretrained.transforms import (
     CONVOLUTION,
     COPY,
@@ -62,14 +64,35 @@ _LEAVES = {"scale": "weight", "bias": "bias"}
 _TOKEN_NAMES = {"classification": "cls_token", "receiver": "cls_token_distill"}
 
 
+@dataclasses.dataclass(frozen=True)
+class PublishedName:
+    """Name of a published array, and of which slice of ours it is.
+
+    Attributes:
+      name: published key.
+      transform: from the published layout to ours.
+      index: leading indices into our array.
+    """
+
+    name: str
+    transform: Transform
+    index: tuple[int, ...] = ()
+
+
+def _mvit_names(path: Path) -> list[PublishedName]:
+    """PySlowFast's names of a parameter below a video branch."""
+    run = run_of_name(path[0], "blocks_")
+    if run is None:
+        return [PublishedName(*_mvit_name(path))]
+    return [PublishedName(*_mvit_name((f"blocks.{block}", *path[1:])), index=run.place(block)) for block in run.layers]
+
+
 def _mvit_name(path: Path) -> tuple[str, Transform]:
-    """PySlowFast's name of a parameter below a video branch."""
     if path[0] == "class_tokens":
         return _TOKEN_NAMES[path[1]], TOKENS
-    first = re.sub(r"^blocks_(\d+)$", r"blocks.\1", path[0])
-    *modules, leaf = (first, *path[1:])
+    *modules, leaf = path
     if leaf == "kernel":
-        transform = CONVOLUTION if first == "patch_embed" else LINEAR
+        transform = CONVOLUTION if path[0] == "patch_embed" else LINEAR
         return ".".join([*modules, "weight"]), transform
     if leaf.startswith("rel_pos_"):
         return ".".join([*modules, leaf]), TABLE
@@ -95,8 +118,8 @@ def _difference_name(name: str) -> str:
     return ".".join([f"{first}_diff", *rest])
 
 
-def pyslowfast_name(path: Path, released: bool = False) -> tuple[str, Transform]:
-    """Published name of a parameter of a model with video branches.
+def pyslowfast_names(path: Path, released: bool = False) -> list[PublishedName]:
+    """Published names of a parameter of a model with video branches, one for each of the blocks that are stacked in it.
 
     Args:
       path: in the variables of `TransM3E`, the collection first.
@@ -109,12 +132,14 @@ def pyslowfast_name(path: Path, released: bool = False) -> tuple[str, Transform]
     if collection != "params":
         raise KeyError(path)
     if part in ("video", "rgb_diff"):
-        name, transform = _mvit_name(tuple(rest))
-        return (_difference_name(name) if released and part == "rgb_diff" else name), transform
+        names = _mvit_names(tuple(rest))
+        if released and part == "rgb_diff":
+            return [dataclasses.replace(published, name=_difference_name(published.name)) for published in names]
+        return names
     if part in ("fusion_video", "fusion_rgb_diff"):
-        return _fusion_name(tuple(rest))
+        return [PublishedName(*_fusion_name(tuple(rest)))]
     if part in ("head_video", "head_rgb_diff"):
-        return _head_name("head_cls.projection" if released else "head.projection", rest[0])
+        return [PublishedName(*_head_name("head_cls.projection" if released else "head.projection", rest[0]))]
     raise KeyError(path)
 
 
@@ -148,13 +173,15 @@ def video_entries(paths: Iterable[Path], *, names: str, images: bool = False) ->
     """
     entries = []
     for path in paths:
-        source, transform = pyslowfast_name(path, released=names == "released")
-        if names == "torchvision":
-            source = torchvision_name(source)
         is_head = path[1].startswith("head_")
-        misfit = HEAD_RULE if is_head else TOKEN_RULE if transform is TOKENS else None
-        image_lacks = images and (transform is TOKENS or path[-1] == "rel_pos_t")
-        entries.append(Entry(source, path, transform, misfit=misfit, absent=IMAGE_RULE if image_lacks else None))
+        for published in pyslowfast_names(path, released=names == "released"):
+            source, transform = published.name, published.transform
+            if names == "torchvision":
+                source = torchvision_name(source)
+            misfit = HEAD_RULE if is_head else TOKEN_RULE if transform is TOKENS else None
+            image_lacks = images and (transform is TOKENS or path[-1] == "rel_pos_t")
+            absent = IMAGE_RULE if image_lacks else None
+            entries.append(Entry(source, path, transform, published.index, misfit, absent))
     return tuple(entries)
 
 

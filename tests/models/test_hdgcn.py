@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 from musclemap_jax.models.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.hdgcn_names import from_published, published_arrays
 from tests.models import hdgcn_goldens as goldens
+from tests.models.stacking import unstack_layers
 
 GOLDENS = goldens.load("hdgcn_ntu25")
 NUM_CLASSES = 20
@@ -45,12 +46,13 @@ class TestPublishedModel:
         return loss, (variables["params"], head, poses)
 
     def check_stages_and_neighbours(self, intermediates, mode):
-        units = [intermediates[f"unit{unit:02d}"] for unit in range(1, 11)]
+        apart = unstack_layers(intermediates, "unit{:02d}")
+        units = [apart[f"unit{unit:02d}"] for unit in range(1, 11)]
         stages = {"data_bn": np.asarray(intermediates["input_output"][0]).transpose(0, 2, 3, 4, 1)}
         for number, unit in enumerate(units, start=1):
             stages[f"l{number}.gcn1"] = goldens.to_torch(unit["graph_output"][0])
             stages[f"l{number}.tcn1"] = goldens.to_torch(unit["temporal_output"][0])
-            stages[f"l{number}"] = goldens.to_torch(intermediates["unit_output"][number - 1])
+            stages[f"l{number}"] = goldens.to_torch(unit["unit_output"][0])
         for index, name in enumerate(GOLDENS["stage_names"]):
             stage, samples = stages[name].ravel(), GOLDENS[f"stage_samples_{mode}"][index]
             assert goldens.relative_error(stage[GOLDENS["stage_sample_idx"][index]], samples) < 2e-5, name

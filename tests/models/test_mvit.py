@@ -11,6 +11,7 @@ import pytest
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.mvit import MVITV2_B, MVITV2_S, MViT, MViTSpec
 from tests.models import goldens
+from tests.models.stacking import stack_layers, unstack_layers
 
 FORWARD, GRADIENT = 2e-5, 1e-4
 
@@ -78,7 +79,8 @@ def test_every_block_equals_the_published_one(name):
     goldens.assert_close(embedded.reshape(2, -1, 16), golden["out/patch_embed"], FORWARD, "patch_embed")
     receivers = output.receiver or (None,) * 4
     for index, (receiver, classification) in enumerate(zip(receivers, output.classification, strict=True)):
-        block = sequence(tokens_of(receiver, classification), intermediates["patches"][index])
+        patches = intermediates[f"blocks_{index}"]["patches"][0]
+        block = sequence(tokens_of(receiver, classification), patches)
         goldens.assert_close(block, golden[f"out/block{index:02d}"], FORWARD, f"block {index}")
     tokens = tokens_of(output.final_receiver, output.final_classification)
     normed = sequence(tokens, intermediates["final_patches"][0])
@@ -96,8 +98,9 @@ def test_attention_equals_the_published_one(index):
     golden = goldens.load("mvit_tiny")
     _, intermediates, _, _ = run("mvit_tiny")
     block = f"block{index:02d}"
-    attention = intermediates[f"blocks_{index}"]["attn"]
-    np.testing.assert_array_equal(intermediates["patches"][index].shape[1:4], golden[f"out/thw{index:02d}"])
+    sown = intermediates[f"blocks_{index}"]
+    attention = sown["attn"]
+    np.testing.assert_array_equal(sown["patches"][0].shape[1:4], golden[f"out/thw{index:02d}"])
     goldens.assert_close(sequence(*attention["output"][0]), golden[f"out/{block}_attn"], FORWARD, "output")
     for name, ours in (
         ("q", sequence(*attention["query"][0])),
@@ -138,13 +141,15 @@ def test_full_size_s_gives_the_published_logits():
     golden = goldens.load("mvitv2s_full")
     arrays, video = goldens.full_size()
     assert sum(array.size for array in arrays.values()) == 34_245_524
-    params = goldens.to_flax(arrays)
+    params = stack_layers(goldens.to_flax(arrays), MVITV2_S.block_runs(), "blocks_{}")
     head = params.pop("head")["projection"]
     model = MViT(MVITV2_S, num_tokens=1)
     output, sown, _, logits = jax.jit(functools.partial(forward, model))(params, head, goldens.channels_last(video))
     stages = ["patch_embed", *(f"block{index:02d}" for index in range(16)), "norm"]
     tokens = [None, *output.classification, output.final_classification]
-    grids = [*sown["embedded"], *sown["patches"], *sown["final_patches"]]
+    blocks = unstack_layers(sown, "blocks_{}")
+    patches = [blocks[f"blocks_{index}"]["patches"][0] for index in range(16)]
+    grids = [*sown["embedded"], *patches, *sown["final_patches"]]
     for stage, token, grid in zip(stages, tokens, grids, strict=True):
         x = np.asarray(grid).reshape(1, -1, grid.shape[-1]) if token is None else sequence(token, grid)
         statistics = [x.mean(dtype=np.float64), x.std(dtype=np.float64), np.abs(x).mean(dtype=np.float64)]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from scipy.special import erf, softmax
 
 from musclemap_jax.models.hdgcn import HDGCN, HDGCNSpec
@@ -64,12 +65,11 @@ def test_joints_are_those_of_hdgcn_at_the_start(variables, poses, pose_valid):
         with jax.enable_x64(True):
             variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
             _, state = apply(variables, np.asarray(poses, np.float64), pose_valid)
-            return jax.tree.map(np.asarray, state["intermediates"]["unit_output"])
+            return [np.asarray(state["intermediates"][name]["unit_output"][0]) for name in ("unit01", "unit02")]
 
-    without = {
-        name: {key: value for key, value in tree.items() if "tokens" not in key and key != "norm"}
-        for name, tree in variables.items()
-    }
+    leaves = traverse_util.flatten_dict(variables)
+    without = {path: leaf for path, leaf in leaves.items() if "tokens" not in path and path[:2] != ("params", "norm")}
+    without = traverse_util.unflatten_dict(without)
     for ours, theirs in zip(unit_outputs(NUM_TOKENS, variables), unit_outputs(0, without), strict=True):
         assert np.abs(theirs).max() > 0.1
         np.testing.assert_allclose(ours, theirs, atol=1e-9)
@@ -158,10 +158,10 @@ def test_joints_learn_to_listen(variables, poses, pose_valid):
         return sum(jnp.square(layer).sum() for layer in (*output.classification, *output.receiver))
 
     gradients = jax.jit(jax.grad(loss), compiler_options=QUICK_COMPILATION)(variables["params"])
-    for name, tree in gradients["tokens01"].items():
+    for name, tree in gradients["unit01"]["tokens"].items():
         largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
         assert (largest > 1e-6) == (name != "spread"), name
-    assert set(gradients["tokens02"]) == set(gradients["tokens01"]) - {"spread", "to_joints"}
+    assert set(gradients["unit02"]["tokens"]) == set(gradients["unit01"]["tokens"]) - {"spread", "to_joints"}
 
 
 def test_one_set_without_receivers(poses, pose_valid):

@@ -112,7 +112,11 @@ class TestInitialise:
         params, batch_stats, _ = initialise(*variables(spec), load_initial(imported), "video")
         earlier_run = {"params": skeleton, "batch_stats": statistics}
         params, batch_stats, report = initialise(params, batch_stats, earlier_run, "skeleton")
-        assert_same(params["skeleton"]["unit01"], skeleton["skeleton"]["unit01"])
+        taken, given = (flat(tree["skeleton"]["unit01"]) for tree in (params, skeleton))
+        assert {name for name in given if not np.array_equal(taken[name], given[name])} == {
+            "tokens/adjacency",
+            "tokens/spread",
+        }
         assert_same(batch_stats["skeleton"], statistics["skeleton"])
         # Twice 20 tokens join the graph in the whole model, 20 in the branch alone.
         assert {entry.rule for entry in report.left_out} == {"class tokens"}
@@ -265,6 +269,7 @@ class TestImportCommand:
         taken, batch_stats, report = initialise(
             *variables(tiny_model_spec), {"params": params, "batch_stats": statistics}, "skeleton"
         )
-        assert_same(taken["skeleton"]["unit02"], params["skeleton"]["unit02"])
+        unit = {name: part for name, part in taken["skeleton"]["unit02"].items() if name != "tokens"}
+        assert_same(unit, params["skeleton"]["unit02"])
         assert_same(batch_stats["skeleton"], statistics["skeleton"])
         assert {entry.rule for entry in report.initial} == {"class tokens", "fusion", "map of receiver tokens"}
