@@ -24,7 +24,7 @@ from musclemap_jax.compilation_cache import use_compilation_cache
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.distributed.flops import model_multiply_adds
 from musclemap_jax.distributed.mesh import make_mesh
-from musclemap_jax.heap import keep_freed_memory
+from musclemap_jax.heap import keep_freed_memory, tidy_heap
 from musclemap_jax.models.hdgcn import HDGCNSpec
 from musclemap_jax.models.mvit import PRESETS
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
@@ -119,6 +119,7 @@ def _of_model(model: TransM3E, batch: dict[str, Any], mode: str) -> tuple[Callab
     variables = random_variables(model, batch)
     function = _forward if mode == "forward" else _gradient
     program = jax.jit(functools.partial(function, model)).lower(variables, batch).compile()
+    tidy_heap()  # as the main job does
     return lambda: jax.block_until_ready(program(variables, batch)), _temporaries(program)
 
 
@@ -138,6 +139,7 @@ def _of_step(model: TransM3E, batch: dict[str, Any]) -> tuple[Callable[[], objec
     function = compile_train_step(step, shardings, mesh)
     facts |= compilation_times(function, state, batch)
     program = function.lower(state, batch).compile()
+    tidy_heap()  # as the main job does
     held = [state]
 
     def run() -> None:

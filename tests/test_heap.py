@@ -13,7 +13,7 @@ from musclemap_jax import heap
 HOLES = """
 import numpy as np
 from pathlib import Path
-from musclemap_jax.heap import return_free_memory
+from musclemap_jax.heap import tidy_heap
 
 def resident_mib():
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
@@ -23,10 +23,42 @@ blocks = [np.ones(2**13) for _ in range(4000)]  # 64 KiB each
 full = resident_mib()
 blocks = blocks[::50]  # those that stay keep the heap from shrinking by itself
 holed = resident_mib()
-return_free_memory()
+tidy_heap()
 print(full, holed, resident_mib())
 """
 
+
+HOLES_FILLED = """
+import ctypes, resource
+from pathlib import Path
+import musclemap_jax.heap
+
+library = ctypes.CDLL(None)
+library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+library.free.argtypes = [ctypes.c_void_p]
+
+def virtual_mib():
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize"))
+    return int(line.split()[1]) // 1024
+
+def lies_in_a_hole(size):
+    block = library.malloc(size)
+    library.free(block)
+    return first < block < last
+
+musclemap_jax.heap.keep_freed_memory()
+blocks = [library.malloc(2**14 + 2**9 * (index % 1900)) for index in range(6000)]  # of 16 KiB to 1 MiB
+first, last = min(blocks), max(blocks)
+for block in blocks[::2]:
+    library.free(block)
+print(*(lies_in_a_hole(size) for size in (20_000, 200_000, 800_000)))
+musclemap_jax.heap.tidy_heap()
+print(*(lies_in_a_hole(size) for size in (20_000, 200_000, 800_000)))
+before = virtual_mib()
+for _ in range(10):
+    musclemap_jax.heap.tidy_heap()
+print(virtual_mib() - before)
+"""
 
 KEPT = """
 import resource, sys
@@ -85,3 +117,14 @@ def test_free_blocks_between_used_ones_are_handed_back():
     full, holed, after = map(int, process.stdout.split())
     assert holed > full - 125  # of 250 MiB
     assert after < full - 200
+
+
+@needs_glibc
+def test_holes_are_filled_and_filled_anew_at_each_call():
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "GLIBC_TUNABLES": ""}
+    command = [sys.executable, "-c", HOLES_FILLED]
+    process = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    before, after, growth = process.stdout.splitlines()
+    assert before == "True True True"
+    assert after == "False False False"
+    assert int(growth) < 16  # of 1500 MiB of holes

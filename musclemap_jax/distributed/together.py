@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from musclemap_jax.heap import tidy_heap
+
 _LONGEST_WAIT_S = 3600
 
 
@@ -25,23 +27,27 @@ def wait_for_all(name: str) -> None:
         ocp.multihost.get_barrier_sync_fn()(key=f"musclemap_jax/{name}", timeout_ms=_LONGEST_WAIT_S * 1000)
 
 
-def compiled_together(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A jitted function that no process runs before all have compiled it.
+class CompiledTogether:
+    """A jitted function that no process runs before all have compiled it and tidied up what compilation left.
 
     Args:
       function: of `jax.jit`; called with arrays of the same shapes in the same order on every process.
       name: of the function, for the barriers.
     """
-    if jax.process_count() == 1:
-        return function
-    programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
-    def call(*arguments: Any) -> Any:
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self._function, self._name = function, name
+        self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
         leaves, structure = jax.tree.flatten(arguments)
         shapes = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
-        if shapes not in programs:
-            programs[shapes] = function.lower(*arguments).compile()
-            wait_for_all(f"{name}/{len(programs)}")
-        return programs[shapes](*arguments)
+        if shapes not in self._programs:
+            self._programs[shapes] = self.lower(*arguments).compile()
+            tidy_heap()
+            wait_for_all(f"{self._name}/{len(self._programs)}")
+        return self._programs[shapes](*arguments)
 
-    return call
+    def lower(self, *arguments: Any) -> jax.stages.Lowered:
+        """Of `jax.jit`; arguments may be described by their shapes alone."""
+        return self._function.lower(*arguments)

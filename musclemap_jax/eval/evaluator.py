@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from musclemap_jax.distributed.context import within
 from musclemap_jax.distributed.mesh import batch_sharding, put_batch, replicated
-from musclemap_jax.distributed.together import compiled_together
+from musclemap_jax.distributed.together import CompiledTogether
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions, from_padded
@@ -91,7 +91,7 @@ class Evaluator:
             in_shardings=(shardings, batch_sharding(mesh)),
             out_shardings=batch_sharding(mesh) if jax.process_count() > 1 else replicated(mesh),
         )
-        self._predict = compiled_together(compiled, "predict")
+        self._predict = CompiledTogether(compiled, "predict")
 
     def predict(self, variables: Variables, split: str) -> SplitPredictions:
         """Logits of every clip of a split, in the split's order, on every process.

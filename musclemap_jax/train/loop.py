@@ -15,7 +15,7 @@ from musclemap_jax.distributed.mesh import put_batch
 from musclemap_jax.distributed.preemption import Preempted, PreemptionNotice
 from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
-from musclemap_jax.heap import return_free_memory
+from musclemap_jax.heap import tidy_heap
 from musclemap_jax.train.checkpoint import Checkpointer, DataPosition
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.profiling import Profiler
@@ -177,7 +177,7 @@ class TrainingLoop:
             )
         if self._evaluates(step):
             self._validate(state, step)
-        return_free_memory()
+        tidy_heap()
 
     def _validate(self, state: TrainState, step: int) -> None:
         scores = self.evaluate(state)

@@ -7,7 +7,7 @@ nothing but the two counters.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from musclemap_jax.distributed.context import within
 from musclemap_jax.distributed.mesh import batch_sharding, count_slices, replicated
-from musclemap_jax.distributed.together import compiled_together
+from musclemap_jax.distributed.together import CompiledTogether
 from musclemap_jax.models.activation_sharding import spread_clips
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.state import TrainState
@@ -25,6 +25,15 @@ from musclemap_jax.train.state import TrainState
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+class _Changing(NamedTuple):
+    """What a step changes of a TrainState unless it is skipped."""
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
 
 
 def _loss_and_gradient(
@@ -97,25 +106,22 @@ def make_train_step(
         terms, batch_stats, gradient = _accumulate(model, spec, state, batch, key, num_parts)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(norm) & jnp.isfinite(terms["loss"])
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None:
-            # The average follows faster at first, or the random start would stay in it for 1 / (1 - decay) steps.
-            decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-            ema = optax.incremental_update(params, ema, 1.0 - decay)
-        proposed = (params, batch_stats, opt_state, ema)
-        kept = (state.params, state.batch_stats, state.opt_state, state.ema)
-        params, batch_stats, opt_state, ema = jax.tree.map(lambda new, old: jnp.where(finite, new, old), proposed, kept)
+
+        def apply(kept: _Changing, gradient: Any, batch_stats: Any) -> _Changing:
+            updates, opt_state = optimizer.update(gradient, kept.opt_state, kept.params)
+            params = optax.apply_updates(kept.params, updates)
+            ema = kept.ema
+            if ema is not None:
+                # The average follows faster at first, or the random start would stay in it for 1 / (1 - decay) steps.
+                decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+                ema = optax.incremental_update(params, ema, 1.0 - decay)
+            return _Changing(params, batch_stats, opt_state, ema)
+
+        # A branch and not a selection between old and new: that would keep both, a copy of the whole state.
+        kept = _Changing(state.params, state.batch_stats, state.opt_state, state.ema)
+        changed = jax.lax.cond(finite, apply, lambda kept, *_: kept, kept, gradient, batch_stats)
         skipped = jnp.where(finite, 0, state.skipped + 1)
-        new_state = state.replace(
-            step=state.step + 1,
-            params=params,
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-            ema=ema,
-            skipped=skipped,
-        )
+        new_state = state.replace(step=state.step + 1, skipped=skipped, **changed._asdict())
         metrics = terms | {
             "gradient_norm": norm,
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
@@ -126,7 +132,7 @@ def make_train_step(
     return train_step
 
 
-def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> StepFunction:
+def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> CompiledTogether:
     """The jitted step: state in its sharding and donated, batch over the mesh's batch axes, metrics on every device."""
 
     def spread_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -140,7 +146,7 @@ def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) ->
         donate_argnums=0,
         compiler_options=_compiler_options(mesh),
     )
-    return compiled_together(compiled, "train_step")
+    return CompiledTogether(compiled, "train_step")
 
 
 def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
