@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from musclemap_jax.distributed.sharding import path_name
@@ -79,15 +80,28 @@ def decay_mask(params: Any) -> Any:
     )
 
 
-def make_optimizer(spec: OptimizerSpec, num_steps: int, frozen: tuple[str, ...] = ()) -> optax.GradientTransformation:
-    """The gradient transformation of a run.
+def clip_by_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
+    """`optax.clip_by_global_norm` for callers that know the norm: `update` takes it as ``norm``."""
+
+    def update(updates: Any, state: optax.EmptyState, params: Any = None, *, norm: jax.Array, **_: Any) -> Any:
+        del params
+        factor = max_norm / jnp.maximum(norm, max_norm)
+        return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def make_optimizer(
+    spec: OptimizerSpec, num_steps: int, frozen: tuple[str, ...] = ()
+) -> optax.GradientTransformationExtraArgs:
+    """The gradient transformation of a run; its `update` takes the gradient's global norm as ``norm``.
 
     Args:
       spec: the settings.
       num_steps: length of the run, for the schedule.
       frozen: names at the top of the parameters' tree that are not trained and have no optimizer state.
     """
-    clip = [optax.clip_by_global_norm(spec.clip_norm)] if spec.clip_norm else []
+    clip = [clip_by_norm(spec.clip_norm)] if spec.clip_norm else []
     adamw = optax.adamw(
         make_schedule(spec, num_steps),
         b1=spec.beta1,

@@ -90,7 +90,7 @@ def make_train_step(
 
     Args:
       model: called as ``model(batch, train)``, returns a ModelOutput.
-      optimizer: the gradient transformation.
+      optimizer: the gradient transformation; one with extra arguments gets the gradient's global norm as ``norm``.
       schedule: learning rate by step, for the metrics.
       spec: settings of the objective.
       ema_decay: decay of the moving average; used where the state has one.
@@ -100,6 +100,7 @@ def make_train_step(
       A function (state, batch) -> (state, metrics). Metrics are () float32: the objective's terms,
       ``gradient_norm``, ``learning_rate`` and ``skipped`` (steps in a row that were not applied).
     """
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
@@ -108,7 +109,7 @@ def make_train_step(
         finite = jnp.isfinite(norm) & jnp.isfinite(terms["loss"])
 
         def apply(kept: _Changing, gradient: Any, batch_stats: Any) -> _Changing:
-            updates, opt_state = optimizer.update(gradient, kept.opt_state, kept.params)
+            updates, opt_state = optimizer.update(gradient, kept.opt_state, kept.params, norm=norm)
             params = optax.apply_updates(kept.params, updates)
             ema = kept.ema
             if ema is not None:

@@ -101,11 +101,10 @@ def test_every_block_of_both_streams(forward, golden):
     for name, stored in (("video", "out/patch_embed"), ("rgb_diff", "out/patch_embed_diff")):
         goldens.assert_close(sequence((), intermediates[name]["embedded"][0]), golden[stored], FORWARD, stored)
     for block in range(DEPTH):
-        ours = sequence(
-            (student.receiver[block], student.classification[block]), intermediates["video"]["patches"][block]
-        )
+        patches = {name: intermediates[name][f"blocks_{block}"]["patches"][0] for name in ("video", "rgb_diff")}
+        ours = sequence((student.receiver[block], student.classification[block]), patches["video"])
         goldens.assert_close(ours, golden[f"out/block{block:02d}"], FORWARD, f"student {block}")
-        ours = sequence((teacher.classification[block],), intermediates["rgb_diff"]["patches"][block])
+        ours = sequence((teacher.classification[block],), patches["rgb_diff"])
         goldens.assert_close(ours, golden[f"out/block_diff{block:02d}"], FORWARD, f"teacher {block}")
         site = output.sites[f"to_video/unit{block + 1:02d}"]
         np.testing.assert_array_equal(site.receiver, student.receiver[block])

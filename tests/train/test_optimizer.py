@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from musclemap_jax.distributed.sharding import path_name
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.transm3e import TransM3E
-from musclemap_jax.train.optimizer import OptimizerSpec, decay_mask, make_optimizer, make_schedule
+from musclemap_jax.train.optimizer import OptimizerSpec, clip_by_norm, decay_mask, make_optimizer, make_schedule
 
 
 def test_schedule_warms_up_then_falls_along_a_cosine():
@@ -42,7 +43,7 @@ def test_decay_shrinks_what_it_falls_on():
     params = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "norm": {"scale": jnp.ones((3, 2))}}
     optimizer = make_optimizer(OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.5), num_steps=10)
     zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params, norm=jnp.zeros(()))
     np.testing.assert_allclose(updates["dense"]["kernel"], -0.05, rtol=1e-6)
     for untouched in (updates["dense"]["bias"], updates["norm"]["scale"]):
         np.testing.assert_array_equal(untouched, 0.0)
@@ -52,10 +53,22 @@ def test_clipping_bounds_the_gradient_that_adam_sees():
     spec = OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.0, clip_norm=1.0)
     params = {"kernel": jnp.zeros((1, 2))}
     optimizer = make_optimizer(spec, num_steps=10)
-    _, state = optimizer.update({"kernel": jnp.array([[30.0, 40.0]])}, optimizer.init(params), params)
+    gradient = {"kernel": jnp.array([[30.0, 40.0]])}
+    _, state = optimizer.update(gradient, optimizer.init(params), params, norm=optax.tree.norm(gradient))
     first_moment = jax.tree.leaves(state, is_leaf=lambda leaf: hasattr(leaf, "mu"))
     moments = next(leaf.mu for leaf in first_moment if hasattr(leaf, "mu"))
     np.testing.assert_allclose(moments["kernel"], 0.1 * np.array([[0.6, 0.8]]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0.0, 0.3, 1.0, 50.0])
+def test_clipping_with_the_norm_given_is_that_of_optax(size):
+    gradient = {"a": jnp.array([[0.6, 0.0]]) * size, "b": jnp.array([0.8]) * size}
+    clip = optax.clip_by_global_norm(1.0)
+    expected, _ = clip.update(gradient, clip.init(gradient))
+    ours = clip_by_norm(1.0)
+    clipped, state = ours.update(gradient, ours.init(gradient), norm=optax.tree.norm(gradient))
+    assert state == clip.init(gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), clipped, expected)
 
 
 def test_frozen_parts_do_not_move_and_have_no_moments():
@@ -64,7 +77,8 @@ def test_frozen_parts_do_not_move_and_have_no_moments():
     optimizer = make_optimizer(spec, num_steps=10, frozen=("teacher",))
     state = optimizer.init(params)
     assert sorted(leaf.shape for leaf in jax.tree.leaves(state) if leaf.ndim) == [(2, 3), (2, 3)]
-    updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), state, params)
+    gradient = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(gradient, state, params, norm=optax.tree.norm(gradient))
     np.testing.assert_array_equal(updates["teacher"]["kernel"], 0.0)
     assert float(jnp.abs(updates["video"]["kernel"]).min()) > 0
 
