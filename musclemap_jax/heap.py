@@ -14,6 +14,10 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _STOPPER_SIZES = tuple(2**power for power in range(20, 13, -1))
 """Bytes, 1 MiB to 16 KiB: smaller holes are worth their pages, larger ones are few, and the temporaries' own."""
 
+_MANY_HOLES = 20_000
+"""A training step that was compiled leaves a hundred thousand, one that came from the compilation cache five thousand,
+whose search costs nothing; to fill those would part what the steps' temporaries need in one piece."""
+
 _stoppers: list[int] = []
 """Addresses of the blocks that fill holes."""
 
@@ -52,7 +56,7 @@ def tidy_heap() -> None:
     """Hands free pages of the heap back to the system, and spares malloc the search through small holes.
 
     Call it after compilation, a checkpoint or an evaluation. They leave gigabytes of free blocks between blocks in use;
-    the heap's end alone shrinks by itself. Where freed memory is kept, tens of thousands of these holes would be looked
+    the heap's end alone shrinks by itself. Where freed memory is kept, a hundred thousand of these holes would be looked
     through in each step (a third of the time of a training step): they are filled with blocks that nothing uses, whose
     pages stay with the system, until the next call.
     """
@@ -64,11 +68,40 @@ def tidy_heap() -> None:
     library.sbrk.argtypes, library.sbrk.restype = [ctypes.c_ssize_t], ctypes.c_void_p
     while _stoppers:
         library.free(_stoppers.pop())
+    many = _free_blocks(library) > _MANY_HOLES
     library.malloc_trim(0)
-    if not _keeps_memory:
+    if not (_keeps_memory and many):
         return
     end = library.sbrk(0)
     for size in _STOPPER_SIZES:
         while (block := library.malloc(size)) and block + size <= end:
             _stoppers.append(block)
         library.free(block)  # no hole was left: it made the heap longer
+
+
+class _MallocInfo(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    )
+
+
+def _free_blocks(library: ctypes.CDLL) -> int:
+    """How many free blocks the heap has; 0 where glibc is older than 2.33 and does not tell."""
+    if not hasattr(library, "mallinfo2"):
+        return 0
+    library.mallinfo2.restype = _MallocInfo
+    return library.mallinfo2().ordblks

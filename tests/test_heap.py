@@ -48,6 +48,7 @@ def lies_in_a_hole(size):
 
 musclemap_jax.heap.keep_freed_memory()
 blocks = [library.malloc(2**14 + 2**9 * (index % 1900)) for index in range(6000)]  # of 16 KiB to 1 MiB
+musclemap_jax.heap._MANY_HOLES = 1000
 first, last = min(blocks), max(blocks)
 for block in blocks[::2]:
     library.free(block)
