@@ -56,9 +56,9 @@ def tidy_heap() -> None:
     """Hands free pages of the heap back to the system, and spares malloc the search through small holes.
 
     Call it after compilation, a checkpoint or an evaluation. They leave gigabytes of free blocks between blocks in use;
-    the heap's end alone shrinks by itself. Where freed memory is kept, a hundred thousand of these holes would be looked
-    through in each step (a third of the time of a training step): they are filled with blocks that nothing uses, whose
-    pages stay with the system, until the next call.
+    the heap's end alone shrinks by itself. Where freed memory is kept and there are very many of these holes, each step
+    would look through them (a third of its time): they are filled with blocks that nothing uses, whose pages stay with
+    the system, until the next call.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "malloc_trim"):
