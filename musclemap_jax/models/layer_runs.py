@@ -3,7 +3,8 @@
 A program that holds a layer ten times over is long to compile and to load, and ten arrays for each of its parameters
 are ten times the optimizer's work to compile. So layers in a row that are equal, and leave shapes as they are, lie in
 one module whose variables have a leading axis for the layer, and run as one `lax.scan`. On CPU it is a loop. Elsewhere
-its iterations are written out: on TPU the loop takes a third less time to compile, but a gigabyte more memory.
+its iterations are written out: on TPU the loop takes a third less time to compile, but a gigabyte more memory
+(docs/tpu.md); on GPU neither was measured.
 
 Names say which layers a module holds: `blocks_3` is block 3, `blocks_4_13` holds blocks 4 to 13 in this order.
 """
@@ -83,11 +84,12 @@ def run_of_name(name: str, prefix: str) -> Run | None:
       name: of a module, such as ``blocks_4_13``.
       prefix: of the names, such as ``blocks_``.
     """
-    found = re.fullmatch(rf"{re.escape(prefix)}(\d+)(?:_(\d+))?", name)
+    # Names come from files too: three digits bound the layers that one can claim.
+    found = re.fullmatch(rf"{re.escape(prefix)}(\d{{1,3}})(?:_(\d{{1,3}}))?", name)
     if not found:
         return None
     first, last = int(found[1]), int(found[2] or found[1])
-    return Run(first, last - first + 1)
+    return Run(first, last - first + 1) if last >= first else None
 
 
 def run_layers(

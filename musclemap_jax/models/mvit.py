@@ -160,15 +160,17 @@ PRESETS = {"mvitv2_s": MVITV2_S, "mvitv2_b": MVITV2_B}
 class MViT(nn.Module):
     """MViTv2 without a head.
 
-    XX
-      Attributes:
-        spec: the architecture.
-        num_tokens: M, class tokens in one set; 1 is the published model.
-        receiver: whether a receiver set stands before the classification set.
-        dtype: of the computation; layer norms' statistics and softmax are float32 always.
-        param_dtype: of the parameters.
-        remat: what the backward pass computes again: "none"; "blocks": all but what passes between blocks; "dots": all
-          but the outputs of linear layers, so attention's weights are not kept.
+    Collection `intermediates`, made only when asked for: of each block patches (B, T', H', W', D), and in its `attn`
+    query, key, value, output, and the logits of tokens and patches before the softmax; stacked like the parameters.
+
+    Attributes:
+      spec: the architecture.
+      num_tokens: M, class tokens in one set; 1 is the published model.
+      receiver: whether a receiver set stands before the classification set.
+      dtype: of the computation; layer norms' statistics and softmax are float32 always.
+      param_dtype: of the parameters.
+      remat: what the backward pass computes again: "none"; "blocks": all but what passes between blocks; "dots": all
+        but the outputs of linear layers, so attention's weights are not kept.
     """
 
     spec: MViTSpec = MVITV2_S

@@ -59,11 +59,13 @@ def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np
                 f"{'/'.join(path)}: no name in PySlowFast's models: only video branches go out: name one video branch "
                 "by --branch"
             ) from error
+        leaf = np.asarray(leaf)
+        if names[0].index and leaf.shape[:1] != (len(names),):
+            raise UserError(f"{'/'.join(path)}: expected {len(names)} layers, got shape {leaf.shape}: it is damaged")
         for published in names:
             if published.name in arrays:
                 raise UserError(f"{published.name}: two branches have it: name one by --branch")
-            ours = np.asarray(leaf)[published.index]
-            arrays[published.name] = np.ascontiguousarray(published.transform.backward(ours))
+            arrays[published.name] = np.ascontiguousarray(published.transform.backward(leaf[published.index]))
     return arrays
 
 

@@ -110,10 +110,10 @@ def import_arrays(
     for entry in architecture.entries:
         work.take(entry)
     initial = {tuple(name.name.split("/")) for name in work.initial}
-    for path in initial & set(work.arrays):
+    if partly := sorted(initial & set(work.arrays)):
         raise UserError(
-            f"{where}: holds {'/'.join(path)} of some layers and not of others: the file is not of arch "
-            f"{architecture.name}"
+            f"{where}: holds {'/'.join(partly[0])} of some layers and not of others: the file is damaged, or choose "
+            "another --arch"
         )
     unfilled = set(architecture.shapes) - set(work.arrays) - initial
     if unfilled or any(np.isnan(array).any() for array in work.arrays.values()):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from musclemap_jax.distributed.context import kernels_for_tpu, over_clips, within
+from musclemap_jax.distributed.context import kernels_for_tpu, over_clips, platform, within
 from musclemap_jax.distributed.mesh import AXES, batch_sharding, make_mesh, replicated
 
 
@@ -40,8 +40,10 @@ def test_kernels_are_for_meshes_of_tpus_that_divide_the_clips(mesh):
     tpu = jax.sharding.AbstractDevice(device_kind="TPU v5 lite", num_cores=1, platform="tpu")
     of_tpus = AbstractMesh((2, 2, 2), AXES, (AxisType.Auto,) * 3, abstract_device=tpu)
     assert not kernels_for_tpu(8)
+    assert platform() == "cpu"
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         assert not kernels_for_tpu(8)
     with jax.sharding.use_abstract_mesh(of_tpus):
+        assert platform() == "tpu"
         assert kernels_for_tpu(8)
         assert not kernels_for_tpu(6)

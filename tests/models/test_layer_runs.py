@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from musclemap_jax.models import layer_runs
 from musclemap_jax.models.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.layer_runs import Run, equal_runs, run_layers, run_of_name
 from musclemap_jax.models.mvit import MVITV2_B, MVITV2_S, MViT, MViTSpec
@@ -48,7 +49,9 @@ class TestRuns:
         assert run.name(form) == name
         assert run_of_name(name, form[: form.index("{")]) == run
 
-    @pytest.mark.parametrize("name", ["norm", "blocks_", "blocks_x", "blocks_1_2_3", "my_blocks_1"])
+    @pytest.mark.parametrize(
+        "name", ["norm", "blocks_", "blocks_x", "blocks_1_2_3", "my_blocks_1", "blocks_3_2", "blocks_0_1000000"]
+    )
     def test_other_modules_are_no_runs(self, name):
         assert run_of_name(name, "blocks_") is None
 
@@ -103,7 +106,10 @@ class TestLoop:
         assert kernel.shape == (3, 6, 6)
         assert len(np.unique(kernel)) == kernel.size
 
-    def test_equals_the_layers_one_after_another(self):
+    @pytest.mark.parametrize("compiled_for", ["cpu", "tpu"])
+    def test_equals_the_layers_one_after_another(self, compiled_for, monkeypatch):
+        """As a loop, and with its iterations written out."""
+        monkeypatch.setattr(layer_runs, "platform", lambda: compiled_for)
         variables = {name: self.variables()[name] for name in ("params", "batch_stats")}
         apart = {name: unstack_layers(tree, "layer{:02d}") for name, tree in variables.items()}
         assert list(apart["params"]) == ["layer01", "layer02", "layer03"]
@@ -118,6 +124,8 @@ class TestLoop:
 
             return jax.value_and_grad(loss, has_aux=True)(variables["params"])
 
+        loops = str(jax.make_jaxpr(functools.partial(run, True))(variables)).count("unroll=1")
+        assert (loops > 0) == (compiled_for == "cpu")
         (loss, (outputs, changed)), gradient = run(True, variables)
         (expected_loss, (expected_outputs, expected_changed)), expected_gradient = run(False, apart)
         np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)

@@ -15,7 +15,9 @@ from flax import traverse_util
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.hdgcn import HDGCNSpec
 from musclemap_jax.models.hdgcn_names import from_published, published_arrays
+from musclemap_jax.models.mvit import MViTSpec
 from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.pretrained import export
 from musclemap_jax.pretrained.architectures import (
     branch_model,
     hdgcn_architecture,
@@ -125,6 +127,21 @@ class TestPySlowFast:
             np.testing.assert_allclose(kernel, np.stack([image / 3] * 3), rtol=1e-6)
         with pytest.raises(UserError, match="missing"):
             import_arrays(checkpoint(images), tiny())
+
+    def test_tables_of_some_of_the_stacked_blocks_alone_are_refused(self):
+        """Weights of images have none in time; one of two equal blocks with it is no such file."""
+        spec = MViTSpec(depth=4, embed_dim=8, stages=(1,), kv_stride=(1, 2, 2), input_size=(4, 24, 16))
+        architecture = video_architecture("images", branch_model("video", video=spec), images=True)
+        rng = np.random.default_rng(0)
+        params = {path: rng.random(shape, np.float32) for path, shape in architecture.shapes.items()}
+        arrays = export.published_arrays(traverse_util.unflatten_dict(params))
+        lacking = {name: array for name, array in arrays.items() if not name.endswith(("cls_token", "rel_pos_t"))}
+        _, report = import_arrays(checkpoint(lacking), architecture)
+        names = [entry.name for entry in report.initial]
+        assert len(names) == len(set(names)) == 4  # three modules of blocks, and the token
+        one = "blocks.2.attn.rel_pos_t"
+        with pytest.raises(UserError, match="blocks_2_3/attn/rel_pos_t of some layers and not of others"):
+            import_arrays(checkpoint(lacking | {one: arrays[one]}), architecture)
 
     def test_half_precision_is_read(self, tmp_path, published):
         halves = {name: array.astype(torch_writer.BFLOAT16) for name, array in published.items()}

@@ -12,6 +12,7 @@ from flax import traverse_util
 from safetensors.numpy import load_file
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.models.mvit import MViTSpec
 from musclemap_jax.pretrained import __main__ as import_command
 from musclemap_jax.pretrained import export
 from musclemap_jax.pretrained.architectures import (
@@ -24,6 +25,7 @@ from musclemap_jax.pretrained.architectures import (
 from musclemap_jax.pretrained.importing import import_arrays, import_file
 from musclemap_jax.pretrained.result import initialise, load_initial, save_initial
 from musclemap_jax.pretrained.source import ArrayTensor, Checkpoint
+from musclemap_jax.pretrained.tables import torchvision_name
 from musclemap_jax.pretrained.trained import is_workdir, load_trained
 from musclemap_jax.train.checkpoint import Checkpointer
 from musclemap_jax.train.state import TrainState
@@ -191,7 +193,33 @@ class TestRuns:
             load_trained(tmp_path)
 
 
+STACKED_SPEC = MViTSpec(depth=4, embed_dim=8, stages=(1,), kv_stride=(1, 2, 2), input_size=(4, 24, 16))
+"""Whose blocks 2 and 3 are equal."""
+
+
 class TestExport:
+    @pytest.mark.parametrize("names", ["pyslowfast", "torchvision", "released"])
+    def test_stacked_blocks_go_out_one_by_one_and_come_back(self, names):
+        model = released_model(video=STACKED_SPEC) if names == "released" else branch_model("video", video=STACKED_SPEC)
+        params, _ = variables(model)
+        stacked = params["video"]["blocks_2_3"]["attn"]["qkv"]["kernel"]
+        exported = export.published_arrays({"params": params})
+        for place, name in enumerate(("blocks.2.attn.qkv.weight", "blocks.3.attn.qkv.weight")):
+            np.testing.assert_array_equal(exported[name], stacked[place].T)
+        assert ("blocks_diff.3.attn.qkv.weight" in exported) == (names == "released")
+        if names == "torchvision":
+            exported = {torchvision_name(name): array for name, array in exported.items()}
+        tensors = {name: ArrayTensor(array) for name, array in exported.items()}
+        arrays, report = import_arrays(Checkpoint(tensors), video_architecture("t", model, names=names))
+        assert report.surprises == report.left_out == report.initial == report.changed == ()
+        assert_same(traverse_util.unflatten_dict(arrays)["params"], params)
+
+    def test_an_array_of_fewer_layers_than_its_name_says(self):
+        params, _ = variables(branch_model("video", video=STACKED_SPEC))
+        params["video"]["blocks_2_3"]["norm1"]["scale"] = np.ones((1, 16), np.float32)
+        with pytest.raises(UserError, match=r"blocks_2_3/norm1/scale: expected 2 layers, got shape \(1, 16\)"):
+            export.published_arrays({"params": params})
+
     def test_a_round_trip_is_exact(self, imported, published, tmp_path):
         out = tmp_path / "new" / "exported.safetensors"
         assert export.main([f"--source={imported}", f"--out={out}"]) == 0
