@@ -14,13 +14,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from musclemap_jax.models.layers import at_least_float32
+
 MOMENTUM = 0.9
 EPSILON = 1e-5
-
-
-def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype of statistics of arrays of `dtype`: float32, or float64 for float64."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 def _along(statistic: jax.Array, feature_axes: tuple[int, ...], ndim: int) -> jax.Array:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from musclemap_jax.models.batch_norm import BatchNorm, at_least_float32
+from musclemap_jax.models.batch_norm import BatchNorm
+from musclemap_jax.models.layers import at_least_float32, relu
 from musclemap_jax.models.maximum import max_over_axis
 
 LEAKY_SLOPE = 0.2
@@ -72,7 +73,7 @@ class EdgeConv(nn.Module):
         of_centre = jnp.einsum("ngvc,gcd->ngvd", x, centre_kernel - neighbour_kernel)
         gathered = jnp.einsum("ngvku,ngud->ngvkd", one_hot.astype(dtype), of_neighbour)
         y = BatchNorm((num_groups, self.features), name="norm")(gathered + of_centre[:, :, :, None, :], (1, 4), train)
-        return max_over_axis(nn.leaky_relu(y, LEAKY_SLOPE), 3)
+        return max_over_axis(relu(y, LEAKY_SLOPE), 3)
 
 
 def fan_out_normal(fan_out: int) -> nn.initializers.Initializer:

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from musclemap_jax.models.activation_sharding import keep_spread
-from musclemap_jax.models.batch_norm import BatchNorm, at_least_float32
+from musclemap_jax.models.batch_norm import BatchNorm
 from musclemap_jax.models.graph import SkeletonGraph, skeleton_graph
 from musclemap_jax.models.hierarchical_conv import HierarchicalGraphConv, PointwiseConv
 from musclemap_jax.models.layer_runs import Run, equal_runs, run_layers
+from musclemap_jax.models.layers import at_least_float32, relu
 from musclemap_jax.models.outputs import BranchOutput
-from musclemap_jax.models.skeleton_tokens import NORM_EPSILON, SkeletonTokens
+from musclemap_jax.models.skeleton_tokens import SkeletonTokens, token_norm
 from musclemap_jax.models.temporal_conv import NUM_BRANCHES, MultiScaleTemporalConv
 
 NUM_COORDINATES = 3
@@ -161,7 +162,7 @@ class HDGCNUnit(nn.Module):
         self.sow("intermediates", "graph_output", hidden)
         y = temporal_conv(hidden, train)
         self.sow("intermediates", "temporal_output", y)
-        x = nn.relu(y if self.unit.is_first else y + self._residual(x, train))
+        x = relu(y if self.unit.is_first else y + self._residual(x, train))
         if tokens is not None:
             tokens, x = SkeletonTokens(not self.unit.is_last, self.dtype, name="tokens")(tokens, x)
         self.sow("intermediates", "unit_output", x)
@@ -251,8 +252,7 @@ class HDGCN(nn.Module):
         return jnp.broadcast_to(tokens.astype(self.dtype)[None], (num_skeletons, *shape))
 
     def _token_output(self, layers: list[jax.Array]) -> BranchOutput:
-        norm = nn.LayerNorm(epsilon=NORM_EPSILON, dtype=at_least_float32(self.dtype), name="norm")
-        final = norm(layers[-1]).astype(self.dtype)
+        final = token_norm(self.dtype)(layers[-1])
         if not self.receiver:
             return BranchOutput(tuple(layers), (), final)
         return BranchOutput(

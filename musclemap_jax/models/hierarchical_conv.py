@@ -21,6 +21,7 @@ from flax import linen as nn
 from musclemap_jax.models.batch_norm import BatchNorm
 from musclemap_jax.models.edge_conv import EdgeConv, fan_out_normal
 from musclemap_jax.models.graph import NUM_SUBSETS, SkeletonGraph
+from musclemap_jax.models.layers import relu
 from musclemap_jax.models.maximum import max_over_axis
 from musclemap_jax.models.mixing import mix_channels, mix_joints
 
@@ -52,7 +53,7 @@ class PointwiseConv(nn.Module):
         shape = (x.shape[0], self.features)
         kernel = self.param("kernel", fan_out_normal(self.features), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        y = mix_channels(kernel.astype(self.dtype)[None], x[None])[0]
+        y = mix_channels(kernel.astype(self.dtype), x)
         return BatchNorm((self.features,), name="norm")(y, (0,), train, bias)
 
 
@@ -79,7 +80,7 @@ class HierarchyAttention(nn.Module):
     def __call__(self, peaks: jax.Array, train: bool) -> jax.Array:
         """Maps maxima over time (C, L, V, N) to weights (N, L, C); `train` as in BatchNorm."""
         width = peaks.shape[0]
-        reduced = nn.relu(PointwiseConv(width // 4, self.dtype, name="down")(peaks, train))
+        reduced = relu(PointwiseConv(width // 4, self.dtype, name="down")(peaks, train))
         level_mean = jnp.asarray(self.graph.level_mean(), self.dtype)
         sampled = jnp.einsum("lv,clvn->nlc", level_mean, reduced)
         edge = EdgeConv(width // 4, self.num_neighbours, self.dtype, name="edge")
@@ -121,7 +122,7 @@ class HierarchicalGraphConv(nn.Module):
         shortcut = x
         if x.shape[0] != self.features:
             shortcut = PointwiseConv(self.features, self.dtype, name="shortcut")(x, train)
-        return nn.relu(y + shortcut)
+        return relu(y + shortcut)
 
     def _reduce(self, x: jax.Array, inner: int, train: bool) -> jax.Array:
         """1x1 convolution, norm and relu of every hierarchy: (C, V, T, N) to (L, I, V, T, N)."""
@@ -129,9 +130,9 @@ class HierarchicalGraphConv(nn.Module):
         shape = (num_hierarchies, x.shape[0], inner)
         kernel = self.param("down_kernel", fan_out_normal(inner), shape, jnp.float32).astype(self.dtype)
         bias = self.param("down_bias", nn.initializers.zeros, (num_hierarchies, inner), jnp.float32)
-        together = kernel.swapaxes(0, 1).reshape(1, x.shape[0], num_hierarchies * inner)
-        hidden = mix_channels(together, x[None]).reshape(num_hierarchies, inner, *x.shape[1:])
-        return nn.relu(BatchNorm((num_hierarchies, inner), name="down_norm")(hidden, (0, 1), train, bias))
+        together = kernel.swapaxes(0, 1).reshape(x.shape[0], num_hierarchies * inner)
+        hidden = mix_channels(together, x).reshape(num_hierarchies, inner, *x.shape[1:])
+        return relu(BatchNorm((num_hierarchies, inner), name="down_norm")(hidden, (0, 1), train, bias))
 
     def _subsets(self, hidden: jax.Array, inner: int, train: bool) -> jax.Array:
         """1x1 convolutions and products with the edge sets: (L, I, V, T, N) to (L, 3, I, V, T, N)."""

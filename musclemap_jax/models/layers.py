@@ -1,8 +1,9 @@
-"""Layers that several models share: layer norm, exact GELU, linear layer, MLP and stochastic depth.
+"""Layers that several models share: layer norm, exact GELU, ReLU, linear layer, MLP and stochastic depth.
 
 Initialisation is PySlowFast's (`slowfast/models/video_model_builder.py`). Layer norm and GELU have a VJP of their own
-that keeps the input and recomputes the rest: automatic differentiation writes several arrays of the input's size,
-which costs memory traffic on every platform, and many more kernels to compile on CPU.
+that keeps the input and recomputes the rest, ReLU one that keeps the output, which what follows keeps anyway:
+automatic differentiation writes several arrays of the input's size, which costs memory traffic on every platform, and
+many more kernels to compile on CPU.
 
 Letters of shapes: B clips, D width.
 """
@@ -17,11 +18,22 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from musclemap_jax.distributed.context import platform
+
 WEIGHT_INIT = nn.initializers.normal(0.02)
 """PySlowFast's trunc_normal_(std=0.02) cuts at +-2, a hundred deviations: a plain normal distribution."""
 
 BIAS_INIT = nn.initializers.constant(0.02)
 """Bias of linear layers and layer norms at the start, as in PySlowFast."""
+
+
+def at_least_float32(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype of statistics of arrays of `dtype`: float32, or float64 for float64."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def _widened(x: jax.Array) -> jax.Array:
+    return x.astype(at_least_float32(x.dtype))
 
 
 def kept_whole(x: jax.Array) -> jax.Array:
@@ -36,21 +48,21 @@ def kept_whole(x: jax.Array) -> jax.Array:
 
 
 def _normalised(x: jax.Array, num_axes: int, epsilon: float) -> tuple[jax.Array, jax.Array]:
-    """(x - mean) / deviation in float32, and 1 / deviation, over the last axes."""
+    """(x - mean) / deviation in float32 or wider, and 1 / deviation, over the last axes."""
     axes = tuple(range(x.ndim - num_axes, x.ndim))
-    x = x.astype(jnp.float32)
+    x = _widened(x)
     centred = x - jnp.mean(x, axis=axes, keepdims=True)
     inverse = lax.rsqrt(jnp.mean(centred * centred, axis=axes, keepdims=True) + epsilon)
     return centred * inverse, inverse
 
 
 def _like(weight: jax.Array, x: jax.Array) -> jax.Array:
-    return weight.astype(jnp.float32).reshape((1,) * (x.ndim - weight.ndim) + weight.shape)
+    return _widened(weight).reshape((1,) * (x.ndim - weight.ndim) + weight.shape)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, num_axes: int, epsilon: float) -> jax.Array:
-    """Normalises the last axes to mean 0 and variance 1, in float32 whatever the dtype of x.
+    """Normalises the last axes to mean 0 and variance 1, in float32 also where x is narrower.
 
     Args:
       x: (..., D) for one axis, (..., M, D) for two.
@@ -74,7 +86,7 @@ def _layer_norm_backward(num_axes, epsilon, saved, dy):
     x, scale, bias = saved
     axes = tuple(range(x.ndim - num_axes, x.ndim))
     y, inverse = _normalised(x, num_axes, epsilon)
-    dy = dy.astype(jnp.float32)
+    dy = _widened(dy)
     sent = dy * _like(scale, x)
     mean = jnp.mean(sent, axis=axes, keepdims=True)
     slope = jnp.mean(sent * y, axis=axes, keepdims=True)
@@ -129,12 +141,12 @@ class LayerNorm(nn.Module):
 
 @jax.custom_vjp
 def gelu(x: jax.Array) -> jax.Array:
-    """Exact GELU, x times the normal distribution function, computed in float32; dtype of x."""
-    return kept_whole(x.astype(jnp.float32) * _normal_cdf(x)).astype(x.dtype)
+    """Exact GELU, x times the normal distribution function, computed in float32 or wider; dtype of x."""
+    return kept_whole(_widened(x) * _normal_cdf(x)).astype(x.dtype)
 
 
 def _normal_cdf(x: jax.Array) -> jax.Array:
-    return 0.5 * (1.0 + lax.erf(x.astype(jnp.float32) * math.sqrt(0.5)))
+    return 0.5 * (1.0 + lax.erf(_widened(x) * math.sqrt(0.5)))
 
 
 def _gelu_forward(x):
@@ -142,12 +154,42 @@ def _gelu_forward(x):
 
 
 def _gelu_backward(x, dy):
-    wide = x.astype(jnp.float32)
+    wide = _widened(x)
     density = jnp.exp(-0.5 * wide * wide) * (1.0 / math.sqrt(2.0 * math.pi))
-    return ((dy.astype(jnp.float32) * (_normal_cdf(x) + wide * density)).astype(x.dtype),)
+    return ((_widened(dy) * (_normal_cdf(x) + wide * density)).astype(x.dtype),)
 
 
 gelu.defvjp(_gelu_forward, _gelu_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def relu(x: jax.Array, slope: float = 0.0) -> jax.Array:
+    """x where it is positive, else x times the slope, in [0, 1); the gradient at 0 is the slope, as torch's."""
+    return jnp.maximum(x, x * slope if slope else 0)
+
+
+def _relu_forward(x, slope):
+    y = relu(x, slope)
+    return y, y
+
+
+def _relu_backward(slope, y, dy):
+    return (jnp.where(y > 0, dy, dy * slope),)
+
+
+relu.defvjp(_relu_forward, _relu_backward)
+
+
+def rows_product(x: jax.Array, kernel: jax.Array, dimension_numbers: lax.DotDimensionNumbers, **settings) -> jax.Array:
+    """`lax.dot_general` of the last axis of x (..., I) with a kernel (I, O), as a linear layer asks for it: (..., O).
+
+    On CPU x is taken as a matrix of rows: where a product's gradient sums over several axes, XLA:CPU (jax 0.10.2)
+    transposes the large operand in memory first.
+    """
+    if platform() != "cpu":
+        return lax.dot_general(x, kernel, dimension_numbers, **settings)
+    y = lax.dot_general(x.reshape(-1, x.shape[-1]), kernel, (((1,), (0,)), ((), ())), **settings)
+    return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
 def dense(features: int, name: str, dtype: jnp.dtype, param_dtype: jnp.dtype, use_bias: bool = True) -> nn.Dense:
@@ -159,6 +201,7 @@ def dense(features: int, name: str, dtype: jnp.dtype, param_dtype: jnp.dtype, us
         param_dtype=param_dtype,
         kernel_init=WEIGHT_INIT,
         bias_init=BIAS_INIT,
+        dot_general=rows_product,
         name=name,
     )
 

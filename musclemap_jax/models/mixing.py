@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def mix_channels(kernel: jax.Array, x: jax.Array) -> jax.Array:
-    """Maps channels (G, C, ...) to (G, C', ...) by kernels (G, C, C'), one for each of G groups."""
-    return jnp.einsum("gcd,gc...->gd...", kernel, x)
+    """Maps channels (C, ...) to (C', ...) by a kernel (C, C'); or (G, C, ...) to (G, C', ...) by one for each group."""
+    group = "g" * (kernel.ndim - 2)
+    return jnp.einsum(f"{group}cd,{group}c...->{group}d...", kernel, x)
 
 
 def _channels_forward(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -22,8 +23,9 @@ def _channels_forward(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple
 
 def _channels_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     kernel, x = operands
-    by_kernel = jnp.einsum("gc...,gd...->gcd", x, gradient)
-    return by_kernel, jnp.einsum("gcd,gd...->gc...", kernel, gradient)
+    group = "g" * (kernel.ndim - 2)
+    by_kernel = jnp.einsum(f"{group}c...,{group}d...->{group}cd", x, gradient)
+    return by_kernel, jnp.einsum(f"{group}cd,{group}d...->{group}c...", kernel, gradient)
 
 
 mix_channels.defvjp(_channels_forward, _channels_backward)

@@ -174,11 +174,11 @@ class PoolingAttention(nn.Module):
             convolve = functools.partial(grouped_depthwise, groups=groups, fast_memory=fast_memory)
             queries, pairs = over_clips(convolve, [patches], [kernel])
         elif spec.q_stride == spec.kv_stride:
-            pooled = depthwise_conv3d(patches, kernel, spec.q_stride)
-            queries, pairs = pooled[..., :split], pooled[..., split:]
+            queries, pairs = split_channels(depthwise_conv3d(patches, kernel, spec.q_stride), split)
         else:
-            queries = depthwise_conv3d(patches[..., :split], kernel[..., :split], spec.q_stride)
-            pairs = depthwise_conv3d(patches[..., split:], kernel[..., split:], spec.kv_stride)
+            for_queries, for_pairs = split_channels(patches, split)
+            queries = depthwise_conv3d(for_queries, kernel[..., :split], spec.q_stride)
+            pairs = depthwise_conv3d(for_pairs, kernel[..., split:], spec.kv_stride)
 
         (q_scale, q_bias), *pair_weights = (
             NormWeights((spec.head_dim,), self.param_dtype, name=f"norm_{kind}")() for kind in "qkv"
@@ -191,6 +191,18 @@ class PoolingAttention(nn.Module):
         )
         joined = layer_norm(joined.reshape(*joined.shape[:2], 2, *heads), scale, bias, 1, NORM_EPSILON)
         return q_tokens, q_patches, joined, pairs.shape[1:4]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def split_channels(x: jax.Array, first: int) -> tuple[jax.Array, jax.Array]:
+    """(..., D) to (..., first) and (..., D - first)."""
+    return x[..., :first], x[..., first:]
+
+
+split_channels.defvjp(
+    lambda x, first: (split_channels(x, first), None),
+    lambda first, _, parts: (jnp.concatenate(parts, axis=-1),),
+)
 
 
 def _flat(x: jax.Array) -> jax.Array:

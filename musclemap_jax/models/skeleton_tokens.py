@@ -15,9 +15,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from musclemap_jax.models.batch_norm import at_least_float32
+from musclemap_jax.models.layers import LayerNorm, at_least_float32, gelu
 
 NORM_EPSILON = 1e-6
+
+
+def token_norm(dtype: jnp.dtype) -> LayerNorm:
+    """The layer norm `norm` over the width of tokens (..., D)."""
+    return LayerNorm(epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, dtype=dtype, name="norm")
 
 
 def keep_or_embed(key: jax.Array, shape: tuple[int, int], dtype: jnp.dtype = jnp.float32) -> jax.Array:
@@ -64,10 +69,9 @@ class SkeletonTokens(nn.Module):
         logits = logits.astype(at_least_float32(self.dtype)) * key_width**-0.5
         weights = adjacency[None] + jax.nn.softmax(logits)
         gathered = jnp.einsum("ngv,nvd->ngd", weights.astype(self.dtype), value)
-        norm = nn.LayerNorm(epsilon=NORM_EPSILON, dtype=at_least_float32(self.dtype), name="norm")
-        gathered = norm(gathered).astype(self.dtype)
+        gathered = token_norm(self.dtype)(gathered)
         kept = nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=keep_or_embed, name="keep")(tokens)
-        tokens = kept + nn.gelu(gathered, approximate=False)
+        tokens = kept + gelu(gathered)
         if not self.returns_joints:
             return tokens, joints
 

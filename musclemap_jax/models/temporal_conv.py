@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from musclemap_jax.models.batch_norm import BatchNorm
 from musclemap_jax.models.edge_conv import fan_out_normal
+from musclemap_jax.models.layers import relu
 from musclemap_jax.models.maximum import larger
 from musclemap_jax.models.mixing import mix_channels
 
@@ -43,12 +44,33 @@ def temporal_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -
     taps, width, features = kernel.shape
     reach = (taps - 1) * dilation // 2
     shifted = [_window(x, tap * dilation, stride, reach, 0) for tap in range(taps)]
-    return mix_channels(kernel.reshape(1, taps * width, features), jnp.concatenate(shifted)[None])[0]
+    return mix_channels(kernel.reshape(taps * width, features), jnp.concatenate(shifted))
 
 
 def temporal_max_pool(x: jax.Array, stride: int) -> jax.Array:
     """Takes the maximum of (C, V, T, N) over windows of three poses; beyond the ends nothing counts."""
     return functools.reduce(larger, [_window(x, tap, stride, 1, -jnp.inf) for tap in range(POOL_WINDOW)])
+
+
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3))
+def temporal_branches(
+    hidden: jax.Array, kernel: jax.Array, stride: int, dilations: Sequence[int]
+) -> tuple[jax.Array, jax.Array]:
+    """The branches that look along time; the backward pass shifts poses anew and keeps no shifted copies.
+
+    Args:
+      hidden: (K + 1, C, V, T, N), the input of K convolutions and of the max-pool.
+      kernel: (K, taps, C, C).
+      stride: of all.
+      dilations: of the convolutions.
+
+    Returns:
+      (K, C, V, T', N) and (C, V, T', N).
+    """
+    convolved = [
+        temporal_conv(hidden[branch], kernel[branch], stride, dilation) for branch, dilation in enumerate(dilations)
+    ]
+    return jnp.stack(convolved), temporal_max_pool(hidden[-1], stride)
 
 
 class MultiScaleTemporalConv(nn.Module):
@@ -77,27 +99,17 @@ class MultiScaleTemporalConv(nn.Module):
         norm = BatchNorm((NUM_BRANCHES - 1, quarter), scale_near_one, name="reduce_norm")
         point_norm = BatchNorm((quarter,), scale_near_one, name="point_norm")
 
-        together = kernel[:-1].swapaxes(0, 1).reshape(1, width, -1)
-        hidden = mix_channels(together, x[None]).reshape(-1, quarter, *x.shape[1:])
-        hidden = nn.relu(norm(hidden, (0, 1), train, bias[:-1]))
-        point = mix_channels(kernel[-1:], x[None, :, :, :: self.stride])[0]
+        together = kernel[:-1].swapaxes(0, 1).reshape(width, -1)
+        hidden = mix_channels(together, x).reshape(-1, quarter, *x.shape[1:])
+        hidden = relu(norm(hidden, (0, 1), train, bias[:-1]))
+        point = mix_channels(kernel[-1], x[:, :, :: self.stride])
         point = point_norm(point, (0,), train, bias[-1])
 
-        convolved = self._dilated(hidden[:-1], train)
-        pooled = temporal_max_pool(hidden[-1], self.stride)
+        shape = (len(self.dilations), self.kernel_size, quarter, quarter)
+        conv_kernel = self.param("conv_kernel", fan_out_normal(quarter * self.kernel_size), shape, jnp.float32)
+        conv_bias = self.param("conv_bias", nn.initializers.zeros, (len(self.dilations), quarter), jnp.float32)
+        convolved, pooled = temporal_branches(hidden, conv_kernel.astype(self.dtype), self.stride, self.dilations)
+        conv_norm = BatchNorm((len(self.dilations), quarter), scale_near_one, name="conv_norm")
+        convolved = conv_norm(convolved, (0, 1), train, conv_bias)
         pooled = BatchNorm((quarter,), scale_near_one, name="pool_norm")(pooled, (0,), train)
         return jnp.concatenate([*convolved, pooled, point])
-
-    def _dilated(self, hidden: jax.Array, train: bool) -> jax.Array:
-        """Convolves (2, C / 4, V, T, N), each branch with its dilation, to (2, C / 4, V, T', N)."""
-        num_convs, quarter = hidden.shape[:2]
-        shape = (num_convs, self.kernel_size, quarter, quarter)
-        kernel = self.param("conv_kernel", fan_out_normal(quarter * self.kernel_size), shape, jnp.float32)
-        bias = self.param("conv_bias", nn.initializers.zeros, (num_convs, quarter), jnp.float32)
-        kernel = kernel.astype(self.dtype)
-        outputs = [
-            temporal_conv(hidden[branch], kernel[branch], self.stride, dilation)
-            for branch, dilation in enumerate(self.dilations)
-        ]
-        norm = BatchNorm((num_convs, quarter), scale_near_one, name="conv_norm")
-        return norm(jnp.stack(outputs), (0, 1), train, bias)

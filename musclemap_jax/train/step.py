@@ -33,7 +33,6 @@ class _Changing(NamedTuple):
     params: Any
     batch_stats: Any
     opt_state: Any
-    ema: Any
 
 
 def _loss_and_gradient(
@@ -110,19 +109,18 @@ def make_train_step(
 
         def apply(kept: _Changing, gradient: Any, batch_stats: Any) -> _Changing:
             updates, opt_state = optimizer.update(gradient, kept.opt_state, kept.params, norm=norm)
-            params = optax.apply_updates(kept.params, updates)
-            ema = kept.ema
-            if ema is not None:
-                # The average follows faster at first, or the random start would stay in it for 1 / (1 - decay) steps.
-                decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-                ema = optax.incremental_update(params, ema, 1.0 - decay)
-            return _Changing(params, batch_stats, opt_state, ema)
+            return _Changing(optax.apply_updates(kept.params, updates), batch_stats, opt_state)
 
         # A branch and not a selection between old and new: that would keep both, a copy of the whole state.
-        kept = _Changing(state.params, state.batch_stats, state.opt_state, state.ema)
+        kept = _Changing(state.params, state.batch_stats, state.opt_state)
         changed = jax.lax.cond(finite, apply, lambda kept, *_: kept, kept, gradient, batch_stats)
+        ema = state.ema
+        if ema is not None:
+            # The average follows faster at first, or the random start would stay in it for 1 / (1 - decay) steps.
+            decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+            ema = optax.incremental_update(changed.params, ema, jnp.where(finite, 1.0 - decay, 0.0))
         skipped = jnp.where(finite, 0, state.skipped + 1)
-        new_state = state.replace(step=state.step + 1, skipped=skipped, **changed._asdict())
+        new_state = state.replace(step=state.step + 1, skipped=skipped, ema=ema, **changed._asdict())
         metrics = terms | {
             "gradient_norm": norm,
             "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),

@@ -52,6 +52,36 @@ def test_gelu_and_its_gradient():
     np.testing.assert_allclose(jax.vmap(jax.grad(layers.gelu))(x), numeric, atol=1e-5)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_relu_and_its_gradient(slope):
+    x = jnp.asarray([-jnp.inf, -3.0, -1e-3, 0.0, 1e-3, 3.0, jnp.nan])
+    y, transpose = jax.vjp(lambda x: layers.relu(x, slope), x)
+    np.testing.assert_allclose(y[1:], jax.nn.leaky_relu(x, slope)[1:], rtol=1e-7)
+    assert y[0] == (-jnp.inf if slope else 0)
+    dy = jnp.arange(1.0, 8.0)
+    np.testing.assert_allclose(transpose(dy)[0][:-1], dy[:-1] * jnp.asarray([slope] * 4 + [1, 1]), rtol=1e-7)
+
+
+def test_a_linear_layer_is_a_product_in_value_and_gradient():
+    rng = np.random.default_rng(0)
+    x, weight = (jnp.asarray(rng.standard_normal((2, 3, 4, size)), jnp.float32) for size in (5, 6))
+    layer = layers.dense(6, "fc", jnp.float32, jnp.float32)
+    variables = layer.init(jax.random.key(0), x)
+
+    def plain(params, x):
+        return jnp.einsum("bthi,io->btho", x, params["kernel"]) + params["bias"].reshape(1, 1, 1, -1)
+
+    def total(function):
+        return lambda params, x: (function(params, x) * weight).sum()
+
+    np.testing.assert_allclose(layer.apply(variables, x), plain(variables["params"], x), atol=1e-6)
+    found = jax.grad(total(lambda params, x: layer.apply({"params": params}, x)), argnums=(0, 1))(
+        variables["params"], x
+    )
+    expected = jax.grad(total(plain), argnums=(0, 1))(variables["params"], x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)
+
+
 def test_narrow_input_is_normalised_in_float32():
     x = jnp.asarray(np.random.default_rng(0).standard_normal((8, 64)) + 30, jnp.bfloat16)
     weight = jnp.ones(64), jnp.zeros(64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.models.hdgcn_names import from_published, temporal_conv_arrays
-from musclemap_jax.models.temporal_conv import MultiScaleTemporalConv
+from musclemap_jax.models.temporal_conv import MultiScaleTemporalConv, temporal_branches
 from tests.models import hdgcn_goldens as goldens
 
 TINY = goldens.load("hdgcn_tiny")
@@ -36,3 +36,11 @@ class TestTemporalConv:
         if num_frames == 8:
             goldens.check_gradients(self.entries, gradients, goldens.unpack(f"{length}train/grad/"))
             goldens.check_new_statistics(self.entries, state, goldens.unpack(f"{length}train/new/"))
+
+
+def test_the_backward_pass_keeps_no_shifted_copies():
+    rng = np.random.default_rng(0)
+    hidden = jnp.asarray(rng.standard_normal((3, 4, 5, 8, 2)), jnp.float32)
+    kernel = jnp.asarray(rng.standard_normal((2, 5, 4, 4)), jnp.float32)
+    _, transpose = jax.vjp(lambda *operands: temporal_branches(*operands, 1, (1, 2)), hidden, kernel)
+    assert sum(kept.size for kept in jax.tree.leaves(transpose)) <= hidden.size + kernel.size
