@@ -8,6 +8,16 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+
+def _sum_products(a: jax.Array, b: jax.Array, num_groups: int) -> jax.Array:
+    """Products of (groups..., A, ...) and (groups..., B, ...) summed over the last axes: (groups..., A, B).
+
+    The axes are summed in the order in which they lie, which einsum does not keep: no copies to reorder them.
+    """
+    groups, summed = tuple(range(num_groups)), tuple(range(num_groups + 1, a.ndim))
+    return lax.dot_general(a, b, ((summed, summed), (groups, groups)))
 
 
 @jax.custom_vjp
@@ -24,7 +34,11 @@ def _channels_forward(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple
 def _channels_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     kernel, x = operands
     group = "g" * (kernel.ndim - 2)
-    by_kernel = jnp.einsum(f"{group}c...,{group}d...->{group}cd", x, gradient)
+    # XLA:CPU transposes the second operand in memory: it had better be the smaller one.
+    if x.size < gradient.size:
+        by_kernel = _sum_products(gradient, x, kernel.ndim - 2).swapaxes(-1, -2)
+    else:
+        by_kernel = _sum_products(x, gradient, kernel.ndim - 2)
     return by_kernel, jnp.einsum(f"{group}cd,{group}d...->{group}c...", kernel, gradient)
 
 
@@ -50,7 +64,7 @@ def _joints_forward(edges: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[ja
 
 def _joints_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     edges, x = operands
-    by_edges = jnp.einsum("gcvtn,gcutn->gcvu", gradient, x).sum(1)
+    by_edges = _sum_products(gradient, x, 2).sum(1)
     return by_edges, mix_joints(edges.swapaxes(1, 2), gradient)
 
 
