@@ -11,8 +11,12 @@ import jax
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 """Numbers of glibc's parameters M_TRIM_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX (malloc.h)."""
 
-_STOPPER_SIZES = tuple(2**power for power in range(20, 13, -1))
-"""Bytes, 1 MiB to 16 KiB: smaller holes are worth their pages, larger ones are few, and the temporaries' own."""
+_STOPPER_BYTES, _CHUNK_BYTES = 16384, 16400
+"""Of a block that fills a hole, and with malloc's header: smaller holes are worth their pages."""
+
+_LARGE_HOLE_BYTES = 2**20
+"""Holes from here on are few, and the temporaries' own. To fill them would make them resident (a block's header lies in
+a page, which may be a huge one), and push each step's temporaries to the heap's end: it would grow without bound."""
 
 _MANY_HOLES = 20_000
 """A training step that was compiled leaves a hundred thousand, one that came from the compilation cache five thousand,
@@ -73,10 +77,17 @@ def tidy_heap() -> None:
     if not (_keeps_memory and many):
         return
     end = library.sbrk(0)
-    for size in _STOPPER_SIZES:
-        while (block := library.malloc(size)) and block + size <= end:
-            _stoppers.append(block)
-        library.free(block)  # no hole was left: it made the heap longer
+    in_a_row = 0
+    # malloc takes the smallest hole that fits: once blocks fill a large one side by side, no small hole is left.
+    while in_a_row * _CHUNK_BYTES < _LARGE_HOLE_BYTES:
+        block = library.malloc(_STOPPER_BYTES)
+        if not block or block + _STOPPER_BYTES > end:  # no hole was left: it made the heap longer
+            library.free(block)
+            return
+        in_a_row = in_a_row + 1 if _stoppers and block == _stoppers[-1] + _CHUNK_BYTES else 1
+        _stoppers.append(block)
+    for _ in range(in_a_row):
+        library.free(_stoppers.pop())
 
 
 class _MallocInfo(ctypes.Structure):

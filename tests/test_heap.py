@@ -28,15 +28,19 @@ print(full, holed, resident_mib())
 """
 
 
-HOLES_FILLED = """
-import ctypes, resource
+MALLOC = """
+import ctypes
 from pathlib import Path
 import musclemap_jax.heap
 
 library = ctypes.CDLL(None)
 library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
 library.free.argtypes = [ctypes.c_void_p]
+"""
 
+HOLES_FILLED = (
+    MALLOC
+    + """
 def virtual_mib():
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize"))
     return int(line.split()[1]) // 1024
@@ -60,6 +64,20 @@ for _ in range(10):
     musclemap_jax.heap.tidy_heap()
 print(virtual_mib() - before)
 """
+)
+
+LARGE_HOLE = (
+    MALLOC
+    + """
+musclemap_jax.heap.keep_freed_memory()
+musclemap_jax.heap._MANY_HOLES = 0
+block, above = library.malloc(2**26), library.malloc(2**14)
+library.free(block)
+for _ in range(3):
+    musclemap_jax.heap.tidy_heap()
+    assert block <= library.malloc(2**24) < above  # each call takes a quarter of it
+"""
+)
 
 KEPT = """
 import resource, sys
@@ -129,3 +147,9 @@ def test_holes_are_filled_and_filled_anew_at_each_call():
     assert before == "True True True"
     assert after == "False False False"
     assert int(growth) < 16  # of 1500 MiB of holes
+
+
+@needs_glibc
+def test_a_large_hole_stays_free():
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "GLIBC_TUNABLES": ""}
+    subprocess.run([sys.executable, "-c", LARGE_HOLE], check=True, env=environment)
