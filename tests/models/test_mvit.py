@@ -10,6 +10,7 @@ import pytest
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.mvit import MVITV2_B, MVITV2_S, MViT, MViTSpec
+from musclemap_jax.models.pooling_attention import split_channels
 from tests.models import goldens
 from tests.models.stacking import stack_layers, unstack_layers
 
@@ -275,3 +276,11 @@ def test_contradictions_are_refused(change, message):
 def test_unknown_remat_is_refused():
     with pytest.raises(UserError, match="none, blocks"):
         MViT(SMALL, remat="all").init(jax.random.key(0), jnp.zeros((1, 4, 24, 16, 3)))
+
+
+def test_channels_are_split_in_value_and_gradient():
+    x = jnp.arange(24.0).reshape(2, 2, 6)
+    parts, transpose = jax.vjp(lambda x: split_channels(x, 2), x)
+    np.testing.assert_array_equal(parts[0], x[..., :2])
+    np.testing.assert_array_equal(parts[1], x[..., 2:])
+    np.testing.assert_array_equal(transpose(parts)[0], x)
