@@ -15,7 +15,7 @@ demo: $(VENV)/installed
 	  --config.data.data_dir=$(DATA_DIR) --workdir=$(WORKDIR)
 
 test: lint
-	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile
+	$(VENV)/bin/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed_dev
 	$(VENV)/bin/ruff check .

@@ -130,7 +130,7 @@ def _temporaries(program: jax.stages.Compiled) -> dict[str, float]:
 def _of_step(model: TransM3E, batch: dict[str, Any]) -> tuple[Callable[[], object], dict[str, float]]:
     """The main job's step, optimizer and moving average included; its state is donated."""
     mesh, spec = make_mesh({"data": 1, "fsdp": 1, "tensor": 1}), OptimizerSpec(ema_decay=0.999)
-    optimizer, schedule = make_optimizer(spec, 1000), make_schedule(spec, 1000)
+    optimizer, schedule = make_optimizer(spec), make_schedule(spec, 1000)
     start = time.perf_counter()
     state, shardings = create_state(model, optimizer, batch, 0, mesh, ema=True)
     jax.block_until_ready(state)

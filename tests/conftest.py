@@ -24,6 +24,15 @@ ROOT = Path(__file__).parent.parent
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+LONGEST = ("test_main.py", "test_processes.py", "test_step.py", "test_real_video.py", "test_layer_runs.py")
+"""Files that take minutes each, longest first."""
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files start first: one that is left for the end runs while the other workers have nothing to do."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
 
 @pytest.fixture(scope="session")
 def tiny_model_spec():

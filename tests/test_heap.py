@@ -71,7 +71,7 @@ LARGE_HOLE = (
     + """
 musclemap_jax.heap.keep_freed_memory()
 musclemap_jax.heap._MANY_HOLES = 0
-block, above = library.malloc(2**26), library.malloc(2**14)
+block, above = library.malloc(2**26), library.malloc(2**26)  # larger than any hole: both at the heap's end
 library.free(block)
 for _ in range(3):
     musclemap_jax.heap.tidy_heap()

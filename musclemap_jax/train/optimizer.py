@@ -91,25 +91,35 @@ def clip_by_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
-def make_optimizer(
-    spec: OptimizerSpec, num_steps: int, frozen: tuple[str, ...] = ()
-) -> optax.GradientTransformationExtraArgs:
-    """The gradient transformation of a run; its `update` takes the gradient's global norm as ``norm``.
+def scale_by_given_rate() -> optax.GradientTransformationExtraArgs:
+    """Scales updates, which point downhill, by the rate that `update` takes as ``learning_rate``."""
+
+    def update(updates: Any, state: optax.EmptyState, params: Any = None, *, learning_rate: jax.Array, **_: Any) -> Any:
+        del params
+        return jax.tree.map(lambda leaf: leaf * learning_rate.astype(leaf.dtype), updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def make_optimizer(spec: OptimizerSpec, frozen: tuple[str, ...] = ()) -> optax.GradientTransformationExtraArgs:
+    """The gradient transformation of a run.
+
+    Its `update` takes the gradient's global norm as ``norm`` and the step's rate, of `make_schedule`, as
+    ``learning_rate``, () float32 both.
 
     Args:
       spec: the settings.
-      num_steps: length of the run, for the schedule.
       frozen: names at the top of the parameters' tree that are not trained and have no optimizer state.
     """
     clip = [clip_by_norm(spec.clip_norm)] if spec.clip_norm else []
     adamw = optax.adamw(
-        make_schedule(spec, num_steps),
+        learning_rate=1.0,  # the schedule's rate comes last
         b1=spec.beta1,
         b2=spec.beta2,
         weight_decay=spec.weight_decay,
         mask=decay_mask,
     )
-    optimizer = optax.chain(*clip, adamw)
+    optimizer = optax.chain(*clip, adamw, scale_by_given_rate())
     if not frozen:
         return optimizer
     return optax.partition(

@@ -41,7 +41,7 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
     """
     model = TransM3E(spec.model)
     frozen = (spec.model.auxiliary,) if spec.model.auxiliary_frozen else ()
-    optimizer = make_optimizer(spec.optimizer, num_steps, frozen)
+    optimizer = make_optimizer(spec.optimizer, frozen)
     step = make_train_step(
         model,
         optimizer,

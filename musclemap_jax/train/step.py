@@ -89,8 +89,9 @@ def make_train_step(
 
     Args:
       model: called as ``model(batch, train)``, returns a ModelOutput.
-      optimizer: the gradient transformation; one with extra arguments gets the gradient's global norm as ``norm``.
-      schedule: learning rate by step, for the metrics.
+      optimizer: the gradient transformation; one with extra arguments gets the gradient's global norm as ``norm`` and
+        the schedule's rate as ``learning_rate``.
+      schedule: learning rate by step, steps that were skipped included.
       spec: settings of the objective.
       ema_decay: decay of the moving average; used where the state has one.
       num_parts: gradient accumulation: the batch is taken in so many parts, one after another.
@@ -107,23 +108,30 @@ def make_train_step(
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(norm) & jnp.isfinite(terms["loss"])
 
-        def apply(kept: _Changing, gradient: Any, batch_stats: Any) -> _Changing:
-            updates, opt_state = optimizer.update(gradient, kept.opt_state, kept.params, norm=norm)
-            return _Changing(optax.apply_updates(kept.params, updates), batch_stats, opt_state)
+        # Scalars are made on the other side of the branch from where each parameter uses them: on CPU their
+        # arithmetic, the schedule's cosine too, would else be compiled into the loop over every parameter.
+        learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
+        # The average follows faster at first, or the random start would stay in it for 1 / (1 - decay) steps.
+        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+
+        def apply(kept: _Changing, gradient: Any, batch_stats: Any) -> tuple[_Changing, jax.Array]:
+            updates, opt_state = optimizer.update(
+                gradient, kept.opt_state, kept.params, norm=norm, learning_rate=learning_rate
+            )
+            return _Changing(optax.apply_updates(kept.params, updates), batch_stats, opt_state), 1.0 - decay
+
+        def skip(kept: _Changing, *_: Any) -> tuple[_Changing, jax.Array]:
+            return kept, jnp.zeros_like(decay)
 
         # A branch and not a selection between old and new: that would keep both, a copy of the whole state.
         kept = _Changing(state.params, state.batch_stats, state.opt_state)
-        changed = jax.lax.cond(finite, apply, lambda kept, *_: kept, kept, gradient, batch_stats)
-        ema = state.ema
-        if ema is not None:
-            # The average follows faster at first, or the random start would stay in it for 1 / (1 - decay) steps.
-            decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
-            ema = optax.incremental_update(changed.params, ema, jnp.where(finite, 1.0 - decay, 0.0))
+        changed, follow = jax.lax.cond(finite, apply, skip, kept, gradient, batch_stats)
+        ema = None if state.ema is None else optax.incremental_update(changed.params, state.ema, follow)
         skipped = jnp.where(finite, 0, state.skipped + 1)
         new_state = state.replace(step=state.step + 1, skipped=skipped, ema=ema, **changed._asdict())
         metrics = terms | {
             "gradient_norm": norm,
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            "learning_rate": learning_rate,
             "skipped": skipped.astype(jnp.float32),
         }
         return new_state, metrics

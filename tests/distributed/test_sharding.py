@@ -29,7 +29,7 @@ def paper_state():
     def initialise(batch):
         variables = TransM3E(spec.model).init({"params": jax.random.key(0)}, batch, train=False, distil=True)
         params = variables["params"]
-        opt_state = make_optimizer(spec.optimizer, 10).init(params)
+        opt_state = make_optimizer(spec.optimizer).init(params)
         return {"params": params, "opt_state": opt_state, "ema": params, "batch_stats": variables["batch_stats"]}
 
     return jax.eval_shape(initialise, batch)

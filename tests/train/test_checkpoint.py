@@ -67,7 +67,7 @@ def make_state(mesh_sizes=ONE_DEVICE, num_devices=1, seed=0, width=16):
         step=np.int32(0),
         params=params,
         batch_stats=draw({"skeleton": {"mean": (3,)}}),
-        opt_state=jax.tree.map(lambda leaf: leaf + 1, make_optimizer(OptimizerSpec(), 10).init(params)),
+        opt_state=jax.tree.map(lambda leaf: leaf + 1, make_optimizer(OptimizerSpec()).init(params)),
         ema=draw({"video": {"attn": shapes}}),
         skipped=np.int32(0),
         seed=np.uint32(seed),

@@ -11,6 +11,8 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.train.optimizer import OptimizerSpec, clip_by_norm, decay_mask, make_optimizer, make_schedule
 
+RATE = jnp.float32(0.1)
+
 
 def test_schedule_warms_up_then_falls_along_a_cosine():
     schedule = make_schedule(OptimizerSpec(learning_rate=2.0, warmup_fraction=0.2, final_fraction=0.1), num_steps=100)
@@ -41,23 +43,36 @@ def test_decay_falls_on_kernels_alone_whatever_their_dimensions(tiny_model_spec,
 
 def test_decay_shrinks_what_it_falls_on():
     params = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "norm": {"scale": jnp.ones((3, 2))}}
-    optimizer = make_optimizer(OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.5), num_steps=10)
+    optimizer = make_optimizer(OptimizerSpec(weight_decay=0.5))
     zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = optimizer.update(zeros, optimizer.init(params), params, norm=jnp.zeros(()))
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params, norm=jnp.zeros(()), learning_rate=RATE)
     np.testing.assert_allclose(updates["dense"]["kernel"], -0.05, rtol=1e-6)
     for untouched in (updates["dense"]["bias"], updates["norm"]["scale"]):
         np.testing.assert_array_equal(untouched, 0.0)
 
 
 def test_clipping_bounds_the_gradient_that_adam_sees():
-    spec = OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.0, clip_norm=1.0)
     params = {"kernel": jnp.zeros((1, 2))}
-    optimizer = make_optimizer(spec, num_steps=10)
+    optimizer = make_optimizer(OptimizerSpec(weight_decay=0.0, clip_norm=1.0))
     gradient = {"kernel": jnp.array([[30.0, 40.0]])}
-    _, state = optimizer.update(gradient, optimizer.init(params), params, norm=optax.tree.norm(gradient))
+    norm = optax.tree.norm(gradient)
+    _, state = optimizer.update(gradient, optimizer.init(params), params, norm=norm, learning_rate=RATE)
     first_moment = jax.tree.leaves(state, is_leaf=lambda leaf: hasattr(leaf, "mu"))
     moments = next(leaf.mu for leaf in first_moment if hasattr(leaf, "mu"))
     np.testing.assert_allclose(moments["kernel"], 0.1 * np.array([[0.6, 0.8]]), rtol=1e-5)
+
+
+def test_updates_are_those_of_adamw_with_the_schedule_inside():
+    spec, num_steps = OptimizerSpec(learning_rate=0.1, warmup_fraction=0.5, clip_norm=0.0), 4
+    schedule = make_schedule(spec, num_steps)
+    ours, peer = make_optimizer(spec), optax.adamw(schedule, weight_decay=spec.weight_decay, mask=decay_mask)
+    params = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([0.5])}
+    state, peer_state = ours.init(params), peer.init(params)
+    for step in range(num_steps):
+        gradient = jax.tree.map(lambda leaf, step=step: leaf * (step - 1.5), params)
+        updates, state = ours.update(gradient, state, params, norm=jnp.ones(()), learning_rate=schedule(step))
+        expected, peer_state = peer.update(gradient, peer_state, params)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), updates, expected)
 
 
 @pytest.mark.parametrize("size", [0.0, 0.3, 1.0, 50.0])
@@ -73,12 +88,11 @@ def test_clipping_with_the_norm_given_is_that_of_optax(size):
 
 def test_frozen_parts_do_not_move_and_have_no_moments():
     params = {"video": {"kernel": jnp.ones((2, 3))}, "teacher": {"kernel": jnp.ones((4, 5))}}
-    spec = OptimizerSpec(learning_rate=0.1, warmup_fraction=0.0, weight_decay=0.5)
-    optimizer = make_optimizer(spec, num_steps=10, frozen=("teacher",))
+    optimizer = make_optimizer(OptimizerSpec(weight_decay=0.5), frozen=("teacher",))
     state = optimizer.init(params)
     assert sorted(leaf.shape for leaf in jax.tree.leaves(state) if leaf.ndim) == [(2, 3), (2, 3)]
     gradient = jax.tree.map(jnp.ones_like, params)
-    updates, _ = optimizer.update(gradient, state, params, norm=optax.tree.norm(gradient))
+    updates, _ = optimizer.update(gradient, state, params, norm=optax.tree.norm(gradient), learning_rate=RATE)
     np.testing.assert_array_equal(updates["teacher"]["kernel"], 0.0)
     assert float(jnp.abs(updates["video"]["kernel"]).min()) > 0
 

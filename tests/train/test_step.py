@@ -25,7 +25,7 @@ def set_up(model_spec, batch, mesh_sizes, num_devices, num_parts=1, ema_decay=0.
     """State, compiled step and mesh."""
     mesh = make_mesh(mesh_sizes, jax.devices()[:num_devices])
     model = TransM3E(model_spec)
-    optimizer = optimizer or make_optimizer(OPTIMIZER, NUM_STEPS)
+    optimizer = optimizer or make_optimizer(OPTIMIZER)
     state, shardings = create_state(model, optimizer, batch, seed=3, mesh=mesh, ema=True)
     step = make_train_step(model, optimizer, make_schedule(OPTIMIZER, NUM_STEPS), ObjectiveSpec(), ema_decay, num_parts)
     return state, compile_train_step(step, shardings, mesh), mesh
