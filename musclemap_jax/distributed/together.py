@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from musclemap_jax.collection import collection_paused
 from musclemap_jax.heap import tidy_heap
 
 _LONGEST_WAIT_S = 3600
@@ -50,4 +51,5 @@ class CompiledTogether:
 
     def lower(self, *arguments: Any) -> jax.stages.Lowered:
         """Of `jax.jit`; arguments may be described by their shapes alone."""
-        return self._function.lower(*arguments)
+        with collection_paused():
+            return self._function.lower(*arguments)

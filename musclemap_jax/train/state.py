@@ -12,6 +12,7 @@ from flax import linen as nn
 from flax import struct
 from jax.sharding import Mesh
 
+from musclemap_jax.collection import collection_paused
 from musclemap_jax.distributed.sharding import state_sharding
 
 
@@ -75,7 +76,8 @@ def abstract_state(
             seed=jnp.asarray(seed, jnp.uint32),
         )
 
-    abstract = jax.eval_shape(initialise)
+    with collection_paused():
+        abstract = jax.eval_shape(initialise)
     return initialise, abstract, state_sharding(abstract, mesh)
 
 
@@ -90,4 +92,5 @@ def create_state(
     # Hundreds of small random draws that run once: on CPU LLVM's optimisations cost far more than they gain.
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
-    return jax.jit(initialise, out_shardings=shardings, compiler_options=options)(), shardings
+    with collection_paused():
+        return jax.jit(initialise, out_shardings=shardings, compiler_options=options)(), shardings
