@@ -21,9 +21,9 @@ from pathlib import Path
 from benchmarks.build_work import our_clip, our_frames, peer_clip
 from benchmarks.clips import write_distribution
 from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, speedup, timed, write_results
-from musclemap_jax.data.distribution import video_path
+from musclemap_jax.data.raw.raw_dataset import video_path
+from tfds_musclemap.build.worker_pool import WorkerCrash, WorkerPool
 from tfds_musclemap.prepare import prepare
-from tfds_musclemap.worker_pool import WorkerCrash, WorkerPool
 
 PACKAGES = ("av", "array_record", "numpy", "simplejpeg", "tensorflow-datasets")
 OURS, PEER = "ours: a clip more to prepare", "peer: decode and encode alone"

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musclemap_jax.data import distribution
-from musclemap_jax.data.skeleton import write_alphapose
-from musclemap_jax.data.video import encode_video, read_video
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw.video import encode_video, read_video
+from musclemap_jax.data.skeletons.skeleton import write_alphapose
 from tfds_musclemap.prepare import load_source, prepare
 from tfds_musclemap.source import ClipSource
 

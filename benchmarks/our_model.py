@@ -20,18 +20,18 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks.worker import serve
-from musclemap_jax.compilation_cache import use_compilation_cache
+from musclemap_jax.checkpoints.state import create_state
+from musclemap_jax.cost.flops import model_multiply_adds
 from musclemap_jax.data.batch import InputSpec
-from musclemap_jax.distributed.flops import model_multiply_adds
-from musclemap_jax.distributed.mesh import make_mesh
-from musclemap_jax.heap import keep_freed_memory, tidy_heap
-from musclemap_jax.models.hdgcn import HDGCNSpec
-from musclemap_jax.models.mvit import PRESETS
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
+from musclemap_jax.models.video.mvit import PRESETS
+from musclemap_jax.runtime.compilation_cache import use_compilation_cache
+from musclemap_jax.runtime.heap import keep_freed_memory, tidy_heap
+from musclemap_jax.sharding.mesh import make_mesh
 from musclemap_jax.taxonomy import NUM_REGIONS
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer, make_schedule
-from musclemap_jax.train.state import create_state
 from musclemap_jax.train.step import compile_train_step, make_train_step
 
 PRODUCT_SIZE = 2048

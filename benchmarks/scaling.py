@@ -29,11 +29,11 @@ from benchmarks.timing import RESULTS, Times, alternate, medians, plot_lines, ti
 from benchmarks.worker import Worker
 from musclemap_jax.data import pipeline
 from musclemap_jax.data.batch import InputSpec
-from musclemap_jax.distributed.mesh import make_mesh, replicated
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
-from musclemap_jax.models.hdgcn import HDGCNSpec
-from musclemap_jax.models.mvit import MViTSpec
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
+from musclemap_jax.models.video.mvit import MViTSpec
+from musclemap_jax.sharding.mesh import make_mesh, replicated
 from tfds_musclemap.prepare import load_source, prepare
 
 SIZES = {"frames": (4, 8, 16, 32), "crop": (96, 128, 160, 192, 224), "batch": (1, 2, 3, 4), "clips": (8, 16, 24, 32)}

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from musclemap_jax.eval.plots import LINE_COLOURS, new_figure, save_figure
+from musclemap_jax.reporting.plots import LINE_COLOURS, new_figure, save_figure
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,8 +17,8 @@ Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
 
 import ml_collections
 
-from musclemap_jax.config import default_config
-from musclemap_jax.variants import apply_variant
+from musclemap_jax.experiment.config import default_config
+from musclemap_jax.experiment.variants import apply_variant
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:

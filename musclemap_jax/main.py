@@ -17,12 +17,15 @@ from collections.abc import Callable, Sequence
 import ml_collections
 from absl import app, flags, logging
 
-from musclemap_jax import command_line
-from musclemap_jax.command_line import CONFIG, config_name, parse_flags
-from musclemap_jax.config import ExperimentSpec, resolve
-from musclemap_jax.distributed.preemption import Preempted
-from musclemap_jax.distributed.process_log import ProcessLog, given_command
-from musclemap_jax.distributed.startup import (
+from musclemap_jax.errors import UserError, exit_on_user_error
+from musclemap_jax.experiment import command_line
+from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
+from musclemap_jax.experiment.config import ExperimentSpec, resolve
+from musclemap_jax.reporting.tables import headline_table
+from musclemap_jax.runtime.preemption import Preempted
+from musclemap_jax.runtime.process_log import ProcessLog, given_command
+from musclemap_jax.runtime.profiling import parse_steps
+from musclemap_jax.runtime.startup import (
     PEER_TIMEOUT_S,
     ProcessSpec,
     abandon_processes,
@@ -30,9 +33,6 @@ from musclemap_jax.distributed.startup import (
     finish_processes,
     start_processes,
 )
-from musclemap_jax.errors import UserError, exit_on_user_error
-from musclemap_jax.eval.tables import headline_table
-from musclemap_jax.train.profiling import parse_steps
 
 MODES = ("train_and_eval", "train", "eval")
 PACKAGE = "musclemap_jax"
@@ -92,9 +92,9 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     """
     import jax
 
-    from musclemap_jax.distributed.device_memory import out_of_memory_is_user_error
-    from musclemap_jax.experiment import Experiment, load_data
-    from musclemap_jax.run_report import report_run
+    from musclemap_jax.experiment.experiment import Experiment, load_data
+    from musclemap_jax.experiment.run_report import report_run
+    from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
 
     def tell(text: str) -> None:
         if jax.process_index() == 0:
@@ -138,9 +138,9 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
     spec = resolve(config)
     processes = ProcessSpec(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _PEER_TIMEOUT_S.value)
     # Everything below needs JAX's devices; the configuration is checked before they are touched.
-    from musclemap_jax.compilation_cache import use_compilation_cache
-    from musclemap_jax.distributed.files import list_remote_folders_anew
-    from musclemap_jax.heap import keep_freed_memory
+    from musclemap_jax.runtime.compilation_cache import use_compilation_cache
+    from musclemap_jax.runtime.heap import keep_freed_memory
+    from musclemap_jax.storage.files import list_remote_folders_anew
 
     keep_freed_memory()
     list_remote_folders_anew()

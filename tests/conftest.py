@@ -15,9 +15,9 @@ import jax
 import numpy as np
 import pytest
 
-from musclemap_jax.models.hdgcn import HDGCNSpec
-from musclemap_jax.models.mvit import MViTSpec
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec
+from musclemap_jax.models.video.mvit import MViTSpec
 from tfds_musclemap.prepare import prepare
 
 ROOT = Path(__file__).parent.parent

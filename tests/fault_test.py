@@ -26,7 +26,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from musclemap_jax.distributed.files import list_remote_folders_anew
+from musclemap_jax.storage.files import list_remote_folders_anew
 from tfds_musclemap.prepare import prepare
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from musclemap_jax import main
-from musclemap_jax.config import resolve
+from musclemap_jax.experiment.config import resolve
 from tests.conftest import ROOT
 
 GUIDE = (ROOT / "docs" / "tpu.md").read_text()

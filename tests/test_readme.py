@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from musclemap_jax.config import resolve
+from musclemap_jax.experiment.config import resolve
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -24,7 +24,7 @@ RUNS = [command for command in COMMANDS if command[:3] == ["python", "-m", "musc
 
 
 def test_there_are_commands():
-    assert {"musclemap_jax.main", "musclemap_jax.data.synthetic", "tfds_musclemap.prepare"} <= set(MODULES)
+    assert {"musclemap_jax.main", "musclemap_jax.synthetic", "tfds_musclemap.prepare"} <= set(MODULES)
     assert len(RUNS) >= 4
 
 

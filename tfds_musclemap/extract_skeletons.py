@@ -23,9 +23,9 @@ from pathlib import Path
 
 import tqdm
 
-from musclemap_jax.data import distribution
-from musclemap_jax.data.manifest import LinkError, check_file, read_manifest
-from musclemap_jax.data.skeleton import write_persons
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw.manifest import LinkError, check_file, read_manifest
+from musclemap_jax.data.skeletons.skeleton import write_persons
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from tfds_musclemap.import_skeletons import (
@@ -35,7 +35,7 @@ from tfds_musclemap.import_skeletons import (
     distribution_layout,
     set_layout,
 )
-from tfds_musclemap.pose_process import EstimationError, PoseProcess
+from tfds_musclemap.importing.pose_process import EstimationError, PoseProcess
 
 ESTIMATORS = {"mediapipe": Path(__file__).parent / "pose_estimators" / "mediapipe_pose.py"}
 DEFAULT_LAYOUT = "coco17"

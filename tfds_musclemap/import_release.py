@@ -5,7 +5,7 @@ python -m tfds_musclemap.import_release --videos=train_x.pkl --labels=train_y.pk
     --out=DISTRIBUTION
 
 Videos are linked, not copied: ``clips/<clip_id>.mp4`` is a symbolic link, and the manifest (``distribution.json``)
-names the one folder that such links may lead to; see ``musclemap_jax/data/manifest.py``. The second form is given once
+names the one folder that such links may lead to; see ``musclemap_jax/data/raw/manifest.py``. The second form is given once
 a split, in one command by repeating its three options or in several commands. All or nothing: the folder is made
 beside its place and put there when it is whole; one that was imported before gets its new clips all at once.
 """
@@ -21,12 +21,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from musclemap_jax.data import distribution
-from musclemap_jax.data.flow import FLOW, flow_paths
-from musclemap_jax.data.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw.flow import FLOW, flow_paths
+from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from musclemap_jax.errors import UserError, exit_on_user_error
 from tfds_musclemap.import_skeletons import INPUT_LAYOUTS, SkeletonReport, convert_skeletons, stored_layout
-from tfds_musclemap.release_clips import (
+from tfds_musclemap.importing.release_clips import (
     FLOW_FOLDERS,
     SPLITS,
     VIDEO_FOLDERS,

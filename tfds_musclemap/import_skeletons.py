@@ -2,7 +2,7 @@
 
 python -m tfds_musclemap.import_skeletons --distribution=FOLDER --skeletons=RESULTS --skeleton_layout=halpe136
 
-Which files and formats are read is told by ``musclemap_jax/data/skeleton_files.py``. Joints are converted by name where
+Which files and formats are read is told by ``musclemap_jax/data/skeletons/skeleton_files.py``. Joints are converted by name where
 the distribution has skeletons of another layout already. Of each clip the persons with the largest sum of score times
 area of the box are kept, each followed through the frames; frames in which nobody was found stay absent. The number of
 frames is not looked at here: the builder compares it with the video's.
@@ -16,11 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.data import distribution
-from musclemap_jax.data.manifest import MANIFEST, read_manifest, write_manifest
-from musclemap_jax.data.person_linking import Detection, link_persons
-from musclemap_jax.data.skeleton import SkeletonError, parse_detections, write_persons
-from musclemap_jax.data.skeleton_files import read_entries
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
+from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
+from musclemap_jax.data.skeletons.skeleton import SkeletonError, parse_detections, write_persons
+from musclemap_jax.data.skeletons.skeleton_files import read_entries
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, convert, get_layout
 

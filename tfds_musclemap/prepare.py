@@ -16,12 +16,12 @@ from typing import Any
 import tensorflow_datasets as tfds
 from etils import epath
 
-from musclemap_jax.data.flow import METHODS
-from musclemap_jax.data.synthetic.spec import SyntheticSpec
+from musclemap_jax.data.raw.flow import METHODS
 from musclemap_jax.errors import UserError, exit_on_user_error
-from tfds_musclemap.beam_build import check_beam
-from tfds_musclemap.builder_config import CLIP_FIELDS, MuscleMapConfig
-from tfds_musclemap.clip_reader import MODALITIES
+from musclemap_jax.synthetic.spec import SyntheticSpec
+from tfds_musclemap.build.beam_build import check_beam
+from tfds_musclemap.build.builder_config import CLIP_FIELDS, MuscleMapConfig
+from tfds_musclemap.build.clip_reader import MODALITIES
 from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.source import ClipSource
 

@@ -17,9 +17,9 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_data_source
 from tensorflow_datasets.proto import tf_example_pb2
 
-from musclemap_jax.data.distribution import Clip
+from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.errors import UserError
-from tfds_musclemap.build_log import StoredClip, read_stored_clips
+from tfds_musclemap.build.build_log import StoredClip, read_stored_clips
 
 
 class ClipRecord(TypedDict, total=False):

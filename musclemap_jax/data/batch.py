@@ -13,7 +13,7 @@ from typing import TypedDict
 import numpy as np
 
 from musclemap_jax.data.augmentation import AugmentationSpec
-from musclemap_jax.data.flow import NO_MOTION
+from musclemap_jax.data.raw.flow import NO_MOTION
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.taxonomy import NUM_REGIONS

@@ -17,10 +17,10 @@ from musclemap_jax.data.augmentation import (
     random_crop,
 )
 from musclemap_jax.data.batch import Batch, InputSpec
-from musclemap_jax.data.flow import NO_MOTION
 from musclemap_jax.data.frames import FrameError, decode_frames, frame_size
+from musclemap_jax.data.raw.flow import NO_MOTION
 from musclemap_jax.data.sampling import eval_indices, pose_times, source_stride, train_indices
-from musclemap_jax.data.skeleton import fixed_skeleton, normalise
+from musclemap_jax.data.skeletons.skeleton import fixed_skeleton, normalise
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import convert, get_layout
 

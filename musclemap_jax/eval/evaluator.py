@@ -15,12 +15,12 @@ from flax import linen as nn
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from musclemap_jax.distributed.context import within
-from musclemap_jax.distributed.mesh import batch_sharding, put_batch, replicated
-from musclemap_jax.distributed.together import CompiledTogether
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions, from_padded
+from musclemap_jax.runtime.barrier import CompiledTogether
+from musclemap_jax.sharding.context import within
+from musclemap_jax.sharding.mesh import batch_sharding, put_batch, replicated
 from musclemap_jax.taxonomy import EVAL_SPLITS
 
 Variables = dict[str, Any]

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.layers import LayerNorm, Mlp, dense, drop_path_factors, scale_clips
+from musclemap_jax.models.layers.layers import LayerNorm, Mlp, dense, drop_path_factors, scale_clips
 
 KINDS = ("mctf", "sum", "multiply", "concat", "self_attention", "cross_attention", "none")
 NORM_EPSILON = 1e-5

@@ -24,10 +24,10 @@ from flax import linen as nn
 from musclemap_jax.errors import UserError
 from musclemap_jax.models import fusion
 from musclemap_jax.models.distillation import SITE_KINDS, distillation_sites
-from musclemap_jax.models.hdgcn import HDGCN, HDGCNSpec
-from musclemap_jax.models.mvit import REMAT_POLICIES, MViT, MViTSpec
 from musclemap_jax.models.outputs import BranchOutput, DistillationSite, ModelOutput
-from musclemap_jax.models.video_input import normalised_flow, normalised_rgb, rgb_difference
+from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
+from musclemap_jax.models.video.mvit import REMAT_POLICIES, MViT, MViTSpec
+from musclemap_jax.models.video.video_input import normalised_flow, normalised_rgb, rgb_difference
 from musclemap_jax.taxonomy import NUM_REGIONS
 
 AUXILIARIES = ("skeleton", "rgb_diff", "optical_flow")

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.hdgcn import HDGCNSpec
-from musclemap_jax.models.mvit import PRESETS
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
+from musclemap_jax.models.video.mvit import PRESETS
 from musclemap_jax.pretrained.tables import HDGCN_IGNORED, Entry, Path, hdgcn_entries, video_entries
 
 NUM_POSES = 8
@@ -48,7 +48,7 @@ VIDEO_NAMES: dict[str, tuple[str, str, bool]] = {
     "musclemap_s": ("mvitv2_s", "released", False),
     "musclemap_b": ("mvitv2_b", "released", False),
 }
-"""Architecture -> (preset of models/mvit.py, names, whether trained on images)."""
+"""Architecture -> (preset of models/video/mvit.py, names, whether trained on images)."""
 
 ARCHITECTURES = (*VIDEO_NAMES, "hdgcn")
 

@@ -19,12 +19,12 @@ import numpy as np
 from flax import traverse_util
 from safetensors.numpy import save_file
 
+from musclemap_jax.checkpoints.trained import is_workdir, load_trained
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.models.transm3e import BRANCHES
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.pretrained.result import Tree, load_initial
 from musclemap_jax.pretrained.tables import pyslowfast_names
-from musclemap_jax.pretrained.trained import is_workdir, load_trained
 
 
 def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np.ndarray]:

@@ -2,11 +2,11 @@
 
 Sources: the state_dicts of PySlowFast's MViT (`slowfast/models/{attention,video_model_builder}.py`), of torchvision's
 `models/video/mvit.py`, of the released code of TransM3E (a fork of PySlowFast: the student under PySlowFast's names,
-its teacher on RGB difference under names with `_diff`), and of HD-GCN (models/hdgcn_names.py).
+its teacher on RGB difference under names with `_diff`), and of HD-GCN (pretrained/hdgcn_names.py).
 
 Our parameters of MViTv2 and MCTF have PySlowFast's structure, so their tables follow from our paths by rules; a path
 without a rule is an error, so that no parameter of ours is forgotten. Of equal blocks in a row, whose parameters are
-stacked (models/layer_runs.py), each published array is a slice of ours.
+stacked (models/layers/scanned_layers.py), each published array is a slice of ours.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import math
 import re
 from collections.abc import Iterable
 
-from musclemap_jax.models.hdgcn import HDGCNSpec
-from musclemap_jax.models.hdgcn_names import PublishedArray, published_arrays
-from musclemap_jax.models.layer_runs import run_of_name
+from musclemap_jax.models.layers.scanned_layers import run_of_name
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
+from musclemap_jax.pretrained.hdgcn_names import PublishedArray, published_arrays
 from musclemap_jax.pretrained.transforms import (
     CONVOLUTION,
     COPY,

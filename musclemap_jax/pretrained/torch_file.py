@@ -17,7 +17,7 @@ import numpy as np
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.pretrained.torch_archive import TorchArchive
-from musclemap_jax.restricted_pickle import KEY_TYPES, Name, read_pickle
+from musclemap_jax.storage.restricted_pickle import KEY_TYPES, Name, read_pickle
 
 MAX_PICKLE_BYTES = 32 << 20
 ALLOWED = "only tensors and plain containers are read; save the model's state_dict alone"

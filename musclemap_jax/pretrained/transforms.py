@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from musclemap_jax.models.relative_position import interpolation_matrix
+from musclemap_jax.models.video.relative_position import interpolation_matrix
 
 Shape = tuple[int, ...]
 

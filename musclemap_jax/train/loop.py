@@ -10,17 +10,17 @@ from typing import Protocol
 import jax
 from jax.sharding import Mesh
 
+from musclemap_jax.checkpoints.checkpointer import Checkpointer, DataPosition
+from musclemap_jax.checkpoints.state import TrainState
 from musclemap_jax.data.batch import Batch
-from musclemap_jax.distributed.mesh import put_batch
-from musclemap_jax.distributed.preemption import Preempted, PreemptionNotice
-from musclemap_jax.distributed.watchdog import Watchdog
 from musclemap_jax.errors import UserError
-from musclemap_jax.heap import tidy_heap
-from musclemap_jax.train.checkpoint import Checkpointer, DataPosition
+from musclemap_jax.runtime.heap import tidy_heap
+from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice
+from musclemap_jax.runtime.profiling import Profiler
+from musclemap_jax.runtime.watchdog import Watchdog
+from musclemap_jax.sharding.mesh import put_batch
+from musclemap_jax.storage.run_log import RunLog
 from musclemap_jax.train.meter import Meter
-from musclemap_jax.train.profiling import Profiler
-from musclemap_jax.train.run_log import RunLog
-from musclemap_jax.train.state import TrainState
 from musclemap_jax.train.step import StepFunction
 
 

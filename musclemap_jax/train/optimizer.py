@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from musclemap_jax.distributed.sharding import path_name
 from musclemap_jax.errors import UserError
+from musclemap_jax.sharding.rules import path_name
 
 DECAYED_NAME = re.compile(r"(^|_)kernel$|^pool_[qkv]$|^spread$")
 """Searched in the last name of a parameter's path: those that match have weight decay."""

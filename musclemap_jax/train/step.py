@@ -15,12 +15,12 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from musclemap_jax.distributed.context import within
-from musclemap_jax.distributed.mesh import batch_sharding, count_slices, replicated
-from musclemap_jax.distributed.together import CompiledTogether
-from musclemap_jax.models.activation_sharding import spread_clips
+from musclemap_jax.checkpoints.state import TrainState
+from musclemap_jax.runtime.barrier import CompiledTogether
+from musclemap_jax.sharding.activation_sharding import spread_clips
+from musclemap_jax.sharding.context import within
+from musclemap_jax.sharding.mesh import batch_sharding, count_slices, replicated
 from musclemap_jax.train.objective import ObjectiveSpec, objective
-from musclemap_jax.train.state import TrainState
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]

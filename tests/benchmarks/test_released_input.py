@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.released_input import released_clip
 from musclemap_jax.data.augmentation import NO_AUGMENTATION
-from musclemap_jax.data.video import encode_video
+from musclemap_jax.data.raw.video import encode_video
 
 
 def _grey_video(path, num_frames):

@@ -8,7 +8,7 @@ import pytest
 
 from musclemap_jax.data.augmentation import Box, centre_crop
 from musclemap_jax.data.frames import FrameError, decode_frames, frame_size
-from musclemap_jax.data.video import decode_jpeg, encode_jpeg, read_video
+from musclemap_jax.data.raw.video import decode_jpeg, encode_jpeg, read_video
 
 REAL = Path(__file__).parent / "real" / "pose2sim_cam01.mp4"
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from musclemap_jax.models.layer_runs import Run, run_of_name
+from musclemap_jax.models.layers.scanned_layers import Run, run_of_name
 
 
 def stack_layers(tree: dict[str, Any], runs: Iterable[Run], form: str) -> dict[str, Any]:

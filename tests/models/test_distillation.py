@@ -7,7 +7,7 @@ import pytest
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.distillation import distillation_loss, distillation_sites
-from musclemap_jax.models.mvit import MVITV2_B, MVITV2_S
+from musclemap_jax.models.video.mvit import MVITV2_B, MVITV2_S
 from tests.models import goldens
 
 VALID = np.ones(2, bool)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from musclemap_jax.config import resolve
+from musclemap_jax.experiment.config import resolve
 from musclemap_jax.models.distillation import distillation_loss
 from musclemap_jax.models.fusion import MCTF
-from musclemap_jax.models.mvit import MViT
 from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.models.video.mvit import MViT
 from musclemap_jax.pretrained.architectures import video_architecture
 from musclemap_jax.pretrained.importing import import_arrays
 from musclemap_jax.pretrained.source import ArrayTensor, Checkpoint

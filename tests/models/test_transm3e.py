@@ -9,7 +9,7 @@ import pytest
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
-from musclemap_jax.models.video_input import normalised_flow
+from musclemap_jax.models.video.video_input import normalised_flow
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,9 @@ import pytest
 from flax import traverse_util
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.hdgcn import HDGCNSpec
-from musclemap_jax.models.hdgcn_names import from_published, published_arrays
-from musclemap_jax.models.mvit import MViTSpec
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained import export
 from musclemap_jax.pretrained.architectures import (
     branch_model,
@@ -25,6 +24,7 @@ from musclemap_jax.pretrained.architectures import (
     released_model,
     video_architecture,
 )
+from musclemap_jax.pretrained.hdgcn_names import from_published, published_arrays
 from musclemap_jax.pretrained.importing import import_arrays, import_file
 from musclemap_jax.pretrained.source import ArrayTensor, Checkpoint
 from musclemap_jax.pretrained.tables import HEAD_RULE, IMAGE_RULE, TOKEN_RULE, torchvision_name

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from musclemap_jax.models.mvit import MViTSpec
+from musclemap_jax.checkpoints.trained import load_trained
+from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained import export
 from musclemap_jax.pretrained.architectures import branch_model, video_architecture
 from musclemap_jax.pretrained.importing import import_file
-from musclemap_jax.pretrained.trained import load_trained
 
 VIDEO = ("--config.model.video.depth=1", "--config.model.video.stages=()")
 SKELETON = ("--config.model.skeleton.widths=(8,)",)

@@ -11,8 +11,12 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import load_file
 
+from musclemap_jax.checkpoints.checkpointer import Checkpointer
+from musclemap_jax.checkpoints.state import TrainState
+from musclemap_jax.checkpoints.trained import is_workdir, load_trained
+from musclemap_jax.checkpoints.validation_scores import BEST_METRIC
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.mvit import MViTSpec
+from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained import __main__ as import_command
 from musclemap_jax.pretrained import export
 from musclemap_jax.pretrained.architectures import (
@@ -26,10 +30,6 @@ from musclemap_jax.pretrained.importing import import_arrays, import_file
 from musclemap_jax.pretrained.result import initialise, load_initial, save_initial
 from musclemap_jax.pretrained.source import ArrayTensor, Checkpoint
 from musclemap_jax.pretrained.tables import torchvision_name
-from musclemap_jax.pretrained.trained import is_workdir, load_trained
-from musclemap_jax.train.checkpoint import Checkpointer
-from musclemap_jax.train.state import TrainState
-from musclemap_jax.train.validation_scores import BEST_METRIC
 from tests.models import goldens
 from tests.pretrained import torch_writer
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax import restricted_pickle
 from musclemap_jax.errors import UserError
 from musclemap_jax.pretrained import source
 from musclemap_jax.pretrained.source import read_checkpoint
 from musclemap_jax.pretrained.torch_file import read_torch_file
+from musclemap_jax.storage import restricted_pickle
 from tests.pretrained import torch_writer
 from tests.pretrained.torch_writer import Call, Global, Persistent, Raw, tensor, write_archive, write_tree
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from musclemap_jax.models.mvit import MViTSpec
 from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained.architectures import branch_model, video_architecture
 from musclemap_jax.pretrained.importing import import_file
 from tests.models import goldens

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data import distribution, video
-from musclemap_jax.data.skeleton import write_alphapose
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import video
+from musclemap_jax.data.skeletons.skeleton import write_alphapose
 
 NUM_FRAMES, HEIGHT, WIDTH, FPS = 6, 32, 48, 12.0
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musclemap_jax.data import video
+from musclemap_jax.data.raw import video
 
 AUTHORS_FOLDER = "/home/someone/data/musclemap_trimmed"
 SPLITS = ("train", "val_seen", "val_unseen", "test_seen", "test_unseen")

@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     import tensorflow_datasets as tfds
 
     from musclemap_jax import taxonomy
-    from tfds_musclemap.builder_config import CONFIGS
+    from tfds_musclemap.build.builder_config import CONFIGS
     from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 
     class MuscleMapTest(tfds.testing.DatasetBuilderTestCase):

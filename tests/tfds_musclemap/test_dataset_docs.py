@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tfds_musclemap.builder_config import CONFIGS
+from tfds_musclemap.build.builder_config import CONFIGS
 
 DOCS = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text()
 COMMANDS = [
@@ -21,7 +21,7 @@ OWN = [command for command in COMMANDS if command[:2] == ["python", "-m"]]
 
 
 def test_every_module_and_config_is_described():
-    assert {command[2] for command in OWN} == {"tfds_musclemap.prepare", "tfds_musclemap.verify"}
+    assert {command[2] for command in OWN} == {"tfds_musclemap.prepare", "tfds_musclemap.verify.__main__"}
     assert all(f"`{config.name}`" in DOCS for config in CONFIGS)
 
 

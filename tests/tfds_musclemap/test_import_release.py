@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax.data import distribution
-from musclemap_jax.data.distribution import Clip, read_annotations, skeleton_path, video_path
-from musclemap_jax.data.flow import flow_paths
-from musclemap_jax.data.manifest import LinkError, Manifest, check_file, read_manifest
-from musclemap_jax.data.skeleton import read_alphapose
-from musclemap_jax.data.video import read_video
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw.flow import flow_paths
+from musclemap_jax.data.raw.manifest import LinkError, Manifest, check_file, read_manifest
+from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, skeleton_path, video_path
+from musclemap_jax.data.raw.video import read_video
+from musclemap_jax.data.skeletons.skeleton import read_alphapose
 from tests.tfds_musclemap import release
 from tests.tfds_musclemap.release import Video, default_videos, write_lists, write_release
 from tfds_musclemap import import_release as module

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from musclemap_jax.data.distribution import Clip, skeleton_path, write_annotations
-from musclemap_jax.data.manifest import Manifest, read_manifest, write_manifest
-from musclemap_jax.data.skeleton import read_alphapose
+from musclemap_jax.data.raw.manifest import Manifest, read_manifest, write_manifest
+from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, write_annotations
+from musclemap_jax.data.skeletons.skeleton import read_alphapose
 from musclemap_jax.skeleton_layouts import LAYOUTS, get_layout
 from tfds_musclemap.import_skeletons import main
 

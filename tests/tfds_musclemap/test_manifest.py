@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from musclemap_jax.data import distribution
-from musclemap_jax.data.manifest import Manifest, write_manifest
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw.manifest import Manifest, write_manifest
 from musclemap_jax.errors import UserError
-from tfds_musclemap.clip_reader import ClipContent, ClipSettings, Rejected, read_clip
+from tfds_musclemap.build.clip_reader import ClipContent, ClipSettings, Rejected, read_clip
 from tfds_musclemap.prepare import prepare
 
 CLIP = "train_1"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from musclemap_jax.data import flow, video
-from musclemap_jax.models.video_input import STD, rgb_difference
-from tfds_musclemap.builder_config import CONFIGS
-from tfds_musclemap.clip_reader import MODALITIES, ClipSettings, Rejected, read_clip
-from tfds_musclemap.frame_encoder import decode_grey_jpeg, decode_png
+from musclemap_jax.data.raw import flow, video
+from musclemap_jax.models.video.video_input import STD, rgb_difference
+from tfds_musclemap.build.builder_config import CONFIGS
+from tfds_musclemap.build.clip_reader import MODALITIES, ClipSettings, Rejected, read_clip
+from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
 from tfds_musclemap.prepare import load_source, prepare
 
 CLIP = "train_1"  # number 1

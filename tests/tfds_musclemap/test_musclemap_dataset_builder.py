@@ -16,10 +16,11 @@ import pytest
 import tensorflow_datasets as tfds
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data import distribution, video
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import video
 from musclemap_jax.errors import UserError
-from tfds_musclemap import build, clip_reader, shards
-from tfds_musclemap.builder_config import CONFIGS, MuscleMapConfig
+from tfds_musclemap.build import build, clip_reader, shards
+from tfds_musclemap.build.builder_config import CONFIGS, MuscleMapConfig
 from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.prepare import load_source, prepare
 
@@ -181,7 +182,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next_one(folder, tmp_path):
 
 def test_too_little_disk_is_found_before_anything_is_built(folder, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("tfds_musclemap.build_folder.shutil.disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr("tfds_musclemap.build.build_folder.shutil.disk_usage", lambda _: usage._replace(free=1000))
     for config in ("multimodal", "synthetic_smoke"):
         with pytest.raises(UserError, match="found 1,000"):
             prepare(config, tmp_path / "data", folder, num_workers=1)

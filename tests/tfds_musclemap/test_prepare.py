@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from musclemap_jax.data import distribution
+from musclemap_jax.data.raw import raw_dataset as distribution
 from musclemap_jax.errors import UserError
-from tfds_musclemap.build_folder import build_lock
+from tfds_musclemap.build.build_folder import build_lock
 from tfds_musclemap.prepare import load_source, main, prepare
 
 

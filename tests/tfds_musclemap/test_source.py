@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from musclemap_jax.data import distribution
+from musclemap_jax.data.raw import raw_dataset as distribution
 from musclemap_jax.errors import UserError
 from tfds_musclemap.prepare import load_source
 from tfds_musclemap.source import split_annotations, stored_clips

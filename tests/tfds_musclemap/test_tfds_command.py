@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax.data import distribution, video
-from musclemap_jax.data.synthetic.generate import render
-from musclemap_jax.data.synthetic.spec import SyntheticSpec
-from tfds_musclemap import verify
-from tfds_musclemap.builder_config import CONFIGS
-from tfds_musclemap.frame_encoder import decode_grey_jpeg, decode_png
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import video
+from musclemap_jax.synthetic.generate import render
+from musclemap_jax.synthetic.spec import SyntheticSpec
+from tfds_musclemap.build.builder_config import CONFIGS
+from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
 from tfds_musclemap.prepare import load_source
+from tfds_musclemap.verify import __main__ as verify
 
 pytestmark = [pytest.mark.tfds, pytest.mark.filterwarnings("default")]
 

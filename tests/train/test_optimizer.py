@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from musclemap_jax.distributed.sharding import path_name
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.sharding.rules import path_name
 from musclemap_jax.train.optimizer import OptimizerSpec, clip_by_norm, decay_mask, make_optimizer, make_schedule
 
 RATE = jnp.float32(0.1)

@@ -8,12 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from musclemap_jax.distributed.mesh import AXES, make_mesh, put_batch
+from musclemap_jax.checkpoints.state import create_state
 from musclemap_jax.models.outputs import DistillationSite, ModelOutput
 from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.sharding.mesh import AXES, make_mesh, put_batch
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer, make_schedule
-from musclemap_jax.train.state import create_state
 from musclemap_jax.train.step import compile_train_step, make_train_step
 
 NUM_STEPS = 50

@@ -23,24 +23,24 @@ import tqdm
 from etils import epath
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from musclemap_jax.data import distribution
-from musclemap_jax.data.manifest import MANIFEST, read_manifest
-from musclemap_jax.data.synthetic.generate import render
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest
 from musclemap_jax.errors import UserError
-from tfds_musclemap import beam_build, build
-from tfds_musclemap.build_folder import (
+from musclemap_jax.synthetic.generate import render
+from tfds_musclemap.build import beam_build, build
+from tfds_musclemap.build.build_folder import (
     build_lock,
     check_free_disk,
     disk_faults_are_user_errors,
     scratch_folder,
 )
-from tfds_musclemap.build_log import REJECTED, BuildLog
-from tfds_musclemap.builder_config import CONFIGS
-from tfds_musclemap.clip_reader import check_range
-from tfds_musclemap.features import make_features
-from tfds_musclemap.remote import local_annotations
-from tfds_musclemap.shards import Shard, assign_clips, estimate_clip_bytes
-from tfds_musclemap.worker_pool import WorkerPool, num_cpus
+from tfds_musclemap.build.build_log import REJECTED, BuildLog
+from tfds_musclemap.build.builder_config import CONFIGS
+from tfds_musclemap.build.clip_reader import check_range
+from tfds_musclemap.build.features import make_features
+from tfds_musclemap.build.remote import local_annotations
+from tfds_musclemap.build.shards import Shard, assign_clips, estimate_clip_bytes
+from tfds_musclemap.build.worker_pool import WorkerPool, num_cpus
 
 HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
 
@@ -207,7 +207,7 @@ class Builder(FileReaderBuilder):
         """TFDS has no tf.data of ArrayRecord files: read them by random access."""
         if self.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
             return super()._as_dataset(split, decoders, read_config, shuffle_files)
-        from tfds_musclemap.tf_dataset import array_record_dataset  # TensorFlow is an extra
+        from tfds_musclemap.build.tf_dataset import array_record_dataset  # TensorFlow is an extra
 
         return array_record_dataset(self.info, split, decoders, read_config, shuffle_files)
 

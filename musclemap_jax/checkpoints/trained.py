@@ -1,0 +1,52 @@
+"""Variables of a run's checkpoint, read without the configuration that made it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from musclemap_jax.checkpoints.checkpointer import Checkpointer
+from musclemap_jax.errors import UserError
+
+
+def is_workdir(path: str | os.PathLike) -> bool:
+    """Whether a folder holds the checkpoints of a run."""
+    return (epath.Path(path) / "checkpoints").is_dir()
+
+
+def load_trained(workdir: str | os.PathLike) -> dict[str, Any]:
+    """Reads the best checkpoint of a run, or the newest where none was evaluated.
+
+    Args:
+      workdir: of the run.
+
+    Returns:
+      {"params": ..., "batch_stats": ...}, nested, of numpy arrays: what evaluation uses, so the moving average of the
+      parameters where there is one.
+
+    Raises:
+      UserError: no checkpoint, or none of a run.
+    """
+    checkpointer = Checkpointer(workdir, read_only=True)
+    try:
+        step = checkpointer.best_step()
+        step = checkpointer.newest_whole_step() if step is None else step
+    finally:
+        checkpointer.close()
+    if step is None:
+        raise UserError(f"{workdir}: no checkpoint here: train first, or name the workdir of a trained run")
+    path = Path(checkpointer.directory) / str(step) / "state"
+    with ocp.PyTreeCheckpointer() as reader:
+        tree = reader.metadata(path).item_metadata.tree
+        wanted = {name: tree[name] for name in ("params", "ema", "batch_stats") if tree.get(name)}
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+        state = reader.restore(
+            path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
+        )
+    return {"params": state.get("ema") or state["params"], "batch_stats": state.get("batch_stats") or {}}

@@ -1,0 +1,120 @@
+"""Compiles the training step for TPUs that are not at hand and tells what it will cost there.
+
+    python -m musclemap_jax.compile_ahead --config=configs/transm3e.py --topology=v5e:16x16 --batch=1024
+
+Needs the extra `tpu` (libtpu) and no TPU: any machine will do. Says whether the step fits into a chip's memory, and
+what it computes, reads, writes and sends. Nothing is run, so no speed is told. Input at fault ends with one line on
+stderr and exit status 2; a step that does not fit ends with one sentence and status 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from musclemap_jax.compile_ahead.largest_batch import find_largest
+from musclemap_jax.compile_ahead.report_table import report_table
+from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, StepReport, report_step
+from musclemap_jax.compile_ahead.topology import CHIP_KINDS, Topology, describe_topology
+from musclemap_jax.errors import UserError, exit_on_user_error
+from musclemap_jax.experiment import command_line
+from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
+from musclemap_jax.experiment.config import ExperimentSpec, resolve
+from musclemap_jax.sharding.mesh import BATCH_AXES, make_mesh
+
+DOES_NOT_FIT_STATUS = 1
+COMPILER_OPTIONS = {"exec_time_optimization_effort": -1.0}
+"""The compiler searches less for speed: a quarter of the time, much the same memory and traffic."""
+
+flags.adopt_module_key_flags(command_line)
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", None, f"Chips of one slice, such as v5e:16x16 or v4:4x4x4; kinds: {', '.join(CHIP_KINDS)}."
+)
+_NUM_SLICES = flags.DEFINE_integer("num_slices", 1, "Slices, joined by the data centre's network.")
+_BATCH = flags.DEFINE_integer("batch", None, "Clips in a step over all chips, instead of config.train.batch_size.")
+_LARGEST = flags.DEFINE_bool("largest_batch", False, "Search the largest batch that fits; compiles several times.")
+_OUT = flags.DEFINE_string("out", None, "Also write the figures to this JSON file.")
+
+
+def run(spec: ExperimentSpec, title: str, topology: Topology, batch_size: int | None, out: str | None) -> int:
+    """Compiles, prints the table and writes the JSON.
+
+    Args:
+      spec: of `config.resolve`.
+      title: of the configuration.
+      topology: what to compile for.
+      batch_size: clips in a step; None searches the largest that fits.
+      out: JSON file, if any.
+
+    Returns:
+      The exit status: 0, or 1 where the step does not fit.
+
+    Raises:
+      UserError: the mesh does not divide the chips, or the batch.
+    """
+    mesh = make_mesh(spec.mesh.sizes(), topology.devices)
+    compile_step = functools.partial(report_step, spec, mesh, options=COMPILER_OPTIONS)
+    ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.accumulation
+    try:
+        if batch_size is None:
+            report = find_largest(compile_step, ways, progress=functools.partial(print, flush=True))
+        else:
+            report = compile_step(batch_size)
+    except OutOfMemoryError as error:
+        print(_does_not_fit(error, title, topology, batch_size or ways), flush=True)
+        return DOES_NOT_FIT_STATUS
+    print(report_table(report, title, topology), flush=True)
+    if out:
+        pathlib.Path(out).write_text(json.dumps(as_json(report, title, topology), indent=2) + "\n")
+    return 0
+
+
+def as_json(report: StepReport, title: str, topology: Topology) -> dict[str, object]:
+    """The figures with what they are of."""
+    head = {"config": title, "topology": topology.name, "num_slices": topology.num_slices}
+    return head | {"hbm_bytes": topology.chip.hbm_bytes} | dataclasses.asdict(report)
+
+
+def _does_not_fit(error: OutOfMemoryError, title: str, topology: Topology, batch_size: int) -> str:
+    needs = (
+        f"needs {error.needed_bytes / 2**30:.2f} GiB of the {error.usable_bytes / 2**30:.2f} GiB that a program may use"
+        if error.usable_bytes
+        else f"is out of some memory, in the compiler's words '{str(error)[:400]}',"
+    )
+    return (
+        f"{title} does not fit: with {batch_size} clips over {len(topology.devices)} chips the step {needs} on a "
+        f"{topology.chip.name} chip: lower --batch (--largest_batch finds the largest), raise "
+        "--config.train.accumulation or set --config.model.remat=blocks"
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Body of the command; flags are parsed."""
+    del argv
+
+    def body() -> int:
+        if CONFIG.value is None or not _TOPOLOGY.value:
+            raise UserError(
+                "flags --config and --topology are needed: --config=configs/transm3e.py --topology=v5e:16x16"
+            )
+        title = config_name()
+        if _LARGEST.value and _BATCH.value is not None:
+            raise UserError("--batch and --largest_batch exclude each other: give one of them")
+        if _BATCH.value is not None and _BATCH.value < 1:
+            raise UserError(f"--batch={_BATCH.value}: expected at least 1")
+        spec = resolve(CONFIG.value)
+        topology = describe_topology(_TOPOLOGY.value, _NUM_SLICES.value)
+        batch_size = None if _LARGEST.value else _BATCH.value or spec.train.batch_size
+        return run(spec, title, topology, batch_size, _OUT.value)
+
+    return exit_on_user_error(body)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

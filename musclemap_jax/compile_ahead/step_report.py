@@ -1,0 +1,182 @@
+"""What the training step of a configuration costs on a mesh, told by compiling it: memory, arithmetic, traffic.
+
+The step, its state and its shardings are those of training; no array is made, so the mesh may be of devices that are
+not at hand. Operations and bytes are the compiler's own estimates for one chip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+
+from musclemap_jax.checkpoints.state import TrainState, abstract_state
+from musclemap_jax.compile_ahead.hlo_collectives import CollectiveTotal, collectives
+from musclemap_jax.cost.flops import training_flops
+from musclemap_jax.experiment.config import ExperimentSpec
+from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
+from musclemap_jax.runtime.device_memory import is_out_of_memory
+from musclemap_jax.sharding.mesh import BATCH_AXES, batch_sharding, check_batch_size
+from musclemap_jax.train.objective import objective
+from musclemap_jax.train.step import compile_train_step
+
+_OUT_OF_MEMORY = re.compile(r"Used ([\d.]+[KMGT]) of ([\d.]+[KMGT]) hbm", re.IGNORECASE)
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class OutOfMemoryError(RuntimeError):
+    """The step does not fit into a chip's memory.
+
+    Attributes:
+      needed_bytes: that the compiler wanted; 0 where it did not say.
+      usable_bytes: that it may use; 0 where it did not say.
+    """
+
+    def __init__(self, message: str) -> None:
+        numbers = _OUT_OF_MEMORY.search(message)
+        self.needed_bytes, self.usable_bytes = (
+            (int(float(text[:-1]) * _UNITS[text[-1].upper()]) for text in numbers.groups()) if numbers else (0, 0)
+        )
+        super().__init__(message)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepReport:
+    """Cost of one training step; bytes and operations are of one chip.
+
+    Attributes:
+      batch_size: clips in a step, over all chips.
+      num_chips: that share them.
+      mesh: size of each axis.
+      parameter_bytes: of the parameters.
+      optimizer_bytes: of the optimizer's state.
+      average_bytes: of the parameters' moving average.
+      batch_bytes: of the batch.
+      activation_bytes: what the forward pass hands to the backward pass, before the compiler makes some of it anew;
+        they lie in the temporaries.
+      temporary_bytes: all that lives within a step alone.
+      total_bytes: state, batch and temporaries, with the layouts' padding and the program.
+      flops: operations, by the compiler's count of what it compiled.
+      analytic_flops: operations, by the shapes of the model; nothing that is computed anew counts.
+      bytes_accessed: read and written, by each operation for itself.
+      collectives: what it sends to other chips, by kind.
+      compile_s: seconds that the compilation took here.
+    """
+
+    batch_size: int
+    num_chips: int
+    mesh: dict[str, int]
+    parameter_bytes: int
+    optimizer_bytes: int
+    average_bytes: int
+    batch_bytes: int
+    activation_bytes: int
+    temporary_bytes: int
+    total_bytes: int
+    flops: float
+    analytic_flops: float
+    bytes_accessed: float
+    collectives: dict[str, CollectiveTotal]
+    compile_s: float
+
+
+def report_step(
+    spec: ExperimentSpec, mesh: Mesh, batch_size: int, options: Mapping[str, Any] | None = None
+) -> StepReport:
+    """Compiles the training step and takes the figures.
+
+    Args:
+      spec: of `config.resolve`.
+      mesh: of devices that may be described alone.
+      batch_size: clips in a step, over all chips.
+      options: for the compiler.
+
+    Raises:
+      UserError: the mesh, times the accumulation, does not divide the batch.
+      OutOfMemoryError: the step does not fit.
+    """
+    check_batch_size("batch", batch_size, mesh, spec.train.accumulation)
+    batch = batch_shapes(spec.input, batch_size)
+    program = make_program(spec, spec.train.total_steps(batch_size))
+    _, state, shardings = abstract_state(
+        program.model, program.optimizer, batch, spec.seed, mesh, ema=spec.optimizer.ema_decay > 0
+    )
+    lowered = compile_train_step(program.step, shardings, mesh).lower(state, batch)
+    started = time.perf_counter()
+    try:
+        compiled = lowered.compile(compiler_options=dict(options or {}))
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(" ".join(str(error).split())) from error
+    compile_s = time.perf_counter() - started
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    batch_shardings = jax.tree.map(lambda _: batch_sharding(mesh), batch)
+    return StepReport(
+        batch_size=batch_size,
+        num_chips=mesh.size,
+        mesh=dict(mesh.shape),
+        parameter_bytes=shard_bytes(state.params, shardings.params),
+        optimizer_bytes=shard_bytes(state.opt_state, shardings.opt_state),
+        average_bytes=shard_bytes(state.ema, shardings.ema),
+        batch_bytes=shard_bytes(batch, batch_shardings),
+        activation_bytes=_activation_bytes_of_a_clip(program, spec, state) * batch_size // _batch_ways(spec, mesh),
+        temporary_bytes=memory.temp_size_in_bytes,
+        total_bytes=memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes,
+        flops=cost["flops"],
+        analytic_flops=training_flops(spec.model, spec.input) * batch_size / mesh.size,
+        bytes_accessed=cost["bytes accessed"],
+        collectives=collectives(compiled.as_text(), mesh.size),
+        compile_s=compile_s,
+    )
+
+
+def shard_bytes(shapes: Any, shardings: Any) -> int:
+    """Bytes of a tree of arrays on one device.
+
+    Args:
+      shapes: arrays or ShapeDtypeStructs.
+      shardings: the same tree of NamedShardings.
+    """
+
+    def size(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> int:
+        return math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+
+    return sum(jax.tree.leaves(jax.tree.map(size, shapes, shardings)))
+
+
+def _batch_ways(spec: ExperimentSpec, mesh: Mesh) -> int:
+    """Parts in which a batch is computed, over devices and one after another."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.accumulation
+
+
+def _activation_bytes_of_a_clip(program: TrainProgram, spec: ExperimentSpec, state: TrainState) -> int:
+    """Bytes that JAX keeps of a clip's forward pass for the gradient: what a second clip adds to the first one's."""
+
+    def loss(params: Any, batch_stats: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        variables = {"params": params, "batch_stats": batch_stats}
+        output, _ = program.model.apply(
+            variables, batch, train=True, mutable=["batch_stats"], rngs={"dropout": jax.random.key(0)}
+        )
+        return objective(output, batch["muscles"], batch["clip_valid"], spec.loss)[0]
+
+    def kept(params: Any, batch_stats: Any, batch: dict[str, jax.Array]) -> list[jax.Array]:
+        _, gradient = jax.vjp(functools.partial(loss, batch_stats=batch_stats, batch=batch), params)
+        return jax.tree.leaves(gradient)
+
+    sizes = []
+    for num_clips in (1, 2):
+        leaves = jax.eval_shape(kept, state.params, state.batch_stats, batch_shapes(spec.input, num_clips))
+        sizes.append(sum(leaf.size * leaf.dtype.itemsize for leaf in leaves))
+    return sizes[1] - sizes[0]

@@ -1,0 +1,240 @@
+"""The MuscleMap distribution: the raw folder that the TFDS builder reads and the synthetic renderer writes.
+
+    annotations.csv             clip_id,split,activity,muscles
+    clips/<clip_id>.mp4
+    skeletons/<clip_id>.json    AlphaPose results
+    distribution.json           optional: name, layout of the skeletons, folder that links may lead to (manifest.py)
+
+Source: the project's design, section 2. Only the annotations are checked here, since a fault in them is a fault of the
+whole; a clip whose video or skeleton cannot be read is the builder's affair.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+from musclemap_jax import taxonomy
+from musclemap_jax.data.raw.manifest import read_manifest
+from musclemap_jax.errors import UserError
+
+ANNOTATIONS = "annotations.csv"
+CLIPS = "clips"
+SKELETONS = "skeletons"
+COLUMNS: tuple[str, ...] = ("clip_id", "split", "activity", "muscles")
+SEPARATOR = ";"
+"""Joins the muscle indices of one clip."""
+
+_INDEX = re.compile(r"[0-9]{1,9}")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """One row of the annotations.
+
+    Attributes:
+      clip_id: unique in the distribution; names the clip's files; '/' is the separator of sub-folders, if any.
+      split: one of ``taxonomy.SPLITS``.
+      activity: name of the exercise.
+      muscles: indices into ``taxonomy.MUSCLE_REGIONS``, ascending, at least one.
+    """
+
+    clip_id: str
+    split: str
+    activity: str
+    muscles: tuple[int, ...]
+
+
+def video_path(root: str | Path, clip_id: str) -> Path:
+    """Path of a clip's video under the distribution's folder."""
+    return Path(root) / CLIPS / f"{clip_id}.mp4"
+
+
+def skeleton_path(root: str | Path, clip_id: str) -> Path:
+    """Path of a clip's AlphaPose results under the distribution's folder."""
+    return Path(root) / SKELETONS / f"{clip_id}.json"
+
+
+def read_annotations(root: str | Path) -> list[Clip]:
+    """Reads and checks ``annotations.csv``; checks ``distribution.json`` where there is one.
+
+    Args:
+      root: the distribution's folder.
+
+    Returns:
+      The clips in the file's order.
+
+    Raises:
+      UserError: naming file, line, column and mend, at the first fault.
+    """
+    path = Path(root) / ANNOTATIONS
+    clips: list[Clip] = []
+    lines: list[int] = []
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header)
+        for row in reader:
+            if row:
+                clips.append(_parse_row(f"{path}, line {reader.line_num}", header, row))
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: expected comma-separated values: {error}") from error
+    if not clips:
+        raise UserError(f"{path}: expected at least one clip below the header, found none: add one row per clip")
+    check_clips([f"{path}, line {line}" for line in lines], clips)
+    read_manifest(root)
+    return clips
+
+
+def write_annotations(root: str | Path, clips: Sequence[Clip]) -> None:
+    """Writes ``annotations.csv`` in the order given; equal clips give equal bytes.
+
+    Args:
+      root: the distribution's folder; created if absent.
+      clips: muscles may be in any order.
+
+    Raises:
+      UserError: if ``read_annotations`` would refuse what is to be written.
+    """
+    path = Path(root) / ANNOTATIONS
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for number, clip in enumerate(clips, start=2):
+        row = [clip.clip_id, clip.split, clip.activity, SEPARATOR.join(str(index) for index in sorted(clip.muscles))]
+        _parse_row(f"{path}, line {number}", list(COLUMNS), row)
+        writer.writerow(row)
+    check_clips([f"{path}, line {number}" for number in range(2, len(clips) + 2)], clips)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.getvalue().encode("utf-8"))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: expected the distribution's annotations, found no such file: pass the folder that holds "
+            f"{ANNOTATIONS}, {CLIPS}/ and {SKELETONS}/"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: expected a readable file: {error.strerror}") from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: expected UTF-8 text, {error.reason}: save the file as UTF-8") from error
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise UserError(
+            f"{path}, line 1: expected the columns {','.join(COLUMNS)}, got {','.join(header) or 'none'}: "
+            f"add {','.join(missing)}"
+        )
+    repeated = sorted({name for name in COLUMNS if list(header).count(name) > 1})
+    if repeated:
+        raise UserError(f"{path}, line 1: expected each column once, got {','.join(repeated)} more than once")
+
+
+def _parse_row(where: str, header: Sequence[str], row: Sequence[str]) -> Clip:
+    if len(row) != len(header):
+        raise UserError(
+            f"{where}: expected {len(header)} fields, got {len(row)}: quote fields that hold commas and join muscle "
+            f"indices by '{SEPARATOR}'"
+        )
+    fields = {name: value.strip() for name, value in zip(header, row, strict=True)}
+    if fields["split"] not in taxonomy.SPLITS:
+        raise UserError(
+            f"{where}, column split: expected one of {', '.join(taxonomy.SPLITS)}, got {fields['split']!r}: correct it"
+        )
+    if not fields["activity"] or _UNPRINTABLE.search(fields["activity"]):
+        raise UserError(
+            f"{where}, column activity: expected a name, got {fields['activity']!r}: name the clip's exercise"
+        )
+    return Clip(
+        clip_id=parse_clip_id(where, fields["clip_id"]),
+        split=fields["split"],
+        activity=fields["activity"],
+        muscles=_parse_muscles(where, fields["muscles"]),
+    )
+
+
+def parse_clip_id(where: str, clip_id: str) -> str:
+    """The clip id if it names a file inside the distribution's folders; else a UserError beginning with ``where``."""
+    parts = PurePosixPath(clip_id).parts
+    inside = clip_id and not clip_id.startswith("/") and ".." not in parts and "\\" not in clip_id
+    # str(PurePosixPath) drops '.', '//' and a trailing '/': two spellings of one file would be two clips.
+    if (
+        not inside
+        or clip_id != clip_id.strip()
+        or _UNPRINTABLE.search(clip_id)
+        or str(PurePosixPath(clip_id)) != clip_id
+        or clip_id == "."
+    ):
+        raise UserError(
+            f"{where}, column clip_id: expected a relative path inside {CLIPS}/ without '.mp4', got {clip_id!r}: "
+            f"rename the clip"
+        )
+    return clip_id
+
+
+def _parse_muscles(where: str, text: str) -> tuple[int, ...]:
+    last = taxonomy.NUM_REGIONS - 1
+    expected = f"{where}, column muscles: expected indices 0 to {last} joined by '{SEPARATOR}'"
+    if not text:
+        raise UserError(f"{expected}, at least one, got none: give the clip's muscle regions or remove the row")
+    indices = []
+    for item in text.split(SEPARATOR):
+        item = item.strip()
+        if not _INDEX.fullmatch(item):
+            raise UserError(f"{expected}, got {item!r} in {text!r}: write whole numbers")
+        if int(item) > last:
+            raise UserError(f"{expected}, got {int(item)}: indices count from 0, as in musclemap_jax/taxonomy.py")
+        indices.append(int(item))
+    if len(set(indices)) != len(indices):
+        raise UserError(f"{expected}, each once, got {text!r}: remove the repeated index")
+    return tuple(sorted(indices))
+
+
+def check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
+    """Refuses repeated clip ids and activities that are both in a new split and in another one.
+
+    Args:
+      places: where each clip comes from, such as ``/path/annotations.csv, line 7``, for the error.
+      clips: the whole distribution's.
+
+    Raises:
+      UserError: naming both places.
+    """
+    first_place: dict[str, str] = {}
+    first_use: dict[tuple[str, bool], tuple[str, str]] = {}
+    for place, clip in zip(places, clips, strict=True):
+        if clip.clip_id in first_place:
+            raise UserError(
+                f"{place}, column clip_id: expected each clip once, got {clip.clip_id!r} which "
+                f"{_short(first_place[clip.clip_id], place)} has too: remove or rename one"
+            )
+        first_place[clip.clip_id] = place
+        is_new = clip.split in taxonomy.NEW_SPLITS
+        first_use.setdefault((clip.activity, is_new), (place, clip.split))
+        if (clip.activity, not is_new) in first_use:
+            other_place, other_split = first_use[clip.activity, not is_new]
+            raise UserError(
+                f"{place}, column activity: expected new activities in {' and '.join(taxonomy.NEW_SPLITS)} only, got "
+                f"{clip.activity!r} in {clip.split} here and in {other_split} at {_short(other_place, place)}: "
+                f"move its clips to one side"
+            )
+
+
+def _short(place: str, beside: str) -> str:
+    """'line 7' of '/path/annotations.csv, line 7' where the place beside it is in the same file."""
+    file, _, line = place.rpartition(", ")
+    return line if file == beside.rpartition(", ")[0] else place

@@ -1,0 +1,130 @@
+"""The report of a finished run: figures, curves, data, example clips and what made them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import resource
+from collections.abc import Mapping
+from importlib import metadata
+
+import jax
+import numpy as np
+from etils import epath
+
+from musclemap_jax import __version__
+from musclemap_jax.data.raw.video import decode_jpeg
+from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.eval.statistics import data_statistics
+from musclemap_jax.experiment.experiment import Experiment, PreparedData
+from musclemap_jax.reporting.examples import Example, choose_examples
+from musclemap_jax.reporting.report import write_report
+from musclemap_jax.reporting.report_sections import RunInfo
+from musclemap_jax.runtime.process_log import given_command
+from musclemap_jax.skeleton_layouts import get_layout
+from musclemap_jax.storage.files import LocalFolder
+from musclemap_jax.storage.run_log import SCALARS
+from musclemap_jax.storage.scalars import Series, read_scalars
+from tfds_musclemap.source import ClipRecord, stored_clips
+
+REPORT_FOLDER = "report"
+EXAMPLES_PER_SPLIT = 4
+FRAMES_PER_EXAMPLE = 6
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
+KIBIBYTE = 1024
+_CANVAS = 40
+
+
+def report_run(
+    experiment: Experiment,
+    metrics: Metrics,
+    predictions: Mapping[str, SplitPredictions],
+    times_s: Mapping[str, float],
+    title: str,
+) -> epath.Path:
+    """Writes ``<workdir>/report``.
+
+    Args:
+      experiment: that was evaluated.
+      metrics: its figures.
+      predictions: split -> logits of its clips.
+      times_s: part of the run -> seconds.
+      title: name of the run.
+
+    Returns:
+      The path of ``report.html``.
+    """
+    data = experiment.data
+    clips = [(split, clip.activity, clip.muscles) for split, rows in data.clips.items() for clip in rows]
+    info = RunInfo(
+        title=title,
+        command=given_command(),
+        config=json.dumps(dataclasses.asdict(experiment.spec), indent=2),
+        parameters=experiment.parameter_counts(),
+        times_s=times_s,
+        versions={"musclemap_jax": __version__} | {package: metadata.version(package) for package in PACKAGES},
+        facts={
+            "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+            "steps": str(int(experiment.state.step)),
+            "peak memory of the main process": f"{peak_memory_bytes() / 2**30:.2f} GiB",
+        },
+        note=f"Data set: musclemap/{experiment.spec.data.builder}.",
+    )
+    shown = [split for split in predictions if split.startswith("test")] or list(predictions)
+    target = experiment.workdir / REPORT_FOLDER
+    scalars = contextlib.closing(LocalFolder(experiment.workdir, fetch=(SCALARS,)))
+    with scalars as log, contextlib.closing(LocalFolder(target)) as report:
+        path = write_report(
+            report.path,
+            metrics,
+            info,
+            scalars=_shown_scalars(read_scalars(log.path / SCALARS)),
+            statistics=data_statistics(clips),
+            examples=[example for split in shown for example in example_clips(data, split, predictions[split])],
+            predictions=predictions,
+        )
+    return target / path.name
+
+
+def _shown_scalars(scalars: Mapping[str, Series]) -> dict[str, Series]:
+    """Those that the page draws: of the distillation losses each direction's mean; TensorBoard has every site's."""
+    return {name: series for name, series in scalars.items() if not re.match(r"train/kd_\w+/", name)}
+
+
+def peak_memory_bytes() -> int:
+    """Highest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE
+
+
+def example_clips(data: PreparedData, split: str, predictions: SplitPredictions) -> list[Example]:
+    """Clips of a split from the best to the worst prediction."""
+    examples = []
+    rows = stored_clips(data.sources[split])
+    for position, note in choose_examples(predictions, EXAMPLES_PER_SPLIT):
+        record = data.sources[split][position]
+        chosen = np.linspace(0, rows[position].num_frames - 1, FRAMES_PER_EXAMPLE).round().astype(int)
+        has_skeleton = "skeleton" in record
+        examples.append(
+            Example(
+                split=split,
+                clip_id=record["clip_id"],
+                activity=record["activity"],
+                labels=np.asarray(predictions.labels)[position],
+                probabilities=1 / (1 + np.exp(-np.asarray(predictions.scores, np.float64)[position])),
+                frames=_pictures(record, chosen, rows[position].size),
+                skeleton=record["skeleton"][chosen] if has_skeleton else None,
+                joint_names=get_layout(record["skeleton_layout"]).joints if has_skeleton else (),
+                note=note,
+            )
+        )
+    return examples
+
+
+def _pictures(record: ClipRecord, chosen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(T, H, W, 3) uint8: the chosen frames; where none are stored, a dark canvas for the skeletons."""
+    if "frames" not in record:
+        return np.full((len(chosen), *size, 3), _CANVAS, np.uint8)
+    return np.stack([decode_jpeg(record["frames"][index]) for index in chosen])

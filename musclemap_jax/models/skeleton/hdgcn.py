@@ -1,0 +1,275 @@
+"""HD-GCN: the skeleton branch, with or without class tokens.
+
+Source: HD-GCN (Lee et al., ICCV 2023) and its published code, which the branch without tokens equals (reference numbers
+in tests/data/goldens/hdgcn). Differs from it: absent persons do not count in the final mean over persons; class tokens
+(`skeleton_tokens`) may join the graph. As in the published code an absent person is a skeleton of zeros that runs
+through the units and enters the batch statistics like any other. Equal units in a row are one loop (layer_runs.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from musclemap_jax.models.layers.batch_norm import BatchNorm
+from musclemap_jax.models.layers.layers import at_least_float32, relu
+from musclemap_jax.models.layers.scanned_layers import Run, equal_runs, run_layers
+from musclemap_jax.models.outputs import BranchOutput
+from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
+from musclemap_jax.models.skeleton.hierarchical_conv import HierarchicalGraphConv, PointwiseConv
+from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, token_norm
+from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES, MultiScaleTemporalConv
+from musclemap_jax.sharding.activation_sharding import keep_spread
+
+NUM_COORDINATES = 3
+"""x, y and score of a joint."""
+
+TOKEN_STDDEV = 0.02
+
+TokensAndJoints = tuple[jax.Array | None, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitSpec:
+    """One unit, resolved from an HDGCNSpec.
+
+    Attributes:
+      features_in: width of the input.
+      features: width of the output.
+      stride: temporal stride.
+      is_first: the first unit has no residual and sums its hierarchies instead of weighing them.
+      is_last: after the last unit no joint reads the tokens any more.
+    """
+
+    features_in: int
+    features: int
+    stride: int
+    is_first: bool
+    is_last: bool
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the output has the shape of the input."""
+        return self.features_in == self.features and self.stride == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class HDGCNSpec:
+    """Shape of the network; the defaults are the published one on our canonical layout.
+
+    Attributes:
+      layout: skeleton layout with a graph (`graph.known_graphs`).
+      centre: joint that the levels start from; None for the layout's default.
+      widths: width of each unit, multiples of 4.
+      strided_units: units, counted from 1, with temporal stride 2; None for those that are wider than the one before,
+        as published (5 and 8).
+      joint_neighbours: k of the EdgeConv over joints.
+      hierarchy_neighbours: k of the EdgeConv over hierarchies.
+      kernel_size: taps of the temporal convolutions, odd.
+      dilations: of the two temporal convolutions.
+    """
+
+    layout: str = "coco19"
+    centre: str | None = None
+    widths: tuple[int, ...] = (64,) * 4 + (128,) * 3 + (256,) * 3
+    strided_units: tuple[int, ...] | None = None
+    joint_neighbours: int = 5
+    hierarchy_neighbours: int = 3
+    kernel_size: int = 5
+    dilations: tuple[int, int] = (1, 2)
+
+    def __post_init__(self) -> None:
+        if not self.widths or any(width < 1 or width % NUM_BRANCHES for width in self.widths):
+            raise ValueError(f"HD-GCN's widths must be multiples of {NUM_BRANCHES}, got {self.widths}")
+        beyond = [unit for unit in self.strided_units or () if not 1 <= unit <= self.num_units]
+        if beyond:
+            raise ValueError(f"HD-GCN has units 1 to {self.num_units}, got stride 2 for units {beyond}")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"HD-GCN's temporal kernel size must be odd, got {self.kernel_size}")
+        skeleton_graph(self.layout, self.centre)
+
+    @property
+    def num_units(self) -> int:
+        return len(self.widths)
+
+    @property
+    def graph(self) -> SkeletonGraph:
+        """The layout's levels."""
+        return skeleton_graph(self.layout, self.centre)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Temporal stride of each unit, 1 or 2."""
+        if self.strided_units is not None:
+            return tuple(2 if unit in self.strided_units else 1 for unit in range(1, self.num_units + 1))
+        before = (self.widths[0], *self.widths[:-1])
+        return tuple(2 if wide > narrow else 1 for narrow, wide in zip(before, self.widths, strict=True))
+
+    def units(self) -> tuple[UnitSpec, ...]:
+        """Resolves every unit; the first takes three coordinates."""
+        before = (NUM_COORDINATES, *self.widths[:-1])
+        return tuple(
+            UnitSpec(features_in, features, stride, number == 1, number == self.num_units)
+            for number, (features_in, features, stride) in enumerate(
+                zip(before, self.widths, self.strides, strict=True), start=1
+            )
+        )
+
+    def unit_runs(self) -> tuple[Run, ...]:
+        """Equal units in a row, counted from 1: 1, 2 to 4, 5, 6 and 7, 8, 9, 10 as published."""
+        return equal_runs(self.units(), lambda unit: unit.keeps_shape, first=1)
+
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """The last unit, counted from 0, of every run of equal widths: (3, 6, 9) as published."""
+        last = self.num_units - 1
+        return tuple(unit for unit in range(last) if self.widths[unit] != self.widths[unit + 1]) + (last,)
+
+
+class HDGCNUnit(nn.Module):
+    """Graph convolution, temporal convolution and residual; then the exchange with the class tokens, if any.
+
+    Attributes:
+      spec: shape of the network.
+      unit: of the unit.
+      dtype: dtype of the computation.
+    """
+
+    spec: HDGCNSpec
+    unit: UnitSpec
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array | None, x: jax.Array, train: bool) -> TokensAndJoints:
+        """Maps joints (C, V, T, N) to (C', V, T', N), T' = ceil(T / stride), and tokens (N, G, C) to (N, G, C')."""
+        graph_conv = HierarchicalGraphConv(
+            self.spec.graph,
+            self.unit.features,
+            attention=not self.unit.is_first,
+            joint_neighbours=self.spec.joint_neighbours,
+            hierarchy_neighbours=self.spec.hierarchy_neighbours,
+            dtype=self.dtype,
+            name="graph",
+        )
+        temporal_conv = MultiScaleTemporalConv(
+            self.unit.stride, self.spec.kernel_size, self.spec.dilations, self.dtype, name="temporal"
+        )
+        hidden = graph_conv(x, train)
+        self.sow("intermediates", "graph_output", hidden)
+        y = temporal_conv(hidden, train)
+        self.sow("intermediates", "temporal_output", y)
+        x = relu(y if self.unit.is_first else y + self._residual(x, train))
+        if tokens is not None:
+            tokens, x = SkeletonTokens(not self.unit.is_last, self.dtype, name="tokens")(tokens, x)
+        self.sow("intermediates", "unit_output", x)
+        return tokens, x
+
+    def _residual(self, x: jax.Array, train: bool) -> jax.Array:
+        if self.unit.keeps_shape:
+            return x
+        widen = PointwiseConv(self.unit.features, self.dtype, name="residual")
+        return widen(x[:, :, :: self.unit.stride], train)
+
+
+class HDGCN(nn.Module):
+    """The skeleton branch.
+
+    Attributes:
+      spec: shape of the network.
+      num_tokens: M class tokens of one set; 0 for none, the output is then the pooled features.
+      receiver: adds a second set of M tokens, which receives another branch's knowledge in distillation.
+      dtype: dtype of the computation; parameters, statistics, softmax and the final norm are float32.
+    """
+
+    spec: HDGCNSpec = HDGCNSpec()
+    num_tokens: int = 0
+    receiver: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, poses: jax.Array, pose_valid: jax.Array, train: bool) -> BranchOutput:
+        """Runs the branch.
+
+        Args:
+          poses: (B, T_s, P, V, 3) x and y relative to the person's size and centre, and score; absent joints zero.
+          pose_valid: (B, T_s, P) bool, True where the person is in the frame. A person that never is has weight 0 in
+            all outputs; a clip without persons yields zeros before the final norm.
+          train: True takes batch statistics and updates the running ones (collection ``batch_stats``). Every row of
+            the batch counts in them: padding is for evaluation only.
+
+        Returns:
+          Without tokens final_classification (B, 1, D), the features' mean over time, joints and persons. With tokens
+          classification and receiver tokens of every unit (B, M, D_l), and the final ones after a layer norm.
+
+        Raises:
+          ValueError: poses of another number of joints than the layout has.
+        """
+        num_clips, _, num_persons, num_joints, _ = poses.shape
+        if num_joints != self.spec.graph.num_joints:
+            raise ValueError(
+                f"skeleton layout {self.spec.layout} has {self.spec.graph.num_joints} joints, got poses {poses.shape}: "
+                "convert them to the layout or set the spec's layout"
+            )
+        person_weight = person_weights(pose_valid)
+        x = self._normalise_input(poses, train)
+        tokens = self._initial_tokens(num_clips * num_persons)
+        layers, units = [], self.spec.units()
+
+        def body(unit: HDGCNUnit, carry: TokensAndJoints, _: None) -> tuple[TokensAndJoints, Any]:
+            tokens, x = unit(*carry, train)
+            x = keep_spread(x, axis=-1)
+            return (tokens, x), None if tokens is None else mean_over_persons(tokens, person_weight)
+
+        for run in self.spec.unit_runs():
+            unit = HDGCNUnit(self.spec, units[run.first - 1], self.dtype, name=run.name("unit{:02d}"))
+            (tokens, x), tokens_of_layers = run_layers(body, unit, run, (tokens, x), None)
+            layers += tokens_of_layers
+        if tokens is None:
+            features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
+            return BranchOutput((), (), mean_over_persons(features, person_weight).astype(self.dtype))
+        return self._token_output(layers)
+
+    def _normalise_input(self, poses: jax.Array, train: bool) -> jax.Array:
+        """Batch norm of every person's joints' coordinates; (B, T, P, V, 3) to (3, V, T, B * P)."""
+        num_clips, num_frames, num_persons, num_joints, _ = poses.shape
+        x = poses.astype(at_least_float32(self.dtype))
+        norm = BatchNorm((num_persons, num_joints, NUM_COORDINATES), name="input_norm")
+        x = norm(x, (2, 3, 4), train)
+        self.sow("intermediates", "input_output", x)
+        x = x.transpose(4, 3, 1, 0, 2).reshape(NUM_COORDINATES, num_joints, num_frames, num_clips * num_persons)
+        return x.astype(self.dtype)
+
+    def _initial_tokens(self, num_skeletons: int) -> jax.Array | None:
+        """Learned tokens (N, M or 2 M, D_1), [receiver | classification], the same for every skeleton."""
+        if not self.num_tokens:
+            return None
+        shape = (self.num_tokens * (1 + self.receiver), self.spec.widths[0])
+        tokens = self.param("tokens", nn.initializers.truncated_normal(TOKEN_STDDEV), shape, jnp.float32)
+        return jnp.broadcast_to(tokens.astype(self.dtype)[None], (num_skeletons, *shape))
+
+    def _token_output(self, layers: list[jax.Array]) -> BranchOutput:
+        final = token_norm(self.dtype)(layers[-1])
+        if not self.receiver:
+            return BranchOutput(tuple(layers), (), final)
+        return BranchOutput(
+            classification=tuple(layer[:, self.num_tokens :] for layer in layers),
+            receiver=tuple(layer[:, : self.num_tokens] for layer in layers),
+            final_classification=final[:, self.num_tokens :],
+            final_receiver=final[:, : self.num_tokens],
+        )
+
+
+def person_weights(pose_valid: jax.Array) -> jax.Array:
+    """Maps pose_valid (B, T, P) to float32 weights (B, P): equal for the persons seen, sum 1 (0 where none is)."""
+    seen = pose_valid.astype(bool).any(1).astype(jnp.float32)
+    return seen / jnp.maximum(seen.sum(1, keepdims=True), 1)
+
+
+def mean_over_persons(x: jax.Array, weights: jax.Array) -> jax.Array:
+    """Averages (B * P, G, D) over persons with weights (B, P) to (B, G, D), in float32 inside."""
+    by_person = x.astype(at_least_float32(x.dtype)).reshape(*weights.shape, *x.shape[1:])
+    return (by_person * weights[:, :, None, None]).sum(1).astype(x.dtype)

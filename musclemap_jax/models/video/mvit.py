@@ -1,0 +1,251 @@
+"""MViTv2, the video branch.
+
+Source: MViTv2 (arXiv:2112.01526) as published in PySlowFast (`configs/Kinetics/MVITv2_{S_16x4,B_32x3}.yaml`), with one
+class token or with the class tokens of TransM3E in its place. Equal to the published code in values; parameter names
+are PySlowFast's (`blocks.3.attn.qkv` is `blocks_3/attn/qkv`), except for the class tokens (class_tokens.py) and for
+equal blocks in a row, whose parameters are stacked (`blocks_4_13/attn/qkv`, layer_runs.py).
+
+Letters of shapes: B clips, T H W frames and pixels, C colours, M class tokens in one set, D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
+from musclemap_jax.models.kernels.depthwise import Triple, strided_grid
+from musclemap_jax.models.layers.layers import LayerNorm, drop_path_factors
+from musclemap_jax.models.layers.scanned_layers import Run, equal_runs, run_layers
+from musclemap_jax.models.outputs import BranchOutput
+from musclemap_jax.models.video.patch_embed import PatchEmbed
+from musclemap_jax.models.video.pooling_attention import BlockSpec, MViTBlock
+from musclemap_jax.sharding.activation_sharding import keep_spread
+from musclemap_jax.taxonomy import NUM_REGIONS
+
+REMAT_POLICIES = ("none", "blocks", "dots")
+
+TokensAndPatches = tuple[jax.Array, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class MViTSpec:
+    """Architecture of an MViTv2; the defaults are MViTv2-S 16x4 at 224 x 224.
+
+    Attributes:
+      depth: number of blocks.
+      embed_dim: width of the first block.
+      num_heads: heads of the first block.
+      stages: blocks at which width and heads double and the grid is strided, increasing, in 1 .. depth - 1.
+      stage_strides: stride (t, h, w) of the grid at each of those blocks; (1, 2, 2) everywhere if None.
+      kv_stride: stride of keys and values in the first block; divided by each stage's stride, at least 1.
+      patch_kernel: of the patch embedding in frames and pixels; odd.
+      patch_stride: of the patch embedding.
+      pool_kernel: of the pooling convolutions; odd.
+      input_size: frames, height and width that the tables of relative positions are made for. Other inputs work: the
+        tables are interpolated.
+      mlp_ratio: hidden width of the MLP over the width.
+      qkv_bias: whether queries, keys and values have a bias.
+      drop_path_rate: of the last block; grows linearly from 0 at the first.
+      dropout_rate: inside the blocks and after the patch embedding.
+    """
+
+    depth: int = 16
+    embed_dim: int = 96
+    num_heads: int = 1
+    stages: tuple[int, ...] = (1, 3, 14)
+    stage_strides: tuple[Triple, ...] | None = None
+    kv_stride: Triple = (1, 8, 8)
+    patch_kernel: Triple = (3, 7, 7)
+    patch_stride: Triple = (2, 4, 4)
+    pool_kernel: Triple = (3, 3, 3)
+    input_size: Triple = (16, 224, 224)
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    drop_path_rate: float = 0.2
+    dropout_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if self.depth < 1 or self.embed_dim < 1 or self.num_heads < 1:
+            raise UserError(f"MViTSpec: expected depth, embed_dim and num_heads of at least 1, got {self}")
+        if self.embed_dim % self.num_heads:
+            raise UserError(
+                f"MViTSpec.embed_dim: expected a multiple of num_heads={self.num_heads}, got {self.embed_dim}: "
+                "change one of them"
+            )
+        if list(self.stages) != sorted(set(self.stages)) or not all(0 < s < self.depth for s in self.stages):
+            raise UserError(
+                f"MViTSpec.stages: expected increasing block numbers from 1 to {self.depth - 1}, got {self.stages}: "
+                "leave out what lies outside, or raise depth"
+            )
+        if self.stage_strides is not None and len(self.stage_strides) != len(self.stages):
+            raise UserError(
+                f"MViTSpec.stage_strides: expected {len(self.stages)} strides, one a stage, got {self.stage_strides}"
+            )
+        for name in ("patch_kernel", "pool_kernel"):
+            if any(k < 1 or k % 2 == 0 for k in getattr(self, name)):
+                raise UserError(f"MViTSpec.{name}: expected three odd sizes, got {getattr(self, name)}")
+        strides = (self.patch_stride, self.kv_stride, *(self.stage_strides or ()))
+        if any(len(stride) != 3 or min(stride) < 1 for stride in strides):
+            raise UserError(f"MViTSpec: expected strides (t, h, w) of at least 1, got {strides}")
+        for name in ("drop_path_rate", "dropout_rate"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UserError(f"MViTSpec.{name}: expected a rate in [0, 1), got {getattr(self, name)}")
+
+    @property
+    def output_dim(self) -> int:
+        """Width after the last block."""
+        return self.embed_dim * 2 ** len(self.stages)
+
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """The last block of every stage: (0, 2, 13, 15) for S."""
+        return (*(first - 1 for first in self.stages), self.depth - 1)
+
+    def patch_grid(self, input_size: Triple) -> Triple:
+        """Grid (T, H, W) of patches of a clip of so many frames, rows and columns."""
+        return strided_grid(input_size, self.patch_stride)
+
+    def blocks(self) -> tuple[BlockSpec, ...]:
+        """Resolves width, heads, strides and grid of every block."""
+        strides = dict(zip(self.stages, self.stage_strides or ((1, 2, 2),) * len(self.stages), strict=True))
+        # As in PySlowFast, sizes are divided rounding down here: they decide the length of the tables alone.
+        grid = tuple(max(size // stride, 1) for size, stride in zip(self.input_size, self.patch_stride, strict=True))
+        dim, heads, kv_stride = self.embed_dim, self.num_heads, tuple(self.kv_stride)
+        specs = []
+        for index in range(self.depth):
+            q_stride, growth = tuple(strides.get(index, (1, 1, 1))), 2 if index in strides else 1
+            kv_stride = tuple(max(kv // q, 1) for kv, q in zip(kv_stride, q_stride, strict=True))
+            heads *= growth
+            specs.append(
+                BlockSpec(
+                    dim_in=dim,
+                    dim_out=dim * growth,
+                    num_heads=heads,
+                    q_stride=q_stride,
+                    kv_stride=kv_stride,
+                    grid=grid,
+                    pool_kernel=tuple(self.pool_kernel),
+                    mlp_ratio=self.mlp_ratio,
+                    qkv_bias=self.qkv_bias,
+                    dropout_rate=self.dropout_rate,
+                )
+            )
+            dim *= growth
+            grid = tuple(max(size // q, 1) for size, q in zip(grid, q_stride, strict=True))
+        return tuple(specs)
+
+    def block_runs(self) -> tuple[Run, ...]:
+        """Equal blocks in a row; 0, 1, 2, 3, 4 to 13, 14 and 15 for S."""
+        return equal_runs(self.blocks(), lambda block: block.dim_in == block.dim_out and max(block.q_stride) == 1)
+
+
+MVITV2_S = MViTSpec()
+"""MViTv2-S 16x4: 34.5 M parameters with a head of 400 classes."""
+
+MVITV2_B = MViTSpec(depth=24, stages=(2, 5, 21), input_size=(32, 224, 224), drop_path_rate=0.3)
+"""MViTv2-B 32x3: 51.2 M parameters with a head of 400 classes."""
+
+PRESETS = {"mvitv2_s": MVITV2_S, "mvitv2_b": MVITV2_B}
+
+
+class MViT(nn.Module):
+    """MViTv2 without a head.
+
+    Collection `intermediates`, made only when asked for: of each block patches (B, T', H', W', D), and in its `attn`
+    query, key, value, output, and the logits of tokens and patches before the softmax; stacked like the parameters.
+
+    Attributes:
+      spec: the architecture.
+      num_tokens: M, class tokens in one set; 1 is the published model.
+      receiver: whether a receiver set stands before the classification set.
+      dtype: of the computation; layer norms' statistics and softmax are float32 always.
+      param_dtype: of the parameters.
+      remat: what the backward pass computes again: "none"; "blocks": all but what passes between blocks; "dots": all
+        but the outputs of linear layers, so attention's weights are not kept.
+    """
+
+    spec: MViTSpec = MVITV2_S
+    num_tokens: int = NUM_REGIONS
+    receiver: bool = False
+    dtype: jnp.dtype = jnp.float32
+    param_dtype: jnp.dtype = jnp.float32
+    remat: str = "none"
+
+    @nn.compact
+    def __call__(self, video: jax.Array, *, train: bool = False) -> BranchOutput:
+        """Runs the branch.
+
+        Args:
+          video: (B, T, H, W, C), already normalised; any sizes of at least 1.
+          train: dropout and stochastic depth are on; needs the rng stream `dropout`.
+
+        Returns:
+          Class tokens after every block and after the final norm, in `dtype`.
+        """
+        if self.remat not in REMAT_POLICIES:
+            raise UserError(f"remat: expected one of {', '.join(REMAT_POLICIES)}, got {self.remat!r}")
+        spec = self.spec
+        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        patches = PatchEmbed(spec.embed_dim, spec.patch_kernel, spec.patch_stride, name="patch_embed", **kinds)(
+            video.astype(self.dtype)
+        )
+        self.sow("intermediates", "embedded", patches)
+        tokens = ClassTokens(spec.embed_dim, self.num_tokens, self.receiver, name="class_tokens", **kinds)(
+            video.shape[0]
+        )
+        drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
+        tokens, patches = drop(tokens), drop(patches)
+
+        block_class, blocks = _block_class(self.remat), spec.blocks()
+        factors = self._drop_path(video.shape[0], train)
+
+        def body(block: MViTBlock, carry: TokensAndPatches, drop_path: jax.Array | None) -> tuple[Any, jax.Array]:
+            tokens, patches = map(keep_spread, block(*carry, drop_path, train))
+            return (tokens, patches), tokens
+
+        receiver, classification = [], []
+        for run in spec.block_runs():
+            block = block_class(blocks[run.first], name=run.name("blocks_{}"), **kinds)
+            own_factors = None if factors is None else factors[run.first : run.first + run.count]
+            (tokens, patches), tokens_of_layers = run_layers(body, block, run, (tokens, patches), own_factors)
+            for tokens_of_layer in tokens_of_layers:
+                received, classified = split_token_sets(tokens_of_layer, self.num_tokens)
+                classification.append(classified)
+                if received is not None:
+                    receiver.append(received)
+
+        norm = LayerNorm(name="norm", **kinds)
+        final_receiver, final_classification = split_token_sets(norm(tokens), self.num_tokens)
+        if self.is_mutable_collection("intermediates"):
+            self.sow("intermediates", "final_patches", norm(patches))
+        return BranchOutput(
+            classification=tuple(classification),
+            receiver=tuple(receiver),
+            final_classification=final_classification,
+            final_receiver=final_receiver,
+        )
+
+    def _drop_path(self, batch_size: int, train: bool) -> jax.Array | None:
+        """Factors (depth, 2, B) of both residual branches of each block; the rate grows linearly with depth."""
+        depth, rate = self.spec.depth, self.spec.drop_path_rate
+        if not train or rate == 0.0:
+            return None
+        rates = jnp.linspace(0.0, rate, depth)[:, None]
+        return drop_path_factors(self.make_rng("dropout"), jnp.tile(rates, (1, 2)), batch_size)
+
+
+def _block_class(remat: str) -> type[MViTBlock]:
+    """The block, wrapped as the policy says; no method of MViT, whose methods' results can be captured."""
+    if remat == "none":
+        return MViTBlock
+    policies = {"blocks": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
+    return nn.remat(MViTBlock, static_argnums=(4,), policy=policies[remat])

@@ -1,0 +1,55 @@
+"""Waiting for the other processes where their first common computation would not wait long enough.
+
+Collectives meet with a time limit (gloo's, on CPUs, is 30 seconds), but one process may read data or compile for
+minutes longer than another. The barrier here is the coordination service's, which only a dead process ends early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from musclemap_jax.runtime.gc_control import collection_paused
+from musclemap_jax.runtime.heap import tidy_heap
+
+_LONGEST_WAIT_S = 3600
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process is here.
+
+    Args:
+      name: of the place, different at every call.
+    """
+    if jax.process_count() > 1:
+        ocp.multihost.get_barrier_sync_fn()(key=f"musclemap_jax/{name}", timeout_ms=_LONGEST_WAIT_S * 1000)
+
+
+class CompiledTogether:
+    """A jitted function that no process runs before all have compiled it and tidied up what compilation left.
+
+    Args:
+      function: of `jax.jit`; called with arrays of the same shapes in the same order on every process.
+      name: of the function, for the barriers.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self._function, self._name = function, name
+        self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        leaves, structure = jax.tree.flatten(arguments)
+        shapes = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
+        if shapes not in self._programs:
+            self._programs[shapes] = self.lower(*arguments).compile()
+            tidy_heap()
+            wait_for_all(f"{self._name}/{len(self._programs)}")
+        return self._programs[shapes](*arguments)
+
+    def lower(self, *arguments: Any) -> jax.stages.Lowered:
+        """Of `jax.jit`; arguments may be described by their shapes alone."""
+        with collection_paused():
+            return self._function.lower(*arguments)

@@ -1,0 +1,48 @@
+"""Where the messages of each process go: process 0's to the terminal, everybody's to ``<workdir>/logs``."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+
+import jax
+from etils import epath
+
+from musclemap_jax.storage.files import LocalFolder
+
+FOLDER = "logs"
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def given_command() -> str:
+    """The command that started this process, to be given again."""
+    module = getattr(sys.modules["__main__"].__spec__, "name", None)
+    return shlex.join(["python", *(["-m", module] if module else sys.argv[:1]), *sys.argv[1:]])
+
+
+class ProcessLog:
+    """A handler of the package's log that writes this process's file."""
+
+    def __init__(self, workdir: epath.PathLike, package: str) -> None:
+        """Opens ``<workdir>/logs/process_000.log`` and lets warnings alone pass to the terminal of other processes.
+
+        Args:
+          workdir: of the run.
+          package: name of the package's root logger.
+        """
+        name = f"process_{jax.process_index():03d}.log"
+        self._folder = LocalFolder(epath.Path(workdir) / FOLDER, fetch=(name,))
+        self._handler = logging.FileHandler(self._folder.path / name)
+        self._handler.setFormatter(logging.Formatter(_FORMAT))
+        self._logger = logging.getLogger(package)
+        self._logger.addHandler(self._handler)
+        if jax.process_index() != 0:
+            for handler in logging.getLogger().handlers:
+                handler.setLevel(logging.WARNING)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._logger.removeHandler(self._handler)
+        self._handler.close()
+        self._folder.close()

@@ -1,0 +1,65 @@
+"""The mesh that a function is compiled for, as the model sees it while it is traced.
+
+GSPMD cuts JAX's own operations over the mesh, but no kernel that was written by hand: such a kernel runs on each
+device's own clips, for which it has to know the mesh; and whether there are kernels depends on the devices, which need
+not be those of this process. `within` puts the mesh into the trace; `over_clips` uses it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax.experimental.pallas import tpu as pltpu
+from jax.sharding import Mesh, PartitionSpec
+
+from musclemap_jax.sharding.mesh import BATCH_AXES
+
+
+def within(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, traced with the mesh in sight."""
+
+    @functools.wraps(function)
+    def traced(*args: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*args)
+
+    return traced
+
+
+def platform() -> str:
+    """Of the devices that are compiled for, ``cpu``, ``gpu`` or ``tpu``: the mesh's in sight, or else JAX's default."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.abstract_device is None:
+        return jax.default_backend()
+    return mesh.abstract_device.platform
+
+
+def kernels_for_tpu(num_clips: int) -> bool:
+    """Whether a mesh of TPUs is in sight whose batch axes divide so many clips, so that `over_clips` can be used."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or platform() != "tpu":
+        return False
+    return num_clips % math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 0
+
+
+def fast_memory_bytes(num_clips: int) -> int:
+    """Bytes of fast memory (VMEM) that a core of the TPUs in sight has; 0 where `kernels_for_tpu` does not hold."""
+    return pltpu.get_tpu_info().vmem_capacity_bytes if kernels_for_tpu(num_clips) else 0
+
+
+def over_clips(function: Callable[..., Any], arrays: Sequence[jax.Array], shared: Sequence[jax.Array] = ()) -> Any:
+    """Calls a function on each device's own clips; `kernels_for_tpu` must hold.
+
+    Args:
+      function: of arrays and shared ones; the first axis of its results is clips.
+      arrays: whose first axis is clips; spread over the mesh's batch axes.
+      shared: which every device takes whole.
+    """
+    clips = PartitionSpec(BATCH_AXES)
+    specs = (*(clips for _ in arrays), *(PartitionSpec() for _ in shared))
+    # What a kernel returns does not say over which axes it varies.
+    return jax.shard_map(function, in_specs=specs, out_specs=clips, check_vma=False)(*arrays, *shared)

@@ -1,0 +1,73 @@
+"""Renders a synthetic MuscleMap distribution: ``python -m musclemap_jax.synthetic --out=DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from musclemap_jax.errors import UserError, exit_on_user_error
+from musclemap_jax.synthetic.activities.table import ACTIVITIES
+from musclemap_jax.synthetic.generate import render
+from musclemap_jax.synthetic.preview import write_contact_sheet
+from musclemap_jax.synthetic.spec import SyntheticSpec
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose faults end as all others of the project do."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}: see --help")
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m musclemap_jax.synthetic", description=__doc__, allow_abbrev=False)
+    default = SyntheticSpec()
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write; absent or empty")
+    parser.add_argument(
+        "--clips_per_activity",
+        type=int,
+        help="clips of each activity, shared out over its splits; by default "
+        + ", ".join(f"{count} {split}" for split, count in default.clips_per_activity),
+    )
+    parser.add_argument(
+        "--seed", type=int, default=default.seed, help="decides everything that is random (default %(default)s)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=default.size, help="height and width in pixels (default %(default)s)"
+    )
+    parser.add_argument("--activities", help=f"names, joined by commas (default: all {len(ACTIVITIES)})")
+    parser.add_argument("--preview", metavar="PNG", help="also write a contact sheet of the distribution")
+    parser.add_argument("--num_workers", type=int, help="processes (default: one for each core)")
+    parser.add_argument("--overwrite", action="store_true", help="remove what an earlier run left in the folder")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status, 2 for a fault of the user."""
+
+    def body() -> None:
+        args = _parse(arguments)
+        if args.num_workers is not None and args.num_workers < 1:
+            raise UserError(f"num_workers: expected at least 1, got {args.num_workers}: leave it out for one a core")
+        spec = SyntheticSpec(
+            clips_per_activity=SyntheticSpec().clips_per_activity
+            if args.clips_per_activity is None
+            else args.clips_per_activity,
+            seed=args.seed,
+            size=args.size,
+            activities=None
+            if args.activities is None
+            else tuple(n.strip() for n in args.activities.split(",") if n.strip()),
+        )
+        render(args.out, spec, args.num_workers, args.overwrite, progress=sys.stderr.isatty())
+        print(f"{args.out}: {len(spec.clips())} clips of {len({a.name for _, a, _ in spec.clips()})} activities")
+        if args.preview:
+            write_contact_sheet(args.preview, args.out)
+            print(f"{args.preview}: contact sheet")
+
+    return exit_on_user_error(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""From a scene to the frames of a clip, and what of the joints can be seen in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from musclemap_jax.skeleton_layouts import get_layout
+from musclemap_jax.synthetic import figure, props
+from musclemap_jax.synthetic.body import unit
+from musclemap_jax.synthetic.camera import Camera
+from musclemap_jax.synthetic.kinematics import Body
+from musclemap_jax.synthetic.raster import Canvas, Cones, colour_table
+from musclemap_jax.synthetic.room import draw_room
+from musclemap_jax.synthetic.scene import Scene
+
+SUPERSAMPLING = 2
+_MARGIN = 0.06  # of the size; what the camera's motion may bring into view
+
+_JOINT_POINTS = tuple(
+    {"left": name.removeprefix("left_") + "_l", "right": name.removeprefix("right_") + "_r"}.get(
+        name.split("_")[0], name
+    )
+    for name in get_layout("coco17").joints
+)
+
+# Metres of flesh in front of a joint that are its own and do not hide it: face, shoulders to wrists, hips, legs.
+_OWN_FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is drawn besides bodies: lights and lens."""
+
+    light: tuple[float, float, float]
+    gain: np.ndarray
+    noise: float
+    blur: float
+
+
+def joint_places(scene: Scene, body: Body) -> np.ndarray:
+    """(T, 17, 2) true places of a body's COCO joints in the clip, pixels."""
+    uv, _ = scene.camera.project(np.stack([body.points[name] for name in _JOINT_POINTS], axis=1))
+    matrix = scene.motion
+    return np.einsum("tij,tvj->tvi", matrix[:, :, :2], uv) + matrix[:, None, :, 2]
+
+
+class ClipRenderer:
+    """Draws a scene frame by frame; after the last frame, ``seen`` tells which joints were in view.
+
+    Attributes:
+      seen: (T, P, 17) bool, for the subject and the bystander.
+    """
+
+    def __init__(self, scene: Scene, size: int, rng: np.random.Generator):
+        self._scene, self._size, self._rng = scene, size, rng
+        self._margin = int(np.ceil(_MARGIN * size)) * SUPERSAMPLING
+        self._side = SUPERSAMPLING * size + 2 * self._margin
+        camera = scene.camera
+        self._camera = Camera(
+            camera.position, camera.axes, camera.focal * SUPERSAMPLING, self._to_canvas(camera.centre)
+        )
+        self._look = self._sample_look()
+        room = draw_room(self._camera, self._side, self._side, scene.wall_distance, scene.clutter, rng)
+        self._floor = room.floor
+        self._room_picture = np.clip(room.picture * self._look.gain, 0, 255).astype(np.uint8)
+        self._bodies = [body for body in (scene.body, scene.bystander) if body is not None]
+        self._num_frames = len(scene.motion)
+        self._base = figure.NUM_BODY_MATERIALS * len(self._bodies)
+        colours = self._prepare(room.colours)
+        self._table = colour_table(colours * self._look.gain)
+        self.seen = np.zeros((self._num_frames, len(self._bodies), len(_JOINT_POINTS)), bool)
+
+    def _to_canvas(self, pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(pixels) * SUPERSAMPLING + self._margin + (SUPERSAMPLING - 1) / 2
+
+    def _sample_look(self) -> _Look:
+        rng, dark = self._rng, self._scene.darkness
+        light = unit(np.array([rng.uniform(-0.8, 0.8), -rng.uniform(0.4, 1.0), rng.uniform(0.5, 1.1)]))
+        warmth = rng.normal(0, 0.06)
+        gain = (1.0 - 0.88 * dark) * rng.uniform(0.92, 1.1) * np.array([1 + warmth, 1.0, 1 - warmth])
+        return _Look(
+            tuple(light.tolist()), gain, float(rng.uniform(0.5, 4.0) + 5.0 * dark), float(rng.choice((0.0, 0.6, 0.9)))
+        )
+
+    def _prepare(self, room_colours: np.ndarray) -> np.ndarray:
+        """Builds cones, discs and the static canvas; returns the colours of all materials."""
+        scene, rng, camera = self._scene, self._rng, self._camera
+        cones, colours = figure.ConeList(self._num_frames), []
+        for index, body in enumerate(self._bodies):
+            hidden = scene.hidden_clothes and index == 0
+            look = figure.sample_appearance(rng, room_colours if hidden else None)
+            figure.add_person(cones, body, look, figure.NUM_BODY_MATERIALS * index, detail=index == 0)
+            colours.append(look.colours)
+        shadow_start, shadow_end, shadow_rest = cones.arrays()
+        self._shadows = self._project_shadows(shadow_start, shadow_end, shadow_rest)
+        props.add_held(cones, scene.body, scene.props, self._base, scene.weight_size)
+        colours.append(props.sample_colours(rng))
+        self._cones = self._projected(cones)
+        self._discs = None
+        if "barbell" in scene.props:
+            discs, normal = props.barbell_discs(scene.body, scene.weight_size)
+            self._discs = camera.project(discs), np.abs(normal @ camera.axes[2])
+        self._static = Canvas(self._side, self._side, self._look.light)
+        for low, high, material in props.static_boxes(scene.props, scene.body, self._base):
+            self._draw_box(low, high, material)
+        bars = figure.ConeList(1)
+        props.add_static_bars(bars, scene.props, scene.body, self._base)
+        if len(bars):
+            self._static.draw_cones(self._projected(bars), 0)
+        return np.concatenate(colours)
+
+    def _projected(self, cones: figure.ConeList) -> Cones:
+        start, end, rest = cones.arrays()
+        (a, za), (b, zb) = self._camera.project(start), self._camera.project(end)
+        focal = self._camera.focal
+        metres = (za + zb) / (2 * focal)
+        return Cones(
+            a, b, za, zb, rest[:, 0] * focal / za, rest[:, 1] * focal / zb, metres, rest[:, 2].astype(int), rest[:, 3]
+        )
+
+    def _project_shadows(self, start: np.ndarray, end: np.ndarray, rest: np.ndarray):
+        """Where the cones' shadows fall on the floor under a light nearly overhead: segments and widths, pixels."""
+        right, _, ahead = self._camera.axes
+        x, _, z = self._look.light
+        tilt = -(right * x - ahead * z)[:2] * 0.35
+
+        def fall(points: np.ndarray) -> np.ndarray:
+            ground = points.copy()
+            ground[..., :2] += points[..., 2:] * tilt
+            ground[..., 2] = 0.0
+            return ground
+
+        (a, za), (b, _) = self._camera.project(fall(start)), self._camera.project(fall(end))
+        width = rest[:, 0] * 1.5 * self._camera.focal / za / 2
+        segments = np.rint(np.concatenate([a, b], axis=-1) / 2).astype(int)
+        return segments, np.maximum(np.rint(width), 1).astype(int)
+
+    def _draw_box(self, low: np.ndarray, high: np.ndarray, material: int) -> None:
+        light_x, light_y, light_z = self._look.light
+        right, down, ahead = self._camera.axes
+        toward = right * light_x + down * light_y - ahead * light_z
+        for axis in range(3):
+            others = [i for i in range(3) if i != axis]
+            for sign, level in ((-1.0, low), (1.0, high)):
+                normal = np.zeros(3)
+                normal[axis] = sign
+                if (self._camera.position - level)[axis] * sign <= 0:
+                    continue
+                corners = np.tile(level, (4, 1))
+                for row, (first, second) in enumerate(((low, low), (high, low), (high, high), (low, high))):
+                    corners[row, others[0]], corners[row, others[1]] = first[others[0]], second[others[1]]
+                uv, depth = self._camera.project(corners)
+                self._static.draw_polygon(uv, depth, material, 0.45 + 0.5 * max(float(normal @ toward), 0.0))
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Yields uint8 (size, size, 3) RGB frames."""
+        size, side = self._size, self._side
+        canvas = Canvas(side, side, self._look.light)
+        noise = np.rint(self._rng.normal(0, self._look.noise, (size + 64, size + 64, 3))).astype(np.int16)
+        corners = self._rng.integers(0, 64, (self._num_frames, 2))
+        for t in range(self._num_frames):
+            canvas.copy_from(self._static)
+            canvas.draw_cones(self._cones, t)
+            if self._discs is not None:
+                self._draw_discs(canvas, t)
+            self._look_for_joints(canvas, t)
+            picture = self._shaded_room(t)
+            self._fill(picture, canvas)
+            frame = self._photograph(picture, self._scene.motion[t])
+            row, column = corners[t]
+            yield cv2.add(frame, noise[row : row + size, column : column + size], dtype=cv2.CV_8U)
+
+    def _draw_discs(self, canvas: Canvas, t: int) -> None:
+        (corners, depths), facing = self._discs
+        for disc, depth in zip(corners[t], depths[t], strict=True):
+            canvas.draw_polygon(disc, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
+
+    def _shaded_room(self, t: int) -> np.ndarray:
+        picture = self._room_picture.copy()
+        half = np.zeros((self._side // 2 + 1, self._side // 2 + 1), np.uint8)
+        segments, widths = self._shadows
+        for (ax, ay, bx, by), width in zip(segments[t].tolist(), widths[t].tolist(), strict=True):
+            cv2.line(half, (ax, ay), (bx, by), 96, width)
+        half = cv2.blur(half, (7, 7))
+        x, y, w, h = cv2.boundingRect(half)
+        if w and h:
+            box = slice(2 * y, min(2 * (y + h), self._side)), slice(2 * x, min(2 * (x + w), self._side))
+            dark = cv2.resize(half[y : y + h, x : x + w], (2 * w, 2 * h))[: box[0].stop - 2 * y, : box[1].stop - 2 * x]
+            keep = 255 - dark * self._floor[box]
+            picture[box] = cv2.multiply(picture[box], cv2.merge((keep, keep, keep)), scale=1 / 255)
+        return picture
+
+    def _fill(self, picture: np.ndarray, canvas: Canvas) -> None:
+        drawn = canvas.code > 0
+        rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+        if not len(rows):
+            return
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        colour = self._table[canvas.code[box]]
+        np.copyto(picture[box], colour, where=drawn[box][..., None])
+
+    def _photograph(self, picture: np.ndarray, motion: np.ndarray) -> np.ndarray:
+        """Scales the picture down with the camera's motion; the lens may blur a little."""
+        blur = self._look.blur
+        if blur:
+            picture = cv2.GaussianBlur(picture, (5, 5), blur * SUPERSAMPLING * 0.6)
+        shrink = np.eye(3)
+        shrink[:2, :2] /= SUPERSAMPLING
+        shrink[:2, 2] = -(self._margin + (SUPERSAMPLING - 1) / 2) / SUPERSAMPLING
+        matrix = (motion @ shrink)[:2]
+        return cv2.warpAffine(
+            picture, matrix, (self._size, self._size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+
+    def _look_for_joints(self, canvas: Canvas, t: int) -> None:
+        for index, body in enumerate(self._bodies):
+            points = np.stack([body.points[name][t] for name in _JOINT_POINTS])
+            uv, depth = self._camera.project(points)
+            x, y = np.rint(uv).astype(int).T
+            inside = (
+                (x >= self._margin)
+                & (y >= self._margin)
+                & (x < self._side - self._margin)
+                & (y < self._side - self._margin)
+            )
+            front = canvas.depth[np.clip(y, 0, self._side - 1), np.clip(x, 0, self._side - 1)]
+            self.seen[t, index] = inside & (depth - _OWN_FLESH < front)

@@ -1,0 +1,306 @@
+"""From animation tracks to the joints of a body in the world: forward kinematics, with contacts kept.
+
+The trunk is turned first, then the limbs that are given by joint angles; the root is placed so that what carries the
+body touches its support; last, limbs whose hand or foot has a fixed place are bent to reach it.
+
+Channels (degrees; lengths in statures unless said otherwise; ``out`` is away from the middle of the body):
+
+    lean, tilt, spin, turn      trunk: 90 is prone and -90 supine; to the right; about its long axis; about the vertical
+    bend, side, twist           spine: forward, to the right, to the left
+    nod, look, shrug            head: down, to the left; shoulders up (statures)
+    height, shift, sway, hop    root "pelvis": height over standing height, forward, left; hop lifts the whole body
+    lift                        root "lowest": the lowest anchor is so far over the floor
+    grip, drop                  root "hang": height of the bar; shoulders below it, in arm lengths
+    foot, heel                  legs "planted": place of the foot (forward, out, up); pitch with the heel up
+    toe_out, knee_out           legs "planted": the ways the toes and the knee point
+    hip, plane, knee            legs "free": hip flexion in a plane (0 forward, 90 out), knee flexion
+    leg_twist, point            legs "free": turn about the thigh, foot pointed
+    raise, arm_plane, elbow, arm_twist      arms "angles": as for the legs
+    hand, pole                  place of the hand, and the way the elbow points, when the arms are
+                                "chest", "level": from the shoulder in arm lengths, in the chest's frame or upright;
+                                "plant", "floor": "level" as it is at phase 0, then fixed; flat on the floor;
+                                "place", "bar": from the origin; forward and out, at height ``grip``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from musclemap_jax.synthetic import tracks
+from musclemap_jax.synthetic.body import Proportions, rotation, swing, turned, two_bone, unit
+
+SIDES = ("l", "r")
+SIDE_SIGN = {"l": 1.0, "r": -1.0}
+
+_DEFAULTS: dict[str, tracks.Value] = dict.fromkeys(
+    (
+        "lean", "tilt", "spin", "turn", "bend", "side", "twist", "nod", "look", "shrug", "shift", "sway", "hop",
+        "lift", "heel", "hip", "plane", "knee", "leg_twist", "point", "arm_twist",
+    ),
+    0.0,
+) | {
+    "height": 1.0,
+    "grip": 1.3,
+    "drop": 1.0,
+    "foot": (0.0, 0.062, 0.0),
+    "toe_out": 8.0,
+    "knee_out": 12.0,
+    "raise": 7.0,
+    "arm_plane": 75.0,
+    "elbow": 12.0,
+    "hand": (0.05, 0.05, -0.95),
+    "pole": (-1.0, 0.5, -0.4),
+}  # fmt: skip
+
+_DEFAULT_MODES = {"legs": "planted", "arms": "angles", "root": "pelvis", "anchor": "toe"}
+
+# Distance from a joint to the floor when the body rests on it, statures: half the thickness of the flesh there.
+_CLEARANCE = {
+    "toe": 0.012, "knee": 0.034, "pelvis": 0.060, "chest": 0.066, "head": 0.058, "elbow": 0.028, "shoulder": 0.045,
+    "hip": 0.085, "ankle": 0.03, "hand": 0.02,
+}  # fmt: skip
+
+_BALL = np.array([0.082, 0.0, -1.0])  # ball of the foot from the ankle: forward in statures, down in ankle heights
+_HEEL_X, _TOE_X = -0.034, 0.112
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a subject does a movement, beside the program.
+
+    Attributes:
+      range_of_motion: scales every channel's way from its value at the start of the repetition.
+      offsets: channel -> number added throughout.
+      lag: phase by which the right limbs come later than the left.
+      unrest: (T,) slow wavering in degrees, added to lean and tilt.
+    """
+
+    range_of_motion: float = 1.0
+    offsets: Mapping[str, float] = field(default_factory=dict)
+    lag: float = 0.0
+    unrest: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Body:
+    """A moving body in the world.
+
+    Attributes:
+      points: name -> (T, 3) metres; limbs as ``knee_l``.
+      frames: "pelvis", "chest", "head" -> (T, 3, 3), columns are forward, left and up of that part.
+      proportions: the subject's.
+    """
+
+    points: dict[str, np.ndarray]
+    frames: dict[str, np.ndarray]
+    proportions: Proportions
+
+    def moved(self, offset: np.ndarray, turn_deg: float) -> Body:
+        """The same body turned about the world's z axis and then moved by ``offset`` (3,)."""
+        matrix = rotation(2, turn_deg)[0]
+        points = {name: value @ matrix.T + offset for name, value in self.points.items()}
+        frames = {name: matrix @ value for name, value in self.frames.items()}
+        return Body(points, frames, self.proportions)
+
+
+class _Solver:
+    """State of one solution; the last row of every array is phase 0, where planted hands are read off."""
+
+    def __init__(self, program: tracks.Part, proportions: Proportions, phase: np.ndarray, style: Style):
+        self.program = program
+        self.size = proportions
+        self.phase = np.append(phase, 0.0)
+        self.style = style
+        self.points: dict[str, np.ndarray] = {}
+        self.frames: dict[str, np.ndarray] = {}
+
+    def mode(self, name: str, side: str | None = None) -> str:
+        modes = self.program.modes
+        return modes.get(f"{name}_{side}", modes.get(name, _DEFAULT_MODES[name]))
+
+    def channel(self, name: str, side: str | None = None) -> np.ndarray:
+        program = self.program.tracks
+        track = program.get(f"{name}_{side}", program.get(name))
+        if track is None:
+            track = tracks.hold(_DEFAULTS[name])
+        phase = self.phase - (self.style.lag if side == "r" else 0.0)
+        value = tracks.sample(track, phase, self.style.range_of_motion) + self.style.offsets.get(name, 0.0)
+        if name in ("lean", "tilt") and self.style.unrest is not None:
+            value = value + np.append(self.style.unrest, self.style.unrest[:1])
+        return value
+
+    def statures(self, name: str, side: str | None = None) -> np.ndarray:
+        return self.channel(name, side) * self.size.stature
+
+    def out(self, vector: np.ndarray, side: str) -> np.ndarray:
+        """(forward, out, up) as (x, y, z) of that side."""
+        return vector * np.array([1.0, SIDE_SIGN[side], 1.0])
+
+    # The trunk and the head, from the middle of the hips at the origin.
+    def trunk(self) -> None:
+        size, points = self.size, self.points
+        self.heading = rotation(2, self.channel("turn"))
+        upright = self.heading @ rotation(0, self.channel("tilt"))
+        pelvis = upright @ rotation(1, self.channel("lean")) @ rotation(2, self.channel("spin"))
+        half = rotation(1, self.channel("bend") / 2) @ rotation(0, self.channel("side") / 2)
+        half = half @ rotation(2, self.channel("twist") / 2)
+        middle = pelvis @ half
+        chest = middle @ half
+        head = chest @ rotation(1, self.channel("nod")) @ rotation(2, self.channel("look"))
+        points["pelvis"] = np.zeros((len(self.phase), 3))
+        points["waist"] = turned(middle, (0.0, 0.0, size.lumbar))
+        points["neck"] = points["waist"] + turned(chest, (0.0, 0.0, size.thorax))
+        points["chest"] = 0.35 * points["waist"] + 0.65 * points["neck"]
+        points["head"] = points["neck"] + turned(head, (0.010 * size.stature, 0.0, size.neck))
+        self.frames = {"pelvis": pelvis, "chest": chest, "head": head}
+        for name, place in (("nose", (1.05, 0, -0.1)), ("crown", (-0.1, 0, 1.15)), ("chin", (0.55, 0, -0.75))):
+            points[name] = points["head"] + turned(head, np.array(place) * size.head_radius)
+        shrug = self.statures("shrug")
+        for side in SIDES:
+            sign = SIDE_SIGN[side]
+            for name, place in (("eye", (0.9, 0.36, 0.18)), ("ear", (0.0, 0.8, 0.0))):
+                local = np.array([place[0], place[1] * sign, place[2]]) * size.head_radius
+                points[f"{name}_{side}"] = points["head"] + turned(head, local)
+            joint = np.zeros((len(self.phase), 3))
+            joint[:, 1] = sign * size.shoulder_half_width
+            joint[:, 2] = shrug - size.shoulder_drop
+            points[f"shoulder_{side}"] = points["neck"] + turned(chest, joint)
+            points[f"hip_{side}"] = turned(pelvis, (0.0, sign * size.hip_half_width, 0.0))
+
+    def free_leg(self, side: str) -> None:
+        sign, size, points = SIDE_SIGN[side], self.size, self.points
+        plane, twist = sign * self.channel("plane", side), sign * self.channel("leg_twist", side)
+        thigh = self.frames["pelvis"] @ swing(self.channel("hip", side), plane, twist)
+        shank = thigh @ rotation(1, self.channel("knee", side))
+        foot = shank @ rotation(1, self.channel("point", side))
+        points[f"knee_{side}"] = points[f"hip_{side}"] + turned(thigh, (0.0, 0.0, -size.thigh))
+        points[f"ankle_{side}"] = points[f"knee_{side}"] + turned(shank, (0.0, 0.0, -size.shank))
+        self.foot(side, foot)
+
+    def foot(self, side: str, frame: np.ndarray) -> None:
+        size = self.size
+        for name, x in (("heel", _HEEL_X), ("toe", _TOE_X)):
+            local = (x * size.stature, 0.0, -0.62 * size.ankle_height)
+            self.points[f"{name}_{side}"] = self.points[f"ankle_{side}"] + turned(frame, local)
+        if self.mode("legs", side) == "planted":
+            # Toes bend at the ball of the foot when the heel comes up.
+            toe, ground = self.points[f"toe_{side}"], self.channel("foot", side)[:, 2] + self.channel("hop")
+            toe[:, 2] = np.maximum(toe[:, 2], (ground + _CLEARANCE["toe"]) * size.stature)
+
+    def free_arm(self, side: str) -> None:
+        sign, size, points = SIDE_SIGN[side], self.size, self.points
+        plane, twist = sign * self.channel("arm_plane", side), sign * self.channel("arm_twist", side)
+        upper = self.frames["chest"] @ swing(self.channel("raise", side), plane, twist)
+        fore = upper @ rotation(1, -self.channel("elbow", side))
+        points[f"elbow_{side}"] = points[f"shoulder_{side}"] + turned(upper, (0.0, 0.0, -size.upper_arm))
+        points[f"wrist_{side}"] = points[f"elbow_{side}"] + turned(fore, (0.0, 0.0, -size.forearm))
+        points[f"hand_{side}"] = points[f"wrist_{side}"] + turned(fore, (0.0, 0.0, -size.hand))
+
+    def place_root(self) -> None:
+        root, size, points = self.mode("root"), self.size, self.points
+        position = np.stack([self.statures("shift"), self.statures("sway"), np.zeros(len(self.phase))], -1)
+        if root == "pelvis":
+            position[:, 2] = self.channel("height") * (size.leg + size.ankle_height)
+            position[:, 2] = self.reachable_height(position)
+        elif root == "lowest":
+            names = self.mode("anchor").split(",")
+            found = [(n, points[k]) for n in names for k in (n, f"{n}_l", f"{n}_r") if k in points]
+            low = np.min([p[:, 2] - _CLEARANCE[n.split("_")[0]] * size.stature for n, p in found], axis=0)
+            fixed = np.mean([p for n, p in found if n == names[0]], axis=0)
+            position[:, :2] -= fixed[:, :2]
+            position[:, 2] = self.statures("lift") - low
+        else:
+            shoulders = (points["shoulder_l"] + points["shoulder_r"]) / 2
+            position[:, 2] = self.statures("grip") - self.channel("drop") * size.arm
+            position -= shoulders
+        position[:, 2] += self.statures("hop")
+        for name in points:
+            points[name] = points[name] + position
+
+    def ankle_target(self, side: str) -> tuple[np.ndarray, np.ndarray]:
+        """Place (T, 3) of a planted foot's ankle without the hop, and the foot's frame (T, 3, 3)."""
+        toe_out = SIDE_SIGN[side] * self.channel("toe_out", side)
+        frame = self.heading @ rotation(2, toe_out) @ rotation(1, self.channel("heel", side))
+        flat = self.heading @ rotation(2, toe_out)
+        scale = np.array([self.size.stature, 1.0, self.size.ankle_height])
+        ball = turned(self.heading, self.out(self.statures("foot", side), side)) + turned(flat, _BALL * scale)
+        ball[:, 2] += self.size.ankle_height
+        return ball - turned(frame, _BALL * scale), frame
+
+    def reachable_height(self, position: np.ndarray) -> np.ndarray:
+        """Height of the pelvis (T,), lowered where a planted foot would otherwise leave its place."""
+        height = position[:, 2]
+        for side in SIDES:
+            if self.mode("legs", side) == "planted":
+                ankle, _ = self.ankle_target(side)
+                hip = self.points[f"hip_{side}"] + position
+                level = np.sum((hip - ankle)[:, :2] ** 2, axis=-1)
+                reach = np.sqrt(np.maximum((0.995 * self.size.leg) ** 2 - level, 0.0))
+                height = np.minimum(height, ankle[:, 2] + reach - self.points[f"hip_{side}"][:, 2])
+        return height
+
+    def planted_leg(self, side: str) -> None:
+        ankle, frame = self.ankle_target(side)
+        ankle[:, 2] += self.statures("hop")
+        pole = turned(self.frames["pelvis"] @ rotation(2, SIDE_SIGN[side] * self.channel("knee_out", side)), (1, 0, 0))
+        hip = self.points[f"hip_{side}"]
+        knee, ankle = two_bone(hip, ankle, pole, self.size.thigh, self.size.shank)
+        self.points[f"knee_{side}"], self.points[f"ankle_{side}"] = knee, ankle
+        self.foot(side, frame)
+
+    def reaching_arm(self, side: str) -> None:
+        mode, size, points = self.mode("arms", side), self.size, self.points
+        shoulder = points[f"shoulder_{side}"]
+        hand = self.out(self.channel("hand", side), side)
+        if mode == "place":
+            target = hand * size.stature
+        elif mode == "bar":
+            target = hand * size.stature
+            target[:, 2] = self.statures("grip")
+        else:
+            frame = self.frames["chest"] if mode == "chest" else self.heading
+            target = shoulder + turned(frame, hand) * size.arm
+        if mode in ("plant", "floor"):
+            target = np.broadcast_to(target[-1], target.shape).copy()
+        pole = turned(self.frames["chest"], self.out(self.channel("pole", side), side))
+        if mode == "floor":
+            target[:, 2] = 0.024 * size.stature
+            elbow, wrist = two_bone(shoulder, target, pole, size.upper_arm, size.forearm)
+            ahead = turned(self.heading, (1.0, 0.0, -0.18)) * size.hand * 1.3
+        else:
+            elbow, wrist = two_bone(shoulder, target, pole, size.upper_arm, size.forearm + size.hand)
+            ahead = unit(wrist - elbow) * size.hand
+            wrist = wrist - ahead
+        points[f"elbow_{side}"], points[f"wrist_{side}"], points[f"hand_{side}"] = elbow, wrist, wrist + ahead
+
+
+def solve(program: tracks.Part, proportions: Proportions, phase: np.ndarray, style: Style | None = None) -> Body:
+    """Joints of a body that follows a program.
+
+    Args:
+      program: tracks and modes, see the module's head.
+      proportions: the subject's.
+      phase: (T,) phase of the repetition in each frame.
+      style: the subject's way of doing it; as written by default.
+
+    Returns:
+      The body, with T frames; the floor is z = 0.
+    """
+    solver = _Solver(program, proportions, np.asarray(phase, np.float64), style or Style())
+    solver.trunk()
+    for side in SIDES:
+        if solver.mode("legs", side) == "free":
+            solver.free_leg(side)
+        if solver.mode("arms", side) == "angles":
+            solver.free_arm(side)
+    solver.place_root()
+    for side in SIDES:
+        if solver.mode("legs", side) == "planted":
+            solver.planted_leg(side)
+        if solver.mode("arms", side) != "angles":
+            solver.reaching_arm(side)
+    points = {name: value[:-1] for name, value in solver.points.items()}
+    return Body(points, {name: value[:-1] for name, value in solver.frames.items()}, proportions)

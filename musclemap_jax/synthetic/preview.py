@@ -1,0 +1,78 @@
+"""A contact sheet of a distribution: one clip of each activity in a few frames, the skeleton over the last one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import video
+from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.errors import UserError
+from musclemap_jax.skeleton_layouts import get_layout
+
+_NUM_FRAMES = 5
+_COLUMNS = 3
+_TITLE_PX = 16
+_GAP_PX = 4
+_BONES = (
+    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "left_shoulder"),
+     ("nose", "right_shoulder"),
+    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right")
+      for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("shoulder", "hip"), ("hip", "knee"), ("knee", "ankle"))),
+)  # fmt: skip
+
+
+def write_contact_sheet(path: str | Path, root: str | Path) -> None:
+    """Writes a PNG with the first clip of each activity of the distribution in ``root``.
+
+    Raises:
+      UserError: the sheet cannot be written.
+    """
+    first: dict[str, distribution.Clip] = {}
+    for clip in distribution.read_annotations(root):
+        first.setdefault(clip.activity, clip)
+    rows = [_strip(root, clip) for clip in first.values()]
+    height = max(row.shape[0] for row in rows)
+    width = max(row.shape[1] for row in rows)
+    num_rows = -(-len(rows) // _COLUMNS)
+    sheet = np.full((num_rows * height, _COLUMNS * (width + _GAP_PX), 3), 255, np.uint8)
+    for index, row in enumerate(rows):
+        top, left = (index % num_rows) * height, (index // num_rows) * (width + _GAP_PX)
+        sheet[top : top + row.shape[0], left : left + row.shape[1]] = row
+    encoded, data = cv2.imencode(".png", sheet[..., ::-1])
+    try:
+        Path(path).write_bytes(data.tobytes())
+    except OSError as error:
+        raise UserError(
+            f"{path}: the contact sheet cannot be written ({error.strerror}): give another --preview"
+        ) from error
+    del encoded
+
+
+def _strip(root: str | Path, clip: distribution.Clip) -> np.ndarray:
+    frames = list(video.read_video(distribution.video_path(root, clip.clip_id)).frames)
+    picked = np.linspace(0, len(frames) - 1, _NUM_FRAMES + 1).round().astype(int)
+    skeleton = read_alphapose(distribution.skeleton_path(root, clip.clip_id), "coco17", len(frames))
+    pictures = [frames[i] for i in picked[:-1]] + [_with_skeleton(frames[picked[-1]], skeleton[picked[-1]])]
+    strip = np.concatenate(pictures, axis=1)
+    title = np.full((_TITLE_PX, strip.shape[1], 3), 255, np.uint8)
+    text = f"{clip.activity}  ({clip.split})"
+    cv2.putText(title, text, (3, _TITLE_PX - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.concatenate([title, strip])
+
+
+def _with_skeleton(frame: np.ndarray, persons: np.ndarray) -> np.ndarray:
+    """The frame, darkened, with the bones of persons (P, 17, 3)."""
+    picture = np.ascontiguousarray(frame // 2)
+    index = {name: i for i, name in enumerate(get_layout("coco17").joints)}
+    for number, joints in enumerate(persons):
+        colour = ((80, 255, 120), (255, 160, 60))[min(number, 1)]
+        for a, b in _BONES:
+            start, end = joints[index[a]], joints[index[b]]
+            if start[2] > 0 and end[2] > 0:
+                ends = [(round(16 * float(joint[0])), round(16 * float(joint[1]))) for joint in (start, end)]
+                cv2.line(picture, ends[0], ends[1], colour, 1, cv2.LINE_AA, 4)
+    return picture

@@ -1,0 +1,134 @@
+"""The room: a floor and a wall in perspective, their textures, and clutter along the wall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from musclemap_jax.synthetic.camera import Camera
+
+_WALLS = np.array(
+    [
+        (205, 200, 190),
+        (170, 180, 186),
+        (120, 128, 138),
+        (188, 170, 150),
+        (92, 98, 110),
+        (214, 214, 210),
+        (150, 166, 150),
+    ],
+    float,
+)
+_FLOORS = np.array(
+    [(150, 118, 84), (96, 96, 100), (186, 168, 140), (62, 66, 74), (120, 140, 128), (140, 92, 62)], float
+)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A drawn room.
+
+    Attributes:
+      picture: (H, W, 3) float32 RGB in [0, 255].
+      floor: (H, W) uint8, 1 where the floor is seen, so that shadows fall there.
+      colours: (N, 3) colours that occur in it, for clothes that hide a person.
+    """
+
+    picture: np.ndarray
+    floor: np.ndarray
+    colours: np.ndarray
+
+
+def draw_room(
+    camera: Camera, height: int, width: int, wall_distance: float, clutter: float, rng: np.random.Generator
+) -> Room:
+    """Draws the room that a camera sees.
+
+    Args:
+      camera: the camera, in a picture of ``height`` and ``width`` pixels.
+      height: H.
+      width: W.
+      wall_distance: metres from the camera to the wall, along the view.
+      clutter: 0 is an empty room, 1 a crowded one with loud textures.
+      rng: source of randomness.
+    """
+    rays = camera.rays(height, width).astype(np.float32)
+    ahead = camera.axes[2]
+    yaw = np.deg2rad(rng.uniform(-16, 16)) + np.arctan2(ahead[1], ahead[0])
+    normal = np.array([np.cos(yaw), np.sin(yaw), 0.0], np.float32)
+    along = np.array([-np.sin(yaw), np.cos(yaw), 0.0], np.float32)
+    start = camera.position.astype(np.float32)
+    to_wall = wall_distance / np.maximum(rays @ normal, 0.1)
+    down = rays[..., 2]
+    to_floor = np.where(down < -1e-4, -start[2] / np.minimum(down, -1e-4), np.inf)
+    floor = to_floor < to_wall
+    distance = np.where(floor, to_floor, to_wall)[..., None]
+    place = start + rays * distance
+    u = place @ along
+    wall_rgb, colours = _wall(u, place[..., 2], clutter, rng)
+    floor_rgb = _floor(place, rng, clutter)
+    picture = np.where(floor[..., None], floor_rgb, wall_rgb)
+    # Skirting board and the dark where the wall meets the floor make the horizon easy to read.
+    edge = np.exp(-np.abs(to_floor - to_wall) / (0.05 * wall_distance))
+    picture *= 1.0 - 0.28 * np.where(np.isfinite(to_floor), edge, 0.0)[..., None]
+    return Room(picture.astype(np.float32), floor.astype(np.uint8), colours)
+
+
+def _blotches(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
+    """(H, W) smooth noise about 0 with about ``cells`` blotches across."""
+    coarse = rng.normal(0, 1, (cells, cells)).astype(np.float32)
+    return cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+
+
+def _wall(u: np.ndarray, z: np.ndarray, clutter: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    base = _WALLS[rng.integers(len(_WALLS))] * rng.uniform(0.75, 1.1) + rng.normal(0, 6, 3)
+    tone = 1.0 + 0.08 * np.clip(z - 1.2, -1.5, 2.0) + 0.05 * _blotches(u.shape, 5, rng)
+    kind = rng.choice(("plain", "bricks", "panels", "two tones"), p=(0.4, 0.2, 0.2, 0.2))
+    if kind == "bricks":
+        row = np.floor(z / 0.11)
+        joint = (np.mod(z, 0.11) < 0.018) | (np.mod(u + 0.14 * np.mod(row, 2), 0.28) < 0.018)
+        tone = tone * np.where(joint, 0.82, 1.0)
+    elif kind == "panels":
+        tone = tone * np.where(np.mod(u, 0.6) < 0.03, 0.75, 1.0)
+    picture = base * tone[..., None]
+    colours = [base]
+    if kind == "two tones":
+        second = _WALLS[rng.integers(len(_WALLS))] * 0.7
+        picture = np.where((z < rng.uniform(0.8, 1.4))[..., None], second * tone[..., None], picture)
+        colours.append(second)
+    low, high = float(u.min()), float(u.max())
+    for _ in range(rng.poisson(1.0 + 9.0 * clutter)):
+        colour = rng.uniform(20, 240, 3) * rng.uniform(0.5, 1.0)
+        centre = rng.uniform(low, high)
+        wide, tall = rng.uniform(0.12, 0.7, 2)
+        bottom = 0.0 if rng.random() < 0.5 else rng.uniform(0.5, 2.0)
+        if rng.random() < 0.25:
+            inside = (u - centre) ** 2 + (z - bottom - tall / 2) ** 2 < (tall / 2) ** 2
+        else:
+            inside = (np.abs(u - centre) < wide / 2) & (z > bottom) & (z < bottom + 1.6 * tall)
+        shade = np.full(u.shape, 1.0, np.float32)
+        if rng.random() < 0.3 + 0.5 * clutter:
+            pitch = rng.uniform(0.05, 0.2)
+            shade = np.where(np.mod(u + z * rng.choice((0.0, 1.0)), pitch) < pitch / 2, 1.0, 0.6)
+        picture = np.where(inside[..., None], colour * shade[..., None], picture)
+        colours.append(colour)
+    return picture, np.asarray(colours)
+
+
+def _floor(place: np.ndarray, rng: np.random.Generator, clutter: float) -> np.ndarray:
+    base = _FLOORS[rng.integers(len(_FLOORS))] * rng.uniform(0.75, 1.15) + rng.normal(0, 5, 3)
+    angle = rng.uniform(0, np.pi)
+    x = place[..., 0] * np.cos(angle) + place[..., 1] * np.sin(angle)
+    y = -place[..., 0] * np.sin(angle) + place[..., 1] * np.cos(angle)
+    kind = rng.choice(("plain", "planks", "tiles", "checks"), p=(0.35, 0.3, 0.2, 0.15))
+    tone = 1.0 + 0.05 * _blotches(x.shape, 9, rng)
+    if kind == "planks":
+        tone = tone * (1.0 + 0.10 * np.sin(np.floor(x / 0.14) * 12.9898) - np.where(np.mod(x, 0.14) < 0.012, 0.18, 0.0))
+    elif kind == "tiles":
+        joint = (np.mod(x, 0.5) < 0.02) | (np.mod(y, 0.5) < 0.02)
+        tone = tone * np.where(joint, 0.8, 1.0)
+    elif kind == "checks":
+        tone = tone * np.where(np.mod(np.floor(x / 0.4) + np.floor(y / 0.4), 2) > 0, 1.0, 0.80 - 0.2 * clutter)
+    return base * tone[..., None]

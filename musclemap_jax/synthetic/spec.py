@@ -1,0 +1,111 @@
+"""What a synthetic distribution holds: activities, clips, size, seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from musclemap_jax.data.raw.raw_dataset import Clip
+from musclemap_jax.errors import UserError
+from musclemap_jax.synthetic.activities.activity import Activity
+from musclemap_jax.synthetic.activities.table import select
+from musclemap_jax.synthetic.scene import generator
+from musclemap_jax.taxonomy import NEW_SPLITS, SPLITS
+
+FORMAT = 1
+"""Raised whenever the same spec would give other clips."""
+
+DEFAULT_CLIPS = (("train", 12), ("val_known", 2), ("test_known", 3), ("val_new", 4), ("test_new", 6))
+_MAX_CLIPS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticSpec:
+    """A synthetic distribution; equal specs give equal clips.
+
+    Attributes:
+      clips_per_activity: clips of each activity: either one number, of which a known activity gives about 3/20 to
+        val_known, 4/20 to test_known and the rest to train, a new one 2/5 to val_new and the rest to test_new; or a
+        number for each of the five splits (a mapping, or pairs).
+      seed: decides everything that is random, at least 0.
+      size: height and width of the clips in pixels, even, 32 to 512.
+      num_frames: shortest and longest clip, frames.
+      fps: frames per second.
+      activities: names of the activities (see activities.py); None for all.
+    """
+
+    clips_per_activity: int | Mapping[str, int] | tuple[tuple[str, int], ...] = DEFAULT_CLIPS
+    seed: int = 0
+    size: int = 128
+    num_frames: tuple[int, int] = (40, 56)
+    fps: float = 15.0
+    activities: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "clips_per_activity", _checked_clips(self.clips_per_activity))
+        object.__setattr__(self, "num_frames", tuple(self.num_frames))
+        if self.activities is not None:
+            object.__setattr__(self, "activities", tuple(self.activities))
+        if self.seed < 0:
+            raise UserError(f"seed: expected at least 0, got {self.seed}: give a non-negative number")
+        if not 32 <= self.size <= 512 or self.size % 2:
+            raise UserError(
+                f"size: expected an even number from 32 to 512 pixels, got {self.size}: give 128, for example"
+            )
+        if len(self.num_frames) != 2 or not 2 <= self.num_frames[0] <= self.num_frames[1] <= 1000:
+            raise UserError(
+                f"num_frames: expected a range within 2 to 1000, got {self.num_frames}: give (40, 56), for example"
+            )
+        if not 1 <= self.fps <= 120:
+            raise UserError(f"fps: expected 1 to 120 frames per second, got {self.fps}: give 15, for example")
+        if not select(self.activities):
+            raise UserError("activities: expected at least one name, got none: leave it out for all")
+
+    def to_json(self) -> str:
+        """The spec as text, to recognise a finished distribution."""
+        return json.dumps({"format": FORMAT} | dataclasses.asdict(self), indent=1) + "\n"
+
+    def clips(self) -> list[tuple[Clip, Activity, int]]:
+        """All clips in the order of the annotations, with their activity and number of frames."""
+        counts = dict(self.clips_per_activity)
+        low, high = self.num_frames
+        result = []
+        for activity in select(self.activities):
+            number = 0
+            for split in SPLITS:
+                if (split in NEW_SPLITS) == activity.known:
+                    continue
+                for _ in range(counts[split]):
+                    clip = Clip(f"{activity.slug}_{number:04d}", split, activity.name, activity.muscles)
+                    # Each clip's length is a function of its name, like all else.
+                    length = int(generator(self.seed, clip.clip_id, "length").integers(low, high + 1))
+                    result.append((clip, activity, length))
+                    number += 1
+        if not result:
+            raise UserError("clips_per_activity: no clip is asked for: give at least one for a split of the activities")
+        return result
+
+
+def _checked_clips(clips: int | Mapping[str, int] | tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    if isinstance(clips, int):
+        if not 3 <= clips <= _MAX_CLIPS:
+            raise UserError(f"clips_per_activity: expected 3 to {_MAX_CLIPS}, so that each split has one, got {clips}")
+        val, test = max(1, round(0.15 * clips)), max(1, round(0.2 * clips))
+        val_new = max(1, round(0.4 * clips))
+        clips = {
+            "train": clips - val - test,
+            "val_known": val,
+            "test_known": test,
+            "val_new": val_new,
+            "test_new": clips - val_new,
+        }
+    counts = dict(clips)
+    if set(counts) != set(SPLITS):
+        raise UserError(
+            f"clips_per_activity: expected a number for each of {', '.join(SPLITS)}, got {', '.join(counts) or 'none'}"
+        )
+    for split, count in counts.items():
+        if not isinstance(count, int) or not 0 <= count <= _MAX_CLIPS:
+            raise UserError(f"clips_per_activity, {split}: expected 0 to {_MAX_CLIPS} clips, got {count}")
+    return tuple((split, counts[split]) for split in SPLITS)

@@ -1,0 +1,111 @@
+"""The manifest of a distribution, and which links out of its folder are followed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from musclemap_jax.data.raw.manifest import MANIFEST, LinkError, Manifest, check_file, read_manifest, write_manifest
+from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, video_path, write_annotations
+from musclemap_jax.errors import UserError
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """(distribution, videos, elsewhere), a file `x.mp4` in each of the last two."""
+    root, videos, elsewhere = tmp_path / "raw", tmp_path / "videos", tmp_path / "videos_of_others"
+    for folder in (root / "clips", videos / "sub", elsewhere):
+        folder.mkdir(parents=True)
+    for folder in (videos, videos / "sub", elsewhere):
+        (folder / "x.mp4").write_bytes(b"video")
+    return root, videos, elsewhere
+
+
+def link(root, target):
+    path = video_path(root, "x")
+    path.unlink(missing_ok=True)
+    path.symlink_to(target)
+    return path
+
+
+def test_what_was_written_is_read(tmp_path):
+    assert read_manifest(tmp_path) == Manifest()
+    for manifest in (Manifest(), Manifest("MuscleMap", str(tmp_path / "videos"), "halpe26")):
+        write_manifest(tmp_path, manifest)
+        assert read_manifest(tmp_path) == manifest
+
+
+def test_files_and_links_within_the_folder_are_read(folders):
+    root, _, _ = folders
+    (root / "clips" / "a.mp4").write_bytes(b"video")
+    check_file(root, root / "clips" / "a.mp4")
+    check_file(root, link(root, root / "clips" / "a.mp4"))
+    (root.parent / "alias").symlink_to(root)
+    check_file(root.parent / "alias", root.parent / "alias" / "clips" / "a.mp4")
+
+
+def test_a_link_out_of_the_folder_is_refused_unless_the_manifest_names_its_folder(folders):
+    root, videos, elsewhere = folders
+    path = link(root, videos / "sub" / "x.mp4")
+    with pytest.raises(LinkError, match=r"out of the distribution: .*video_root"):
+        check_file(root, path)
+    write_manifest(root, Manifest(video_root=str(videos)))
+    check_file(root, path)
+    with pytest.raises(LinkError, match="neither in the distribution nor in"):
+        check_file(root, link(root, elsewhere / "x.mp4"))
+    with pytest.raises(LinkError, match="neither in the distribution nor in"):
+        check_file(root, link(root, videos / ".." / elsewhere.name / "x.mp4"))
+
+
+def test_links_in_the_named_folder_that_lead_on_are_refused(folders):
+    root, videos, elsewhere = folders
+    write_manifest(root, Manifest(video_root=str(videos)))
+    (videos / "y.mp4").symlink_to(elsewhere / "x.mp4")
+    with pytest.raises(LinkError, match="neither"):
+        check_file(root, link(root, videos / "y.mp4"))
+
+
+def test_what_is_no_file_is_refused_without_being_opened(folders):
+    root, videos, _ = folders
+    os.mkfifo(videos / "pipe")
+    write_manifest(root, Manifest(video_root=str(videos)))
+    for target, words in ((videos / "pipe", "regular"), (videos, "regular"), (videos / "absent", "link to nothing")):
+        with pytest.raises(LinkError, match=words):
+            check_file(root, link(root, target))
+    with pytest.raises(LinkError, match="no such file"):
+        check_file(root, root / "clips" / "absent.mp4")
+    with pytest.raises(LinkError):
+        check_file(root, link(root, root / "clips" / "x.mp4"))
+    with pytest.raises(LinkError):
+        check_file(root, root / "clips" / ("x" * 300))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"[", "expected JSON"),
+        (b"\xff\xfe", "expected JSON"),
+        (b"[" * 60_000, "expected JSON"),
+        (b" " * 70_000, "at most 65,536 bytes"),
+        (b"[]", "expected an object"),
+        (b'{"videos": "/data"}', "got 'videos'"),
+        (b'{"video_root": 3}', "field video_root: expected text, got int"),
+        (b'{"video_root": "videos"}', "absolute path"),
+        (b'{"video_root": "/"}', "absolute path"),
+        (b'{"skeleton_layout": "coco18"}', "coco17"),
+    ],
+)
+def test_a_fault_of_the_manifest_is_a_fault_of_the_whole(tmp_path, content, words):
+    write_annotations(tmp_path, [Clip("a", "train", "squat", (1,))])
+    (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(UserError, match=words) as error:
+        read_annotations(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_is_written_that_would_be_refused(tmp_path):
+    for manifest in (Manifest(video_root="videos"), Manifest(skeleton_layout="coco18")):
+        with pytest.raises(UserError):
+            write_manifest(tmp_path, manifest)
+    assert not (tmp_path / MANIFEST).exists()

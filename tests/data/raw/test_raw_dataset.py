@@ -1,0 +1,138 @@
+"""The distribution's annotations: round trip, and every fault of the whole by file, line and mend."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from musclemap_jax import taxonomy
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, write_annotations
+from musclemap_jax.errors import UserError
+
+HEADER = "clip_id,split,activity,muscles\n"
+
+
+def annotations(root, text):
+    root.mkdir(parents=True, exist_ok=True)
+    (root / distribution.ANNOTATIONS).write_bytes(text.encode() if isinstance(text, str) else text)
+    return root
+
+
+def test_reads_what_was_written_in_order(tmp_path):
+    clips = [
+        Clip("b", "train", "squat", (13, 17)),
+        Clip("sub/a", "test_new", 'jump, "high"', (0, 19)),
+        Clip("c", "val_new", 'jump, "high"', (4,)),
+    ]
+    write_annotations(tmp_path, clips)
+    assert read_annotations(tmp_path) == clips
+
+
+def test_equal_clips_give_equal_bytes(tmp_path):
+    for name, muscles in (("a", (3, 12, 5)), ("b", (12, 5, 3))):
+        write_annotations(tmp_path / name, [Clip("x", "train", "row", muscles)])
+    expected = b"clip_id,split,activity,muscles\nx,train,row,3;5;12\n"
+    assert [(tmp_path / name / "annotations.csv").read_bytes() for name in "ab"] == [expected, expected]
+
+
+@given(
+    st.lists(
+        st.builds(
+            Clip,
+            clip_id=st.from_regex(r"[a-zA-Z0-9_é-]{1,12}", fullmatch=True),
+            split=st.sampled_from(["train", "val_known", "test_known"]),
+            activity=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=9),
+            muscles=st.sets(st.integers(0, 19), min_size=1).map(lambda indices: tuple(sorted(indices))),
+        ),
+        min_size=1,
+        max_size=5,
+        unique_by=lambda clip: clip.clip_id,
+    )
+)
+def test_round_trip_holds_for_any_names(tmp_path_factory, clips):
+    root = tmp_path_factory.mktemp("distribution")
+    write_annotations(root, clips)
+    assert read_annotations(root) == clips
+
+
+def test_tolerates_byte_order_mark_crlf_blank_lines_spaces_and_further_columns(tmp_path):
+    text = "\ufeffmuscles,note,clip_id,split,activity\r\n19;0,x, a ,train, squat \r\n\r\n"
+    assert read_annotations(annotations(tmp_path, text)) == [Clip("a", "train", "squat", (0, 19))]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (HEADER + "a,train,squat,3\nb,test,squat,3\n", 3, "column split: expected one of train, val_known"),
+        (HEADER + "a,train,squat,20\n", 2, "column muscles: expected indices 0 to 19 joined by ';', got 20"),
+        (HEADER + "a,train,squat,-1\n", 2, "got '-1'"),
+        (HEADER + "a,train,squat,chest\n", 2, "got 'chest'"),
+        (HEADER + "a,train,squat,3;\n", 2, "got ''"),
+        (HEADER + "a,train,squat,\n", 2, "at least one, got none"),
+        (HEADER + "a,train,squat,3;3\n", 2, "each once"),
+        (HEADER + "a,train,,3\n", 2, "column activity"),
+        (HEADER + "a,train,squat,3\n\na,val_known,squat,3\n", 4, "got 'a' which line 2 has too"),
+        (HEADER + "a,train,squat,3\nb,test_new,squat,3\n", 3, "'squat' in test_new here and in train at line 2"),
+        (HEADER + "a,val_new,jump,3\nb,val_known,jump,3\n", 3, "'jump' in val_known here and in val_new at line 2"),
+        (HEADER + "../x,train,squat,3\n", 2, "column clip_id"),
+        (HEADER + "/x,train,squat,3\n", 2, "column clip_id"),
+        (HEADER + "a/../../x,train,squat,3\n", 2, "column clip_id"),
+        (HEADER + "a\\..\\x,train,squat,3\n", 2, "column clip_id"),
+        (HEADER + "./x,train,squat,3\n", 2, "column clip_id"),
+        (HEADER + ",train,squat,3\n", 2, "column clip_id"),
+        (HEADER + "a\x00,train,squat,3\n", 2, ""),
+        (HEADER + "a,train,squat,3,4\n", 2, "expected 4 fields, got 5"),
+        (HEADER + "a,train\n", 2, "expected 4 fields, got 2"),
+        (HEADER + 'a,train,"squat"x,3\n', 2, "comma-separated"),
+        (HEADER.encode() + b"a,train,squat,3\nb,train,\xff\xfe,3\n", 3, "UTF-8"),
+        ("clip_id,split,activity\na,train,squat\n", 1, "add muscles"),
+        ("clip_id,split,activity,muscles,split\n", 1, "more than once"),
+        ("", 1, "add clip_id,split,activity,muscles"),
+    ],
+)
+def test_a_fault_is_named_by_file_line_and_mend(tmp_path, text, line, words):
+    with pytest.raises(UserError) as error:
+        read_annotations(annotations(tmp_path, text))
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path / 'annotations.csv'}, line {line}")
+    assert words in message
+    assert "\n" not in message
+
+
+def test_a_header_without_clips_is_refused(tmp_path):
+    with pytest.raises(UserError, match="at least one clip"):
+        read_annotations(annotations(tmp_path, HEADER))
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"annotations\.csv: expected .* found no such file"):
+        read_annotations(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "clips",
+    [
+        [Clip("a", "train", "squat", ())],
+        [Clip("a", "train", "squat", (20,))],
+        [Clip("a", "train", "squat", (1,)), Clip("a", "train", "squat", (1,))],
+        [Clip("a", "train", "squat", (1,)), Clip("b", "val_new", "squat", (1,))],
+        [Clip("../a", "train", "squat", (1,))],
+    ],
+)
+def test_nothing_is_written_that_would_be_refused(tmp_path, clips):
+    with pytest.raises(UserError):
+        write_annotations(tmp_path, clips)
+    assert not (tmp_path / "annotations.csv").exists()
+
+
+def test_files_of_a_clip_lie_inside_the_folder(tmp_path):
+    assert distribution.video_path(tmp_path, "s/a") == tmp_path / "clips" / "s" / "a.mp4"
+    assert distribution.skeleton_path(tmp_path, "s/a") == tmp_path / "skeletons" / "s" / "a.json"
+
+
+def test_both_new_splits_may_share_activities(tmp_path):
+    clips = [Clip(split, split, "jump" if split in taxonomy.NEW_SPLITS else "squat", (1,)) for split in taxonomy.SPLITS]
+    write_annotations(tmp_path, clips)
+    assert read_annotations(tmp_path) == clips

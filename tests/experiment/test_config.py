@@ -1,0 +1,84 @@
+"""Tests of the configuration: files, variants, what is refused."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.experiment.config import default_config, resolve
+from musclemap_jax.experiment.variants import VARIANTS
+from musclemap_jax.models.video.mvit import MVITV2_S
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+def load(path, variant):
+    module_spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    return module.get_config(variant)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_variant_of_every_file_resolves_and_is_locked(path, variant):
+    config = load(path, variant)
+    spec = resolve(config)
+    assert spec.data.builder == {"": "multimodal", "synthetic": "synthetic", "smoke": "synthetic_smoke"}[variant]
+    assert set(spec.input.modalities) == {name.replace("rgb_diff", "video") for name in spec.model.branches}
+    with pytest.raises(AttributeError):
+        config.train.no_such_key = 1
+
+
+def test_the_paper_model_is_mvitv2_s_with_ten_sites():
+    spec = resolve(load(CONFIGS[0].with_name("transm3e.py"), ""))
+    assert spec.model.video == MVITV2_S
+    assert (spec.input.num_frames, spec.input.frame_stride, spec.input.crop_size) == (16, 4, 224)
+    assert len(spec.model.distillation_pairs) == 10
+    assert spec.model.taught == ("video", "skeleton")
+
+
+def test_an_unknown_variant_names_the_known_ones():
+    with pytest.raises(UserError, match="'synthetic', 'smoke'"):
+        load(CONFIGS[0], "tiny")
+
+
+def test_an_unknown_key_in_a_plain_mapping_is_refused():
+    config = json.loads(default_config().to_json())
+    config["train"]["batchsize"] = 4
+    with pytest.raises(UserError, match=r"config.train.batchsize: unknown key; known are .*batch_size"):
+        resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.batch_size", 0, "train.batch_size must be at least 1"),
+        ("optimizer.warmup_fraction", 1.5, "longer than the run"),
+        ("loss.kd_axis", "time", "kd_axis"),
+        ("model.skeleton.widths", (6,), "multiples of 4"),
+        ("input.layout", "halpe26", "make them the same"),
+        ("input.augmentation.flip_probability", 2.0, "flip_probability"),
+        ("eval.splits", ("train",), "eval.splits"),
+        ("seed", -1, "seed"),
+    ],
+)
+def test_values_that_cannot_be_or_contradict_are_refused_by_name(key, value, message):
+    config = default_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match=message):
+        resolve(config)
+
+
+def test_views_of_the_evaluation_reach_the_input():
+    config = default_config()
+    config.eval.num_views = 3
+    assert resolve(config).input.num_views == 3
+
+
+def test_integers_do_not_shut_out_fractions():
+    config = default_config()
+    config.input.frame_stride = 2.5
+    assert resolve(config).input.frame_stride == 2.5

@@ -1,0 +1,42 @@
+"""Tests of the attention kernel, run as JAX operations: values and gradients of the plain form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from musclemap_jax.models.kernels.flash_attention import fits, flash_attention
+
+
+def plain(queries, terms, keys, values, places):
+    logits = jnp.einsum("bnhc,bkhc->bhnk", queries, keys) * queries.shape[-1] ** -0.5
+    logits += jnp.einsum("bnhe,ke->bhnk", terms, places)
+    return jnp.einsum("bhnk,bkhc->bnhc", jax.nn.softmax(logits, axis=-1), values) + queries
+
+
+# Two blocks of queries of which one is filled up; two groups of heads, with keys beyond one tile.
+@pytest.mark.parametrize(("num_queries", "num_keys", "heads", "width"), [(300, 21, 2, 8), (40, 900, 8, 128)])
+def test_values_and_gradients_equal_the_plain_form(num_queries, num_keys, heads, width):
+    rng = np.random.default_rng(0)
+
+    def draw(*shape):
+        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+
+    queries, keys, values = (draw(2, size, heads, width) for size in (num_queries, num_keys, num_keys))
+    operands = (queries, draw(2, num_queries, heads, 5), keys, values)
+    places, cotangent = draw(num_keys, 5), draw(*queries.shape)
+
+    def evaluate(function):
+        out, transpose = jax.vjp(function, *operands)
+        return out, *transpose(cotangent)
+
+    ours = jax.jit(lambda: evaluate(lambda *a: flash_attention(*a, places, fast_memory=None)))()
+    theirs = jax.jit(lambda: evaluate(lambda *a: plain(*a, places)))()
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5 * float(jnp.abs(other).max()))
+
+
+def test_keys_that_fast_memory_cannot_hold_are_left_to_the_plain_form():
+    assert fits(1608, 8, 96, 128 << 20)
+    assert not fits(1608, 8, 96, 16 << 20)
+    assert not fits(432, 1, 96, 0)

@@ -1,0 +1,29 @@
+"""Tests of pausing the garbage collector."""
+
+import gc
+
+import pytest
+
+from musclemap_jax.runtime.gc_control import collection_paused
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_rests_and_is_then_as_it_was(enabled):
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        with collection_paused():
+            assert not gc.isenabled()
+            with collection_paused():
+                assert not gc.isenabled()
+            assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+def test_an_error_in_the_block_does_not_leave_it_off():
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="in the block"), collection_paused():
+        raise ValueError("in the block")
+    assert gc.isenabled()

@@ -1,0 +1,95 @@
+"""Tests of how a process finds the others; runs of several are in test_processes.py."""
+
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from musclemap_jax.cost.hardware import peak_flops
+from musclemap_jax.errors import UserError
+from musclemap_jax.runtime.startup import ProcessSpec
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_processes": 2}, "--coordinator, --num_processes and --process_id go together"),
+        ({"coordinator": "a:1", "process_id": 0}, "go together"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "expected 0 to 1, got 2"),
+        ({"peer_timeout_s": 0}, "peer_timeout_s"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        ProcessSpec(**arguments)
+
+
+ALONE = """
+import jax
+from musclemap_jax.runtime.startup import ProcessSpec, describe_process, start_processes
+start_processes(ProcessSpec())
+start_processes(ProcessSpec(num_processes=1))
+assert not jax.distributed.is_initialized()
+print(describe_process())
+"""
+
+
+def test_a_process_without_scheduler_is_alone():
+    # In a process of its own: here other tests may have touched the devices already.
+    line = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True).stdout.strip()
+    assert line.startswith("process 0 of 1 on ")
+    assert line.endswith("8 of 8 devices, cpu")
+
+
+SLURM = """
+import jax
+from musclemap_jax.runtime.startup import ProcessSpec, describe_process, finish_processes, start_processes
+start_processes(ProcessSpec())
+print(describe_process())
+finish_processes()
+"""
+
+
+def test_slurm_tells_who_the_processes_are():
+    # What srun sets for two tasks on one node; JAX takes the port from the job's number.
+    common = {"SLURM_JOB_ID": "77123", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "JAX_PLATFORMS": "cpu"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SLURM],
+            env=common | {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number), "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for number, process in enumerate(processes):
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert f"process {number} of 2 on " in output
+        assert output.strip().endswith("1 of 2 devices, cpu")
+
+
+NOTICE = """
+import os, signal
+from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice
+notice = PreemptionNotice()
+print(notice.reached())
+os.kill(os.getpid(), signal.SIGTERM)
+print(notice.reached())
+try:
+    notice.raise_if_reached()
+except Preempted:
+    print("stopped")
+"""
+
+
+def test_a_process_alone_notices_sigterm_and_lives():
+    process = subprocess.run([sys.executable, "-c", NOTICE], capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == ["False", "True", "stopped"]
+
+
+def test_devices_without_a_stated_peak_have_no_utilisation():
+    mesh = jax.make_mesh((8, 1, 1), ("data", "fsdp", "tensor"))
+    assert peak_flops(mesh) is None

@@ -1,0 +1,42 @@
+"""Tests of the watchdog, in processes of their own: it ends them."""
+
+import subprocess
+import sys
+import time
+
+from musclemap_jax.runtime.watchdog import STALLED_STATUS, Watchdog
+
+STALL = """
+import time
+from musclemap_jax.runtime.watchdog import Watchdog
+watchdog = Watchdog(0.5, "config.train.stall_timeout_s")
+for number in range(3):
+    with watchdog.waiting_for(f"the training batch of step {number}"):
+        time.sleep(0.3)  # each is in time, all three are not
+print("in time", flush=True)
+def batches():
+    yield 1
+    time.sleep(60)
+for batch in watchdog.watched(batches(), "batch of val_new, number"):
+    print("batch", batch, flush=True)
+"""
+
+
+def test_a_wait_that_is_too_long_ends_the_process_and_is_named():
+    started = time.monotonic()
+    process = subprocess.run([sys.executable, "-c", STALL], capture_output=True, text=True, timeout=120)
+    assert process.returncode == STALLED_STATUS
+    assert process.stdout.splitlines() == ["in time", "batch 1"]
+    line = process.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: process 0 of 1: stalled: waited 0.5 s for batch of val_new, number 2:")
+    assert "config.train.stall_timeout_s" in line
+    assert 'File "<string>"' in process.stderr  # where it waited
+    assert time.monotonic() - started < 50
+
+
+def test_watched_values_are_the_same_and_a_closed_watchdog_is_quiet():
+    watchdog = Watchdog(0.05, "key")
+    assert list(watchdog.watched(range(3), "number")) == [0, 1, 2]
+    watchdog.close()
+    with watchdog.waiting_for("nothing"):
+        time.sleep(0.3)

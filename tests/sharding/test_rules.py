@@ -1,0 +1,100 @@
+"""Tests of the sharding rules: on the model of the paper, whose shapes alone are made, and over training steps."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec
+
+from configs.transm3e import get_config
+from musclemap_jax.experiment.config import resolve
+from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.sharding.mesh import make_mesh
+from musclemap_jax.sharding.rules import bytes_per_device, left_whole, path_name, state_sharding
+from musclemap_jax.train.optimizer import make_optimizer
+
+
+@pytest.fixture(scope="module")
+def paper_state():
+    """Shapes of parameters, optimizer state and moving average of configs/transm3e.py."""
+    spec = resolve(get_config())
+    frames, poses = spec.input.num_frames, spec.input.num_poses
+    size, persons = spec.input.crop_size, spec.input.num_persons
+    batch = {
+        "video": jax.ShapeDtypeStruct((1, 1, frames, size, size, 3), jnp.uint8),
+        "skeleton": jax.ShapeDtypeStruct((1, poses, persons, 19, 3), jnp.float32),
+        "skeleton_valid": jax.ShapeDtypeStruct((1, poses, persons), bool),
+        "muscles": jax.ShapeDtypeStruct((1, 20), jnp.float32),
+    }
+
+    def initialise(batch):
+        variables = TransM3E(spec.model).init({"params": jax.random.key(0)}, batch, train=False, distil=True)
+        params = variables["params"]
+        opt_state = make_optimizer(spec.optimizer).init(params)
+        return {"params": params, "opt_state": opt_state, "ema": params, "batch_stats": variables["batch_stats"]}
+
+    return jax.eval_shape(initialise, batch)
+
+
+def fsdp(ways):
+    return make_mesh({"data": -1, "fsdp": ways, "tensor": 1})
+
+
+def test_eight_ways_leave_an_eighth_of_the_state_on_each_device(paper_state):
+    whole = bytes_per_device(paper_state, state_sharding(paper_state, fsdp(1)))
+    assert whole == sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(paper_state))
+    cut = bytes_per_device(paper_state, state_sharding(paper_state, fsdp(8)))
+    assert whole / 8 <= cut <= 1.05 * whole / 8
+    for part in ("params", "ema", "opt_state"):
+        part_cut = bytes_per_device(paper_state[part], state_sharding(paper_state, fsdp(8))[part])
+        part_whole = bytes_per_device(paper_state[part], state_sharding(paper_state, fsdp(1))[part])
+        assert part_cut <= 1.05 * part_whole / 8, part
+
+
+def test_every_array_of_the_model_has_a_rule(paper_state):
+    assert left_whole(paper_state["params"], fsdp(1)) == []
+    names = {array.name: array.reason for array in left_whole(paper_state["params"], fsdp(8))}
+    assert "no rule" not in names.values()
+    assert names.pop("skeleton/unit01/graph/down_kernel") == "fsdp=8 does not divide 3"
+    assert len(names) < 10
+
+
+def test_what_has_no_rule_or_does_not_divide_is_named():
+    mesh = make_mesh({"data": 1, "fsdp": 4, "tensor": 2})
+    tree = {
+        "video": {"table": jnp.zeros((8, 8)), "odd": {"kernel": jnp.zeros((7, 5))}, "norm": {"scale": jnp.zeros(3)}},
+        "step": jnp.zeros(()),
+    }
+    assert [tuple(array) for array in left_whole(tree, mesh)] == [
+        ("video/odd/kernel", (7, 5), "fsdp=4 does not divide 7 and tensor=2 does not divide 5"),
+        ("video/table", (8, 8), "no rule"),
+    ]
+    assert {sharding.spec for sharding in jax.tree.leaves(state_sharding(tree, mesh))} == {PartitionSpec()}
+
+
+def test_rules_cut_the_last_dimensions_of_kernels():
+    mesh = make_mesh({"data": 1, "fsdp": 4, "tensor": 2})
+    tree = {
+        "attn": {"qkv": {"kernel": jnp.zeros((8, 6)), "bias": jnp.zeros(6)}, "proj": {"kernel": jnp.zeros((8, 4))}},
+        "patch_embed": {"proj": {"kernel": jnp.zeros((3, 7, 7, 3, 8))}},
+        "graph": {"down_kernel": jnp.zeros((4, 8, 6))},
+        "odd": {"kernel": jnp.zeros((7, 6))},
+        "fusion_skeleton": {"mlp": {"fc2": {"kernel": jnp.zeros((8, 6))}}},
+        "kd_to_skeleton_unit01": {"kernel": jnp.zeros((8, 6))},
+        "tokens": jnp.zeros((20, 8)),
+    }
+    shardings = state_sharding({"params": tree, "mu": tree}, mesh)
+    for part in ("params", "mu"):
+        specs = jax.tree.map(lambda sharding: sharding.spec, shardings[part])
+        assert specs["attn"]["qkv"]["kernel"] == PartitionSpec("fsdp", "tensor")
+        assert specs["attn"]["proj"]["kernel"] == PartitionSpec("tensor", "fsdp")
+        assert specs["patch_embed"]["proj"]["kernel"] == PartitionSpec(None, None, None, None, "fsdp")
+        assert specs["graph"]["down_kernel"] == PartitionSpec(None, "fsdp", "tensor")
+        assert specs["odd"]["kernel"] == PartitionSpec(None, "tensor")
+        beside_the_transformers = (specs["fusion_skeleton"]["mlp"]["fc2"], specs["kd_to_skeleton_unit01"])
+        assert all(module["kernel"] == PartitionSpec("fsdp", None) for module in beside_the_transformers)
+        assert specs["attn"]["qkv"]["bias"] == specs["tokens"] == PartitionSpec()
+
+
+def test_path_name_reads_like_a_path():
+    paths = jax.tree_util.tree_flatten_with_path({"params": {"video": [1, 2]}})[0]
+    assert [path_name(path) for path, _ in paths] == ["params/video/0", "params/video/1"]

@@ -1,0 +1,126 @@
+"""Tests of files on cloud storage: a store that knows its own paths alone, and no appending."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import fsspec
+import pytest
+from etils import epath
+from etils.epath import gpath
+
+from musclemap_jax.checkpoints.validation_scores import BEST_METRIC, ValidationScores
+from musclemap_jax.storage.files import LocalFolder, list_remote_folders_anew, move_folder, replace_text, staged
+from musclemap_jax.storage.run_log import RunLog
+from tests.object_store import BUCKET, Store
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    store = Store(tmp_path / "bucket")
+    store.folder.mkdir()
+    monkeypatch.setattr(gpath._GPath, "_backend", property(lambda path: store))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return store
+
+
+def test_a_run_log_on_a_store_is_gone_on_with(store, tmp_path):
+    for first in (0, 2):  # the first run logged a step more than it saved
+        log = RunLog(epath.Path(f"{BUCKET}/run"), first, 4)
+        for step in range(first + 1, first + 4):
+            log.scalars(step, {"train/loss": float(step)})
+        log.flush()
+        uploaded = (store.folder / "run" / "scalars.jsonl").read_text()
+        assert json.loads(uploaded.splitlines()[-1]) == {"step": first + 3, "train/loss": first + 3.0}
+        log.close()
+    lines = (store.folder / "run" / "scalars.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
+    events = [path for path in (store.folder / "run" / "tensorboard").iterdir() if path.stat().st_size]
+    assert events  # two of them, unless both runs began in the same second
+    assert not list((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_a_folder_is_moved_with_all_that_it_holds(store, tmp_path, remote):
+    root = epath.Path(f"{BUCKET}/run" if remote else tmp_path / "run")
+    for name in ("4/whole", "5/data/one", "5/state/d/two"):
+        (root / "checkpoints" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "checkpoints" / name).write_text(name)
+    move_folder(root / "checkpoints" / "5", root / "damaged" / "5")
+    assert [path.name for path in (root / "checkpoints").iterdir()] == ["4"]
+    assert (root / "damaged" / "5" / "data" / "one").read_text() == "5/data/one"
+    assert (root / "damaged" / "5" / "state" / "d" / "two").read_text() == "5/state/d/two"
+
+
+def test_listings_of_cloud_storage_are_not_remembered(monkeypatch):
+    monkeypatch.setattr(fsspec.config, "conf", {})
+
+    class CloudFileSystem(fsspec.AbstractFileSystem):
+        protocol = ("gs", "gcs")  # as gcsfs has it
+        cachable = False
+
+    assert CloudFileSystem().dircache.use_listings_cache
+    list_remote_folders_anew()
+    assert not CloudFileSystem().dircache.use_listings_cache
+
+
+def test_scores_are_written_by_one_process_and_read_by_all(store):
+    workdir = epath.Path(f"{BUCKET}/run")
+    workdir.mkdir()
+    ValidationScores(workdir, writes=False).add(4, {BEST_METRIC: 0.9})
+    ValidationScores(workdir, writes=True).add(3, {BEST_METRIC: 0.5})
+    assert ValidationScores(workdir, writes=False).best([3, 4]) == 3
+
+
+def test_a_folder_of_files_arrives_with_its_folders(store):
+    folder = LocalFolder(f"{BUCKET}/run/report")
+    (folder.path / "plots").mkdir()
+    (folder.path / "plots" / "a.png").write_bytes(b"image")
+    folder.close()
+    assert (store.folder / "run" / "report" / "plots" / "a.png").read_bytes() == b"image"
+    assert not folder.path.exists()
+
+
+def test_a_local_folder_is_the_folder_itself(tmp_path):
+    folder = LocalFolder(tmp_path / "logs")
+    assert folder.path == tmp_path / "logs"
+    (folder.path / "a").write_text("a")
+    folder.close()
+    replace_text(epath.Path(tmp_path / "logs" / "a"), "b")
+    assert [path.read_text() for path in (tmp_path / "logs").iterdir()] == ["b"]
+
+
+def test_remote_data_is_copied_once_and_what_was_cut_short_again(store, tmp_path):
+    data = store.folder / "data"
+    data.mkdir()
+    for name in ("one", "two"):
+        (data / name).write_text(name * 100)
+    cache = tmp_path / "cache"
+    local = staged(f"{BUCKET}/data", cache)
+    (local / "one").write_text("cut short")
+    kept = (local / "two").stat().st_mtime_ns
+    assert staged(f"{BUCKET}/data", cache) == local
+    assert [(local / name).read_text() for name in ("one", "two")] == ["one" * 100, "two" * 100]
+    assert (local / "two").stat().st_mtime_ns == kept
+    assert staged(data, cache) == data
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from musclemap_jax.storage.files import one_process_at_a_time
+with one_process_at_a_time(Path(sys.argv[1])):
+    print("in", time.monotonic(), flush=True)
+    time.sleep(0.5)
+    print("out", time.monotonic(), flush=True)
+"""
+
+
+def test_processes_of_a_machine_go_in_one_after_another(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    times = sorted([float(line.split()[1]) for line in process.communicate()[0].splitlines()] for process in processes)
+    assert times[0][1] <= times[1][0]
+    assert Path(tmp_path / ".lock").exists()

@@ -1,0 +1,49 @@
+"""Scalars of a run that is stopped and resumed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from musclemap_jax.storage.scalars import append_scalars, read_scalars
+
+
+def test_values_come_back(tmp_path):
+    path = tmp_path / "scalars.jsonl"
+    append_scalars(path, 1, {"train/loss": 0.5, "train/learning_rate": np.float32(0.25)})
+    append_scalars(path, 2, {"train/loss": 0.25})
+    series = read_scalars(path)
+    assert list(series) == ["train/loss", "train/learning_rate"]
+    assert series["train/loss"].steps.tolist() == [1, 2]
+    assert series["train/loss"].values.tolist() == [0.5, 0.25]
+    assert series["train/learning_rate"].steps.tolist() == [1]
+    assert json.loads(path.read_text().splitlines()[0])["step"] == 1
+
+
+def test_the_later_line_of_a_repeated_step_wins(tmp_path):
+    path = tmp_path / "scalars.jsonl"
+    for step, value in [(1, 1.0), (2, 2.0), (3, 3.0), (2, 20.0), (3, 30.0)]:
+        append_scalars(path, step, {"train/loss": value})
+    assert read_scalars(path)["train/loss"].values.tolist() == [1.0, 20.0, 30.0]
+
+
+def test_a_line_cut_short_is_left_out_and_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "scalars.jsonl"
+    append_scalars(path, 1, {"train/loss": 1.0})
+    with path.open("a") as file:
+        file.write('{"step": 2, "train/lo')
+    assert read_scalars(path)["train/loss"].steps.tolist() == [1]
+    append_scalars(path, 3, {"train/loss": 3.0})
+    assert read_scalars(path)["train/loss"].steps.tolist() == [1, 3]
+
+
+def test_values_that_are_not_finite_are_null_and_read_as_nan(tmp_path):
+    path = tmp_path / "scalars.jsonl"
+    append_scalars(path, 1, {"train/loss": float("inf")})
+    assert json.loads(path.read_text()) == {"step": 1, "train/loss": None}
+    assert np.isnan(read_scalars(path)["train/loss"].values).all()
+
+
+def test_an_absent_file_has_no_series(tmp_path):
+    assert read_scalars(tmp_path / "scalars.jsonl") == {}

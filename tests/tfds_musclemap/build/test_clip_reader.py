@@ -1,0 +1,128 @@
+"""One clip: its frames, its joints in the frames' pixels, and every fault of one clip by its reason."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import video
+from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from tfds_musclemap.build.clip_reader import ClipSettings, Rejected, read_clip
+
+CLIP = "train_1"  # number 1
+
+
+def test_frames_and_joints_are_those_of_the_files(folder, example):
+    clip_frames, clip_skeleton = example
+    content = read_clip(str(folder), CLIP, ClipSettings(jpeg_quality=95))
+    frames = np.stack([video.decode_jpeg(data) for data in content.features["frames"]]).astype(np.int32)
+    assert frames.shape == clip_frames(1).shape
+    assert np.abs(frames - clip_frames(1)).mean() < 6
+    np.testing.assert_allclose(content.features["skeleton"], clip_skeleton(1), atol=1e-3)
+    assert content.features["skeleton"].dtype == np.float32
+    assert content.fps == 12.0
+
+
+def test_joints_are_scaled_with_the_frames_and_scores_are_kept(folder, example):
+    content = read_clip(str(folder), CLIP, ClipSettings(short_side=8))
+    assert video.decode_jpeg(content.features["frames"][0]).shape == (8, 12, 3)
+    expected = example[1](1) * [0.25, 0.25, 1.0]
+    np.testing.assert_allclose(content.features["skeleton"], expected, atol=1e-3)
+
+
+def test_the_most_prominent_persons_are_kept(folder, example):
+    content = read_clip(str(folder), CLIP, ClipSettings(max_persons=1))
+    np.testing.assert_allclose(content.features["skeleton"], example[1](1)[:, :1], atol=1e-3)
+
+
+def test_reading_twice_gives_equal_bytes(folder):
+    first, second = (read_clip(str(folder), CLIP, ClipSettings()) for _ in range(2))
+    assert first.features["frames"] == second.features["frames"]
+    assert first.features["skeleton"].tobytes() == second.features["skeleton"].tobytes()
+
+
+def test_a_clip_without_skeleton_gets_an_absent_person_where_none_is_required(folder):
+    distribution.skeleton_path(folder, CLIP).unlink()
+    content = read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False))
+    assert content.features["skeleton"].shape == (6, 1, 17, 3)
+    assert not content.features["skeleton"].any()
+
+
+def cut_video(folder):
+    path = distribution.video_path(folder, CLIP)
+    path.write_bytes(path.read_bytes()[:-600])
+
+
+def cut_web_video(folder):
+    path = distribution.video_path(folder, CLIP)
+    noise = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3), np.uint8)
+    video.encode_video(path, noise, 12, faststart=True)  # its index comes first: it opens, and the first frames decode
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def empty_video(folder):
+    distribution.video_path(folder, CLIP).write_bytes(b"")
+
+
+def absent_video(folder):
+    distribution.video_path(folder, CLIP).unlink()
+
+
+def text_for_video(folder):
+    distribution.video_path(folder, CLIP).write_text("not a video " * 50)
+
+
+def absent_skeleton(folder):
+    distribution.skeleton_path(folder, CLIP).unlink()
+
+
+def nobody(folder):
+    distribution.skeleton_path(folder, CLIP).write_text("[]")
+
+
+def eighteen_joints(folder):
+    rng = np.random.default_rng(0)
+    write_alphapose(distribution.skeleton_path(folder, CLIP), rng.uniform(1, 9, (6, 1, 18, 3)))
+
+
+def no_json(folder):
+    distribution.skeleton_path(folder, CLIP).write_text("[{")
+
+
+def not_a_number(folder):
+    path = distribution.skeleton_path(folder, CLIP)
+    entries = json.loads(path.read_text())
+    entries[0]["keypoints"][0] = float("nan")
+    path.write_text(json.dumps(entries))
+
+
+@pytest.mark.parametrize(
+    ("damage", "file", "words"),
+    [
+        (cut_video, "clips/train_1.mp4", "truncated"),
+        (cut_web_video, "clips/train_1.mp4", "truncated"),
+        (empty_video, "clips/train_1.mp4", "empty file"),
+        (absent_video, "clips/train_1.mp4", "no such file"),
+        (text_for_video, "clips/train_1.mp4", "cannot be decoded"),
+        (absent_skeleton, "skeletons/train_1.json", "requires skeletons"),
+        (nobody, "skeletons/train_1.json", "no person"),
+        (eighteen_joints, "skeletons/train_1.json", "coco17 has 17 joints, got 18"),
+        (no_json, "skeletons/train_1.json", "JSON"),
+        (not_a_number, "skeletons/train_1.json", ""),
+    ],
+)
+def test_a_clip_at_fault_is_rejected_with_its_reason(folder, damage, file, words):
+    damage(folder)
+    content = read_clip(str(folder), CLIP, ClipSettings())
+    assert isinstance(content, Rejected)
+    assert file in content.reason
+    assert words in content.reason
+    assert "\n" not in content.reason
+
+
+def test_a_wrong_skeleton_is_a_fault_even_where_none_is_required(folder):
+    eighteen_joints(folder)
+    assert isinstance(read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False)), Rejected)

@@ -1,0 +1,57 @@
+"""Distributions and data sets on an object store: paths that no function of the operating system understands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from etils import epath
+from etils.epath import gpath
+
+from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.errors import UserError
+from tests.object_store import BUCKET, Store
+from tfds_musclemap.prepare import prepare
+
+
+@pytest.fixture
+def store(folder, tmp_path, monkeypatch):
+    """An object store that holds the distribution as gs://bucket/raw."""
+    store = Store(tmp_path / "bucket")
+    monkeypatch.setattr(gpath._GPath, "_backend", property(lambda path: store))
+    monkeypatch.chdir(tmp_path)
+    shutil.move(folder, store.folder / "raw")
+    return store
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+BEAM = ("runner=DirectRunner", "direct_running_mode=in_memory")
+
+
+@pytest.mark.parametrize("beam_pipeline_options", [(), pytest.param(BEAM, marks=pytest.mark.tfds)])
+@pytest.mark.filterwarnings("default")
+def test_a_build_from_store_to_store_gives_the_local_bytes(store, tmp_path, beam_pipeline_options):
+    if beam_pipeline_options:
+        pytest.importorskip("apache_beam")
+    distribution.video_path(store.folder / "raw", "train_1").write_bytes(b"")
+    arguments = {"max_rejected_share": 0.2, "num_workers": 1}
+    expected = prepare("multimodal", tmp_path / "data", store.folder / "raw", **arguments)
+    builder = prepare(
+        "multimodal", f"{BUCKET}/data", f"{BUCKET}/raw", beam_pipeline_options=beam_pipeline_options, **arguments
+    )
+    assert os.fspath(builder.data_path) == f"{BUCKET}/data/musclemap/multimodal/2.0.0"
+    found = contents(store.folder / "data" / "musclemap" / "multimodal" / "2.0.0")
+    assert found == contents(Path(expected.data_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bucket", "data"]
+
+
+def test_annotations_at_fault_in_a_store_are_told(store):
+    (store.folder / "raw" / "annotations.csv").write_text("clip_id\n")
+    with pytest.raises(UserError, match=r"annotations\.csv, line 1: expected the columns"):
+        prepare("multimodal", f"{BUCKET}/data", f"{BUCKET}/raw")
+    assert not epath.Path(f"{BUCKET}/data").exists()

@@ -1,0 +1,87 @@
+"""The folder that a build writes into: one build at a time, enough room, nothing left over from builds that died."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.storage.files import is_remote
+
+_MIN_FREE_BYTES = 64 << 20
+
+
+@contextlib.contextmanager
+def build_lock(data_path: Path) -> Iterator[None]:
+    """Keeps other processes from building the same data set; waits while one does.
+
+    Args:
+      data_path: folder of the data set's version. What an interrupted build left beside it is removed. On an object
+        store, which knows no locks, neither is done.
+    """
+    if is_remote(data_path):
+        yield
+        return
+    data_path.parent.mkdir(parents=True, exist_ok=True)
+    with (data_path.parent / ".build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that is building {data_path}", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in data_path.parent.glob(_temporary_name(data_path, "*")):
+            shutil.rmtree(leftover)
+        yield
+
+
+@contextlib.contextmanager
+def scratch_folder(data_path: Path) -> Iterator[Path]:
+    """A temporary folder beside the data set; named so that ``build_lock`` removes it if the process dies."""
+    if is_remote(data_path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    folder = data_path.parent / _temporary_name(data_path, "distribution")
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def _temporary_name(data_path: Path, part: str) -> str:
+    """TFDS's way to name the folder that it builds in, part being random letters."""
+    return f"incomplete.{part}_{data_path.name}"
+
+
+def check_free_disk(folder: Path, needed_bytes: int) -> None:
+    """Raises UserError if the disk of a folder, existing or not, has less free than needed; not on object stores."""
+    if is_remote(folder):
+        return
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    needed_bytes = max(needed_bytes, _MIN_FREE_BYTES)
+    free_bytes = shutil.disk_usage(existing).free
+    if free_bytes < needed_bytes:
+        raise UserError(
+            f"{folder}: expected about {needed_bytes:,} free bytes for the prepared data, found {free_bytes:,}: "
+            f"free some or choose another data_dir"
+        )
+
+
+@contextlib.contextmanager
+def disk_faults_are_user_errors(folder: Path) -> Iterator[None]:
+    """Turns the system's 'no space left' and 'not permitted' into a UserError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise UserError(
+            f"{folder}: the build could not write: {error.strerror}: free some disk or choose another data_dir"
+        ) from error

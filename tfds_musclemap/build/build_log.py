@@ -1,0 +1,120 @@
+"""What became of each clip of a build: stored or rejected, and the two lists that are left beside the data."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from musclemap_jax.data.raw.raw_dataset import SEPARATOR, Clip
+from musclemap_jax.errors import UserError
+
+REJECTED = "rejected.csv"
+REJECTED_COLUMNS = ("clip_id", "split", "reason")
+CLIPS = "clips.csv"
+CLIPS_COLUMNS = ("clip_id", "split", "activity", "muscles", "num_frames", "fps", "height", "width")
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredClip:
+    """A row of ``clips.csv``.
+
+    Attributes:
+      clip: the clip's annotations.
+      num_frames: frames stored.
+      fps: frames per second.
+      size: (height, width) of the stored frames in pixels; where none are stored, the size that joints are in.
+    """
+
+    clip: Clip
+    num_frames: int
+    fps: float
+    size: tuple[int, int]
+
+
+class BuildLog:
+    """Counts a build's clips and ends it when too many are rejected.
+
+    Attributes:
+      stored: in the order of the records, split by split.
+      rejected: (clip, reason) in the same order.
+    """
+
+    def __init__(self, num_clips: int, max_rejected_share: float):
+        """
+        Args:
+          num_clips: clips of the distribution, all splits.
+          max_rejected_share: 0 to 1, of all clips.
+        """
+        self.stored: list[StoredClip] = []
+        self.rejected: list[tuple[Clip, str]] = []
+        self._num_clips = num_clips
+        self._max_rejected_share = max_rejected_share
+
+    def add_stored(self, stored: StoredClip) -> None:
+        """Notes a clip that was written."""
+        self.stored.append(stored)
+
+    def add_rejected(self, clip: Clip, reason: str) -> None:
+        """Notes a clip that was left out.
+
+        Raises:
+          UserError: more than the stated share has been rejected; no need to read the others.
+        """
+        self.rejected.append((clip, reason))
+        if len(self.rejected) > self._max_rejected_share * self._num_clips:
+            named = "; ".join(reason for _, reason in self.rejected[:3])
+            raise UserError(
+                f"rejected {len(self.rejected)} of {self._num_clips} clips, more than max_rejected_share="
+                f"{self._max_rejected_share:g} ({named}{'; ...' if len(self.rejected) > 3 else ''}): "
+                f"mend or remove them, or raise max_rejected_share"
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Clips stored a split."""
+        counts: dict[str, int] = {}
+        for stored in self.stored:
+            counts[stored.clip.split] = counts.get(stored.clip.split, 0) + 1
+        return counts
+
+    def write(self, folder: Path) -> None:
+        """Writes ``rejected.csv`` and ``clips.csv``, both with a header also where they have no rows."""
+        _write(folder / REJECTED, REJECTED_COLUMNS, ((clip.clip_id, clip.split, why) for clip, why in self.rejected))
+        _write(folder / CLIPS, CLIPS_COLUMNS, (_row(stored) for stored in self.stored))
+
+
+def read_stored_clips(folder: Path) -> dict[str, list[StoredClip]]:
+    """``clips.csv`` of a prepared data set: the clips of each split in the order of its records."""
+    splits: dict[str, list[StoredClip]] = {}
+    for row in _rows(folder / CLIPS):
+        muscles = tuple(int(index) for index in row["muscles"].split(SEPARATOR))
+        clip = Clip(row["clip_id"], row["split"], row["activity"], muscles)
+        size = int(row["height"]), int(row["width"])
+        splits.setdefault(clip.split, []).append(StoredClip(clip, int(row["num_frames"]), float(row["fps"]), size))
+    return splits
+
+
+def read_rejected(folder: Path) -> list[tuple[str, str, str]]:
+    """``rejected.csv`` of a prepared data set: (clip_id, split, reason)."""
+    return [(row["clip_id"], row["split"], row["reason"]) for row in _rows(folder / REJECTED)]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def _row(stored: StoredClip) -> tuple[object, ...]:
+    clip = stored.clip
+    muscles = SEPARATOR.join(str(index) for index in clip.muscles)
+    return clip.clip_id, clip.split, clip.activity, muscles, stored.num_frames, f"{stored.fps:.6g}", *stored.size
+
+
+def _write(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    path.write_bytes(text.getvalue().encode("utf-8"))

@@ -1,0 +1,190 @@
+"""A pose estimator as a process of its own: the protocol, and our end of it.
+
+Pose estimators want other versions of numpy, protobuf or PyTorch than this project, so none is imported: it is a
+command, in any environment and language. Lines of JSON in UTF-8, one object each:
+
+    it writes, once ready    {"protocol": 1, "name": "mediapipe 0.10.21", "layout": "mediapipe33"}
+    we write                 {"video": "/absolute/path.mp4"}
+    it answers               {"num_frames": 120, "detections": [...]}    or    {"error": "why this video has none"}
+
+and so on until its standard input ends. A detection is an AlphaPose entry, one a person and frame:
+``{"image_id": 12, "keypoints": [x, y, score, ...], "score": s, "box": [x, y, w, h], "idx": i}`` with places in pixels
+of the video as a player shows it, frames from 0, and the last three optional. ``layout`` is a name of
+``skeleton_layouts.LAYOUTS``. What it writes to standard error is shown when it fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from musclemap_jax.data.skeletons.person_linking import Detection
+from musclemap_jax.data.skeletons.skeleton import SkeletonError, parse_detections
+from musclemap_jax.errors import UserError
+from musclemap_jax.skeleton_layouts import get_layout
+
+PROTOCOL = 1
+MAX_ANSWER_BYTES = 256 << 20
+"""An hour of ten persons takes about that."""
+
+START_S = 120.0
+
+
+class EstimationError(Exception):
+    """A video for which there is no answer; one line that says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Greeting:
+    """What an estimator says of itself.
+
+    Attributes:
+      name: for the user.
+      layout: joint order of its detections.
+    """
+
+    name: str
+    layout: str
+
+
+class PoseProcess:
+    """One running estimator; a context manager that ends it.
+
+    Attributes:
+      greeting: what it said at its start.
+    """
+
+    def __init__(self, command: Sequence[str], timeout_s: float):
+        """Starts it and waits for its greeting.
+
+        Args:
+          command: program and arguments.
+          timeout_s: seconds that one video may take.
+
+        Raises:
+          UserError: it cannot be started, or says something else.
+        """
+        self._timeout_s = timeout_s
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        # Packages of this process's environment are not for the estimator's.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environment
+            )
+        except OSError as error:
+            self._errors.close()
+            raise UserError(f"pose estimator {command[0]}: cannot be started: {error.strerror}") from error
+        try:
+            self.greeting = _parse_greeting(self._read(START_S))
+        except (EstimationError, ValueError, RecursionError, UserError) as error:
+            self.close()
+            raise UserError(f"pose estimator {' '.join(command)}: {error}") from error
+
+    def __enter__(self) -> PoseProcess:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def estimate(self, video: str | Path) -> list[Detection]:
+        """Detections in one video, joints in the greeting's layout.
+
+        Raises:
+          EstimationError: it answered an error, something else, or not in time; after the last two, and when it has
+            died, ``is_alive`` is False.
+        """
+        request = json.dumps({"video": str(Path(video).absolute())})
+        try:
+            self._process.stdin.write(request.encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise EstimationError(self._death()) from error
+        try:
+            return _parse_answer(self._read(self._timeout_s), self.greeting.layout)
+        except (SkeletonError, ValueError, RecursionError) as error:
+            self._end()
+            raise EstimationError(f"an answer that is none: {' '.join(str(error).split())[:300]}") from error
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked again."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """Ends it."""
+        self._end()
+        self._process.stdout.close()
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # it died with a request in the buffer
+        finally:
+            self._errors.close()
+
+    def _end(self) -> int:
+        """Kills it and waits, since until then it seems alive; returns its status."""
+        self._process.kill()
+        return self._process.wait()
+
+    def _read(self, timeout_s: float) -> Any:
+        """The next object that it writes."""
+        is_late = threading.Event()
+
+        def end() -> None:
+            is_late.set()
+            self._process.kill()
+
+        timer = threading.Timer(timeout_s, end)
+        timer.start()
+        try:
+            line = self._process.stdout.readline(MAX_ANSWER_BYTES)
+        finally:
+            timer.cancel()
+        if is_late.is_set():
+            self._end()
+            raise EstimationError(f"no answer within {timeout_s:g} s")
+        if not line.endswith(b"\n"):
+            raise EstimationError(self._death())
+        return json.loads(line)
+
+    def _death(self) -> str:
+        """Why it ended: its status, and the last line of its standard error."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)  # its output ends before it does
+        status = self._end()
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 4096))
+        lines = self._errors.read().decode("utf-8", "replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f"it ended with status {status}" + (f": {last[:300]}" if last else "")
+
+
+def _parse_greeting(content: Any) -> Greeting:
+    if not isinstance(content, dict) or content.get("protocol") != PROTOCOL:
+        raise ValueError(f"expected a greeting with protocol {PROTOCOL}, got {str(content)[:100]}")
+    name, layout = content.get("name"), content.get("layout")
+    if not isinstance(name, str) or not isinstance(layout, str):
+        raise ValueError("expected a greeting with name and layout")
+    return Greeting(name, get_layout(layout).name)
+
+
+def _parse_answer(content: Any, layout: str) -> list[Detection]:
+    if isinstance(content, dict) and isinstance(content.get("error"), str):
+        raise EstimationError(" ".join(content["error"].split())[:300])
+    entries = content.get("detections") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f"expected detections or error, got {str(content)[:100]}")
+    detections = parse_detections(entries, layout, "detections")
+    num_frames = content.get("num_frames")
+    last = max((detection.frame for detection in detections), default=-1)
+    if not isinstance(num_frames, int) or last >= num_frames:
+        raise ValueError(f"expected frames below num_frames, got frame {last} of {str(num_frames)[:20]}")
+    return detections

@@ -1,0 +1,101 @@
+"""One clip in four modalities with its muscles, as the paper's Fig. 1; its Fig. 2 is `eval.plots`'."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+
+from musclemap_jax import taxonomy
+from musclemap_jax.data.raw import flow, video
+from musclemap_jax.reporting.examples import strip_figure
+from musclemap_jax.reporting.plots import INK, new_figure
+from musclemap_jax.skeleton_layouts import get_layout
+from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
+from tfds_musclemap.source import ClipRecord
+
+NUM_COLUMNS = 6
+_BRIGHTER = 3
+"""Differences are mostly dark: they are shown so many times as bright."""
+
+
+def modalities_figure(record: ClipRecord, size: tuple[int, int]) -> Figure:
+    """A clip's RGB, RGB difference, optical flow (hue: direction, saturation: speed) and 2D skeleton over time.
+
+    Differences and flow that are not stored are made of the frames; what cannot be made is left out.
+
+    Args:
+      record: the clip.
+      size: (height, width) of its frames.
+    """
+    length = len(next(record[name] for name in ("frames", "rgb_diff", "flow_x", "skeleton") if name in record))
+    columns = np.linspace(0, length - 1, NUM_COLUMNS + 1).round().astype(int)[1:]  # the first has no motion
+    rows = {}
+    if "frames" in record:
+        rows["RGB"] = _strip([video.decode_jpeg(record["frames"][column]) for column in columns])
+    differences = [_difference(record, column) for column in columns]
+    if differences[0] is not None:
+        rows["RGB difference"] = _strip([cv2.convertScaleAbs(image, alpha=_BRIGHTER) for image in differences])
+    motions = [_motion(record, column) for column in columns]
+    if motions[0] is not None:
+        rows["optical flow"] = _strip(_coloured(np.stack(motions)))
+    if "skeleton" in record:
+        rows["2D skeleton"] = _skeleton_strip(record, columns, size)
+    return _draw(record, rows)
+
+
+def _draw(record: ClipRecord, rows: dict[str, np.ndarray]) -> Figure:
+    width = 12.0
+    heights = [width * strip.shape[0] / strip.shape[1] for strip in rows.values()]
+    figure = new_figure(width, sum(heights) + 0.35 * len(rows) + 0.7, dpi=100)
+    regions = [taxonomy.MUSCLE_REGIONS[index] for index in np.flatnonzero(record["muscles"])]
+    figure.suptitle(f"{record['activity']}: {', '.join(regions)}", color=INK, fontsize=14, parse_math=False)
+    all_axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (name, strip) in zip(all_axes, rows.items(), strict=True):
+        axes.imshow(strip, interpolation="lanczos", aspect="auto")
+        axes.set_title(name, loc="left", fontsize=11, color=INK)
+        axes.set_axis_off()
+    return figure
+
+
+def _difference(record: ClipRecord, column: int) -> np.ndarray | None:
+    if "rgb_diff" in record:
+        return decode_png(record["rgb_diff"][column])
+    if "frames" in record:
+        return cv2.absdiff(*(video.decode_jpeg(record["frames"][place]) for place in (column, max(column - 1, 0))))
+    return None
+
+
+def _motion(record: ClipRecord, column: int) -> np.ndarray | None:
+    """(H, W, 2) pixels a frame."""
+    if "flow_x" in record:
+        values = np.stack([decode_grey_jpeg(record[name][column]) for name in ("flow_x", "flow_y")], axis=-1)
+        return flow.decode_flow(values, record["flow_scale"])
+    if "frames" in record:
+        pair = [video.decode_jpeg(record["frames"][place]) for place in (max(column - 1, 0), column)]
+        return flow.make_estimator("dis")(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair))
+    return None
+
+
+def _coloured(motions: np.ndarray) -> list[np.ndarray]:
+    """(T, H, W, 2) as RGB images: hue is direction, saturation speed, full at the fastest hundredth of all pixels."""
+    speed, angle = np.hypot(motions[..., 0], motions[..., 1]), np.arctan2(motions[..., 1], motions[..., 0])
+    full = max(float(np.percentile(speed, 99)), 0.5)
+    hsv = np.empty((*speed.shape, 3), np.uint8)
+    hsv[..., 0] = (angle + np.pi) / (2 * np.pi) * 179
+    hsv[..., 1] = (speed / full).clip(0, 1) * 255
+    hsv[..., 2] = 255
+    return [cv2.cvtColor(image, cv2.COLOR_HSV2RGB) for image in hsv]
+
+
+def _skeleton_strip(record: ClipRecord, columns: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    names = get_layout(record["skeleton_layout"]).joints
+    canvas = np.full((len(columns), *size, 3), 40, np.uint8)
+    figure = strip_figure(canvas, record["skeleton"][columns], names, max_frames=len(columns))
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def _strip(images: list[np.ndarray]) -> np.ndarray:
+    gap = np.full((images[0].shape[0], max(2, images[0].shape[1] // 64), 3), 255, np.uint8)
+    return np.concatenate([part for image in images for part in (image, gap)][:-1], axis=1)
