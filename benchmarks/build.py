@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.build_work import our_clip, our_frames, peer_clip
-from benchmarks.clips import write_distribution
+from benchmarks.clips import write_raw_dataset
 from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, speedup, timed, write_results
 from musclemap_jax.data.raw.raw_dataset import video_path
 from tfds_musclemap.build.worker_pool import WorkerCrash, WorkerPool
@@ -55,9 +55,9 @@ def measure(folder: Path, turns: int, num_clips: int, results: Path) -> None:
     """
     num_cores = os.cpu_count() or 1
     root, small = folder / "raw", folder / "raw_small"
-    clip_ids = write_distribution(root, num_clips)
+    clip_ids = write_raw_dataset(root, num_clips)
     num_clips = len(clip_ids)
-    num_small = len(write_distribution(small, num_clips // 4))
+    num_small = len(write_raw_dataset(small, num_clips // 4))
     paths = [(str(video_path(root, clip_id)),) for clip_id in clip_ids]
     last: dict[str, float] = {}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.video import encode_video, read_video
 from musclemap_jax.data.skeletons.skeleton import write_alphapose
 from tfds_musclemap.prepare import load_source, prepare
@@ -26,7 +26,7 @@ HEIGHT, WIDTH = 256, 340
 FPS = 30
 
 
-def write_distribution(root: Path, num_clips: int) -> list[str]:
+def write_raw_dataset(root: Path, num_clips: int) -> list[str]:
     """Writes a raw folder of training clips; nothing if it is there.
 
     Args:
@@ -36,9 +36,9 @@ def write_distribution(root: Path, num_clips: int) -> list[str]:
     Returns:
       The clips' ids.
     """
-    if (root / distribution.ANNOTATIONS).exists():
-        return [clip.clip_id for clip in distribution.read_annotations(root)]
-    for folder in (distribution.CLIPS, distribution.SKELETONS):
+    if (root / raw_dataset.ANNOTATIONS).exists():
+        return [clip.clip_id for clip in raw_dataset.read_annotations(root)]
+    for folder in (raw_dataset.CLIPS, raw_dataset.SKELETONS):
         (root / folder).mkdir(parents=True, exist_ok=True)
     clips = []
     for view in VIEWS:
@@ -51,15 +51,15 @@ def write_distribution(root: Path, num_clips: int) -> list[str]:
             ]
             there_and_back = small + small[::-1]
             rows = np.arange(NUM_FRAMES) % len(there_and_back)
-            clip = distribution.Clip(f"clip{len(clips):03d}", "train", "lateral lunge", (13, 15, 17))
+            clip = raw_dataset.Clip(f"clip{len(clips):03d}", "train", "lateral lunge", (13, 15, 17))
             encode_video(
-                distribution.video_path(root, clip.clip_id), (there_and_back[i] for i in rows), FPS, preset="medium"
+                raw_dataset.video_path(root, clip.clip_id), (there_and_back[i] for i in rows), FPS, preset="medium"
             )
             skeleton = np.random.default_rng(len(clips)).uniform(1, HEIGHT, (NUM_FRAMES, 1, 17, 3)).astype(np.float32)
             skeleton[..., 2] = 0.9
-            write_alphapose(distribution.skeleton_path(root, clip.clip_id), skeleton)
+            write_alphapose(raw_dataset.skeleton_path(root, clip.clip_id), skeleton)
             clips.append(clip)
-    distribution.write_annotations(root, clips)
+    raw_dataset.write_annotations(root, clips)
     return [clip.clip_id for clip in clips]
 
 

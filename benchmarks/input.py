@@ -24,7 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.clips import prepared_source, write_distribution
+from benchmarks.clips import prepared_source, write_raw_dataset
 from benchmarks.memory import tree_bytes
 from benchmarks.released_input import released_clip
 from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, speedup, timed, write_results
@@ -124,7 +124,7 @@ def measure(folder: Path, turns: int, results: Path) -> None:
       results: folder of the files.
     """
     root = folder / "raw"
-    clip_ids = write_distribution(root, NUM_CLIPS)
+    clip_ids = write_raw_dataset(root, NUM_CLIPS)
     source = prepared_source(folder / "prepared", root)
     memory = {f"memory_mib_{workers}_workers": _memory(folder, workers) / 2**20 for workers in (0, 2)}
     if hasattr(os, "sched_setaffinity"):

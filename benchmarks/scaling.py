@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.clips import write_distribution
+from benchmarks.clips import write_raw_dataset
 from benchmarks.model import OURS, PEER
 from benchmarks.our_model import random_variables
 from benchmarks.timing import RESULTS, Times, alternate, medians, plot_lines, timed, write_results
@@ -103,7 +103,7 @@ def clip_costs(turns: int) -> tuple[dict[str, Points], Times]:
     with tempfile.TemporaryDirectory() as folder:
         for size in SIZES["clips"]:
             root = Path(folder) / f"raw{size}"
-            write_distribution(root, size)
+            write_raw_dataset(root, size)
             prepared: list[Path] = []
 
             def build(root: Path = root, prepared: list[Path] = prepared) -> None:

@@ -79,7 +79,7 @@ def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
     """What the figures were measured on.
 
     Args:
-      packages: distributions whose versions matter.
+      packages: packages whose versions matter.
     """
     return {
         "processor": _processor(),

@@ -15,7 +15,7 @@ In two stages, as in the paper: the branches first (configs/mvitv2_s.py, configs
 Class tokens, fusion and distillation start anew in the second stage; the rest of both branches goes on.
 
 Variants:
-    :synthetic  small branches on the rendered distribution; the README has time and figures.
+    :synthetic  small branches on the rendered raw data set; the README has time and figures.
     :smoke      five steps, to see that everything runs.
 """
 

@@ -28,8 +28,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = default_config()
     config.model.update(
         branches=("video", "rgb_diff"),
-        auxiliary_weight=0.0,
-        auxiliary_frozen=True,
+        second_branch_weight=0.0,
+        second_branch_frozen=True,
         directions="to_video",
         kd_projection=False,
         released_reshape=True,

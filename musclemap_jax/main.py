@@ -36,7 +36,7 @@ from musclemap_jax.runtime.startup import (
 
 MODES = ("train_and_eval", "train", "eval")
 PACKAGE = "musclemap_jax"
-_LESS_MEMORY = ("raise config.train.accumulation", "set config.model.remat=blocks")
+_LESS_MEMORY = ("raise config.train.grad_accum_steps", "set config.model.remat=blocks")
 
 log = std_logging.getLogger(f"{PACKAGE}.main")
 

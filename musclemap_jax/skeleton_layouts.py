@@ -87,7 +87,7 @@ LAYOUTS: dict[str, SkeletonLayout] = {
         ("mediapipe33", _MEDIAPIPE33),
     )
 }
-"""Every layout that a distribution may declare, by name."""
+"""Every layout that a raw data set may declare, by name."""
 
 REDUCED = {"halpe136": ("halpe26", 136)}
 """Joint orders of files that begin with a layout's joints: that layout, and the file's number of joints."""

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-LONGEST = ("test_main.py", "test_processes.py", "test_step.py", "test_real_video.py", "test_layer_runs.py")
+LONGEST = ("test_main.py", "test_processes.py", "test_step.py", "test_real_video.py", "test_scanned_layers.py")
 """Files that take minutes each, longest first."""
 
 

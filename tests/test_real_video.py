@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.augmentation import NO_AUGMENTATION
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.video import encode_video, read_video
 
 REAL = Path(__file__).parent / "data" / "real"
@@ -22,7 +22,7 @@ NUM_STEPS = 60
 
 
 @pytest.fixture(scope="module")
-def real_distribution(tmp_path_factory):
+def real_raw_dataset(tmp_path_factory):
     """The two views cut into pieces: the first half is one activity, the second the other."""
     root = tmp_path_factory.mktemp("real")
     for folder in ("clips", "skeletons"):
@@ -36,16 +36,16 @@ def real_distribution(tmp_path_factory):
         for start in range(0, len(frames), PIECE_FRAMES):
             activity = list(ACTIVITIES)[start >= len(frames) // 2]
             split = "val_known" if start // PIECE_FRAMES in (2, 7) else "train"
-            clip = distribution.Clip(f"{view}_{start:03d}", split, activity, ACTIVITIES[activity])
-            encode_video(distribution.video_path(root, clip.clip_id), frames[start : start + PIECE_FRAMES], video.fps)
+            clip = raw_dataset.Clip(f"{view}_{start:03d}", split, activity, ACTIVITIES[activity])
+            encode_video(raw_dataset.video_path(root, clip.clip_id), frames[start : start + PIECE_FRAMES], video.fps)
             piece = [
                 moved(detection, start, scale)
                 for detection in detections
                 if start <= frame_number(detection) < start + PIECE_FRAMES
             ]
-            distribution.skeleton_path(root, clip.clip_id).write_text(json.dumps(piece))
+            raw_dataset.skeleton_path(root, clip.clip_id).write_text(json.dumps(piece))
             clips.append(clip)
-    distribution.write_annotations(root, clips)
+    raw_dataset.write_annotations(root, clips)
     return root
 
 
@@ -63,13 +63,13 @@ def moved(detection, start, scale):
     }
 
 
-def test_the_loss_falls_by_four_fifths_in_sixty_steps(run_main, real_distribution, tmp_path):
+def test_the_loss_falls_by_four_fifths_in_sixty_steps(run_main, real_raw_dataset, tmp_path):
     augmentation = {field.name: getattr(NO_AUGMENTATION, field.name) for field in dataclasses.fields(NO_AUGMENTATION)}
     process = run_main(
         "--config=configs/transm3e.py:smoke",
         f"--workdir={tmp_path / 'run'}",
         f"--config.data.data_dir={tmp_path / 'data'}",
-        f"--config.data.distribution={real_distribution}",
+        f"--config.data.raw_dir={real_raw_dataset}",
         "--config.data.builder=multimodal",
         "--config.input.frame_stride=2",
         "--config.optimizer.learning_rate=0.005",

@@ -43,7 +43,7 @@ def test_a_release_goes_through_import_build_verification_and_main_job(run_main,
         write_alphapose(path, skeleton)
 
     command("tfds_musclemap.import_release", f"--release={release}", f"--out={raw}", f"--skeletons={poses}")
-    command("tfds_musclemap.prepare", "--config=multimodal", f"--distribution={raw}", f"--data_dir={data}")
+    command("tfds_musclemap.prepare", "--config=multimodal", f"--raw_dir={raw}", f"--data_dir={data}")
     # All is sound, but ten clips are not the whole of MuscleMap.
     told = command("tfds_musclemap.verify.__main__", f"--data_dir={data}", status=1)
     assert [line for line in told.splitlines() if line.startswith("fault")] == [

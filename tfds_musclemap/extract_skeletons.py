@@ -1,6 +1,6 @@
-"""Fills in the skeletons that a distribution lacks, by a pose estimator that runs in an environment of its own.
+"""Fills in the skeletons that a raw data set lacks, by a pose estimator that runs in an environment of its own.
 
-python -m tfds_musclemap.extract_skeletons --distribution=FOLDER --estimator_python=/path/to/venv/bin/python
+python -m tfds_musclemap.extract_skeletons --raw_dir=FOLDER --estimator_python=/path/to/venv/bin/python
 
 The estimator is MediaPipe by default (docs/importing.md says how to set up its environment), or any program that speaks
 the protocol of ``pose_process``. Each clip's file is put in place whole, so that an interrupted run goes on where it
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import tqdm
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import LinkError, check_file, read_manifest
 from musclemap_jax.data.skeletons.skeleton import write_persons
 from musclemap_jax.errors import UserError, exit_on_user_error
@@ -32,7 +32,7 @@ from tfds_musclemap.import_skeletons import (
     MAX_PERSONS,
     clips_without_skeleton,
     convert_persons,
-    distribution_layout,
+    raw_dataset_layout,
     set_layout,
 )
 from tfds_musclemap.importing.pose_process import EstimationError, PoseProcess
@@ -55,7 +55,7 @@ def extract_skeletons(
     """Writes a skeleton for each clip that has none.
 
     Args:
-      root: the distribution's folder.
+      root: the raw data set's folder.
       command: that starts the estimator.
       layout: joint order to write; by default the one of the skeletons that are there, or ``coco17``.
       num_workers: estimators that run side by side.
@@ -66,11 +66,11 @@ def extract_skeletons(
       How many clips got a skeleton, and why each of the others got none.
 
     Raises:
-      UserError: faults of the distribution; an estimator that does not start; a layout that is not the one that the
+      UserError: faults of the raw data set; an estimator that does not start; a layout that is not the one that the
         skeletons there have.
     """
     root = Path(root)
-    clip_ids = [clip.clip_id for clip in distribution.read_annotations(root)]
+    clip_ids = [clip.clip_id for clip in raw_dataset.read_annotations(root)]
     layout = _choose_layout(root, clip_ids, layout)
     wanted = clips_without_skeleton(root, clip_ids)
     failed: dict[str, str] = {}
@@ -120,7 +120,7 @@ class _Estimators:
 
     def _extract(self, root: Path, clip_id: str, layout: str, max_persons: int) -> str | None:
         """Writes one clip's skeleton, or returns why not."""
-        video_path, path = distribution.video_path(root, clip_id), distribution.skeleton_path(root, clip_id)
+        video_path, path = raw_dataset.video_path(root, clip_id), raw_dataset.skeleton_path(root, clip_id)
         process = self._idle.get()
         try:
             check_file(root, video_path)
@@ -145,7 +145,7 @@ def _choose_layout(root: Path, clip_ids: Sequence[str], layout: str | None) -> s
     named = read_manifest(root).skeleton_layout
     if layout and named and layout != named:
         raise UserError(f"{root}: its skeletons have layout {named}, got --skeleton_layout={layout}: leave it out")
-    return layout or distribution_layout(root, clip_ids) or DEFAULT_LAYOUT
+    return layout or raw_dataset_layout(root, clip_ids) or DEFAULT_LAYOUT
 
 
 def _write_failed(root: Path, failed: dict[str, str]) -> None:
@@ -179,7 +179,7 @@ def estimator_command(estimator: str, python: str, arguments: str = "") -> list[
 def _parser() -> argparse.ArgumentParser:
     summary = __doc__.splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m tfds_musclemap.extract_skeletons", description=summary)
-    parser.add_argument("--distribution", required=True, help="folder with annotations.csv and clips/")
+    parser.add_argument("--raw_dir", required=True, help="folder with annotations.csv and clips/")
     parser.add_argument("--estimator", default="mediapipe", help="mediapipe, or a script that speaks the protocol")
     parser.add_argument("--estimator_python", default=sys.executable, help="Python of the estimator's environment")
     parser.add_argument("--estimator_args", default="", help="arguments for the script, such as '--model=FILE'")
@@ -198,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.num_workers < 1 or arguments.max_persons < 1 or arguments.timeout <= 0:
             raise UserError("--num_workers, --max_persons and --timeout: expected numbers above 0")
         num_written, failed = extract_skeletons(
-            arguments.distribution,
+            arguments.raw_dir,
             estimator_command(arguments.estimator, arguments.estimator_python, arguments.estimator_args),
             layout=arguments.skeleton_layout,
             num_workers=arguments.num_workers,
@@ -208,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"skeletons: {num_written} clips written, {len(failed)} failed")
         if failed:
             clip_id = min(failed)
-            print(f"{Path(arguments.distribution) / FAILED}: {clip_id}: {failed[clip_id]}", file=sys.stderr)
+            print(f"{Path(arguments.raw_dir) / FAILED}: {clip_id}: {failed[clip_id]}", file=sys.stderr)
         return 1 if failed else 0
 
     with contextlib.suppress(KeyboardInterrupt):

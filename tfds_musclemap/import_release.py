@@ -1,12 +1,12 @@
-"""Turns the authors' release of MuscleMap into a distribution: the folder that the builder reads.
+"""Turns the authors' release of MuscleMap into a raw data set: the folder that the builder reads.
 
-python -m tfds_musclemap.import_release --release=RELEASE --out=DISTRIBUTION
+python -m tfds_musclemap.import_release --release=RELEASE --out=RAW_DIR
 python -m tfds_musclemap.import_release --videos=train_x.pkl --labels=train_y.pkl --split=train --video_root=VIDEOS \
-    --out=DISTRIBUTION
+    --out=RAW_DIR
 
-Videos are linked, not copied: ``clips/<clip_id>.mp4`` is a symbolic link, and the manifest (``distribution.json``)
-names the one folder that such links may lead to; see ``musclemap_jax/data/raw/manifest.py``. The second form is given once
-a split, in one command by repeating its three options or in several commands. All or nothing: the folder is made
+Videos are linked, not copied: ``clips/<clip_id>.mp4`` is a symbolic link, and the manifest (``raw_dataset.json``)
+names the one folder that such links may lead to; see ``musclemap_jax/data/raw/manifest.py``. The second form is given
+once a split, in one command by repeating its three options or in several commands. All or nothing: the folder is made
 beside its place and put there when it is whole; one that was imported before gets its new clips all at once.
 """
 
@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.flow import FLOW, flow_paths
 from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from musclemap_jax.errors import UserError, exit_on_user_error
@@ -57,12 +57,12 @@ def import_release(
     flow: bool = False,
     name: str | None = None,
 ) -> list[str]:
-    """Writes the distribution, or adds splits to one that was written so.
+    """Writes the raw data set, or adds splits to one that was written so.
 
     Args:
       lists: of the splits to import.
       video_root: folder of the videos.
-      out: folder of the distribution; absent, empty, or of an earlier import of other splits.
+      out: folder of the raw data set; absent, empty, or of an earlier import of other splits.
       activities: csv table for the clips whose paths do not name their activity.
       skeletons: file or folder of pose results, see ``import_skeletons``.
       skeleton_layout: joint order of those.
@@ -87,8 +87,8 @@ def import_release(
     link_root = video_root.resolve().parent if flow else video_root.resolve()
     earlier = _earlier_clips(out, link_root)
     annotations = [*earlier, *(clip.clip for clip in kept)]
-    places = [f"{out / distribution.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
-    distribution.check_clips([*places, *(clip.place for clip in kept)], annotations)
+    places = [f"{out / raw_dataset.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
+    raw_dataset.check_clips([*places, *(clip.place for clip in kept)], annotations)
     before = read_manifest(out)
     layout = before.skeleton_layout or (stored_layout(skeleton_layout) if skeletons else None)
     manifest = Manifest(name or before.name or NAME, str(link_root), layout)
@@ -99,7 +99,7 @@ def import_release(
             clip_ids = [clip.clip.clip_id for clip in kept]
             report = convert_skeletons(Path(skeletons), skeleton_layout, stage, clip_ids, target_layout=layout)
         write_manifest(stage, manifest)
-        distribution.write_annotations(stage, annotations)
+        raw_dataset.write_annotations(stage, annotations)
         _install(stage, out, is_new=not earlier)
     return _summary(out, kept, missing, num_without_flow, report)
 
@@ -135,18 +135,18 @@ def _flow_folders(video_root: Path) -> tuple[Path, ...]:
     return folders
 
 
-def _earlier_clips(out: Path, link_root: Path) -> list[distribution.Clip]:
+def _earlier_clips(out: Path, link_root: Path) -> list[raw_dataset.Clip]:
     """Clips that an earlier import wrote into the folder; none where the folder is absent or empty."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return []
     root = read_manifest(out).video_root if out.is_dir() else None
-    if root is None or not (out / distribution.ANNOTATIONS).is_file():
+    if root is None or not (out / raw_dataset.ANNOTATIONS).is_file():
         raise UserError(
             f"{out}: expected no such folder, or one that import_release wrote, got another: give another --out"
         )
     if Path(root) != link_root:
         raise UserError(f"{out}: its links lead to {root}, those to add to {link_root}: give another --out")
-    return distribution.read_annotations(out)
+    return raw_dataset.read_annotations(out)
 
 
 @contextlib.contextmanager
@@ -166,12 +166,12 @@ def _staged(out: Path) -> Iterator[Path]:
 
 def _link(stage: Path, clips: Sequence[ReleasedClip], video_root: Path, flow_folders: Sequence[Path]) -> int:
     """Makes the links; returns how many clips lack flow, where there are folders of it."""
-    for folder in (distribution.CLIPS, distribution.SKELETONS):
+    for folder in (raw_dataset.CLIPS, raw_dataset.SKELETONS):
         (stage / folder).mkdir()
     num_without_flow = 0
     for clip in clips:
         clip_id = clip.clip.clip_id
-        links = {distribution.video_path(stage, clip_id): video_root.resolve()}
+        links = {raw_dataset.video_path(stage, clip_id): video_root.resolve()}
         if not all(is_present(clip, folder) for folder in flow_folders):
             num_without_flow += 1
         elif flow_folders:
@@ -189,14 +189,14 @@ def _install(stage: Path, out: Path, is_new: bool) -> None:
         return
     moved: list[Path] = []
     try:
-        for folder in (distribution.CLIPS, distribution.SKELETONS, FLOW):
+        for folder in (raw_dataset.CLIPS, raw_dataset.SKELETONS, FLOW):
             for path in sorted((stage / folder).rglob("*")):
                 if path.is_symlink() or path.is_file():
                     target = out / path.relative_to(stage)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     moved.append(target)
                     path.replace(target)
-        for name in (MANIFEST, distribution.ANNOTATIONS):
+        for name in (MANIFEST, raw_dataset.ANNOTATIONS):
             os.replace(stage / name, out / name)
     except BaseException:
         for path in moved:
@@ -220,14 +220,14 @@ def _summary(
         lines.append(f"without optical flow: {num_without_flow} clips")
     if report:
         lines += report.lines()
-    return [*lines, f"distribution: {out}"]
+    return [*lines, f"raw data set: {out}"]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tfds_musclemap.import_release", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--out", required=True, help="folder of the distribution to write")
+    parser.add_argument("--out", required=True, help="folder of the raw data set to write")
     parser.add_argument("--release", help="folder with the pickled lists of every split, found by their names")
     parser.add_argument("--videos", action="append", default=[], help="pickled list of paths; once a split")
     parser.add_argument("--labels", action="append", default=[], help="pickled list of muscle indices; once a split")

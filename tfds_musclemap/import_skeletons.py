@@ -1,9 +1,9 @@
-"""Brings results of a pose estimator into a distribution: one AlphaPose file a clip, joints in one named order.
+"""Brings results of a pose estimator into a raw data set: one AlphaPose file a clip, joints in one named order.
 
-python -m tfds_musclemap.import_skeletons --distribution=FOLDER --skeletons=RESULTS --skeleton_layout=halpe136
+python -m tfds_musclemap.import_skeletons --raw_dir=FOLDER --skeletons=RESULTS --skeleton_layout=halpe136
 
-Which files and formats are read is told by ``musclemap_jax/data/skeletons/skeleton_files.py``. Joints are converted by name where
-the distribution has skeletons of another layout already. Of each clip the persons with the largest sum of score times
+``musclemap_jax/data/skeletons/skeleton_files.py`` lists the files and formats. Joints are converted by name where
+the raw data set has skeletons of another layout already. Of each clip the persons with the largest sum of score times
 area of the box are kept, each followed through the frames; frames in which nobody was found stay absent. The number of
 frames is not looked at here: the builder compares it with the video's.
 """
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
 from musclemap_jax.data.skeletons.skeleton import SkeletonError, parse_detections, write_persons
@@ -93,12 +93,12 @@ def convert_skeletons(
     first_frame: int = 0,
     max_persons: int = MAX_PERSONS,
 ) -> SkeletonReport:
-    """Writes the clips' skeleton files below a distribution's folder.
+    """Writes the clips' skeleton files below a raw data set's folder.
 
     Args:
       source: folder of results, or one file for all clips.
       layout: joint order of the results, one of INPUT_LAYOUTS.
-      root: the distribution's folder.
+      root: the raw data set's folder.
       clip_ids: clips to write; a skeleton that is there is replaced.
       target_layout: joint order to write; by default that of the results.
       first_frame: number that the results give the first frame: 1 for images that FFmpeg wrote.
@@ -121,7 +121,7 @@ def convert_skeletons(
         except SkeletonError as error:
             report.faults[clip_id] = " ".join(str(error).split())
             continue
-        path = distribution.skeleton_path(root, clip_id)
+        path = raw_dataset.skeleton_path(root, clip_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.part")
         write_persons(temporary, persons)
@@ -141,10 +141,10 @@ def import_skeletons(
     max_persons: int = MAX_PERSONS,
     overwrite: bool = False,
 ) -> SkeletonReport:
-    """Gives the clips of a distribution that have no skeleton one from results, and names the layout in its manifest.
+    """Gives the clips of a raw data set that have no skeleton one from results, and names the layout in its manifest.
 
     Args:
-      root: the distribution's folder.
+      root: the raw data set's folder.
       source: see ``convert_skeletons``.
       layout: see ``convert_skeletons``.
       first_frame: see ``convert_skeletons``.
@@ -152,12 +152,12 @@ def import_skeletons(
       overwrite: whether skeletons that are there are replaced.
 
     Raises:
-      UserError: as ``convert_skeletons``; faults of the distribution.
+      UserError: as ``convert_skeletons``; faults of the raw data set.
     """
     root = Path(root)
-    clip_ids = [clip.clip_id for clip in distribution.read_annotations(root)]
+    clip_ids = [clip.clip_id for clip in raw_dataset.read_annotations(root)]
     wanted = clip_ids if overwrite else clips_without_skeleton(root, clip_ids)
-    target = distribution_layout(root, clip_ids) or stored_layout(layout)
+    target = raw_dataset_layout(root, clip_ids) or stored_layout(layout)
     if not wanted:
         return SkeletonReport([], {}, [], target)
     report = convert_skeletons(
@@ -175,11 +175,11 @@ def import_skeletons(
 
 def clips_without_skeleton(root: Path, clip_ids: Sequence[str]) -> list[str]:
     """Those of the clips that have no skeleton file."""
-    return [clip_id for clip_id in clip_ids if not distribution.skeleton_path(root, clip_id).exists()]
+    return [clip_id for clip_id in clip_ids if not raw_dataset.skeleton_path(root, clip_id).exists()]
 
 
-def distribution_layout(root: Path, clip_ids: Sequence[str]) -> str | None:
-    """The layout that a distribution's skeletons have, by its manifest; None where it has none yet.
+def raw_dataset_layout(root: Path, clip_ids: Sequence[str]) -> str | None:
+    """The layout that a raw data set's skeletons have, by its manifest; None where it has none yet.
 
     Raises:
       UserError: there are skeletons whose layout the manifest does not name.
@@ -194,14 +194,14 @@ def distribution_layout(root: Path, clip_ids: Sequence[str]) -> str | None:
 
 
 def set_layout(root: Path, layout: str) -> None:
-    """Names the layout of a distribution's skeletons in its manifest."""
+    """Names the layout of a raw data set's skeletons in its manifest."""
     write_manifest(root, dataclasses.replace(read_manifest(root), skeleton_layout=layout))
 
 
 def _parser() -> argparse.ArgumentParser:
     summary = __doc__.splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m tfds_musclemap.import_skeletons", description=summary)
-    parser.add_argument("--distribution", required=True, help="folder with annotations.csv and clips/")
+    parser.add_argument("--raw_dir", required=True, help="folder with annotations.csv and clips/")
     parser.add_argument("--skeletons", required=True, help="pose results: a folder, or one file for all clips")
     parser.add_argument("--skeleton_layout", required=True, choices=INPUT_LAYOUTS, help="joint order of the results")
     parser.add_argument("--first_frame", type=int, default=0, help="number of the first frame in the results (0)")
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run() -> None:
         report = import_skeletons(
-            arguments.distribution,
+            arguments.raw_dir,
             arguments.skeletons,
             arguments.skeleton_layout,
             first_frame=arguments.first_frame,

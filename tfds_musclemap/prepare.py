@@ -1,6 +1,6 @@
 """Prepares the data set without TensorFlow: the twin of the ``tfds build`` command, and what the main job calls.
 
-python -m tfds_musclemap.prepare --config=multimodal --distribution=FOLDER --data_dir=data
+python -m tfds_musclemap.prepare --config=multimodal --raw_dir=FOLDER --data_dir=data
 python -m tfds_musclemap.prepare --config=synthetic --data_dir=data
 """
 
@@ -32,10 +32,10 @@ OVERRIDES: tuple[str, ...] = (*CLIP_FIELDS, "synthetic")
 def prepare(
     config: str,
     data_dir: str | os.PathLike | None = None,
-    distribution: str | os.PathLike | None = None,
+    raw_dir: str | os.PathLike | None = None,
     *,
     num_workers: int | None = None,
-    max_rejected_share: float | None = None,
+    max_rejected_fraction: float | None = None,
     beam_pipeline_options: Sequence[str] = (),
     **overrides: Any,
 ) -> Builder:
@@ -46,10 +46,10 @@ def prepare(
     Args:
       config: name of a builder config, see ``builder_config.CONFIGS``.
       data_dir: where TFDS data sets lie; by default TFDS's own (``~/tensorflow_datasets``).
-      distribution: the raw folder; not needed for the synthetic configs, nor when the prepared data is there. If it is
+      raw_dir: the raw data set; not needed for the synthetic configs, nor when the prepared data is there. If it is
         given and there, the prepared data must have been made of the same annotations.
       num_workers: processes that decode, by default the CPUs that this process may use; the bytes do not depend on it.
-      max_rejected_share: see MuscleMapConfig; by default that of the config.
+      max_rejected_fraction: see MuscleMapConfig; by default that of the config.
       beam_pipeline_options: options of Apache Beam, such as ``runner=DirectRunner``; if there are any, it builds by
         Beam and not by worker processes.
       **overrides: other values for the fields in OVERRIDES.
@@ -58,17 +58,17 @@ def prepare(
       The TFDS builder, prepared.
 
     Raises:
-      UserError: unknown config or override, absent distribution, faults of its annotations, too little disk, too many
+      UserError: unknown config or override, absent raw data set, faults of its annotations, too little disk, too many
         clips rejected, or prepared data that was made of something else.
     """
     builder = Builder(
         config=_configuration(config, overrides),
         data_dir=epath.Path(data_dir).expanduser() if data_dir else None,
         num_workers=num_workers,
-        max_rejected_share=max_rejected_share,
+        max_rejected_fraction=max_rejected_fraction,
     )
     download_config = tfds.download.DownloadConfig(
-        manual_dir=epath.Path(distribution).expanduser() if distribution else None,
+        manual_dir=epath.Path(raw_dir).expanduser() if raw_dir else None,
         try_download_gcs=False,
         beam_options=_beam_options(beam_pipeline_options),
     )
@@ -106,7 +106,7 @@ def _configuration(name: str, overrides: dict[str, Any]) -> str | MuscleMapConfi
     if not changed:
         return name
     parts = [f"{field}-{_path_part(changed[field])}" for field in sorted(changed)]
-    fields = {field: changed.get(field, getattr(config, field)) for field in (*OVERRIDES, "max_rejected_share")}
+    fields = {field: changed.get(field, getattr(config, field)) for field in (*OVERRIDES, "max_rejected_fraction")}
     return MuscleMapConfig(name="-".join((name, *parts)), description=config.description, **fields)
 
 
@@ -134,9 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     names = [config.name for config in Builder.BUILDER_CONFIGS]
     parser.add_argument("--config", required=True, choices=names, help="builder config")
     parser.add_argument("--data_dir", help="folder of the TFDS data sets (default: TFDS's own)")
-    parser.add_argument("--distribution", help="raw folder: annotations.csv, clips/, skeletons/ (not for synthetic)")
+    parser.add_argument("--raw_dir", help="raw folder: annotations.csv, clips/, skeletons/ (not for synthetic)")
     parser.add_argument("--num_workers", type=int, help="processes that decode (default: all CPUs)")
-    parser.add_argument("--max_rejected_share", type=float, help="share of clips past which the build fails (0.05)")
+    parser.add_argument("--max_rejected_fraction", type=float, help="share of clips past which the build fails (0.05)")
     parser.add_argument(
         "--beam_pipeline_options",
         type=_names,

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What a run keeps on disk: training state, checkpoints, their checksums and validation scores."""

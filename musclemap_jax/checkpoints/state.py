@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax import struct
 from jax.sharding import Mesh
 
-from musclemap_jax.runtime.gc_control import collection_paused
+from musclemap_jax.runtime.gc_control import gc_paused
 from musclemap_jax.sharding.rules import state_sharding
 
 
@@ -76,7 +76,7 @@ def abstract_state(
             seed=jnp.asarray(seed, jnp.uint32),
         )
 
-    with collection_paused():
+    with gc_paused():
         abstract = jax.eval_shape(initialise)
     return initialise, abstract, state_sharding(abstract, mesh)
 
@@ -92,5 +92,5 @@ def create_state(
     # Hundreds of small random draws that run once: on CPU LLVM's optimisations cost far more than they gain.
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
-    with collection_paused():
+    with gc_paused():
         return jax.jit(initialise, out_shardings=shardings, compiler_options=options)(), shardings

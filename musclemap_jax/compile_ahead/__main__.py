@@ -60,7 +60,7 @@ def run(spec: ExperimentSpec, title: str, topology: Topology, batch_size: int | 
     """
     mesh = make_mesh(spec.mesh.sizes(), topology.devices)
     compile_step = functools.partial(report_step, spec, mesh, options=COMPILER_OPTIONS)
-    ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.accumulation
+    ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.grad_accum_steps
     try:
         if batch_size is None:
             report = find_largest(compile_step, ways, progress=functools.partial(print, flush=True))
@@ -90,7 +90,7 @@ def _does_not_fit(error: OutOfMemoryError, title: str, topology: Topology, batch
     return (
         f"{title} does not fit: with {batch_size} clips over {len(topology.devices)} chips the step {needs} on a "
         f"{topology.chip.name} chip: lower --batch (--largest_batch finds the largest), raise "
-        "--config.train.accumulation or set --config.model.remat=blocks"
+        "--config.train.grad_accum_steps or set --config.model.remat=blocks"
     )
 
 

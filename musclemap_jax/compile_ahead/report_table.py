@@ -21,7 +21,7 @@ def report_table(report: StepReport, title: str, topology: Topology) -> str:
     rows = [
         ("parameters", _gib(report.parameter_bytes)),
         ("optimizer", _gib(report.optimizer_bytes)),
-        ("moving average", _gib(report.average_bytes)),
+        ("moving average", _gib(report.ema_bytes)),
         ("batch", _gib(report.batch_bytes)),
         ("temporaries", _gib(report.temporary_bytes)),
         ("  kept for the gradient, as JAX asks", _gib(report.activation_bytes)),

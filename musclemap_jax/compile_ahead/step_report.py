@@ -57,7 +57,7 @@ class StepReport:
       mesh: size of each axis.
       parameter_bytes: of the parameters.
       optimizer_bytes: of the optimizer's state.
-      average_bytes: of the parameters' moving average.
+      ema_bytes: of the parameters' moving average.
       batch_bytes: of the batch.
       activation_bytes: what the forward pass hands to the backward pass, before the compiler makes some of it anew;
         they lie in the temporaries.
@@ -75,7 +75,7 @@ class StepReport:
     mesh: dict[str, int]
     parameter_bytes: int
     optimizer_bytes: int
-    average_bytes: int
+    ema_bytes: int
     batch_bytes: int
     activation_bytes: int
     temporary_bytes: int
@@ -99,10 +99,10 @@ def report_step(
       options: for the compiler.
 
     Raises:
-      UserError: the mesh, times the accumulation, does not divide the batch.
+      UserError: the mesh, times the accumulation steps, does not divide the batch.
       OutOfMemoryError: the step does not fit.
     """
-    check_batch_size("batch", batch_size, mesh, spec.train.accumulation)
+    check_batch_size("batch", batch_size, mesh, spec.train.grad_accum_steps)
     batch = batch_shapes(spec.input, batch_size)
     program = make_program(spec, spec.train.total_steps(batch_size))
     _, state, shardings = abstract_state(
@@ -125,7 +125,7 @@ def report_step(
         mesh=dict(mesh.shape),
         parameter_bytes=shard_bytes(state.params, shardings.params),
         optimizer_bytes=shard_bytes(state.opt_state, shardings.opt_state),
-        average_bytes=shard_bytes(state.ema, shardings.ema),
+        ema_bytes=shard_bytes(state.ema, shardings.ema),
         batch_bytes=shard_bytes(batch, batch_shardings),
         activation_bytes=_activation_bytes_of_a_clip(program, spec, state) * batch_size // _batch_ways(spec, mesh),
         temporary_bytes=memory.temp_size_in_bytes,
@@ -158,7 +158,7 @@ def shard_bytes(shapes: Any, shardings: Any) -> int:
 
 def _batch_ways(spec: ExperimentSpec, mesh: Mesh) -> int:
     """Parts in which a batch is computed, over devices and one after another."""
-    return math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.accumulation
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.grad_accum_steps
 
 
 def _activation_bytes_of_a_clip(program: TrainProgram, spec: ExperimentSpec, state: TrainState) -> int:

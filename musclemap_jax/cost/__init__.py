@@ -1,1 +1,1 @@
-"""TODO"""
+"""Arithmetic of a model and peak throughput of the hardware."""

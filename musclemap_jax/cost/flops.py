@@ -177,7 +177,7 @@ def training_flops(spec: ModelSpec, inputs: InputSpec) -> int:
     A frozen branch is run forward alone. Divided by the time and by the devices' peak this is the model FLOPs
     utilisation (MFU) of PaLM (arXiv:2204.02311, appendix B).
     """
-    frozen = spec.auxiliary if spec.auxiliary_frozen else None
+    frozen = spec.second_branch if spec.second_branch_frozen else None
     return FLOPS_PER_MULTIPLY_ADD * sum(
         count * (1 if name == frozen else 1 + BACKWARD_PER_FORWARD)
         for name, count in branch_multiply_adds(spec, inputs).items()

@@ -1,1 +1,1 @@
-"""Input: the raw distribution, video, skeletons, sampling, augmentation and the batches."""
+"""Input: the raw data set, video, skeletons, sampling, augmentation and the batches."""

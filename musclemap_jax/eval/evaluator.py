@@ -18,8 +18,8 @@ from jax.sharding import Mesh
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions, from_padded
-from musclemap_jax.runtime.barrier import CompiledTogether
-from musclemap_jax.sharding.context import within
+from musclemap_jax.runtime.barrier import SynchronizedJit
+from musclemap_jax.sharding.context import with_mesh
 from musclemap_jax.sharding.mesh import batch_sharding, put_batch, replicated
 from musclemap_jax.taxonomy import EVAL_SPLITS
 
@@ -87,11 +87,11 @@ class Evaluator:
             return {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")} | {"logits": logits}
 
         compiled = jax.jit(
-            within(mesh, predict),
+            with_mesh(mesh, predict),
             in_shardings=(shardings, batch_sharding(mesh)),
             out_shardings=batch_sharding(mesh) if jax.process_count() > 1 else replicated(mesh),
         )
-        self._predict = CompiledTogether(compiled, "predict")
+        self._predict = SynchronizedJit(compiled, "predict")
 
     def predict(self, variables: Variables, split: str) -> SplitPredictions:
         """Logits of every clip of a split, in the split's order, on every process.

@@ -1,4 +1,4 @@
-"""What a distribution holds: clips and activities per muscle region and split, as the paper's Fig. 2."""
+"""What a raw data set holds: clips and activities per muscle region and split, as the paper's Fig. 2."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SplitStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class DataStatistics:
-    """Counts of a distribution.
+    """Counts of a raw data set.
 
     Attributes:
       regions: K names.

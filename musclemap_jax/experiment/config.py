@@ -32,17 +32,17 @@ class DataSpec:
     Attributes:
       builder: config of the TFDS builder `musclemap`, one that stores what the model takes.
       data_dir: where prepared data sets lie; the TFDS default (``TFDS_DATA_DIR`` or ~/tensorflow_datasets) if empty.
-      distribution: the raw folder with annotations.csv, needed where the data is not prepared yet and is not synthetic.
-      max_rejected_share: share of clips at fault above which the preparation ends with an error, in [0, 1].
-      skeleton_layout: of the distribution's skeleton files.
+      raw_dir: the raw data set with annotations.csv, needed where the data is not prepared yet and is not synthetic.
+      max_rejected_fraction: share of clips at fault above which the preparation ends with an error, in [0, 1].
+      skeleton_layout: of the raw data set's skeleton files.
       num_threads: that make batches in each process.
       num_workers: processes that make batches beside this one; 0 for threads alone.
     """
 
     builder: str = "multimodal"
     data_dir: str = ""
-    distribution: str = ""
-    max_rejected_share: float = 0.05
+    raw_dir: str = ""
+    max_rejected_fraction: float = 0.05
     skeleton_layout: str = "coco17"
     num_threads: int = 4
     num_workers: int = 0

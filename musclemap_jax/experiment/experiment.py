@@ -30,13 +30,13 @@ from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.config import DataSpec, ExperimentSpec
 from musclemap_jax.experiment.program import batch_shapes, make_program
 from musclemap_jax.pretrained.result import initialise, load_initial
-from musclemap_jax.runtime.barrier import wait_for_all
+from musclemap_jax.runtime.barrier import barrier
 from musclemap_jax.runtime.compilation_cache import cache_folder
 from musclemap_jax.runtime.preemption import PreemptionNotice
 from musclemap_jax.runtime.profiling import Profiler
 from musclemap_jax.runtime.watchdog import Watchdog
 from musclemap_jax.sharding.mesh import batch_share, check_batch_size, make_mesh
-from musclemap_jax.sharding.rules import left_whole
+from musclemap_jax.sharding.rules import unsharded_params
 from musclemap_jax.storage.files import one_process_at_a_time, replace_text, staged
 from musclemap_jax.storage.run_log import RunLog
 from musclemap_jax.taxonomy import SPLITS
@@ -92,14 +92,14 @@ def load_data(spec: DataSpec) -> PreparedData:
     Data on cloud storage is copied into the cache folder of this machine first.
 
     Raises:
-      UserError: no data and nothing to build it from, or faults of the distribution.
+      UserError: no data and nothing to build it from, or faults of the raw data set.
     """
     with _turn_to_prepare(spec):
         builder = prepare(
             spec.builder,
             spec.data_dir or None,
-            distribution=spec.distribution or None,
-            max_rejected_share=spec.max_rejected_share,
+            raw_dir=spec.raw_dir or None,
+            max_rejected_fraction=spec.max_rejected_fraction,
             skeleton_layout=spec.skeleton_layout,
         )
     present = [split for split in SPLITS if split in builder.info.splits and builder.info.splits[split].num_examples]
@@ -137,7 +137,7 @@ class Experiment:
         self._notice = PreemptionNotice()
         self._watchdog = Watchdog(spec.train.stall_timeout_s, "config.train.stall_timeout_s")
         self._mesh = make_mesh(spec.mesh.sizes())
-        check_batch_size("config.train.batch_size", spec.train.batch_size, self._mesh, spec.train.accumulation)
+        check_batch_size("config.train.batch_size", spec.train.batch_size, self._mesh, spec.train.grad_accum_steps)
         check_batch_size("config.eval.batch_size", spec.eval.batch_size, self._mesh)
         self._share = batch_share(self._mesh)
         self.num_steps = spec.train.total_steps(len(data.sources["train"]))
@@ -154,10 +154,10 @@ class Experiment:
             self._program.model, self._mesh, self._shardings.eval_variables, self._eval_splits()
         )
         self._log_what_is_left_whole()
-        wait_for_all("experiment")
+        barrier("experiment")
 
     def _log_what_is_left_whole(self) -> None:
-        whole = left_whole(self.state.params, self._mesh)
+        whole = unsharded_params(self.state.params, self._mesh)
         if whole:
             size = sum(math.prod(array.shape) for array in whole)
             names = "; ".join(f"{array.name} {array.shape}: {array.reason}" for array in whole)

@@ -1,6 +1,6 @@
 """What a run compiles, from its configuration alone: model, optimizer and training step, and the batch they take.
 
-Training and the compile-ahead report (`distributed.compile_ahead`) share it: the report is of the very step that runs.
+Training and the compile-ahead report (`musclemap_jax.compile_ahead`) share it: the report is of the very step that runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
       num_steps: length of the run, for the schedule.
     """
     model = TransM3E(spec.model)
-    frozen = (spec.model.auxiliary,) if spec.model.auxiliary_frozen else ()
+    frozen = (spec.model.second_branch,) if spec.model.second_branch_frozen else ()
     optimizer = make_optimizer(spec.optimizer, frozen)
     step = make_train_step(
         model,
@@ -48,7 +48,7 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
         make_schedule(spec.optimizer, num_steps),
         spec.loss,
         spec.optimizer.ema_decay,
-        spec.train.accumulation,
+        spec.train.grad_accum_steps,
     )
     return TrainProgram(model, optimizer, step)
 

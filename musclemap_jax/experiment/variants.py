@@ -10,7 +10,7 @@ from musclemap_jax.errors import UserError
 
 
 def synthetic(config: ml_collections.ConfigDict) -> None:
-    """Small branches and inputs on the rendered distribution: trains on a laptop's CPU in minutes."""
+    """Small branches and inputs on the rendered raw data set: trains on a laptop's CPU in minutes."""
     config.data.builder = "synthetic"
     config.input.update(num_frames=8, frame_stride=4.0, crop_size=64, num_poses=32, num_persons=1)
     config.model.video.update(depth=4, embed_dim=32, stages=(1, 2, 3), input_size=(8, 64, 64), drop_path_rate=0.1)

@@ -65,30 +65,30 @@ def distillation_loss(
 
 
 def distillation_sites(
-    kind: str, *, video_stage_ends: tuple[int, ...], auxiliary_stage_ends: tuple[int, ...]
+    kind: str, *, video_stage_ends: tuple[int, ...], second_stage_ends: tuple[int, ...]
 ) -> tuple[tuple[int, int], ...]:
-    """Pairs of a video block and a unit of the auxiliary branch between which tokens are distilled.
+    """Pairs of a video block and a unit of the second branch between which tokens are distilled.
 
     Args:
-      kind: `dense`: each auxiliary unit j with video block round((j + 1) * depth / units) - 1, at least 0 (a video
-        auxiliary branch of equal depth: block with block); `sparse`: ends of stages, paired from the last backwards;
+      kind: `dense`: unit j of the second branch with video block round((j + 1) * depth / units) - 1, at least 0 (a
+        video branch of equal depth: block with block); `sparse`: ends of stages, paired from the last backwards;
         `final`: the last of both; `none`.
       video_stage_ends: last block of every stage of the video branch, the last being depth - 1.
-      auxiliary_stage_ends: the same of the auxiliary branch; (3, 6, 9) for HD-GCN.
+      second_stage_ends: the same of the second branch; (3, 6, 9) for HD-GCN.
 
     Returns:
-      (video block, auxiliary unit), counted from 0, in the order of the units.
+      (video block, unit of the second branch), counted from 0, in the order of the units.
 
     Raises:
       UserError: unknown kind.
     """
-    last_block, last_unit = video_stage_ends[-1], auxiliary_stage_ends[-1]
+    last_block, last_unit = video_stage_ends[-1], second_stage_ends[-1]
     if kind == "dense":
         depth, units = last_block + 1, last_unit + 1
         return tuple((max(round((unit + 1) * depth / units) - 1, 0), unit) for unit in range(units))
     if kind == "sparse":
-        count = min(len(video_stage_ends), len(auxiliary_stage_ends))
-        return tuple(zip(video_stage_ends[-count:], auxiliary_stage_ends[-count:], strict=True))
+        count = min(len(video_stage_ends), len(second_stage_ends))
+        return tuple(zip(video_stage_ends[-count:], second_stage_ends[-count:], strict=True))
     if kind == "final":
         return ((last_block, last_unit),)
     if kind == "none":

@@ -1,9 +1,9 @@
-"""TransM3E: a video branch and an auxiliary branch that teach each other through their class tokens.
+"""TransM3E: a video branch and a second branch that teach each other through their class tokens.
 
 Source: "Towards Activated Muscle Group Estimation in the Wild". Each branch has M = 20 classification tokens (MCT) and,
 where it is taught, M receiver tokens; at the distillation sites the receiver tokens follow the other branch's
 classification tokens (MCTKD); in each branch the two sets are fused (MCTF) and classified; the prediction is the
-weighted mean of the branches' logits. The auxiliary branch is HD-GCN on skeletons (the paper) or a second MViTv2 on RGB
+weighted mean of the branches' logits. The second branch is HD-GCN on skeletons (the paper) or a second MViTv2 on RGB
 difference (the released code, there frozen and without a head) or on optical flow. One branch alone is the baseline of
 the same name.
 
@@ -30,8 +30,8 @@ from musclemap_jax.models.video.mvit import REMAT_POLICIES, MViT, MViTSpec
 from musclemap_jax.models.video.video_input import normalised_flow, normalised_rgb, rgb_difference
 from musclemap_jax.taxonomy import NUM_REGIONS
 
-AUXILIARIES = ("skeleton", "rgb_diff", "optical_flow")
-BRANCHES = ("video", *AUXILIARIES)
+SECOND_BRANCHES = ("skeleton", "rgb_diff", "optical_flow")
+BRANCHES = ("video", *SECOND_BRANCHES)
 DTYPES = ("float32", "bfloat16")
 
 _NORMALISED = {"video": normalised_rgb, "rgb_diff": rgb_difference, "optical_flow": normalised_flow}
@@ -46,10 +46,10 @@ class ModelSpec:
 
     Attributes:
       branches: one of ``video``, ``skeleton``, ``rgb_diff``, ``optical_flow`` alone, or ``video`` and one of the rest,
-        its auxiliary.
-      auxiliary_weight: weight of the auxiliary branch's logits in the prediction, beside 1 for the video branch's; at 0
-        the auxiliary branch only teaches and has no head.
-      auxiliary_frozen: the auxiliary branch is not trained; it has to be imported then.
+        its second branch.
+      second_branch_weight: weight of the second branch's logits in the prediction, beside 1 for the video branch's;
+        at 0 the second branch only teaches and has no head.
+      second_branch_frozen: the second branch is not trained; it has to be imported then.
       num_tokens: M, class tokens in one set; 0 for the published branches: one class token in MViTv2, pooled features
         in HD-GCN, nothing distilled.
       sites: where tokens are distilled: ``dense``, ``sparse``, ``final`` or ``none``.
@@ -65,8 +65,8 @@ class ModelSpec:
     """
 
     branches: tuple[str, ...] = ("video", "skeleton")
-    auxiliary_weight: float = 1.0
-    auxiliary_frozen: bool = False
+    second_branch_weight: float = 1.0
+    second_branch_frozen: bool = False
     num_tokens: int = NUM_REGIONS
     sites: str = "dense"
     directions: str = "both"
@@ -80,7 +80,7 @@ class ModelSpec:
     skeleton: HDGCNSpec = dataclasses.field(default_factory=HDGCNSpec)
 
     def __post_init__(self) -> None:
-        pairs = [("video", auxiliary) for auxiliary in AUXILIARIES]
+        pairs = [("video", second) for second in SECOND_BRANCHES]
         possible = [(branch,) for branch in BRANCHES] + pairs
         if tuple(self.branches) not in possible:
             raise UserError(f"config.model.branches: expected one of {possible}, got {self.branches}")
@@ -94,44 +94,45 @@ class ModelSpec:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise UserError(f"config.model.{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if self.num_tokens < 0 or not 0 <= self.head_dropout_rate < 1 or self.auxiliary_weight < 0:
+        if self.num_tokens < 0 or not 0 <= self.head_dropout_rate < 1 or self.second_branch_weight < 0:
             raise UserError(
-                "config.model: num_tokens and auxiliary_weight must not be negative, head_dropout_rate lie in [0, 1)"
+                "config.model: num_tokens and second_branch_weight must not be negative, "
+                "and head_dropout_rate must lie in [0, 1)"
             )
         if self.released_reshape and self.fusion != "mctf":
             raise UserError(f"config.model.released_reshape: is of fusion 'mctf', got fusion {self.fusion!r}")
-        if self.auxiliary_frozen and (self.auxiliary is None or self.auxiliary in self.taught):
+        if self.second_branch_frozen and (self.second_branch is None or self.second_branch in self.taught):
             raise UserError(
-                "config.model.auxiliary_frozen: expected an auxiliary branch that is not taught, got branches "
+                "config.model.second_branch_frozen: expected a second branch that is not taught, got branches "
                 f"{self.branches} and directions {self.directions!r}: take directions 'to_video'"
             )
 
     @property
-    def auxiliary(self) -> str | None:
+    def second_branch(self) -> str | None:
         """The second branch, if there is one."""
         return self.branches[1] if len(self.branches) == 2 else None
 
     @property
     def weights(self) -> dict[str, float]:
         """Share of each branch that has a head in the prediction; they sum to 1."""
-        weights = dict(zip(self.branches, (1.0, self.auxiliary_weight), strict=False))
+        weights = dict(zip(self.branches, (1.0, self.second_branch_weight), strict=False))
         return {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
 
     @property
     def taught(self) -> tuple[str, ...]:
         """Branches that have receiver tokens."""
-        if self.auxiliary is None or self.num_tokens == 0 or self.sites == "none":
+        if self.second_branch is None or self.num_tokens == 0 or self.sites == "none":
             return ()
         return tuple(branch for branch in self.branches if self.directions in ("both", f"to_{branch}"))
 
     @property
     def distillation_pairs(self) -> tuple[tuple[int, int], ...]:
-        """(video block, auxiliary unit) at which tokens are distilled, counted from 0."""
+        """(video block, unit of the second branch) at which tokens are distilled, counted from 0."""
         if not self.taught:
             return ()
-        auxiliary = self.skeleton if self.auxiliary == "skeleton" else self.video
+        second = self.skeleton if self.second_branch == "skeleton" else self.video
         return distillation_sites(
-            self.sites, video_stage_ends=self.video.stage_ends, auxiliary_stage_ends=auxiliary.stage_ends
+            self.sites, video_stage_ends=self.video.stage_ends, second_stage_ends=second.stage_ends
         )
 
 
@@ -192,7 +193,7 @@ class TransM3E(nn.Module):
     def _branch(self, name: str, inputs: tuple[jax.Array, ...], train: bool) -> BranchOutput:
         spec, dtype = self.spec, jnp.dtype(self.spec.dtype)
         receiver = name in spec.taught
-        frozen = spec.auxiliary_frozen and name == spec.auxiliary
+        frozen = spec.second_branch_frozen and name == spec.second_branch
         train = train and not frozen
         if name == "skeleton":
             output = HDGCN(spec.skeleton, spec.num_tokens, receiver, dtype, name=name)(*inputs, train)

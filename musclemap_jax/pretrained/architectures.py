@@ -57,8 +57,8 @@ def released_model(**fields: Any) -> ModelSpec:
     """The released code's model: a frozen teacher on RGB difference without a head, and MCTF as released."""
     return ModelSpec(
         branches=("video", "rgb_diff"),
-        auxiliary_weight=0.0,
-        auxiliary_frozen=True,
+        second_branch_weight=0.0,
+        second_branch_frozen=True,
         directions="to_video",
         kd_projection=False,
         released_reshape=True,

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The process: start-up, preemption, peers, logs and memory."""

@@ -12,13 +12,13 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
-from musclemap_jax.runtime.gc_control import collection_paused
+from musclemap_jax.runtime.gc_control import gc_paused
 from musclemap_jax.runtime.heap import tidy_heap
 
 _LONGEST_WAIT_S = 3600
 
 
-def wait_for_all(name: str) -> None:
+def barrier(name: str) -> None:
     """Returns when every process is here.
 
     Args:
@@ -28,7 +28,7 @@ def wait_for_all(name: str) -> None:
         ocp.multihost.get_barrier_sync_fn()(key=f"musclemap_jax/{name}", timeout_ms=_LONGEST_WAIT_S * 1000)
 
 
-class CompiledTogether:
+class SynchronizedJit:
     """A jitted function that no process runs before all have compiled it and tidied up what compilation left.
 
     Args:
@@ -46,10 +46,10 @@ class CompiledTogether:
         if shapes not in self._programs:
             self._programs[shapes] = self.lower(*arguments).compile()
             tidy_heap()
-            wait_for_all(f"{self._name}/{len(self._programs)}")
+            barrier(f"{self._name}/{len(self._programs)}")
         return self._programs[shapes](*arguments)
 
     def lower(self, *arguments: Any) -> jax.stages.Lowered:
         """Of `jax.jit`; arguments may be described by their shapes alone."""
-        with collection_paused():
+        with gc_paused():
             return self._function.lower(*arguments)

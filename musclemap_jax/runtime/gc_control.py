@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def collection_paused() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Leaves cyclic garbage where it is for as long as the block runs; for tracing and lowering.
 
     They make millions of small objects that stay in use. The collector walks through them again and again, for 30 % of

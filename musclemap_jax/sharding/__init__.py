@@ -1,1 +1,1 @@
-"""TODO"""
+"""The device mesh and the sharding rules of parameters and activations."""

@@ -19,8 +19,8 @@ _CLIPS: contextvars.ContextVar[NamedSharding | None] = contextvars.ContextVar("c
 
 
 @contextlib.contextmanager
-def spread_clips(sharding: NamedSharding) -> Iterator[None]:
-    """While a step is traced inside, `keep_spread` means this sharding.
+def clip_sharding(sharding: NamedSharding) -> Iterator[None]:
+    """While a step is traced inside, `constrain_clips` means this sharding.
 
     Args:
       sharding: of an array whose first axis is the clips of the batch.
@@ -32,7 +32,7 @@ def spread_clips(sharding: NamedSharding) -> Iterator[None]:
         _CLIPS.reset(token)
 
 
-def keep_spread(activations: jax.Array, axis: int = 0) -> jax.Array:
+def constrain_clips(activations: jax.Array, axis: int = 0) -> jax.Array:
     """The same values, one axis spread over the devices like the clips.
 
     Args:

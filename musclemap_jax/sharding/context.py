@@ -2,7 +2,7 @@
 
 GSPMD cuts JAX's own operations over the mesh, but no kernel that was written by hand: such a kernel runs on each
 device's own clips, for which it has to know the mesh; and whether there are kernels depends on the devices, which need
-not be those of this process. `within` puts the mesh into the trace; `over_clips` uses it.
+not be those of this process. `with_mesh` puts the mesh into the trace; `over_clips` uses it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jax.sharding import Mesh, PartitionSpec
 from musclemap_jax.sharding.mesh import BATCH_AXES
 
 
-def within(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+def with_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, traced with the mesh in sight."""
 
     @functools.wraps(function)
@@ -46,7 +46,7 @@ def kernels_for_tpu(num_clips: int) -> bool:
     return num_clips % math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 0
 
 
-def fast_memory_bytes(num_clips: int) -> int:
+def vmem_capacity(num_clips: int) -> int:
     """Bytes of fast memory (VMEM) that a core of the TPUs in sight has; 0 where `kernels_for_tpu` does not hold."""
     return pltpu.get_tpu_info().vmem_capacity_bytes if kernels_for_tpu(num_clips) else 0
 

@@ -78,25 +78,25 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def check_batch_size(name: str, batch_size: int, mesh: Mesh, accumulation: int = 1) -> None:
+def check_batch_size(name: str, batch_size: int, mesh: Mesh, grad_accum_steps: int = 1) -> None:
     """Refuses a global batch that the mesh, times the accumulation steps, does not divide.
 
     Args:
       name: the config key, for the message.
       batch_size: clips in a batch over all processes.
       mesh: the device mesh.
-      accumulation: number of parts in which a step takes its batch.
+      grad_accum_steps: number of parts in which a step takes its batch.
 
     Raises:
       UserError: with the numbers and the next sizes that fit.
     """
-    ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * accumulation
+    ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * grad_accum_steps
     if batch_size % ways:
         below, above = batch_size // ways * ways, -(-batch_size // ways) * ways
         fits = f"{below} or {above}" if below else f"{above}"
         raise UserError(
-            f"{name}={batch_size} does not divide by {ways} (mesh axes {' x '.join(BATCH_AXES)} times accumulation): "
-            f"take {fits}"
+            f"{name}={batch_size} does not divide by {ways} (mesh axes {' x '.join(BATCH_AXES)} times "
+            f"grad_accum_steps): take {fits}"
         )
 
 

@@ -2,7 +2,8 @@
 
 Parameters, their optimizer moments and their moving average have paths that end alike, so one table serves all. It
 cuts what is large: every matrix and convolution kernel; what a rule leaves whole is below a hundredth of the model. A
-leaf that no rule matches, or a dimension that its mesh axis does not divide, is replicated; `left_whole` names them.
+leaf that no rule matches, or a dimension that its mesh axis does not divide, is replicated; `unsharded_params` names
+them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RULES: tuple[tuple[str, Axes], ...] = (
 """(regular expression searched in the path, mesh axes of the last dimensions); the first that matches counts."""
 
 
-class LeftWhole(NamedTuple):
+class UnshardedParam(NamedTuple):
     """An array of which every device holds a copy though the mesh could cut it.
 
     Attributes:
@@ -76,7 +77,7 @@ def _leaves(abstract_state: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield path_name(path), tuple(leaf.shape)
 
 
-def left_whole(abstract_params: Any, mesh: Mesh) -> list[LeftWhole]:
+def unsharded_params(abstract_params: Any, mesh: Mesh) -> list[UnshardedParam]:
     """Arrays that are not cut though no rule says so: no rule matches, or a dimension does not divide.
 
     Args:
@@ -87,14 +88,14 @@ def left_whole(abstract_params: Any, mesh: Mesh) -> list[LeftWhole]:
     for name, shape in _leaves(abstract_params):
         axes = _axes(name, len(shape))
         if axes is None and shape and mesh.shape["fsdp"] * mesh.shape["tensor"] > 1:
-            found.append(LeftWhole(name, shape, "no rule"))
+            found.append(UnshardedParam(name, shape, "no rule"))
         odd = [
             f"{axis}={mesh.shape[axis]} does not divide {size}"
             for axis, size in zip(axes or (), shape, strict=False)
             if axis and size % mesh.shape[axis]
         ]
         if odd and _spec(name, shape, mesh) == PartitionSpec():
-            found.append(LeftWhole(name, shape, " and ".join(odd)))
+            found.append(UnshardedParam(name, shape, " and ".join(odd)))
     return found
 
 

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Files, local and remote."""

@@ -1,1 +1,1 @@
-"""A synthetic MuscleMap distribution: kinematic people exercising, rendered to video and 2D skeletons."""
+"""A synthetic MuscleMap raw data set: kinematic people exercising, rendered to video and 2D skeletons."""

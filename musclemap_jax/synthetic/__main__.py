@@ -1,4 +1,4 @@
-"""Renders a synthetic MuscleMap distribution: ``python -m musclemap_jax.synthetic --out=DIR``."""
+"""Renders a synthetic MuscleMap raw data set: ``python -m musclemap_jax.synthetic --out=DIR``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--size", type=int, default=default.size, help="height and width in pixels (default %(default)s)"
     )
     parser.add_argument("--activities", help=f"names, joined by commas (default: all {len(ACTIVITIES)})")
-    parser.add_argument("--preview", metavar="PNG", help="also write a contact sheet of the distribution")
+    parser.add_argument("--preview", metavar="PNG", help="also write a contact sheet of the raw data set")
     parser.add_argument("--num_workers", type=int, help="processes (default: one for each core)")
     parser.add_argument("--overwrite", action="store_true", help="remove what an earlier run left in the folder")
     return parser.parse_args(arguments)

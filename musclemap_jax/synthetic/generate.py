@@ -1,4 +1,4 @@
-"""Renders a synthetic distribution into the folder that the TFDS builder reads."""
+"""Renders a synthetic raw data set into the folder that the TFDS builder reads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 import tqdm
 
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.skeleton import write_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.synthetic.activities.table import select
@@ -37,7 +36,7 @@ def render(
 ) -> None:
     """Writes clips, skeletons and, last, the annotations; a folder without annotations is an unfinished one.
 
-    The result depends on the spec alone, not on the number of processes. A finished distribution of the same spec is
+    The result depends on the spec alone, not on the number of processes. A finished raw data set of the same spec is
     left as it is.
 
     Args:
@@ -55,7 +54,7 @@ def render(
     clips = spec.clips()
     if _prepare_folder(out, spec, overwrite):
         return
-    for folder in (distribution.CLIPS, distribution.SKELETONS):
+    for folder in (raw_dataset.CLIPS, raw_dataset.SKELETONS):
         (out / folder).mkdir(parents=True, exist_ok=True)
     jobs = [(clip.clip_id, activity.name, length) for clip, activity, length in clips]
     work = functools.partial(_write_clip, str(out), spec.seed, spec.size, spec.fps)
@@ -71,7 +70,7 @@ def render(
             for _ in bar(pool.map(work, jobs, chunksize=chunk)):
                 pass
     (out / SPEC_FILE).write_text(spec.to_json())
-    distribution.write_annotations(out, [clip for clip, _, _ in clips])
+    raw_dataset.write_annotations(out, [clip for clip, _, _ in clips])
 
 
 def render_clip(activity_name: str, seed: int, clip_id: str, num_frames: int, size: int, fps: float):
@@ -97,30 +96,30 @@ def _write_clip(out: str, seed: int, size: int, fps: float, job: tuple[str, str,
     clip_id, activity_name, num_frames = job
     frames, skeleton = render_clip(activity_name, seed, clip_id, num_frames, size, fps)
     crf = int(generator(seed, clip_id, "compression").integers(_CRF[0], _CRF[1] + 1))
-    video.encode_video(distribution.video_path(out, clip_id), frames, fps, crf=crf)
-    write_alphapose(distribution.skeleton_path(out, clip_id), skeleton)
+    video.encode_video(raw_dataset.video_path(out, clip_id), frames, fps, crf=crf)
+    write_alphapose(raw_dataset.skeleton_path(out, clip_id), skeleton)
 
 
 def _prepare_folder(out: Path, spec: SyntheticSpec, overwrite: bool) -> bool:
-    """Whether the folder already holds this very distribution; otherwise it is empty afterwards."""
+    """Whether the folder already holds this very raw data set; otherwise it is empty afterwards."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: expected a folder, got a file: give another --out")
     names = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if not names:
         return False
-    ours = {distribution.ANNOTATIONS, SPEC_FILE, distribution.CLIPS, distribution.SKELETONS}
-    finished = distribution.ANNOTATIONS in names and SPEC_FILE in names
+    ours = {raw_dataset.ANNOTATIONS, SPEC_FILE, raw_dataset.CLIPS, raw_dataset.SKELETONS}
+    finished = raw_dataset.ANNOTATIONS in names and SPEC_FILE in names
     if finished and (out / SPEC_FILE).read_text() == spec.to_json():
         return True
     if not overwrite:
-        what = "another distribution" if finished else f"{len(names)} entries, {names[0]!r} first"
+        what = "another raw data set" if finished else f"{len(names)} entries, {names[0]!r} first"
         raise UserError(f"{out}: expected an empty folder, got {what}: give another --out, or --overwrite")
     strangers = sorted(set(names) - ours)
     if strangers:
         raise UserError(
-            f"{out}: {strangers[0]!r} is no part of a distribution and is not overwritten: give another --out"
+            f"{out}: {strangers[0]!r} is no part of a raw data set and is not overwritten: give another --out"
         )
-    (out / distribution.ANNOTATIONS).unlink(missing_ok=True)
+    (out / raw_dataset.ANNOTATIONS).unlink(missing_ok=True)
     for name in names:
         path = out / name
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""A contact sheet of a distribution: one clip of each activity in a few frames, the skeleton over the last one."""
+"""A contact sheet of a raw data set: one clip of each activity in a few frames, the skeleton over the last one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.skeleton import read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
@@ -26,13 +25,13 @@ _BONES = (
 
 
 def write_contact_sheet(path: str | Path, root: str | Path) -> None:
-    """Writes a PNG with the first clip of each activity of the distribution in ``root``.
+    """Writes a PNG with the first clip of each activity of the raw data set in ``root``.
 
     Raises:
       UserError: the sheet cannot be written.
     """
-    first: dict[str, distribution.Clip] = {}
-    for clip in distribution.read_annotations(root):
+    first: dict[str, raw_dataset.Clip] = {}
+    for clip in raw_dataset.read_annotations(root):
         first.setdefault(clip.activity, clip)
     rows = [_strip(root, clip) for clip in first.values()]
     height = max(row.shape[0] for row in rows)
@@ -52,10 +51,10 @@ def write_contact_sheet(path: str | Path, root: str | Path) -> None:
     del encoded
 
 
-def _strip(root: str | Path, clip: distribution.Clip) -> np.ndarray:
-    frames = list(video.read_video(distribution.video_path(root, clip.clip_id)).frames)
+def _strip(root: str | Path, clip: raw_dataset.Clip) -> np.ndarray:
+    frames = list(video.read_video(raw_dataset.video_path(root, clip.clip_id)).frames)
     picked = np.linspace(0, len(frames) - 1, _NUM_FRAMES + 1).round().astype(int)
-    skeleton = read_alphapose(distribution.skeleton_path(root, clip.clip_id), "coco17", len(frames))
+    skeleton = read_alphapose(raw_dataset.skeleton_path(root, clip.clip_id), "coco17", len(frames))
     pictures = [frames[i] for i in picked[:-1]] + [_with_skeleton(frames[picked[-1]], skeleton[picked[-1]])]
     strip = np.concatenate(pictures, axis=1)
     title = np.full((_TITLE_PX, strip.shape[1], 3), 255, np.uint8)

@@ -107,7 +107,7 @@ def sample_scene(activity: Activity, seed: int, clip_id: str, num_frames: int, s
 
     Args:
       activity: what is done.
-      seed: the distribution's seed.
+      seed: the raw data set's seed.
       clip_id: the clip's name; with the seed it decides everything.
       num_frames: T.
       size: pixels of the clip's side.

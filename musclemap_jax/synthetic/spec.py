@@ -1,4 +1,4 @@
-"""What a synthetic distribution holds: activities, clips, size, seed."""
+"""What a synthetic raw data set holds: activities, clips, size, seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_CLIPS = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticSpec:
-    """A synthetic distribution; equal specs give equal clips.
+    """A synthetic raw data set; equal specs give equal clips.
 
     Attributes:
       clips_per_activity: clips of each activity: either one number, of which a known activity gives about 3/20 to
@@ -63,7 +63,7 @@ class SyntheticSpec:
             raise UserError("activities: expected at least one name, got none: leave it out for all")
 
     def to_json(self) -> str:
-        """The spec as text, to recognise a finished distribution."""
+        """The spec as text, to recognise a finished raw data set."""
         return json.dumps({"format": FORMAT} | dataclasses.asdict(self), indent=1) + "\n"
 
     def clips(self) -> list[tuple[Clip, Activity, int]]:

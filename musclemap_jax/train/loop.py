@@ -32,7 +32,7 @@ class TrainSpec:
       batch_size: clips in a step, over all processes.
       num_epochs: length of the run, where ``num_steps`` is 0.
       num_steps: length of the run in steps; 0 to go by epochs.
-      accumulation: parts in which a step takes its batch, one after another, to save memory.
+      grad_accum_steps: parts in which a step takes its batch, one after another, to save memory.
       log_every: steps between two log lines, of which each holds means.
       eval_every: steps between two evaluations of the validation splits; 0 for one at the end alone.
       checkpoint_every: steps between two checkpoints; each evaluation and the end save one too.
@@ -44,7 +44,7 @@ class TrainSpec:
     batch_size: int = 64
     num_epochs: float = 50.0
     num_steps: int = 0
-    accumulation: int = 1
+    grad_accum_steps: int = 1
     log_every: int = 10
     eval_every: int = 0
     checkpoint_every: int = 1000
@@ -53,7 +53,14 @@ class TrainSpec:
     stall_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulation", "log_every", "checkpoint_every", "keep_checkpoints", "max_skipped"):
+        for name in (
+            "batch_size",
+            "grad_accum_steps",
+            "log_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "max_skipped",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"config.train.{name} must be at least 1, got {getattr(self, name)}")
         if self.num_steps < 0 or self.eval_every < 0 or (self.num_steps == 0 and self.num_epochs <= 0):

@@ -16,9 +16,9 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from musclemap_jax.checkpoints.state import TrainState
-from musclemap_jax.runtime.barrier import CompiledTogether
-from musclemap_jax.sharding.activation_sharding import spread_clips
-from musclemap_jax.sharding.context import within
+from musclemap_jax.runtime.barrier import SynchronizedJit
+from musclemap_jax.sharding.activation_sharding import clip_sharding
+from musclemap_jax.sharding.context import with_mesh
 from musclemap_jax.sharding.mesh import batch_sharding, count_slices, replicated
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 
@@ -139,21 +139,21 @@ def make_train_step(
     return train_step
 
 
-def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> CompiledTogether:
+def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> SynchronizedJit:
     """The jitted step: state in its sharding and donated, batch over the mesh's batch axes, metrics on every device."""
 
     def spread_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        with spread_clips(batch_sharding(mesh)):
+        with clip_sharding(batch_sharding(mesh)):
             return step(state, batch)
 
     compiled = jax.jit(
-        within(mesh, spread_step),
+        with_mesh(mesh, spread_step),
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
         compiler_options=_compiler_options(mesh),
     )
-    return CompiledTogether(compiled, "train_step")
+    return SynchronizedJit(compiled, "train_step")
 
 
 def _compiler_options(mesh: Mesh) -> dict[str, str] | None:

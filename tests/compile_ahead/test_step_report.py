@@ -47,7 +47,7 @@ def test_the_state_on_a_device_is_what_its_shardings_leave(spec, mesh, report):
         for leaf, sharding in zip(jax.tree.leaves(state.params), jax.tree.leaves(shardings.params), strict=True)
     )
     assert report.parameter_bytes == cut
-    assert report.average_bytes == 0
+    assert report.ema_bytes == 0
     assert 2 * cut < report.optimizer_bytes < 2 * cut + 100  # two moments and counters
     assert report.batch_bytes == 2 * (4 * 16 * 16 * 3 + 20 * 4 + 1 + 4)
 

@@ -83,7 +83,7 @@ def test_views_count_for_video_and_training_costs_three_forward_passes_of_what_i
     assert five == {"video": 5 * one["video"], "skeleton": one["skeleton"]}
     assert flops.training_flops(spec, inputs) == 6 * flops.model_multiply_adds(spec, inputs)
     frozen = dataclasses.replace(
-        spec, branches=("video", "rgb_diff"), directions="to_video", auxiliary_frozen=True, auxiliary_weight=0.0
+        spec, branches=("video", "rgb_diff"), directions="to_video", second_branch_frozen=True, second_branch_weight=0.0
     )
     counts = flops.branch_multiply_adds(frozen, inputs)
     assert flops.training_flops(frozen, inputs) == 6 * counts["video"] + 2 * counts["rgb_diff"]

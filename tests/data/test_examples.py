@@ -8,7 +8,7 @@ import numpy as np
 from musclemap_jax.data.augmentation import NO_AUGMENTATION
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.pipeline import eval_batches, train_iterator
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.flow import flow_paths
 from musclemap_jax.data.raw.video import encode_video
 from musclemap_jax.data.skeletons.skeleton import write_alphapose
@@ -21,14 +21,14 @@ def test_prepared_data_passes_through(tmp_path):
     root = tmp_path / "raw"
     for folder in ("clips", "skeletons"):
         (root / folder).mkdir(parents=True)
-    clips = [distribution.Clip(f"squat_{i}", "train", "squat", (13, 17)) for i in range(3)]
-    distribution.write_annotations(root, clips)
+    clips = [raw_dataset.Clip(f"squat_{i}", "train", "squat", (13, 17)) for i in range(3)]
+    raw_dataset.write_annotations(root, clips)
     for number, clip in enumerate(clips):
         frames = np.full((12, 48, 64, 3), 60 + 60 * number, np.uint8)
-        encode_video(distribution.video_path(root, clip.clip_id), frames, fps=25)
+        encode_video(raw_dataset.video_path(root, clip.clip_id), frames, fps=25)
         skeleton = np.random.default_rng(number).uniform(5, 45, (12, 1, 17, 3)).astype(np.float32)
         skeleton[..., 2] = 0.9
-        write_alphapose(distribution.skeleton_path(root, clip.clip_id), skeleton)
+        write_alphapose(raw_dataset.skeleton_path(root, clip.clip_id), skeleton)
     source = load_source(prepare("multimodal", tmp_path / "prepared", root, num_workers=1), "train")
 
     (batch,) = eval_batches(source, SPEC, 4, num_threads=2)
@@ -50,11 +50,11 @@ def test_flow_is_that_of_the_frames_in_their_crop_and_turns_round_with_a_flip(tm
     root = tmp_path / "raw"
     for folder in ("clips", "flow"):
         (root / folder).mkdir(parents=True)
-    distribution.write_annotations(root, [distribution.Clip("a", "train", "squat", (13, 17))])
+    raw_dataset.write_annotations(root, [raw_dataset.Clip("a", "train", "squat", (13, 17))])
     # The same picture as video and as both flows: bright to the right, and brighter from frame to frame.
     columns = np.broadcast_to(80 + np.arange(64), (12, 48, 64)) + 4 * np.arange(12)[:, None, None]
     picture = np.repeat(columns[..., None], 3, axis=-1).astype(np.uint8)
-    for path in (distribution.video_path(root, "a"), *flow_paths(root, "a")):
+    for path in (raw_dataset.video_path(root, "a"), *flow_paths(root, "a")):
         encode_video(path, picture, fps=25, crf=4)
     builder = prepare("rgb", tmp_path / "prepared", root, num_workers=1, modalities=("rgb", "optical_flow"))
     source = load_source(builder, "train")

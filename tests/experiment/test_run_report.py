@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.skeleton import write_alphapose
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.experiment import PreparedData
@@ -17,15 +16,15 @@ from tfds_musclemap.prepare import load_source, prepare
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A distribution of one clip."""
+    """A raw data set of one clip."""
     root = tmp_path_factory.mktemp("raw")
-    clip = distribution.Clip("a", "train", "squat", (13, 17))
-    distribution.write_annotations(root, [clip])
-    for path in (distribution.video_path(root, "a"), distribution.skeleton_path(root, "a")):
+    clip = raw_dataset.Clip("a", "train", "squat", (13, 17))
+    raw_dataset.write_annotations(root, [clip])
+    for path in (raw_dataset.video_path(root, "a"), raw_dataset.skeleton_path(root, "a")):
         path.parent.mkdir()
-    video.encode_video(distribution.video_path(root, "a"), np.full((8, 32, 48, 3), 200, np.uint8), 12)
+    video.encode_video(raw_dataset.video_path(root, "a"), np.full((8, 32, 48, 3), 200, np.uint8), 12)
     joints = np.concatenate([np.full((8, 1, 17, 2), 20.0), np.ones((8, 1, 17, 1))], axis=-1)
-    write_alphapose(distribution.skeleton_path(root, "a"), joints)
+    write_alphapose(raw_dataset.skeleton_path(root, "a"), joints)
     return root
 
 

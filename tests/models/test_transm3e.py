@@ -29,7 +29,7 @@ def variables(model, tiny_batch):
 
 
 def test_prediction_is_the_weighted_mean_of_the_branches(tiny_model_spec, variables, tiny_batch):
-    weighted = TransM3E(dataclasses.replace(tiny_model_spec, auxiliary_weight=1 / 3))
+    weighted = TransM3E(dataclasses.replace(tiny_model_spec, second_branch_weight=1 / 3))
     output = jax.jit(weighted.apply)(variables, tiny_batch(2))
     expected = 0.75 * output.branch_logits["video"] + 0.25 * output.branch_logits["skeleton"]
     np.testing.assert_allclose(output.logits, expected, atol=1e-6)
@@ -106,8 +106,8 @@ def test_without_class_tokens_the_branches_are_the_published_ones(tiny_model_spe
         ({"branches": ("video", "audio")}, "branches"),
         ({"branches": ()}, "branches"),
         ({"branches": ("skeleton", "video")}, "branches"),
-        ({"auxiliary_weight": -1.0}, "auxiliary_weight"),
-        ({"auxiliary_frozen": True}, "auxiliary_frozen: .* take directions 'to_video'"),
+        ({"second_branch_weight": -1.0}, "second_branch_weight"),
+        ({"second_branch_frozen": True}, "second_branch_frozen: .* take directions 'to_video'"),
         ({"directions": "to_rgb_diff"}, "directions: expected one of both, to_video, to_skeleton"),
         ({"sites": "everywhere"}, "sites: expected one of dense"),
         ({"fusion": "sum", "released_reshape": True}, "released_reshape"),

@@ -15,13 +15,13 @@ def test_a_function_is_compiled_once_for_each_shape_and_the_heap_tidied_before_i
         events.append(f"traced {x.shape}")
         return 2 * x
 
-    function = together.CompiledTogether(jax.jit(double), "double")
+    function = together.SynchronizedJit(jax.jit(double), "double")
     for size in (2, 2, 3, 2):
         np.testing.assert_array_equal(function(jnp.ones(size)), np.full(size, 2.0))
     assert events == ["traced (2,)", "tidied", "traced (3,)", "tidied"]
 
 
 def test_it_is_lowered_for_shapes_alone():
-    function = together.CompiledTogether(jax.jit(lambda x: x + 1), "increment")
+    function = together.SynchronizedJit(jax.jit(lambda x: x + 1), "increment")
     lowered = function.lower(jax.ShapeDtypeStruct((4,), jnp.float32))
     assert "tensor<4xf32>" in lowered.as_text()

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from musclemap_jax.runtime.gc_control import collection_paused
+from musclemap_jax.runtime.gc_control import gc_paused
 
 
 @pytest.mark.parametrize("enabled", [True, False])
@@ -12,9 +12,9 @@ def test_the_collector_rests_and_is_then_as_it_was(enabled):
     before = gc.isenabled()
     try:
         (gc.enable if enabled else gc.disable)()
-        with collection_paused():
+        with gc_paused():
             assert not gc.isenabled()
-            with collection_paused():
+            with gc_paused():
                 assert not gc.isenabled()
             assert not gc.isenabled()
         assert gc.isenabled() == enabled
@@ -24,6 +24,6 @@ def test_the_collector_rests_and_is_then_as_it_was(enabled):
 
 def test_an_error_in_the_block_does_not_leave_it_off():
     assert gc.isenabled()
-    with pytest.raises(ValueError, match="in the block"), collection_paused():
+    with pytest.raises(ValueError, match="in the block"), gc_paused():
         raise ValueError("in the block")
     assert gc.isenabled()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from musclemap_jax.sharding.context import kernels_for_tpu, over_clips, platform, within
+from musclemap_jax.sharding.context import kernels_for_tpu, over_clips, platform, with_mesh
 from musclemap_jax.sharding.mesh import AXES, batch_sharding, make_mesh, replicated
 
 
@@ -30,7 +30,7 @@ def test_values_and_gradients_are_those_of_all_clips_at_once(mesh):
     def spread(x, w):
         return jax.value_and_grad(lambda x, w: loss(lambda x, w: over_clips(local, [x], [w]), x, w), (0, 1))(x, w)
 
-    compiled = jax.jit(within(mesh, spread), in_shardings=(batch_sharding(mesh), replicated(mesh)))
+    compiled = jax.jit(with_mesh(mesh, spread), in_shardings=(batch_sharding(mesh), replicated(mesh)))
     expected = jax.value_and_grad(lambda x, w: loss(local, x, w), (0, 1))(clips, weight)
     for one, other in zip(jax.tree.leaves(compiled(clips, weight)), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)

@@ -31,9 +31,9 @@ def test_a_shape_that_does_not_fit_is_refused_with_the_numbers(shape, message):
 
 def test_a_batch_that_the_mesh_does_not_divide_is_refused_with_sizes_that_fit():
     mesh = mesh_lib.make_mesh({"data": 4, "fsdp": 2, "tensor": 1})
-    mesh_lib.check_batch_size("config.train.batch_size", 16, mesh, accumulation=2)
+    mesh_lib.check_batch_size("config.train.batch_size", 16, mesh, grad_accum_steps=2)
     with pytest.raises(UserError, match=r"batch_size=20 does not divide by 16 .* take 16 or 32"):
-        mesh_lib.check_batch_size("config.train.batch_size", 20, mesh, accumulation=2)
+        mesh_lib.check_batch_size("config.train.batch_size", 20, mesh, grad_accum_steps=2)
     with pytest.raises(UserError, match=r"take 8$"):
         mesh_lib.check_batch_size("config.train.batch_size", 4, mesh)
 

@@ -9,7 +9,7 @@ from configs.transm3e import get_config
 from musclemap_jax.experiment.config import resolve
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.sharding.mesh import make_mesh
-from musclemap_jax.sharding.rules import bytes_per_device, left_whole, path_name, state_sharding
+from musclemap_jax.sharding.rules import bytes_per_device, path_name, state_sharding, unsharded_params
 from musclemap_jax.train.optimizer import make_optimizer
 
 
@@ -51,8 +51,8 @@ def test_eight_ways_leave_an_eighth_of_the_state_on_each_device(paper_state):
 
 
 def test_every_array_of_the_model_has_a_rule(paper_state):
-    assert left_whole(paper_state["params"], fsdp(1)) == []
-    names = {array.name: array.reason for array in left_whole(paper_state["params"], fsdp(8))}
+    assert unsharded_params(paper_state["params"], fsdp(1)) == []
+    names = {array.name: array.reason for array in unsharded_params(paper_state["params"], fsdp(8))}
     assert "no rule" not in names.values()
     assert names.pop("skeleton/unit01/graph/down_kernel") == "fsdp=8 does not divide 3"
     assert len(names) < 10
@@ -64,7 +64,7 @@ def test_what_has_no_rule_or_does_not_divide_is_named():
         "video": {"table": jnp.zeros((8, 8)), "odd": {"kernel": jnp.zeros((7, 5))}, "norm": {"scale": jnp.zeros(3)}},
         "step": jnp.zeros(()),
     }
-    assert [tuple(array) for array in left_whole(tree, mesh)] == [
+    assert [tuple(array) for array in unsharded_params(tree, mesh)] == [
         ("video/odd/kernel", (7, 5), "fsdp=4 does not divide 7 and tensor=2 does not divide 5"),
         ("video/table", (8, 8), "no rule"),
     ]

@@ -1,4 +1,4 @@
-"""The distribution as files: valid, reproducible, and refused where it would overwrite."""
+"""The raw data set as files: valid, reproducible, and refused where it would overwrite."""
 
 import filecmp
 import json
@@ -8,8 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.skeleton import read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.synthetic import __main__ as command
@@ -34,11 +33,11 @@ def rendered(tmp_path_factory):
 
 
 def frames_of(root, clip_id):
-    return np.stack(list(video.read_video(distribution.video_path(root, clip_id)).frames))
+    return np.stack(list(video.read_video(raw_dataset.video_path(root, clip_id)).frames))
 
 
-def test_the_folder_is_a_valid_distribution(rendered):
-    clips = distribution.read_annotations(rendered)
+def test_the_folder_is_a_valid_raw_data_set(rendered):
+    clips = raw_dataset.read_annotations(rendered)
     assert len(clips) == 2 * 3 + 2
     assert {clip.split for clip in clips} == set(SPLITS)
     assert {clip.activity for clip in clips if clip.split in ("val_new", "test_new")} == {"thruster"}
@@ -47,7 +46,7 @@ def test_the_folder_is_a_valid_distribution(rendered):
         assert 6 <= len(frames) <= 8
         assert frames.shape[1:] == (48, 48, 3)
         assert frames.std() > 1
-        skeleton = read_alphapose(distribution.skeleton_path(rendered, clip.clip_id), "coco17", len(frames))
+        skeleton = read_alphapose(raw_dataset.skeleton_path(rendered, clip.clip_id), "coco17", len(frames))
         assert 1 <= skeleton.shape[1] <= 2
         present = skeleton[skeleton[..., 2] > 0]
         assert (np.abs(present[:, :2] - 24) < 48).all()
@@ -55,10 +54,10 @@ def test_the_folder_is_a_valid_distribution(rendered):
 
 def test_two_processes_write_the_same_bytes_as_one(rendered, tmp_path):
     render(tmp_path / "b", SMALL, num_workers=2)
-    clips = distribution.read_annotations(rendered)
-    assert filecmp.cmp(rendered / distribution.ANNOTATIONS, tmp_path / "b" / distribution.ANNOTATIONS, shallow=False)
+    clips = raw_dataset.read_annotations(rendered)
+    assert filecmp.cmp(rendered / raw_dataset.ANNOTATIONS, tmp_path / "b" / raw_dataset.ANNOTATIONS, shallow=False)
     for clip in clips:
-        a, b = (distribution.skeleton_path(root, clip.clip_id) for root in (rendered, tmp_path / "b"))
+        a, b = (raw_dataset.skeleton_path(root, clip.clip_id) for root in (rendered, tmp_path / "b"))
         assert a.read_bytes() == b.read_bytes()
         np.testing.assert_array_equal(frames_of(rendered, clip.clip_id), frames_of(tmp_path / "b", clip.clip_id))
 
@@ -78,10 +77,10 @@ def test_another_seed_gives_other_clips():
 
 
 def test_a_finished_folder_is_kept_and_another_is_refused(rendered, tmp_path):
-    before = (rendered / distribution.ANNOTATIONS).stat().st_mtime_ns
+    before = (rendered / raw_dataset.ANNOTATIONS).stat().st_mtime_ns
     render(rendered, SMALL, num_workers=1)
-    assert (rendered / distribution.ANNOTATIONS).stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="another distribution"):
+    assert (rendered / raw_dataset.ANNOTATIONS).stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="another raw data set"):
         render(rendered, SyntheticSpec(seed=1), num_workers=1)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"notes\.txt"):
@@ -93,12 +92,12 @@ def test_an_unfinished_folder_is_refused_unless_overwritten(tmp_path):
     spec = SyntheticSpec(
         clips_per_activity={**dict.fromkeys(SPLITS, 0), "train": 1}, size=32, num_frames=(2, 2), activities=("crunch",)
     )
-    (tmp_path / distribution.CLIPS).mkdir()
+    (tmp_path / raw_dataset.CLIPS).mkdir()
     with pytest.raises(UserError, match="--overwrite"):
         render(tmp_path, spec, num_workers=1)
     render(tmp_path, spec, num_workers=1, overwrite=True)
     assert json.loads((tmp_path / SPEC_FILE).read_text())["size"] == 32
-    assert len(distribution.read_annotations(tmp_path)) == 1
+    assert len(raw_dataset.read_annotations(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,7 +156,7 @@ def test_the_command_writes_clips_and_a_contact_sheet(tmp_path):
         ],
         check=True,
     )
-    assert len(distribution.read_annotations(tmp_path / "d")) == 3
+    assert len(raw_dataset.read_annotations(tmp_path / "d")) == 3
     assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -1,4 +1,4 @@
-"""Small distributions of real mp4 and JSON files for the builder's tests."""
+"""Small raw data sets of real mp4 and JSON files for the builder's tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.skeleton import write_alphapose
 
 NUM_FRAMES, HEIGHT, WIDTH, FPS = 6, 32, 48, 12.0
@@ -37,43 +36,43 @@ def clip_skeleton(number: int, num_joints: int = 17, num_persons: int = 2) -> np
     return skeleton.round(2)
 
 
-def _write_distribution(root: Path, clips_per_split: int = 2) -> list[distribution.Clip]:
+def _write_raw_dataset(root: Path, clips_per_split: int = 2) -> list[raw_dataset.Clip]:
     clips = []
     for split in taxonomy.SPLITS:
         for index in range(clips_per_split):
             number = len(clips)
             place = index + clips_per_split * (split in taxonomy.NEW_SPLITS)
-            clip = distribution.Clip(
+            clip = raw_dataset.Clip(
                 clip_id=f"{split}_{index}",
                 split=split,
                 activity=f"{'new' if split in taxonomy.NEW_SPLITS else 'known'} {index}",
                 muscles=tuple(sorted({place % 20, (7 * place + 3) % 20})),
             )
             clips.append(clip)
-            video_path = distribution.video_path(root, clip.clip_id)
-            skeleton_path = distribution.skeleton_path(root, clip.clip_id)
+            video_path = raw_dataset.video_path(root, clip.clip_id)
+            skeleton_path = raw_dataset.skeleton_path(root, clip.clip_id)
             video_path.parent.mkdir(parents=True, exist_ok=True)
             skeleton_path.parent.mkdir(parents=True, exist_ok=True)
             video.encode_video(video_path, clip_frames(number), FPS, crf=10)
             write_alphapose(skeleton_path, clip_skeleton(number))
-    distribution.write_annotations(root, clips)
+    raw_dataset.write_annotations(root, clips)
     return clips
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A distribution of 10 clips, 2 a split, that the test may damage."""
-    _write_distribution(tmp_path / "raw")
+    """A raw data set of 10 clips, 2 a split, that the test may damage."""
+    _write_raw_dataset(tmp_path / "raw")
     return tmp_path / "raw"
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    """(distribution's folder, builder) of an undamaged distribution, prepared once; not to be changed."""
+    """(raw data set's folder, builder) of an undamaged raw data set, prepared once; not to be changed."""
     from tfds_musclemap.prepare import prepare
 
     root = tmp_path_factory.mktemp("prepared")
-    _write_distribution(root / "raw")
+    _write_raw_dataset(root / "raw")
     return root / "raw", prepare("multimodal", root / "data", root / "raw", num_workers=1)
 
 

@@ -1,8 +1,8 @@
-"""Damaged distributions: no traceback, each damaged input is named with its reason, the good clips arrive.
+"""Damaged raw data sets: no traceback, each damaged input is named with its reason, the good clips arrive.
 
 python -m tests.tfds_musclemap.damaged_inputs --count=500 --seed=0
 
-Most damages are of one clip's file, all in one build. Those of the csv are of a whole distribution: each is a build of
+Most damages are of one clip's file, all in one build. Those of the csv are of a whole raw data set: each is a build of
 its own, which has to end with one line and leave nothing behind.
 """
 
@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.raw.flow import flow_paths
 from musclemap_jax.data.skeletons.skeleton import write_alphapose
 from musclemap_jax.errors import UserError
@@ -182,7 +181,7 @@ class Damage:
 
     Attributes:
       clip_id: the clip.
-      file: path below the distribution's folder.
+      file: path below the raw data set's folder.
       kind: name of the damage.
       may_pass: whether the result may still be a sound file: bits that no decoder checks.
     """
@@ -197,10 +196,10 @@ def damage_clip(root: Path, clip_id: str, rng: Rng) -> Damage:
     """Damages one file of a clip."""
     place = rng.choice(["video", "flow", "skeleton"], p=[0.4, 0.1, 0.5])
     if place == "skeleton":
-        path = distribution.skeleton_path(root, clip_id)
+        path = raw_dataset.skeleton_path(root, clip_id)
         kinds = (*JSON_DAMAGES, *JSON_DAMAGES, *TEXT_DAMAGES, *FILE_DAMAGES)
     else:
-        paths = (distribution.video_path(root, clip_id),) if place == "video" else flow_paths(root, clip_id)
+        paths = (raw_dataset.video_path(root, clip_id),) if place == "video" else flow_paths(root, clip_id)
         path = paths[rng.integers(len(paths))]
         kinds = (*FILE_DAMAGES, _truncated, *[_bits_flipped] * 5)
     kind = kinds[rng.integers(len(kinds))]
@@ -256,7 +255,7 @@ CSV_DAMAGES: tuple[Callable[[str, Rng], bytes], ...] = (
 
 
 def check_damaged_clips(folder: Path, count: int, rng: Rng, num_workers: int) -> collections.Counter:
-    """Builds a distribution of good clips and `count` damaged ones.
+    """Builds a raw data set of good clips and `count` damaged ones.
 
     Returns:
       How often each kind of damage came, and under ``... read`` how many bit-flipped files were read all the same.
@@ -272,12 +271,12 @@ def check_damaged_clips(folder: Path, count: int, rng: Rng, num_workers: int) ->
     clip_ids = rng.permutation(good + bad).tolist()
     for clip_id in clip_ids:
         write_clip(root, clip_id, rng)
-    distribution.write_annotations(root, [distribution.Clip(each, "train", "squat", (13, 17)) for each in clip_ids])
+    raw_dataset.write_annotations(root, [raw_dataset.Clip(each, "train", "squat", (13, 17)) for each in clip_ids])
     damages = {clip_id: damage_clip(root, clip_id, rng) for clip_id in bad}
 
     data_dir = folder / "data"
     builder = prepare(
-        "multimodal", data_dir, root, num_workers=num_workers, max_rejected_share=1.0, modalities=MODALITIES
+        "multimodal", data_dir, root, num_workers=num_workers, max_rejected_fraction=1.0, modalities=MODALITIES
     )
     stored = {record["clip_id"]: record for record in load_source(builder, "train")}
     rejected = {clip_id: reason for clip_id, _, reason in read_rejected(Path(builder.data_path))}
@@ -299,7 +298,7 @@ def check_damaged_clips(folder: Path, count: int, rng: Rng, num_workers: int) ->
 
 
 def check_damaged_csv(folder: Path, rng: Rng) -> str:
-    """Builds a distribution whose csv is damaged; returns the kind of damage.
+    """Builds a raw data set whose csv is damaged; returns the kind of damage.
 
     Raises:
       AssertionError: the build did not end with one line that names the file, or left something behind.
@@ -307,9 +306,9 @@ def check_damaged_csv(folder: Path, rng: Rng) -> str:
     root = folder / "raw"
     for name in ("clips", "skeletons", "flow"):
         (root / name).mkdir(parents=True)
-    clips = [distribution.Clip(f"good_{number}", "train", "squat", (13, 17)) for number in range(3)]
-    distribution.write_annotations(root, clips)
-    path = root / distribution.ANNOTATIONS
+    clips = [raw_dataset.Clip(f"good_{number}", "train", "squat", (13, 17)) for number in range(3)]
+    raw_dataset.write_annotations(root, clips)
+    path = root / raw_dataset.ANNOTATIONS
     kind = CSV_DAMAGES[rng.integers(len(CSV_DAMAGES))]
     path.write_bytes(kind(path.read_text(), rng))
     with pytest.raises(UserError) as error:

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 
     class MuscleMapTest(tfds.testing.DatasetBuilderTestCase):
-        """The configs that read a distribution; `synthetic` is tested without TensorFlow."""
+        """The configs that read a raw data set; `synthetic` is tested without TensorFlow."""
 
         DATASET_CLASS = Builder
         BUILDER_CONFIG_NAMES_TO_TEST = [config.name for config in CONFIGS if not config.synthetic]  # noqa: RUF012

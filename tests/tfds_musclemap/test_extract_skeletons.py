@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import Manifest, read_manifest, write_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, video_path, write_annotations
 from musclemap_jax.data.skeletons.skeleton import read_alphapose, write_alphapose
@@ -25,7 +25,7 @@ COCO17_IN_OPENPOSE18 = [0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 1
 
 @pytest.fixture
 def make(tmp_path):
-    """A function that writes a distribution, one clip for each content of a video."""
+    """A function that writes a raw data set, one clip for each content of a video."""
 
     def write(*contents):
         clips = [Clip(f"clip_{number}", "train", "squat", (1,)) for number in range(len(contents))]
@@ -41,7 +41,7 @@ def make(tmp_path):
 
 def run(root, *arguments, greeting=""):
     estimator_args = f"{root.parent / 'asked.txt'} {greeting}"
-    options = [f"--distribution={root}", f"--estimator={FAKE}", f"--estimator_args={estimator_args}"]
+    options = [f"--raw_dir={root}", f"--estimator={FAKE}", f"--estimator_args={estimator_args}"]
     return main([*options, "--num_workers=1", *arguments])
 
 
@@ -98,7 +98,7 @@ def test_failures_are_told_listed_and_tried_again(make, capsys):
     assert reasons[2] == "no answer within 1 s"
     assert "an answer that is none: expected detections or error" in reasons[3]
     assert "frame 2 of 2" in reasons[4]
-    assert "out of the distribution" in reasons[5]
+    assert "out of the raw data set" in reasons[5]
     assert skeleton_path(root, "clip_0").exists()
     output = capsys.readouterr()
     assert output.out == "skeletons: 1 clips written, 6 failed\n"
@@ -122,7 +122,7 @@ def test_several_estimators_share_the_clips(make):
 
 def test_an_interrupted_run_goes_on_where_it_was(make):
     root = make("find 1", "find 1", "hang", "find 1")
-    command = [sys.executable, "-m", "tfds_musclemap.extract_skeletons", f"--distribution={root}", "--num_workers=1"]
+    command = [sys.executable, "-m", "tfds_musclemap.extract_skeletons", f"--raw_dir={root}", "--num_workers=1"]
     command += [f"--estimator={FAKE}", f"--estimator_args={root.parent / 'asked.txt'}"]
     process = subprocess.Popen(command, cwd=FAKE.parents[2], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -130,7 +130,7 @@ def test_an_interrupted_run_goes_on_where_it_was(make):
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = sorted(path.name for path in (root / distribution.SKELETONS).iterdir())
+    done = sorted(path.name for path in (root / raw_dataset.SKELETONS).iterdir())
     assert done == ["clip_0.json", "clip_1.json"]
     video_path(root, "clip_2").write_text("find 1")
     assert run(root) == 0
@@ -159,7 +159,7 @@ def test_an_estimator_that_does_not_work_is_one_error(make, capsys, options, wor
     assert error.count("\n") == 1
     assert words in error
     assert asked(root) == []
-    assert not (root / distribution.SKELETONS).exists()
+    assert not (root / raw_dataset.SKELETONS).exists()
 
 
 def test_skeletons_of_unknown_or_other_layout_are_not_mixed(make, capsys):

@@ -1,4 +1,4 @@
-"""A release in the authors' layout becomes a distribution, all of it or nothing."""
+"""A release in the authors' layout becomes a raw data set, all of it or nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.flow import flow_paths
 from musclemap_jax.data.raw.manifest import LinkError, Manifest, check_file, read_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, skeleton_path, video_path
@@ -60,7 +60,7 @@ def test_every_clip_has_its_split_activity_muscles_and_a_link_to_its_video(folde
         check_file(out, path)
         assert path.read_bytes() == (folder / "musclemap_rescale" / item.path).read_bytes()
     assert read_manifest(out) == Manifest("MuscleMap", str(folder / "musclemap_rescale"))
-    assert capsys.readouterr().out.splitlines()[-1] == f"distribution: {out}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"raw data set: {out}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "release"]
 
 
@@ -108,7 +108,7 @@ def test_a_name_of_its_own_is_kept_when_splits_are_added(folder, tmp_path):
     assert read_manifest(tmp_path / "raw").name == "part"
 
 
-def test_a_split_that_cannot_be_added_leaves_the_distribution_as_it_was(folder, tmp_path, capsys, monkeypatch):
+def test_a_split_that_cannot_be_added_leaves_the_raw_data_set_as_it_was(folder, tmp_path, capsys, monkeypatch):
     out = tmp_path / "raw"
     train = [f"--videos={folder / 'train_muscle_map.pkl'}", f"--labels={folder / 'train_muscle_map_label.pkl'}"]
     val = [f"--videos={folder / 'val_seen_muscle_map.pkl'}", f"--labels={folder / 'val_seen_muscle_map_label.pkl'}"]
@@ -348,7 +348,7 @@ def test_clips_without_results_are_told_and_get_no_skeleton(folder, tmp_path, ca
     assert "without results: 8 clips" in output
     assert "at fault: 1 clips" in output
     assert read_alphapose(skeleton_path(tmp_path / "raw", name), "coco17", 6).shape == (6, 1, 17, 3)
-    files = [path for path in (tmp_path / "raw" / distribution.SKELETONS).rglob("*") if path.is_file()]
+    files = [path for path in (tmp_path / "raw" / raw_dataset.SKELETONS).rglob("*") if path.is_file()]
     assert len(files) == 1
 
 

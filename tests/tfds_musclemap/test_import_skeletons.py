@@ -1,4 +1,4 @@
-"""Results of pose estimators brought into a distribution: layouts, frames and persons, by values computed by hand."""
+"""Results of pose estimators brought into a raw data set: layouts, frames and persons, by values computed by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NUM_JOINTS = {name: layout.num_joints for name, layout in LAYOUTS.items()} | {"h
 
 @pytest.fixture
 def root(tmp_path):
-    """A distribution of two clips without skeletons."""
+    """A raw data set of two clips without skeletons."""
     clips = [Clip("squat_1", "train", "squat", (1,)), Clip("sub/lunge", "train", "lunge", (2,))]
     write_annotations(tmp_path / "raw", clips)
     return tmp_path / "raw"
@@ -39,7 +39,7 @@ def written(path, content):
 
 
 def run(root, source, layout="coco17", *arguments):
-    return main([f"--distribution={root}", f"--skeletons={source}", f"--skeleton_layout={layout}", *arguments])
+    return main([f"--raw_dir={root}", f"--skeletons={source}", f"--skeleton_layout={layout}", *arguments])
 
 
 @pytest.mark.parametrize("layout", sorted(NUM_JOINTS))

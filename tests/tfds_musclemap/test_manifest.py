@@ -1,10 +1,10 @@
-"""What a distribution says of itself, as the builder takes it."""
+"""What a raw data set says of itself, as the builder takes it."""
 
 from __future__ import annotations
 
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import Manifest, write_manifest
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build.clip_reader import ClipContent, ClipSettings, Rejected, read_clip
@@ -15,25 +15,25 @@ CLIP = "train_1"
 
 @pytest.fixture
 def linked(folder, tmp_path):
-    """The distribution with one clip moved to a folder beside it and linked."""
+    """The raw data set with one clip moved to a folder beside it and linked."""
     outside = tmp_path / "videos"
     outside.mkdir()
-    path = distribution.video_path(folder, CLIP)
+    path = raw_dataset.video_path(folder, CLIP)
     path.rename(outside / "a.mp4")
     path.symlink_to(outside / "a.mp4")
     return folder
 
 
-def test_a_link_out_of_the_distribution_is_refused_unless_its_folder_is_named(linked, tmp_path):
+def test_a_link_out_of_the_raw_data_set_is_refused_unless_its_folder_is_named(linked, tmp_path):
     content = read_clip(str(linked), CLIP, ClipSettings())
     assert isinstance(content, Rejected)
-    assert content.reason.startswith(f"clips/{CLIP}.mp4: a link to {tmp_path}/videos/a.mp4, out of the distribution")
+    assert content.reason.startswith(f"clips/{CLIP}.mp4: a link to {tmp_path}/videos/a.mp4, out of the raw data set")
     write_manifest(linked, Manifest("mine", str(tmp_path / "videos")))
     assert isinstance(read_clip(str(linked), CLIP, ClipSettings()), ClipContent)
 
 
-def test_a_link_inside_the_distribution_is_followed(folder):
-    path = distribution.video_path(folder, CLIP)
+def test_a_link_inside_the_raw_data_set_is_followed(folder):
+    path = raw_dataset.video_path(folder, CLIP)
     path.unlink()
     path.symlink_to("train_0.mp4")
     assert isinstance(read_clip(str(folder), CLIP, ClipSettings()), ClipContent)
@@ -60,7 +60,7 @@ def test_the_name_goes_into_the_prepared_data(linked, tmp_path):
 
 def test_skeletons_of_another_layout_than_the_builds_are_told_before_the_build(folder, tmp_path):
     write_manifest(folder, Manifest(skeleton_layout="halpe26"))
-    with pytest.raises(UserError, match=r"distribution.json: .* build with skeleton_layout='halpe26'"):
+    with pytest.raises(UserError, match=r"raw_dataset.json: .* build with skeleton_layout='halpe26'"):
         prepare("multimodal", tmp_path / "data", folder, num_workers=1)
     assert not (tmp_path / "data").exists()
     prepare("rgb", tmp_path / "data", folder, num_workers=1)

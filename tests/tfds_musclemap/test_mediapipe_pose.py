@@ -27,7 +27,7 @@ def test_joints_lie_where_they_lay_when_the_test_data_was_made(tmp_path):
     for view in VIEWS:
         video_path(tmp_path, view).parent.mkdir(exist_ok=True)
         shutil.copy(REAL / f"{view}.mp4", video_path(tmp_path, view))
-    assert main([f"--distribution={tmp_path}", f"--estimator_python={PYTHON}", "--num_workers=2"]) == 0
+    assert main([f"--raw_dir={tmp_path}", f"--estimator_python={PYTHON}", "--num_workers=2"]) == 0
     for view in VIEWS:
         skeleton = read_alphapose(skeleton_path(tmp_path, view), "coco17", NUM_FRAMES)[:, 0]
         stored = read_alphapose(REAL / f"{view}.json", "coco17", NUM_FRAMES)[:, 0]

@@ -29,7 +29,7 @@ IMAGES = {
 
 @pytest.fixture(scope="module")
 def all_configs(prepared, tmp_path_factory):
-    """Config -> builder, prepared of one distribution."""
+    """Config -> builder, prepared of one raw data set."""
     root, multimodal = prepared
     data_dir = tmp_path_factory.mktemp("configs")
     builders = {name: prepare(name, data_dir, root, num_workers=1) for name in IMAGES if name != "multimodal"}
@@ -132,7 +132,7 @@ def write_flow(folder, num_frames, size=(32, 48), axes="xy"):
 
 
 @pytest.mark.parametrize("num_frames", [6, 5])
-def test_flow_of_the_distribution_is_taken_as_it_is(folder, num_frames):
+def test_flow_of_the_raw_data_set_is_taken_as_it_is(folder, num_frames):
     write_flow(folder, num_frames)
     content = read_clip(str(folder), CLIP, ClipSettings(modalities=("optical_flow",), flow_bound=25.5))
     np.testing.assert_allclose(content.features["flow_scale"], 0.2)

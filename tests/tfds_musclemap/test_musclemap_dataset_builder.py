@@ -16,8 +16,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build import build, clip_reader, shards
 from tfds_musclemap.build.builder_config import CONFIGS, MuscleMapConfig
@@ -39,10 +38,10 @@ def folders_of(data_dir, config="multimodal"):
     return sorted(path.name for path in version_folder(data_dir, config).parent.iterdir() if path.is_dir())
 
 
-def test_prepared_values_are_those_of_the_distribution(prepared, example):
+def test_prepared_values_are_those_of_the_raw_data_set(prepared, example):
     root, builder = prepared
     clip_frames, clip_skeleton = example
-    clips = distribution.read_annotations(root)
+    clips = raw_dataset.read_annotations(root)
     assert list(builder.info.splits) == list(taxonomy.SPLITS)
     found = {}
     for split in taxonomy.SPLITS:
@@ -95,13 +94,13 @@ def test_lists_lie_beside_the_data_also_when_nothing_was_rejected(prepared):
     assert read_csv(folder / "rejected.csv") == [["clip_id", "split", "reason"]]
     rows = read_csv(folder / "clips.csv")
     assert rows[0] == ["clip_id", "split", "activity", "muscles", "num_frames", "fps", "height", "width"]
-    assert sorted(row[0] for row in rows[1:]) == sorted(clip.clip_id for clip in distribution.read_annotations(root))
+    assert sorted(row[0] for row in rows[1:]) == sorted(clip.clip_id for clip in raw_dataset.read_annotations(root))
 
 
 def test_a_clip_at_fault_is_left_out_listed_and_counted_in_the_last_line(folder, tmp_path, capsys):
-    distribution.video_path(folder, "train_0").write_bytes(b"")
-    distribution.skeleton_path(folder, "test_new_1").unlink()
-    builder = prepare("multimodal", tmp_path, folder, num_workers=1, max_rejected_share=0.2)
+    raw_dataset.video_path(folder, "train_0").write_bytes(b"")
+    raw_dataset.skeleton_path(folder, "test_new_1").unlink()
+    builder = prepare("multimodal", tmp_path, folder, num_workers=1, max_rejected_fraction=0.2)
     assert [record["clip_id"] for record in load_source(builder, "train")] == ["train_1"]
     assert [record["clip_id"] for record in load_source(builder, "test_new")] == ["test_new_0"]
     rows = read_csv(version_folder(tmp_path) / "rejected.csv")
@@ -116,23 +115,23 @@ def test_a_clip_at_fault_is_left_out_listed_and_counted_in_the_last_line(folder,
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_too_many_rejected_clips_end_the_build_and_leave_nothing(folder, tmp_path, num_workers):
     for clip_id in ("train_0", "val_new_1"):
-        distribution.video_path(folder, clip_id).write_bytes(b"")
-    with pytest.raises(UserError, match=r"rejected 2 of 10 clips, more than max_rejected_share=0.1 .*empty file"):
-        prepare("multimodal", tmp_path, folder, num_workers=num_workers, max_rejected_share=0.1)
+        raw_dataset.video_path(folder, clip_id).write_bytes(b"")
+    with pytest.raises(UserError, match=r"rejected 2 of 10 clips, more than max_rejected_fraction=0.1 .*empty file"):
+        prepare("multimodal", tmp_path, folder, num_workers=num_workers, max_rejected_fraction=0.1)
     assert folders_of(tmp_path) == []
 
 
 def test_the_default_share_is_five_per_cent(folder, tmp_path):
-    assert all(config.max_rejected_share == 0.05 for config in Builder.BUILDER_CONFIGS)
-    distribution.video_path(folder, "train_0").write_bytes(b"")
+    assert all(config.max_rejected_fraction == 0.05 for config in Builder.BUILDER_CONFIGS)
+    raw_dataset.video_path(folder, "train_0").write_bytes(b"")
     with pytest.raises(UserError, match="rejected 1 of 10"):
         prepare("multimodal", tmp_path, folder, num_workers=1)
 
 
 def test_a_split_of_which_nothing_is_left_is_named_when_it_is_asked_for(folder, tmp_path):
     for clip_id in ("val_new_0", "val_new_1"):
-        distribution.video_path(folder, clip_id).write_bytes(b"")
-    builder = prepare("multimodal", tmp_path, folder, num_workers=1, max_rejected_share=0.3)
+        raw_dataset.video_path(folder, clip_id).write_bytes(b"")
+    builder = prepare("multimodal", tmp_path, folder, num_workers=1, max_rejected_fraction=0.3)
     assert "val_new 0" in builder.summary()
     with pytest.raises(UserError, match="expected clips in split val_new"):
         load_source(builder, "val_new")
@@ -143,8 +142,8 @@ def test_several_shards_also_one_without_clips(folder, tmp_path, monkeypatch):
     plain = prepare("multimodal", tmp_path / "plain", folder, num_workers=1)
     assert plain.info.splits["train"].num_shards == 2
     first = load_source(plain, "train")[0]["clip_id"]
-    distribution.video_path(folder, first).write_bytes(b"")
-    gap = prepare("multimodal", tmp_path / "gap", folder, num_workers=1, max_rejected_share=0.5)
+    raw_dataset.video_path(folder, first).write_bytes(b"")
+    gap = prepare("multimodal", tmp_path / "gap", folder, num_workers=1, max_rejected_fraction=0.5)
     assert [record["clip_id"] for record in load_source(gap, "train")] == sorted({"train_0", "train_1"} - {first})
 
 
@@ -190,8 +189,8 @@ def test_too_little_disk_is_found_before_anything_is_built(folder, tmp_path, mon
 
 
 def test_the_estimate_of_the_size_skips_what_cannot_be_read(folder):
-    clips = distribution.read_annotations(folder)
-    distribution.video_path(folder, clips[0].clip_id).write_bytes(b"")
+    clips = raw_dataset.read_annotations(folder)
+    raw_dataset.video_path(folder, clips[0].clip_id).write_bytes(b"")
     settings = clip_reader.ClipSettings()
     assert shards.estimate_clip_bytes(folder, clips, settings) == int(6 * 32 * 48 * 0.35)
     assert shards.estimate_clip_bytes(folder, clips[:1], settings) == 0
@@ -213,8 +212,8 @@ def test_memory_does_not_grow_with_the_number_of_clips(tmp_path):
         video.encode_video(root / "clips/0.mp4", noise, 12)
         for number in range(1, count):
             shutil.copy(root / "clips/0.mp4", root / f"clips/{number}.mp4")
-        clips = [distribution.Clip(str(number), "train", "squat", (13,)) for number in range(count)]
-        distribution.write_annotations(root, clips)
+        clips = [raw_dataset.Clip(str(number), "train", "squat", (13,)) for number in range(count)]
+        raw_dataset.write_annotations(root, clips)
         tracemalloc.start()
         builder = prepare("rgb", tmp_path / f"data_{len(peaks)}", root, num_workers=1)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -236,7 +235,7 @@ def test_the_tfds_command_finds_the_builder_by_its_folder():
     assert output.split() == ["musclemap", *(config.name for config in CONFIGS)]
 
 
-def test_the_synthetic_distribution_is_rendered_built_and_removed(tmp_path):
+def test_the_synthetic_raw_data_set_is_rendered_built_and_removed(tmp_path):
     builder = prepare("synthetic_smoke", tmp_path)
     assert set(builder.info.splits) == set(taxonomy.SPLITS)
     train = load_source(builder, "train")
@@ -265,7 +264,7 @@ def test_description_citation_and_tags_are_read_from_the_package(prepared):
     assert "content.data-type.video" in builder.get_metadata().tags
 
 
-def test_the_dummy_data_is_a_whole_distribution(tmp_path):
+def test_the_dummy_data_is_a_whole_raw_data_set(tmp_path):
     package = importlib.util.find_spec("tfds_musclemap.musclemap").submodule_search_locations[0]
     builder = prepare("multimodal", tmp_path, Path(package) / "dummy_data", num_workers=1)
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == dict.fromkeys(

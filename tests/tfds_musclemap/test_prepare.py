@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build.build_folder import build_lock
 from tfds_musclemap.prepare import load_source, main, prepare
 
 
-def test_prepared_data_is_reused_without_the_distribution(prepared, capsys):
+def test_prepared_data_is_reused_without_the_raw_data_set(prepared, capsys):
     _, builder = prepared
     folder = Path(builder.data_path)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -31,7 +31,7 @@ def test_a_process_that_waited_uses_what_the_other_one_built(prepared, tmp_path)
     command = [sys.executable, "-m", "tfds_musclemap.prepare", "--config=multimodal", f"--data_dir={tmp_path}"]
     with build_lock(folder):
         waiting = subprocess.Popen(
-            [*command, f"--distribution={root}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, f"--raw_dir={root}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert "waiting for another process" in waiting.stderr.readline()
         shutil.copytree(builder.data_path, folder)
@@ -41,10 +41,10 @@ def test_a_process_that_waited_uses_what_the_other_one_built(prepared, tmp_path)
     assert (folder / "clips.csv").read_text() == "kept"
 
 
-@pytest.mark.parametrize("distribution_folder", [None, "nowhere", "empty"])
-def test_absent_data_names_tfds_build_the_licence_and_the_synthetic_variant(tmp_path, distribution_folder):
+@pytest.mark.parametrize("raw_dataset_folder", [None, "nowhere", "empty"])
+def test_absent_data_names_tfds_build_the_licence_and_the_synthetic_variant(tmp_path, raw_dataset_folder):
     (tmp_path / "empty").mkdir()
-    raw = tmp_path / distribution_folder if distribution_folder else None
+    raw = tmp_path / raw_dataset_folder if raw_dataset_folder else None
     with pytest.raises(UserError) as error:
         prepare("multimodal", tmp_path / "data", raw)
     message = str(error.value)
@@ -64,9 +64,9 @@ def test_absent_data_names_tfds_build_the_licence_and_the_synthetic_variant(tmp_
     ],
 )
 def test_a_fault_of_the_annotations_ends_the_command_with_status_2(folder, tmp_path, capsys, row, words):
-    annotations = folder / distribution.ANNOTATIONS
+    annotations = folder / raw_dataset.ANNOTATIONS
     annotations.write_text(annotations.read_text() + row + "\n")
-    status = main(["--config=multimodal", f"--data_dir={tmp_path / 'data'}", f"--distribution={folder}"])
+    status = main(["--config=multimodal", f"--data_dir={tmp_path / 'data'}", f"--raw_dir={folder}"])
     error = capsys.readouterr().err
     assert status == 2
     assert error.startswith(f"error: {annotations}, line 12")
@@ -77,9 +77,9 @@ def test_a_fault_of_the_annotations_ends_the_command_with_status_2(folder, tmp_p
 
 def test_too_many_rejected_clips_end_the_command_with_status_2_and_no_traceback(folder, tmp_path):
     for number in range(2):
-        distribution.video_path(folder, f"train_{number}").write_bytes(b"")
+        raw_dataset.video_path(folder, f"train_{number}").write_bytes(b"")
     command = [sys.executable, "-m", "tfds_musclemap.prepare", "--config=multimodal", f"--data_dir={tmp_path / 'data'}"]
-    result = subprocess.run([*command, f"--distribution={folder}"], capture_output=True, text=True, check=False)
+    result = subprocess.run([*command, f"--raw_dir={folder}"], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     last = result.stderr.strip().splitlines()[-1]
@@ -87,7 +87,7 @@ def test_too_many_rejected_clips_end_the_command_with_status_2_and_no_traceback(
 
 
 def test_the_command_prepares_and_says_where(folder, tmp_path, capsys):
-    arguments = ["--config=multimodal", f"--data_dir={tmp_path}", f"--distribution={folder}", "--num_workers=1"]
+    arguments = ["--config=multimodal", f"--data_dir={tmp_path}", f"--raw_dir={folder}", "--num_workers=1"]
     assert main([*arguments, "--short_side=16", "--no-require_skeleton"]) == 0
     output = capsys.readouterr().out.strip().splitlines()
     assert "rejected 0 of 10" in output[0]
@@ -102,7 +102,7 @@ def test_the_command_prepares_and_says_where(folder, tmp_path, capsys):
         ({"config": "rgbd"}, "expected one of multimodal, rgb, .*, synthetic_smoke, got 'rgbd'"),
         ({"config": "multimodal", "layout": "coco17"}, "got 'layout'"),
         ({"config": "multimodal", "skeleton_layout": "coco18"}, "coco18"),
-        ({"config": "multimodal", "max_rejected_share": 5.0}, "max_rejected_share: expected 0 to 1, got 5.0"),
+        ({"config": "multimodal", "max_rejected_fraction": 5.0}, "max_rejected_fraction: expected 0 to 1, got 5.0"),
         ({"config": "multimodal", "num_workers": 0}, "num_workers"),
     ],
 )
@@ -113,8 +113,8 @@ def test_an_unknown_or_senseless_setting_is_named(tmp_path, arguments, words):
 
 def test_data_made_of_other_annotations_is_not_passed_off(folder, tmp_path):
     prepare("multimodal", tmp_path, folder, num_workers=1)
-    clips = distribution.read_annotations(folder)
-    distribution.write_annotations(folder, clips[:-1])
+    clips = raw_dataset.read_annotations(folder)
+    raw_dataset.write_annotations(folder, clips[:-1])
     with pytest.raises(UserError, match="made of other annotations"):
         prepare("multimodal", tmp_path, folder)
     assert prepare("multimodal", tmp_path).info.splits.total_num_examples == 10

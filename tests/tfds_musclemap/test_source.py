@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.errors import UserError
 from tfds_musclemap.prepare import load_source
 from tfds_musclemap.source import split_annotations, stored_clips
@@ -24,7 +24,7 @@ def test_a_pickled_source_reads_the_same(prepared):
 
 def test_annotations_are_in_the_order_of_the_records(prepared):
     root, builder = prepared
-    clips = {clip.clip_id: clip for clip in distribution.read_annotations(root)}
+    clips = {clip.clip_id: clip for clip in raw_dataset.read_annotations(root)}
     for split in builder.info.splits:
         source = load_source(builder, split)
         assert split_annotations(source) == [clips[record["clip_id"]] for record in source]

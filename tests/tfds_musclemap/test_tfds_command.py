@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.synthetic.generate import render
 from musclemap_jax.synthetic.spec import SyntheticSpec
 from tfds_musclemap.build.builder_config import CONFIGS
@@ -57,17 +56,17 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    """A distribution of 60 synthetic clips and the two real ones, whose labels are ours."""
+    """A raw data set of 60 synthetic clips and the two real ones, whose labels are ours."""
     pytest.importorskip("tensorflow")
     root = tmp_path_factory.mktemp("mixed") / "raw"
     render(root, SYNTHETIC, num_workers=1)
-    clips = distribution.read_annotations(root)
+    clips = raw_dataset.read_annotations(root)
     for view in ("cam01", "cam02"):
-        clip = distribution.Clip(f"real_{view}", "test_known", "balance on one leg", (8, 13, 14, 16, 17, 18))
-        shutil.copy(REAL / f"pose2sim_{view}.mp4", distribution.video_path(root, clip.clip_id))
-        shutil.copy(REAL / f"pose2sim_{view}.json", distribution.skeleton_path(root, clip.clip_id))
+        clip = raw_dataset.Clip(f"real_{view}", "test_known", "balance on one leg", (8, 13, 14, 16, 17, 18))
+        shutil.copy(REAL / f"pose2sim_{view}.mp4", raw_dataset.video_path(root, clip.clip_id))
+        shutil.copy(REAL / f"pose2sim_{view}.json", raw_dataset.skeleton_path(root, clip.clip_id))
         clips.append(clip)
-    distribution.write_annotations(root, clips)
+    raw_dataset.write_annotations(root, clips)
     return root
 
 

@@ -1,4 +1,4 @@
-"""Tests of the training step: meshes, accumulation, guards."""
+"""Tests of the training step: meshes, gradient accumulation, guards."""
 
 import dataclasses
 

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Building the prepared data set: clips to records to shards."""

@@ -40,7 +40,7 @@ def write_shards(
     """Writes all shards in one pipeline.
 
     Args:
-      root: the distribution's folder, as every worker sees it.
+      root: the raw data set's folder, as every worker sees it.
       shards: what to write, in the order that the log shall have.
       settings: how clips are read.
       options: apache_beam's PipelineOptions, or None.
@@ -62,7 +62,7 @@ def write_shards(
 
 def write_shard(shard: Shard, root: str, settings: ClipSettings) -> None:
     """Reads the clips of a shard and writes it, and beside it what became of them. A retry writes the same again."""
-    log = BuildLog(len(shard.clips), max_rejected_share=1.0)
+    log = BuildLog(len(shard.clips), max_rejected_fraction=1.0)
     shard.write(records(shard.clips, (read_example(root, clip, settings) for clip in shard.clips), log))
     stored = [[each.num_frames, each.fps, each.size] for each in log.stored]
     places = {clip.clip_id: place for place, clip in enumerate(shard.clips)}

@@ -20,7 +20,7 @@ def write_shards(
     """Writes all shards.
 
     Args:
-      root: the distribution's folder.
+      root: the raw data set's folder.
       shards: what to write, in the order that the log shall have.
       settings: how clips are read.
       pool: makes the records.

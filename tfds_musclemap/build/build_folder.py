@@ -47,7 +47,7 @@ def scratch_folder(data_path: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
         return
-    folder = data_path.parent / _temporary_name(data_path, "distribution")
+    folder = data_path.parent / _temporary_name(data_path, "raw_dataset")
     folder.mkdir(parents=True)
     try:
         yield folder

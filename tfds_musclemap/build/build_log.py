@@ -42,16 +42,16 @@ class BuildLog:
       rejected: (clip, reason) in the same order.
     """
 
-    def __init__(self, num_clips: int, max_rejected_share: float):
+    def __init__(self, num_clips: int, max_rejected_fraction: float):
         """
         Args:
-          num_clips: clips of the distribution, all splits.
-          max_rejected_share: 0 to 1, of all clips.
+          num_clips: clips of the raw data set, all splits.
+          max_rejected_fraction: 0 to 1, of all clips.
         """
         self.stored: list[StoredClip] = []
         self.rejected: list[tuple[Clip, str]] = []
         self._num_clips = num_clips
-        self._max_rejected_share = max_rejected_share
+        self._max_rejected_share = max_rejected_fraction
 
     def add_stored(self, stored: StoredClip) -> None:
         """Notes a clip that was written."""
@@ -67,9 +67,9 @@ class BuildLog:
         if len(self.rejected) > self._max_rejected_share * self._num_clips:
             named = "; ".join(reason for _, reason in self.rejected[:3])
             raise UserError(
-                f"rejected {len(self.rejected)} of {self._num_clips} clips, more than max_rejected_share="
+                f"rejected {len(self.rejected)} of {self._num_clips} clips, more than max_rejected_fraction="
                 f"{self._max_rejected_share:g} ({named}{'; ...' if len(self.rejected) > 3 else ''}): "
-                f"mend or remove them, or raise max_rejected_share"
+                f"mend or remove them, or raise max_rejected_fraction"
             )
 
     def counts(self) -> dict[str, int]:

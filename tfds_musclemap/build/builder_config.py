@@ -34,8 +34,8 @@ class MuscleMapConfig(tfds.core.BuilderConfig):
     """A configuration of the builder; fields that are not named here are those of ClipSettings.
 
     Attributes:
-      max_rejected_share: share of all clips, 0 to 1, past which the build ends with an error.
-      synthetic: what to render; None where the distribution is given by the user.
+      max_rejected_fraction: share of all clips, 0 to 1, past which the build ends with an error.
+      synthetic: what to render; None where the raw data set is given by the user.
     """
 
     modalities: tuple[str, ...] = ClipSettings.modalities
@@ -46,7 +46,7 @@ class MuscleMapConfig(tfds.core.BuilderConfig):
     max_persons: int = ClipSettings.max_persons
     flow_method: str = ClipSettings.flow_method
     flow_bound: float = ClipSettings.flow_bound
-    max_rejected_share: float = 0.05
+    max_rejected_fraction: float = 0.05
     synthetic: SyntheticSpec | None = None
 
     def __post_init__(self):
@@ -66,7 +66,7 @@ class MuscleMapConfig(tfds.core.BuilderConfig):
 CLIP_FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(ClipSettings))
 
 CONFIGS: tuple[MuscleMapConfig, ...] = (
-    MuscleMapConfig(name="multimodal", description="RGB frames and 2D skeletons of the user's distribution."),
+    MuscleMapConfig(name="multimodal", description="RGB frames and 2D skeletons of the user's raw data set."),
     MuscleMapConfig(name="rgb", description="RGB frames alone.", modalities=("rgb",)),
     MuscleMapConfig(
         name="rgb_diff",
@@ -75,7 +75,7 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
     ),
     MuscleMapConfig(
         name="optical_flow",
-        description="Optical flow in two 8-bit channels: the distribution's, or estimated.",
+        description="Optical flow in two 8-bit channels: the raw data set's, or estimated.",
         modalities=("optical_flow",),
     ),
     MuscleMapConfig(
@@ -86,7 +86,7 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
     MuscleMapConfig(name="skeleton", description="2D skeletons alone.", modalities=("skeleton",)),
     MuscleMapConfig(
         name="synthetic",
-        description="RGB frames and 2D skeletons of a distribution that the builder renders itself.",
+        description="RGB frames and 2D skeletons of a raw data set that the builder renders itself.",
         synthetic=SyntheticSpec(),
     ),
     MuscleMapConfig(

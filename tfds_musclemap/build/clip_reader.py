@@ -1,4 +1,4 @@
-"""Reads one clip of a distribution: what the builder's worker processes do.
+"""Reads one clip of a raw data set: what the builder's worker processes do.
 
 Light on imports (no TFDS, no JAX), since every worker process imports it.
 """
@@ -12,8 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musclemap_jax.data.raw import flow, video
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import flow, raw_dataset, video
 from musclemap_jax.data.raw.manifest import LinkError, check_file
 from musclemap_jax.data.skeletons.skeleton import SkeletonError, read_alphapose
 from musclemap_jax.errors import UserError
@@ -30,14 +29,14 @@ class ClipSettings:
 
     Attributes:
       modalities: what is stored of a clip, some of MODALITIES.
-      skeleton_layout: joint order of the distribution's skeleton files, a name of ``skeleton_layouts.LAYOUTS``.
+      skeleton_layout: joint order of the raw data set's skeleton files, a name of ``skeleton_layouts.LAYOUTS``.
       require_skeleton: whether a clip without a person is rejected, where skeletons are stored; otherwise it gets one
         person, absent throughout.
       short_side: pixels of the stored frames' short side; smaller videos keep their size.
       jpeg_quality: 1 to 100.
       max_persons: persons kept a clip, the most prominent ones (score times box area over the clip).
-      flow_method: how flow is estimated where the distribution has none, one of ``flow.METHODS``.
-      flow_bound: pixels a frame that 8-bit flow reaches to, also that of the distribution's own flow files.
+      flow_method: how flow is estimated where the raw data set has none, one of ``flow.METHODS``.
+      flow_bound: pixels a frame that 8-bit flow reaches to, also that of the raw data set's own flow files.
     """
 
     modalities: tuple[str, ...] = ("rgb", "skeleton")
@@ -87,7 +86,7 @@ def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | 
     """Decodes a clip's video and reads its skeleton.
 
     Args:
-      root: the distribution's folder; a remote one (``gs://...``) is copied clip by clip.
+      root: the raw data set's folder; a remote one (``gs://...``) is copied clip by clip.
       clip_id: the clip.
       settings: how to read it.
 
@@ -103,7 +102,7 @@ def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | 
 
 def _read(root: Path, clip_id: str, settings: ClipSettings) -> ClipContent:
     # Before the video is decoded: the cheap questions first.
-    video_path, skeleton_path = distribution.video_path(root, clip_id), distribution.skeleton_path(root, clip_id)
+    video_path, skeleton_path = raw_dataset.video_path(root, clip_id), raw_dataset.skeleton_path(root, clip_id)
     stores_skeleton = "skeleton" in settings.modalities
     if stores_skeleton and settings.require_skeleton and not _is_there(skeleton_path):
         raise _ClipError(f"{_name(root, skeleton_path)}: no such file, and this build requires skeletons")
@@ -149,7 +148,7 @@ def _read_skeleton(root: Path, path: Path, num_frames: int, clip: video.Video, s
 
 
 def _given_flow(root: Path, clip_id: str) -> tuple[Path, ...]:
-    """The distribution's two flow files, or none. Raises _ClipError where there is one only."""
+    """The raw data set's two flow files, or none. Raises _ClipError where there is one only."""
     paths = flow.flow_paths(root, clip_id)
     missing = [path for path in paths if not _is_there(path)]
     if len(missing) == 1:
@@ -160,7 +159,7 @@ def _given_flow(root: Path, clip_id: str) -> tuple[Path, ...]:
 def _read_flow(
     root: Path, paths: tuple[Path, ...], num_frames: int, size: tuple[int, int], settings: ClipSettings
 ) -> dict[str, list[bytes] | np.ndarray]:
-    """The distribution's own flow at the size of the stored frames; T - 1 frames get one without motion before them."""
+    """The raw data set's own flow at the size of the stored frames; T - 1 frames get one without motion before them."""
     features: dict[str, list[bytes] | np.ndarray] = {}
     scale = []
     for axis, (name, path) in enumerate(zip(("flow_x", "flow_y"), paths, strict=True)):
@@ -184,7 +183,7 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _check_files(root: Path, paths: tuple[Path, ...]) -> None:
-    """Raises _ClipError for a file that is absent, or lies where the distribution may not read."""
+    """Raises _ClipError for a file that is absent, or lies where the raw data set may not read."""
     for path in paths:
         try:
             check_file(root, path)

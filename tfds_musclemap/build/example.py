@@ -33,10 +33,10 @@ class StoredExample:
 
 
 def read_example(root: str, clip: Clip, settings: ClipSettings) -> StoredExample | Rejected:
-    """Reads a clip of a distribution as a record.
+    """Reads a clip of a raw data set as a record.
 
     Args:
-      root: the distribution's folder, also a remote one.
+      root: the raw data set's folder, also a remote one.
       clip: its annotations.
       settings: how to read it.
 

@@ -1,4 +1,4 @@
-"""Distributions and data sets on object stores (``gs://``, ``s3://``), as builds on Dataflow and its like have them.
+"""Raw data sets and data sets on object stores (``gs://``, ``s3://``), as builds on Dataflow and its like have them.
 
 PyAV and ArrayRecord know files of this machine only, so a clip is copied here to be read, and a shard is written here
 and copied there. Paths are etils.epath's, as TFDS's are.
@@ -14,20 +14,19 @@ from pathlib import Path
 
 from etils import epath
 
-from musclemap_jax.data.raw import flow
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import flow, raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST
 from musclemap_jax.storage.files import is_remote
 
 
 @contextlib.contextmanager
 def local_clip(root: str | os.PathLike, clip_id: str) -> Iterator[Path]:
-    """A folder of this machine that holds a clip's files as the distribution does: that itself, unless it is remote."""
+    """A folder of this machine that holds a clip's files as the raw data set does: that itself, unless it is remote."""
     if not is_remote(root):
         yield Path(root)
         return
     with tempfile.TemporaryDirectory() as folder:
-        files = (distribution.video_path, distribution.skeleton_path)
+        files = (raw_dataset.video_path, raw_dataset.skeleton_path)
         paths = [path_of(folder, clip_id) for path_of in files] + list(flow.flow_paths(folder, clip_id))
         for path in paths:
             source = epath.Path(root) / path.relative_to(folder).as_posix()
@@ -39,12 +38,12 @@ def local_clip(root: str | os.PathLike, clip_id: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def local_annotations(root: str | os.PathLike) -> Iterator[Path]:
-    """As `local_clip`, with ``annotations.csv`` and ``distribution.json``."""
+    """As `local_clip`, with ``annotations.csv`` and ``raw_dataset.json``."""
     if not is_remote(root):
         yield Path(root)
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name in (distribution.ANNOTATIONS, MANIFEST):
+        for name in (raw_dataset.ANNOTATIONS, MANIFEST):
             source = epath.Path(root) / name
             if source.exists():
                 source.copy(Path(folder) / name)

@@ -15,8 +15,7 @@ from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.core.writer import ExampleWriter
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.raw.raw_dataset import Clip
 from tfds_musclemap.build.clip_reader import ClipSettings
 from tfds_musclemap.build.remote import local_clip, written_locally
@@ -70,7 +69,7 @@ def assign_clips(clips: Sequence[Clip], clip_bytes: int) -> dict[str, list[list[
     A hash of the name mixes the activities over the shards, and does not change when clips are added.
 
     Args:
-      clips: the distribution's annotations.
+      clips: the raw data set's annotations.
       clip_bytes: estimate of a clip's prepared size.
     """
     shards = {}
@@ -92,7 +91,7 @@ def estimate_clip_bytes(root: str, clips: Sequence[Clip], settings: ClipSettings
     for clip in clips[:: max(1, len(clips) // _NUM_PROBED)]:
         try:
             with local_clip(root, clip.clip_id) as folder:
-                pixels = video.count_stored_pixels(distribution.video_path(folder, clip.clip_id), settings.short_side)
+                pixels = video.count_stored_pixels(raw_dataset.video_path(folder, clip.clip_id), settings.short_side)
         except (video.VideoError, OSError):
             continue  # it will be rejected when its turn comes
         sizes.append(pixels * sum(_BYTES_PER_PIXEL.get(modality, 0) for modality in settings.modalities))

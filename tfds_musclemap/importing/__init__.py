@@ -1,1 +1,1 @@
-"""TODO"""
+"""Reading the authors' release and running pose estimators."""

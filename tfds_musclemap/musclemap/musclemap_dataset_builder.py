@@ -1,4 +1,4 @@
-"""TFDS builder ``musclemap``: from the raw distribution (mp4, AlphaPose JSON, csv) to ArrayRecord files.
+"""TFDS builder ``musclemap``: from the raw data set (mp4, AlphaPose JSON, csv) to ArrayRecord files.
 
 Works with the ``tfds build`` command (which needs TensorFlow) and, without TensorFlow, by ``tfds_musclemap.prepare``.
 
@@ -23,7 +23,7 @@ import tqdm
 from etils import epath
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest
 from musclemap_jax.errors import UserError
 from musclemap_jax.synthetic.generate import render
@@ -65,14 +65,14 @@ class Builder(FileReaderBuilder):
         *,
         file_format: str | None = None,
         num_workers: int | None = None,
-        max_rejected_share: float | None = None,
+        max_rejected_fraction: float | None = None,
         **kwargs: Any,
     ):
         """
         Args:
           file_format: TFDS's name of a record format; ``array_record`` unless the data is there in another one.
           num_workers: processes that decode; by default the CPUs that this process may use.
-          max_rejected_share: by default that of the config.
+          max_rejected_fraction: by default that of the config.
           **kwargs: see ``tfds.core.DatasetBuilder``.
 
         Raises:
@@ -81,9 +81,9 @@ class Builder(FileReaderBuilder):
         super().__init__(file_format=file_format, **kwargs)
         if file_format is None and not self.data_path.exists():
             self.info.set_file_format("array_record", override=True)
-        config_share = self.builder_config.max_rejected_share
-        self._max_rejected_share = config_share if max_rejected_share is None else max_rejected_share
-        check_range("max_rejected_share", self._max_rejected_share, 0, 1)
+        config_share = self.builder_config.max_rejected_fraction
+        self._max_rejected_share = config_share if max_rejected_fraction is None else max_rejected_fraction
+        check_range("max_rejected_fraction", self._max_rejected_share, 0, 1)
         self._num_workers = num_cpus() if num_workers is None else num_workers
         check_range("num_workers", self._num_workers, 1, 1024)
 
@@ -101,7 +101,7 @@ class Builder(FileReaderBuilder):
         """Builds the data set unless it is there; see ``tfds.core.DatasetBuilder.download_and_prepare``.
 
         Raises:
-          UserError: no distribution, faults of its annotations, too little disk, too many clips rejected, or data that
+          UserError: no raw data set, faults of its annotations, too little disk, too many clips rejected, or data that
             is there but was made of something else. A failed build leaves no data set behind.
         """
         download_config = download_config or tfds.download.DownloadConfig()
@@ -117,7 +117,7 @@ class Builder(FileReaderBuilder):
             super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
             return
         if root:
-            self._check_distribution(root)
+            self._check_raw_dataset(root)
         if _uses_beam(download_config):
             beam_build.check_beam()
         check_free_disk(final_path, 0)
@@ -149,7 +149,7 @@ class Builder(FileReaderBuilder):
         """Runs inside TFDS's temporary folder, which ``self.data_path`` is meanwhile; renamed if all went well."""
         config = self.builder_config
         with local_annotations(self._root) as folder:
-            clips, name, digest = distribution.read_annotations(folder), read_manifest(folder).name, _digest(folder)
+            clips, name, digest = raw_dataset.read_annotations(folder), read_manifest(folder).name, _digest(folder)
         clip_bytes = estimate_clip_bytes(self._root, clips, config.clip_settings())
         check_free_disk(epath.Path(self._data_dir_root), len(clips) * clip_bytes)
         log = BuildLog(len(clips), self._max_rejected_share)
@@ -174,7 +174,7 @@ class Builder(FileReaderBuilder):
             num_rejected=len(log.rejected),
         )
 
-    def _shards(self, clips: list[distribution.Clip], clip_bytes: int) -> dict[str, list[Shard]]:
+    def _shards(self, clips: list[raw_dataset.Clip], clip_bytes: int) -> dict[str, list[Shard]]:
         """The files of each split."""
         shards = {}
         for split, of_split in assign_clips(clips, clip_bytes).items():
@@ -211,18 +211,18 @@ class Builder(FileReaderBuilder):
 
         return array_record_dataset(self.info, split, decoders, read_config, shuffle_files)
 
-    def _check_distribution(self, root: Path) -> None:
+    def _check_raw_dataset(self, root: Path) -> None:
         """Raises UserError if the raw folder is absent or its annotations are at fault."""
         if not root.is_dir() or not any(root.iterdir()):
             raise UserError(
-                f"{self.data_path}: no prepared data, and no distribution to build it from in {root}: get MuscleMap "
+                f"{self.data_path}: no prepared data, and no raw data set to build it from in {root}: get MuscleMap "
                 f"from its authors under their licence (user agreement, {HOMEPAGE}) and run `tfds build "
                 f"tfds_musclemap/musclemap --config={self.builder_config.name} --manual_dir=FOLDER "
                 f"--data_dir={self._data_dir_root}`; or, without it, train on rendered data by "
                 f"--config=configs/transm3e.py:synthetic"
             )
         with local_annotations(root) as folder:
-            distribution.read_annotations(folder)
+            raw_dataset.read_annotations(folder)
             layout = read_manifest(folder).skeleton_layout
         if "skeleton" in self.builder_config.modalities and layout not in (None, self.builder_config.skeleton_layout):
             raise UserError(
@@ -242,9 +242,9 @@ class Builder(FileReaderBuilder):
                 f"{self.data_path}: expected data made with {name}={expected[name]!r}, found {found.get(name)!r}: "
                 f"remove the folder or choose another data_dir"
             )
-        if root and (root / distribution.ANNOTATIONS).is_file() and metadata["annotations_sha256"] != _digest(root):
+        if root and (root / raw_dataset.ANNOTATIONS).is_file() and metadata["annotations_sha256"] != _digest(root):
             raise UserError(
-                f"{self.data_path}: expected data made of {root / distribution.ANNOTATIONS}, found data made of other "
+                f"{self.data_path}: expected data made of {root / raw_dataset.ANNOTATIONS}, found data made of other "
                 f"annotations: remove the folder or choose another data_dir"
             )
 
@@ -260,4 +260,4 @@ def _uses_beam(download_config: tfds.download.DownloadConfig) -> bool:
 
 
 def _digest(root: Path) -> str:
-    return hashlib.sha256((root / distribution.ANNOTATIONS).read_bytes()).hexdigest()
+    return hashlib.sha256((root / raw_dataset.ANNOTATIONS).read_bytes()).hexdigest()

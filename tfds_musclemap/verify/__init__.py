@@ -1,1 +1,1 @@
-"""TODO"""
+"""Verification of a prepared data set."""

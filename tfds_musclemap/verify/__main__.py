@@ -137,8 +137,8 @@ def _split_summary(clips: Sequence[ClipFacts]) -> dict[str, Any]:
     frames = [clip.num_frames for clip in clips]
     fps = [clip.fps for clip in clips]
     sizes = [clip.size for clip in clips if clip.size]
-    with_skeleton = [clip for clip in clips if clip.skeleton_share is not None]
-    frames_with = sum(clip.skeleton_share * clip.num_frames for clip in with_skeleton)
+    with_skeleton = [clip for clip in clips if clip.skeleton_fraction is not None]
+    frames_with = sum(clip.skeleton_fraction * clip.num_frames for clip in with_skeleton)
     return {
         "clips": len(clips),
         "activities": len({clip.activity for clip in clips}),
@@ -161,7 +161,9 @@ def _write_figures(out: Path, folder: Path, prepared: Prepared) -> None:
     if sound:
         # The clip with most persons' joints in sight among the first ones, in a split that has any.
         split = sound[0].split
-        best = max((clip for clip in sound[:_MOST_SHOWN] if clip.split == split), key=lambda c: c.skeleton_share or 0)
+        best = max(
+            (clip for clip in sound[:_MOST_SHOWN] if clip.split == split), key=lambda c: c.skeleton_fraction or 0
+        )
         place = [clip.clip_id for clip in prepared.clips if clip.split == split].index(best.clip_id)
         size = prepared.listed[split][place].size
         save_figure(modalities_figure(ClipSource(folder, split)[place], size), out / "modalities.png")

@@ -62,7 +62,7 @@ def find_notes(prepared: Prepared) -> list[str]:
     if prepared.rejected:
         named = _some(f"{clip_id} ({reason})" for clip_id, _, reason in prepared.rejected)
         notes.append(f"{len(prepared.rejected)} clips were rejected by the build: {named}")
-    unseen = [clip.clip_id for clip in prepared.clips if clip.skeleton_share == 0]
+    unseen = [clip.clip_id for clip in prepared.clips if clip.skeleton_fraction == 0]
     if unseen:
         notes.append(f"{len(unseen)} clips without a person in any frame: {_some(unseen)}")
     for copies in _copies(prepared.clips):

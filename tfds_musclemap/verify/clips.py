@@ -43,7 +43,7 @@ class ClipFacts:
       size: (height, width) of its images; None where it has none.
       num_bytes: of its images and joints, as stored.
       content_hash: of all its images, or of its joints where it has none; None where there is nothing to compare.
-      skeleton_share: share of frames with a joint, 0 to 1; None where no skeleton is stored.
+      skeleton_fraction: share of frames with a joint, 0 to 1; None where no skeleton is stored.
       num_persons: P; 0 where no skeleton is stored.
       faults: what is wrong with it, one line each.
     """
@@ -57,7 +57,7 @@ class ClipFacts:
     size: tuple[int, int] | None
     num_bytes: int
     content_hash: str | None
-    skeleton_share: float | None
+    skeleton_fraction: float | None
     num_persons: int
     faults: tuple[str, ...]
 
@@ -138,7 +138,7 @@ def facts_of(record: ClipRecord, split: str) -> ClipFacts:
         size=min(sizes, default=None),
         num_bytes=num_bytes,
         content_hash=digest.hexdigest() if has_content else None,
-        skeleton_share=share,
+        skeleton_fraction=share,
         num_persons=num_persons,
         faults=tuple(faults),
     )

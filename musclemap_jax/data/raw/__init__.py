@@ -1,1 +1,1 @@
-"""TODO"""
+"""The raw data set: its folder, videos, flow and manifest."""

@@ -4,7 +4,7 @@ Sources: DIS (Kroeger et al., 2016) and TV-L1 (Zach et al., 2007) as OpenCV has 
 two-stream networks: a displacement within +-bound pixels a frame becomes round(128 + displacement / step), with step
 = 2 bound / 255: 128 is no motion, and what is farther is clipped.
 
-A distribution may bring its flow: ``flow/<clip_id>_x.mp4`` and ``_y.mp4``, grey, mapped in the same way.
+A raw data set may bring its flow: ``flow/<clip_id>_x.mp4`` and ``_y.mp4``, grey, mapped in the same way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def flow_paths(root: str | Path, clip_id: str) -> tuple[Path, Path]:
-    """Paths of a clip's horizontal and vertical flow under the distribution's folder."""
+    """Paths of a clip's horizontal and vertical flow under the raw data set's folder."""
     return tuple(Path(root) / FLOW / f"{clip_id}_{axis}.mp4" for axis in "xy")
 
 

@@ -1,11 +1,11 @@
-"""What a distribution says of itself, and which files outside its folder its links may lead to.
+"""What a raw data set says of itself, and which files outside its folder its links may lead to.
 
-    distribution.json   optional: {"name": "MuscleMap", "video_root": "/data/videos", "skeleton_layout": "coco17"}
+    raw_dataset.json   optional: {"name": "MuscleMap", "video_root": "/data/videos", "skeleton_layout": "coco17"}
 
-The rule on links: a clip's file counts when, all links followed, it is a regular file below the distribution's folder
+The rule on links: a clip's file counts when, all links followed, it is a regular file below the raw data set's folder
 or below ``video_root``, the one folder that the manifest names. A link to anywhere else, a link to nothing, a pipe or a
 device is a fault of that clip. So a folder of links, as the importer makes it of a release that stays where it is, can
-be read, and a distribution that a stranger packed cannot have other files of this machine read by a link, unless its
+be read, and a raw data set that a stranger packed cannot have other files of this machine read by a link, unless its
 manifest says so openly. Moving the videos means changing one line.
 """
 
@@ -20,21 +20,21 @@ from typing import Any
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 
-MANIFEST = "distribution.json"
+MANIFEST = "raw_dataset.json"
 MAX_MANIFEST_BYTES = 1 << 16
 
 
 class LinkError(ValueError):
-    """A clip's file that is none, or lies outside of what the distribution may read; one line that says why."""
+    """A clip's file that is none, or lies outside of what the raw data set may read; one line that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What ``distribution.json`` holds; a distribution without that file has the default values.
+    """What ``raw_dataset.json`` holds; a raw data set without that file has the default values.
 
     Attributes:
       name: of the data set, such as ``MuscleMap``; empty if it has none.
-      video_root: absolute path of the one folder outside the distribution that its links may lead to; None for none.
+      video_root: absolute path of the one folder outside the raw data set that its links may lead to; None for none.
       skeleton_layout: joint order of the skeleton files; None where the manifest does not say.
     """
 
@@ -44,10 +44,10 @@ class Manifest:
 
 
 def read_manifest(root: str | Path) -> Manifest:
-    """Reads ``distribution.json``.
+    """Reads ``raw_dataset.json``.
 
     Args:
-      root: the distribution's folder.
+      root: the raw data set's folder.
 
     Returns:
       The manifest; the default one where there is no such file.
@@ -73,7 +73,7 @@ def read_manifest(root: str | Path) -> Manifest:
 
 
 def write_manifest(root: str | Path, manifest: Manifest) -> None:
-    """Writes ``distribution.json``; fields that say nothing are left out.
+    """Writes ``raw_dataset.json``; fields that say nothing are left out.
 
     Raises:
       UserError: if ``read_manifest`` would refuse it.
@@ -85,10 +85,10 @@ def write_manifest(root: str | Path, manifest: Manifest) -> None:
 
 
 def check_file(root: str | Path, path: str | Path) -> None:
-    """Refuses a clip's file that is absent or, links followed, outside of what the distribution may read.
+    """Refuses a clip's file that is absent or, links followed, outside of what the raw data set may read.
 
     Args:
-      root: the distribution's folder.
+      root: the raw data set's folder.
       path: the file, by a path below that folder.
 
     Raises:
@@ -113,11 +113,11 @@ def check_file(root: str | Path, path: str | Path) -> None:
     video_root = read_manifest(root).video_root
     if video_root is None:
         raise LinkError(
-            f"a link to {target}, out of the distribution: copy the file, or name the folder in {MANIFEST}: "
+            f"a link to {target}, out of the raw data set: copy the file, or name the folder in {MANIFEST}: "
             f'{{"video_root": FOLDER}}'
         )
     if not target.is_relative_to(Path(video_root).resolve()):
-        raise LinkError(f"a link to {target}, neither in the distribution nor in {video_root} (video_root, {MANIFEST})")
+        raise LinkError(f"a link to {target}, neither in the raw data set nor in {video_root} (video_root, {MANIFEST})")
 
 
 def _parse(path: Path, content: Any) -> Manifest:

@@ -1,9 +1,9 @@
-"""The MuscleMap distribution: the raw folder that the TFDS builder reads and the synthetic renderer writes.
+"""The MuscleMap raw data set: the raw folder that the TFDS builder reads and the synthetic renderer writes.
 
     annotations.csv             clip_id,split,activity,muscles
     clips/<clip_id>.mp4
     skeletons/<clip_id>.json    AlphaPose results
-    distribution.json           optional: name, layout of the skeletons, folder that links may lead to (manifest.py)
+    raw_dataset.json           optional: name, layout of the skeletons, folder that links may lead to (manifest.py)
 
 Source: the project's design, section 2. Only the annotations are checked here, since a fault in them is a fault of the
 whole; a clip whose video or skeleton cannot be read is the builder's affair.
@@ -38,7 +38,7 @@ class Clip:
     """One row of the annotations.
 
     Attributes:
-      clip_id: unique in the distribution; names the clip's files; '/' is the separator of sub-folders, if any.
+      clip_id: unique in the raw data set; names the clip's files; '/' is the separator of sub-folders, if any.
       split: one of ``taxonomy.SPLITS``.
       activity: name of the exercise.
       muscles: indices into ``taxonomy.MUSCLE_REGIONS``, ascending, at least one.
@@ -51,20 +51,20 @@ class Clip:
 
 
 def video_path(root: str | Path, clip_id: str) -> Path:
-    """Path of a clip's video under the distribution's folder."""
+    """Path of a clip's video under the raw data set's folder."""
     return Path(root) / CLIPS / f"{clip_id}.mp4"
 
 
 def skeleton_path(root: str | Path, clip_id: str) -> Path:
-    """Path of a clip's AlphaPose results under the distribution's folder."""
+    """Path of a clip's AlphaPose results under the raw data set's folder."""
     return Path(root) / SKELETONS / f"{clip_id}.json"
 
 
 def read_annotations(root: str | Path) -> list[Clip]:
-    """Reads and checks ``annotations.csv``; checks ``distribution.json`` where there is one.
+    """Reads and checks ``annotations.csv``; checks ``raw_dataset.json`` where there is one.
 
     Args:
-      root: the distribution's folder.
+      root: the raw data set's folder.
 
     Returns:
       The clips in the file's order.
@@ -96,7 +96,7 @@ def write_annotations(root: str | Path, clips: Sequence[Clip]) -> None:
     """Writes ``annotations.csv`` in the order given; equal clips give equal bytes.
 
     Args:
-      root: the distribution's folder; created if absent.
+      root: the raw data set's folder; created if absent.
       clips: muscles may be in any order.
 
     Raises:
@@ -120,7 +120,7 @@ def _read_text(path: Path) -> str:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(
-            f"{path}: expected the distribution's annotations, found no such file: pass the folder that holds "
+            f"{path}: expected the raw data set's annotations, found no such file: pass the folder that holds "
             f"{ANNOTATIONS}, {CLIPS}/ and {SKELETONS}/"
         ) from error
     except OSError as error:
@@ -168,7 +168,7 @@ def _parse_row(where: str, header: Sequence[str], row: Sequence[str]) -> Clip:
 
 
 def parse_clip_id(where: str, clip_id: str) -> str:
-    """The clip id if it names a file inside the distribution's folders; else a UserError beginning with ``where``."""
+    """The clip id if it names a file inside the raw data set's folders; else a UserError beginning with ``where``."""
     parts = PurePosixPath(clip_id).parts
     inside = clip_id and not clip_id.startswith("/") and ".." not in parts and "\\" not in clip_id
     # str(PurePosixPath) drops '.', '//' and a trailing '/': two spellings of one file would be two clips.
@@ -209,7 +209,7 @@ def check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
 
     Args:
       places: where each clip comes from, such as ``/path/annotations.csv, line 7``, for the error.
-      clips: the whole distribution's.
+      clips: the whole raw data set's.
 
     Raises:
       UserError: naming both places.

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Skeleton files of pose estimators and the poses that they hold."""

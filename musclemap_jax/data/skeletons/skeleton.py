@@ -42,7 +42,7 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
 
     Args:
       path: the JSON file.
-      layout: name of the joint order that the distribution declares.
+      layout: name of the joint order that the raw data set declares.
       num_frames: T, frames of the video.
 
     Returns:

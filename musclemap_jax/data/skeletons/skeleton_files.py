@@ -32,7 +32,7 @@ def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[
 
     Args:
       source: a folder (read clip by clip) or one file for all clips (read into memory at once).
-      clip_ids: of the distribution.
+      clip_ids: of the raw data set.
 
     Raises:
       UserError: no such file or folder, a file that is no such thing, or nothing in it about any of the clips.

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Convolution and attention kernels for CPU and TPU."""

@@ -27,7 +27,7 @@ from musclemap_jax.models.kernels.depthwise import Triple, strided_grid
 LANES, ROWS = 128, 8
 """Size of the chip's tile of float32."""
 
-FAST_SHARE = 0.875
+VMEM_FRACTION = 0.875
 """Share of a chip's fast memory that a kernel may use."""
 
 
@@ -50,7 +50,7 @@ class _Form(NamedTuple):
 
     groups: tuple[Group, ...]
     size: Triple
-    fast_memory: int | None
+    vmem_bytes: int | None
 
 
 class _Piece(NamedTuple):
@@ -62,7 +62,7 @@ class _Piece(NamedTuple):
 
 
 def grouped_depthwise(
-    x: jax.Array, kernel: jax.Array, groups: tuple[Group, ...], fast_memory: int | None
+    x: jax.Array, kernel: jax.Array, groups: tuple[Group, ...], vmem_bytes: int | None
 ) -> tuple[jax.Array, ...]:
     """Convolves every channel with its own kernel, zero padding kernel // 2, each group with its strides.
 
@@ -70,23 +70,23 @@ def grouped_depthwise(
       x: (B, T, H, W, C).
       kernel: (kt, kh, kw, C) of odd size.
       groups: of channels, which cover C.
-      fast_memory: bytes that the chip has; None runs the kernels as JAX operations, on any platform (for tests).
+      vmem_bytes: bytes that the chip has; None runs the kernels as JAX operations, on any platform (for tests).
 
     Returns:
       For each group (B, T, H', W', channels) in the dtype of x, accumulated in float32.
     """
-    form = _Form(groups, kernel.shape[:3], fast_memory)
+    form = _Form(groups, kernel.shape[:3], vmem_bytes)
     return _conv(form, x, kernel.reshape(-1, kernel.shape[3]).astype(jnp.float32))
 
 
-def fits(shape: tuple[int, ...], size: Triple, groups: tuple[Group, ...], fast_memory: int) -> bool:
+def fits(shape: tuple[int, ...], size: Triple, groups: tuple[Group, ...], vmem_bytes: int) -> bool:
     """Whether x of that shape (B, T, H, W, C) and its gradient can be convolved by the kernels."""
     if any(group.strides[0] != 1 for group in groups) or size[2] // 2 > ROWS:
         return False
     rings = 2 * sum(math.prod(_ring(shape, size)) for _ in _pieces(groups)) * 4
     frame = _up(shape[3], 2 * ROWS) * shape[2] * _up(shape[4], LANES) * 2
     # The frame and both gradients, each in two copies so that memory works while the chip computes.
-    return rings + 6 * frame <= FAST_SHARE * fast_memory
+    return rings + 6 * frame <= VMEM_FRACTION * vmem_bytes
 
 
 def _up(size: int, unit: int) -> int:
@@ -286,8 +286,8 @@ def _call(form: _Form, kernel, x: jax.Array, weights: list[jax.Array], gradients
         out_shape=outputs,
         scratch_shapes=[pltpu.VMEM(_ring(x.shape, form.size), jnp.float32)] * num_rings,
         cost_estimate=cost,
-        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=int(FAST_SHARE * (form.fast_memory or 0))),
-        interpret=form.fast_memory is None,
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=int(VMEM_FRACTION * (form.vmem_bytes or 0))),
+        interpret=form.vmem_bytes is None,
     )(*operands)
 
 

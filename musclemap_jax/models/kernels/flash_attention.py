@@ -30,7 +30,7 @@ LANES, ROWS = 128, 16
 QUERY_BLOCK = 256
 """Queries that a step takes at most."""
 
-FAST_SHARE = 0.875
+VMEM_FRACTION = 0.875
 """Share of a chip's fast memory that a kernel may use."""
 
 BLOCK_LOGITS = 1 << 18
@@ -51,14 +51,14 @@ class _Form(NamedTuple):
       head_dim: c.
       num_keys: keys that are not filling.
       block: queries of a step.
-      fast_memory: bytes that the chip has; None to run as JAX operations.
+      vmem_bytes: bytes that the chip has; None to run as JAX operations.
     """
 
     heads: int
     head_dim: int
     num_keys: int
     block: int
-    fast_memory: int | None
+    vmem_bytes: int | None
 
     @property
     def scale(self) -> float:
@@ -75,7 +75,7 @@ def flash_attention(
     keys: jax.Array,
     values: jax.Array,
     places: jax.Array,
-    fast_memory: int | None,
+    vmem_bytes: int | None,
 ) -> jax.Array:
     """Softmax attention with relative positions, plus the queries.
 
@@ -85,7 +85,7 @@ def flash_attention(
       keys: (B, K, heads, c).
       values: (B, K, heads, c).
       places: (K, e) of `key_coordinates`, in the queries' dtype; rows of zeros for class tokens.
-      fast_memory: bytes that the chip has; None runs the kernels as JAX operations, on any platform (for tests).
+      vmem_bytes: bytes that the chip has; None runs the kernels as JAX operations, on any platform (for tests).
 
     Returns:
       (B, N, heads, c) in the dtype of the queries; the softmax is float32.
@@ -94,7 +94,7 @@ def flash_attention(
     num_keys = keys.shape[1]
     group = _heads_of_a_group(num_heads, head_dim, _up(num_keys, LANES))
     block = _query_block(num_queries, _up(num_keys, LANES))
-    form = _Form(group, head_dim, num_keys, block, fast_memory)
+    form = _Form(group, head_dim, num_keys, block, vmem_bytes)
     # A group's terms lie apart: their width is no whole number of lanes.
     terms = terms.reshape(num_clips, num_queries, num_heads // group, -1).swapaxes(1, 2)
     padded = (
@@ -108,12 +108,12 @@ def flash_attention(
     return _attention(form, *padded)[:, :num_queries].reshape(queries.shape)
 
 
-def fits(num_keys: int, num_heads: int, head_dim: int, fast_memory: int) -> bool:
+def fits(num_keys: int, num_heads: int, head_dim: int, vmem_bytes: int) -> bool:
     """Whether the keys and values of a group of heads, with all that the backward pass makes of them, fit."""
     rows = _up(num_keys, LANES)
     width = _up(_heads_of_a_group(num_heads, head_dim, rows) * head_dim, LANES)
     # Keys, values and both gradients, in two copies so that memory works while the chip computes; float32 sums; logits.
-    return (8 * 2 + 2 * 4) * rows * width + 5 * 4 * BLOCK_LOGITS <= FAST_SHARE * fast_memory
+    return (8 * 2 + 2 * 4) * rows * width + 5 * 4 * BLOCK_LOGITS <= VMEM_FRACTION * vmem_bytes
 
 
 def _up(size: int, unit: int) -> int:
@@ -229,8 +229,8 @@ def _call(form: _Form, kernel, operands: list[jax.Array], outputs: list[int], pr
         out_shape=shapes,
         scratch_shapes=[pltpu.VMEM(shape, jnp.float32) for shape in scratch],
         cost_estimate=cost,
-        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=int(FAST_SHARE * (form.fast_memory or 0))),
-        interpret=form.fast_memory is None,
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=int(VMEM_FRACTION * (form.vmem_bytes or 0))),
+        interpret=form.vmem_bytes is None,
     )(*operands)
 
 

@@ -18,7 +18,7 @@ from jax import lax
 Pairs = Sequence[tuple[int, int]]
 
 
-def packed_conv(
+def space_to_depth_conv(
     video: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Pairs, **settings: Any
 ) -> jax.Array:
     """`lax.conv_general_dilated` for a video, in place of which `flax.linen.Conv` takes it.

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Layers that several models use."""

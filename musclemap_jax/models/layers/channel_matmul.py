@@ -21,14 +21,14 @@ def _sum_products(a: jax.Array, b: jax.Array, num_groups: int) -> jax.Array:
 
 
 @jax.custom_vjp
-def mix_channels(kernel: jax.Array, x: jax.Array) -> jax.Array:
+def channel_matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
     """Maps channels (C, ...) to (C', ...) by a kernel (C, C'); or (G, C, ...) to (G, C', ...) by one for each group."""
     group = "g" * (kernel.ndim - 2)
     return jnp.einsum(f"{group}cd,{group}c...->{group}d...", kernel, x)
 
 
 def _channels_forward(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return mix_channels(kernel, x), (kernel, x)
+    return channel_matmul(kernel, x), (kernel, x)
 
 
 def _channels_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -42,7 +42,7 @@ def _channels_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Arra
     return by_kernel, jnp.einsum(f"{group}cd,{group}d...->{group}c...", kernel, gradient)
 
 
-mix_channels.defvjp(_channels_forward, _channels_backward)
+channel_matmul.defvjp(_channels_forward, _channels_backward)
 
 
 @jax.custom_vjp

@@ -1,1 +1,1 @@
-"""TODO"""
+"""HD-GCN, the skeleton branch."""

@@ -3,7 +3,7 @@
 Source: HD-GCN (Lee et al., ICCV 2023) and its published code, which the branch without tokens equals (reference numbers
 in tests/data/goldens/hdgcn). Differs from it: absent persons do not count in the final mean over persons; class tokens
 (`skeleton_tokens`) may join the graph. As in the published code an absent person is a skeleton of zeros that runs
-through the units and enters the batch statistics like any other. Equal units in a row are one loop (layer_runs.py).
+through the units and enters the batch statistics like any other. Equal units in a row are one loop (scanned_layers.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
 from musclemap_jax.models.skeleton.hierarchical_conv import HierarchicalGraphConv, PointwiseConv
 from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, token_norm
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES, MultiScaleTemporalConv
-from musclemap_jax.sharding.activation_sharding import keep_spread
+from musclemap_jax.sharding.activation_sharding import constrain_clips
 
 NUM_COORDINATES = 3
 """x, y and score of a joint."""
@@ -221,7 +221,7 @@ class HDGCN(nn.Module):
 
         def body(unit: HDGCNUnit, carry: TokensAndJoints, _: None) -> tuple[TokensAndJoints, Any]:
             tokens, x = unit(*carry, train)
-            x = keep_spread(x, axis=-1)
+            x = constrain_clips(x, axis=-1)
             return (tokens, x), None if tokens is None else mean_over_persons(tokens, person_weight)
 
         for run in self.spec.unit_runs():

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from musclemap_jax.models.layers.batch_norm import BatchNorm
-from musclemap_jax.models.layers.channel_matmul import mix_channels, mix_joints
+from musclemap_jax.models.layers.channel_matmul import channel_matmul, mix_joints
 from musclemap_jax.models.layers.layers import relu
 from musclemap_jax.models.layers.maximum import max_over_axis
 from musclemap_jax.models.skeleton.edge_conv import EdgeConv, fan_out_normal
@@ -53,7 +53,7 @@ class PointwiseConv(nn.Module):
         shape = (x.shape[0], self.features)
         kernel = self.param("kernel", fan_out_normal(self.features), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        y = mix_channels(kernel.astype(self.dtype), x)
+        y = channel_matmul(kernel.astype(self.dtype), x)
         return BatchNorm((self.features,), name="norm")(y, (0,), train, bias)
 
 
@@ -131,7 +131,7 @@ class HierarchicalGraphConv(nn.Module):
         kernel = self.param("down_kernel", fan_out_normal(inner), shape, jnp.float32).astype(self.dtype)
         bias = self.param("down_bias", nn.initializers.zeros, (num_hierarchies, inner), jnp.float32)
         together = kernel.swapaxes(0, 1).reshape(x.shape[0], num_hierarchies * inner)
-        hidden = mix_channels(together, x).reshape(num_hierarchies, inner, *x.shape[1:])
+        hidden = channel_matmul(together, x).reshape(num_hierarchies, inner, *x.shape[1:])
         return relu(BatchNorm((num_hierarchies, inner), name="down_norm")(hidden, (0, 1), train, bias))
 
     def _subsets(self, hidden: jax.Array, inner: int, train: bool) -> jax.Array:
@@ -142,7 +142,7 @@ class HierarchicalGraphConv(nn.Module):
         kernel = self.param("subset_kernel", fan_out_normal(inner), shape, jnp.float32).astype(self.dtype)
         bias = self.param("subset_bias", nn.initializers.zeros, (*shape[:2], inner), jnp.float32)
         together = kernel.swapaxes(1, 2).reshape(num_hierarchies, inner, NUM_SUBSETS * inner)
-        mixed = mix_channels(together, hidden).reshape(-1, inner, *hidden.shape[2:])
+        mixed = channel_matmul(together, hidden).reshape(-1, inner, *hidden.shape[2:])
         y = mix_joints(edges.reshape(-1, *edges.shape[2:]), mixed).reshape(*shape[:3], *hidden.shape[2:])
         return BatchNorm((*shape[:2], inner), name="subset_norm")(y, (0, 1, 2), train, bias)
 

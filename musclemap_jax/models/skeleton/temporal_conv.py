@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from musclemap_jax.models.layers.batch_norm import BatchNorm
-from musclemap_jax.models.layers.channel_matmul import mix_channels
+from musclemap_jax.models.layers.channel_matmul import channel_matmul
 from musclemap_jax.models.layers.layers import relu
 from musclemap_jax.models.layers.maximum import larger
 from musclemap_jax.models.skeleton.edge_conv import fan_out_normal
@@ -44,7 +44,7 @@ def temporal_conv(x: jax.Array, kernel: jax.Array, stride: int, dilation: int) -
     taps, width, features = kernel.shape
     reach = (taps - 1) * dilation // 2
     shifted = [_window(x, tap * dilation, stride, reach, 0) for tap in range(taps)]
-    return mix_channels(kernel.reshape(taps * width, features), jnp.concatenate(shifted))
+    return channel_matmul(kernel.reshape(taps * width, features), jnp.concatenate(shifted))
 
 
 def temporal_max_pool(x: jax.Array, stride: int) -> jax.Array:
@@ -100,9 +100,9 @@ class MultiScaleTemporalConv(nn.Module):
         point_norm = BatchNorm((quarter,), scale_near_one, name="point_norm")
 
         together = kernel[:-1].swapaxes(0, 1).reshape(width, -1)
-        hidden = mix_channels(together, x).reshape(-1, quarter, *x.shape[1:])
+        hidden = channel_matmul(together, x).reshape(-1, quarter, *x.shape[1:])
         hidden = relu(norm(hidden, (0, 1), train, bias[:-1]))
-        point = mix_channels(kernel[-1], x[:, :, :: self.stride])
+        point = channel_matmul(kernel[-1], x[:, :, :: self.stride])
         point = point_norm(point, (0,), train, bias[-1])
 
         shape = (len(self.dilations), self.kernel_size, quarter, quarter)

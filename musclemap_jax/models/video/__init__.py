@@ -1,1 +1,1 @@
-"""TODO"""
+"""MViTv2, the video branch."""

@@ -3,7 +3,7 @@
 Source: MViTv2 (arXiv:2112.01526) as published in PySlowFast (`configs/Kinetics/MVITv2_{S_16x4,B_32x3}.yaml`), with one
 class token or with the class tokens of TransM3E in its place. Equal to the published code in values; parameter names
 are PySlowFast's (`blocks.3.attn.qkv` is `blocks_3/attn/qkv`), except for the class tokens (class_tokens.py) and for
-equal blocks in a row, whose parameters are stacked (`blocks_4_13/attn/qkv`, layer_runs.py).
+equal blocks in a row, whose parameters are stacked (`blocks_4_13/attn/qkv`, scanned_layers.py).
 
 Letters of shapes: B clips, T H W frames and pixels, C colours, M class tokens in one set, D width.
 """
@@ -25,7 +25,7 @@ from musclemap_jax.models.layers.scanned_layers import Run, equal_runs, run_laye
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.video.patch_embed import PatchEmbed
 from musclemap_jax.models.video.pooling_attention import BlockSpec, MViTBlock
-from musclemap_jax.sharding.activation_sharding import keep_spread
+from musclemap_jax.sharding.activation_sharding import constrain_clips
 from musclemap_jax.taxonomy import NUM_REGIONS
 
 REMAT_POLICIES = ("none", "blocks", "dots")
@@ -209,7 +209,7 @@ class MViT(nn.Module):
         factors = self._drop_path(video.shape[0], train)
 
         def body(block: MViTBlock, carry: TokensAndPatches, drop_path: jax.Array | None) -> tuple[Any, jax.Array]:
-            tokens, patches = map(keep_spread, block(*carry, drop_path, train))
+            tokens, patches = map(constrain_clips, block(*carry, drop_path, train))
             return (tokens, patches), tokens
 
         receiver, classification = [], []

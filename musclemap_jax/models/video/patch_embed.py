@@ -3,7 +3,7 @@
 Source: MViTv2 (arXiv:2112.01526) as in PySlowFast's `slowfast/models/stem_helper.py`. XLA:CPU's convolution of three
 colours is slower than its products (MViTv2-S, one busy core: 2.2 times forward, 4.3 times for the kernel's gradient),
 so there the windows are laid out as rows of one matrix product. Elsewhere the library's convolution is used (on a mesh
-of TPUs with packed pixels, packed_conv.py); the choice is made at lowering.
+of TPUs with packed pixels, space_to_depth_conv.py); the choice is made at lowering.
 
 Letters of shapes: B clips, T H W frames and pixels, C colours, D width; a prime marks the grid of patches.
 """
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from musclemap_jax.models.kernels.depthwise import Triple, strided_grid
-from musclemap_jax.models.kernels.space_to_depth_conv import packed_conv
+from musclemap_jax.models.kernels.space_to_depth_conv import space_to_depth_conv
 from musclemap_jax.models.layers.layers import WEIGHT_INIT
 from musclemap_jax.sharding.context import kernels_for_tpu
 
@@ -68,7 +68,7 @@ class PatchProjection(nn.Module):
 
         kernel = self.param("kernel", WEIGHT_INIT, shape, self.param_dtype).astype(self.dtype)
         bias = self.param("bias", bias_init, (self.features,), self.param_dtype).astype(self.dtype)
-        convolve = packed_conv if kernels_for_tpu(video.shape[0]) else lax.conv_general_dilated
+        convolve = space_to_depth_conv if kernels_for_tpu(video.shape[0]) else lax.conv_general_dilated
         patches = lax.platform_dependent(
             video.astype(self.dtype),
             kernel,

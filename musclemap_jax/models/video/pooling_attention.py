@@ -28,7 +28,7 @@ from musclemap_jax.models.kernels.flash_attention import fits as flash_fits
 from musclemap_jax.models.kernels.flash_attention import flash_attention
 from musclemap_jax.models.layers.layers import WEIGHT_INIT, LayerNorm, Mlp, NormWeights, dense, layer_norm, scale_clips
 from musclemap_jax.models.video.relative_position import key_coordinates, position_terms, table_length
-from musclemap_jax.sharding.context import fast_memory_bytes, over_clips
+from musclemap_jax.sharding.context import over_clips, vmem_capacity
 
 NORM_EPSILON = 1e-6
 
@@ -113,12 +113,10 @@ class PoolingAttention(nn.Module):
         terms = position_terms(q_patches, self._tables(), key_grid)
         places = jnp.asarray(key_coordinates(key_grid), keys.dtype)
         places = jnp.pad(places, ((tokens.shape[1], 0), (0, 0)))  # class tokens have no place
-        fast_memory = fast_memory_bytes(tokens.shape[0])
-        if flash_fits(keys.shape[2], *keys.shape[1::2], fast_memory) and not self.is_mutable_collection(
-            "intermediates"
-        ):
+        vmem_bytes = vmem_capacity(tokens.shape[0])
+        if flash_fits(keys.shape[2], *keys.shape[1::2], vmem_bytes) and not self.is_mutable_collection("intermediates"):
             operands = (_flat(q_patches), _flat(jnp.concatenate(terms, axis=-1)), pairs[:, :, 0], pairs[:, :, 1])
-            from_patches = over_clips(functools.partial(flash_attention, fast_memory=fast_memory), operands, [places])
+            from_patches = over_clips(functools.partial(flash_attention, vmem_bytes=vmem_bytes), operands, [places])
         else:
             placed_queries = _heads_first(jnp.concatenate([q_patches * scale, *terms], axis=-1))
             from_patches = self._attend(placed_queries, keys, values, places, "patch")
@@ -169,9 +167,9 @@ class PoolingAttention(nn.Module):
         kernel = jnp.concatenate([kernel for kernel in kernels for _ in range(spec.num_heads)], axis=-1)
         kernel = kernel.astype(self.dtype)
         groups = (Group(0, split, spec.q_stride), Group(split, 3 * split, spec.kv_stride))
-        fast_memory = fast_memory_bytes(patches.shape[0])
-        if depthwise_fits(patches.shape, spec.pool_kernel, groups, fast_memory):
-            convolve = functools.partial(grouped_depthwise, groups=groups, fast_memory=fast_memory)
+        vmem_bytes = vmem_capacity(patches.shape[0])
+        if depthwise_fits(patches.shape, spec.pool_kernel, groups, vmem_bytes):
+            convolve = functools.partial(grouped_depthwise, groups=groups, vmem_bytes=vmem_bytes)
             queries, pairs = over_clips(convolve, [patches], [kernel])
         elif spec.q_stride == spec.kv_stride:
             queries, pairs = split_channels(depthwise_conv3d(patches, kernel, spec.q_stride), split)

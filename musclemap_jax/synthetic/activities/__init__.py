@@ -1,1 +1,1 @@
-"""TODO"""
+"""The activities of the synthetic raw data set."""

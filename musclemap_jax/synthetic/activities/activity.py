@@ -1,4 +1,4 @@
-"""What an activity of the synthetic distribution is."""
+"""What an activity of the synthetic raw data set is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All activities of the synthetic distribution, known ones first."""
+"""All activities of the synthetic raw data set, known ones first."""
 
 from __future__ import annotations
 

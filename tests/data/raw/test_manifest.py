@@ -1,4 +1,4 @@
-"""The manifest of a distribution, and which links out of its folder are followed."""
+"""The manifest of a raw data set, and which links out of its folder are followed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from musclemap_jax.errors import UserError
 
 @pytest.fixture
 def folders(tmp_path):
-    """(distribution, videos, elsewhere), a file `x.mp4` in each of the last two."""
+    """(raw data set, videos, elsewhere), a file `x.mp4` in each of the last two."""
     root, videos, elsewhere = tmp_path / "raw", tmp_path / "videos", tmp_path / "videos_of_others"
     for folder in (root / "clips", videos / "sub", elsewhere):
         folder.mkdir(parents=True)
@@ -48,13 +48,13 @@ def test_files_and_links_within_the_folder_are_read(folders):
 def test_a_link_out_of_the_folder_is_refused_unless_the_manifest_names_its_folder(folders):
     root, videos, elsewhere = folders
     path = link(root, videos / "sub" / "x.mp4")
-    with pytest.raises(LinkError, match=r"out of the distribution: .*video_root"):
+    with pytest.raises(LinkError, match=r"out of the raw data set: .*video_root"):
         check_file(root, path)
     write_manifest(root, Manifest(video_root=str(videos)))
     check_file(root, path)
-    with pytest.raises(LinkError, match="neither in the distribution nor in"):
+    with pytest.raises(LinkError, match="neither in the raw data set nor in"):
         check_file(root, link(root, elsewhere / "x.mp4"))
-    with pytest.raises(LinkError, match="neither in the distribution nor in"):
+    with pytest.raises(LinkError, match="neither in the raw data set nor in"):
         check_file(root, link(root, videos / ".." / elsewhere.name / "x.mp4"))
 
 

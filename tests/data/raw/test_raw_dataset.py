@@ -1,4 +1,4 @@
-"""The distribution's annotations: round trip, and every fault of the whole by file, line and mend."""
+"""The raw data set's annotations: round trip, and every fault of the whole by file, line and mend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, write_annotations
 from musclemap_jax.errors import UserError
 
@@ -16,7 +16,7 @@ HEADER = "clip_id,split,activity,muscles\n"
 
 def annotations(root, text):
     root.mkdir(parents=True, exist_ok=True)
-    (root / distribution.ANNOTATIONS).write_bytes(text.encode() if isinstance(text, str) else text)
+    (root / raw_dataset.ANNOTATIONS).write_bytes(text.encode() if isinstance(text, str) else text)
     return root
 
 
@@ -52,7 +52,7 @@ def test_equal_clips_give_equal_bytes(tmp_path):
     )
 )
 def test_round_trip_holds_for_any_names(tmp_path_factory, clips):
-    root = tmp_path_factory.mktemp("distribution")
+    root = tmp_path_factory.mktemp("raw")
     write_annotations(root, clips)
     assert read_annotations(root) == clips
 
@@ -128,8 +128,8 @@ def test_nothing_is_written_that_would_be_refused(tmp_path, clips):
 
 
 def test_files_of_a_clip_lie_inside_the_folder(tmp_path):
-    assert distribution.video_path(tmp_path, "s/a") == tmp_path / "clips" / "s" / "a.mp4"
-    assert distribution.skeleton_path(tmp_path, "s/a") == tmp_path / "skeletons" / "s" / "a.json"
+    assert raw_dataset.video_path(tmp_path, "s/a") == tmp_path / "clips" / "s" / "a.mp4"
+    assert raw_dataset.skeleton_path(tmp_path, "s/a") == tmp_path / "skeletons" / "s" / "a.json"
 
 
 def test_both_new_splits_may_share_activities(tmp_path):

@@ -41,15 +41,15 @@ def test_values_and_gradients_equal_the_librarys(grid, size, groups):
         out, transpose = jax.vjp(function, x, kernel)
         return *out, *transpose(jax.tree.map(jnp.cos, out))
 
-    ours = jax.jit(lambda: evaluate(lambda x, kernel: grouped_depthwise(x, kernel, groups, fast_memory=None)))()
+    ours = jax.jit(lambda: evaluate(lambda x, kernel: grouped_depthwise(x, kernel, groups, vmem_bytes=None)))()
     theirs = jax.jit(lambda: evaluate(lambda x, kernel: by_library(x, kernel, groups)))()
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
 
 
 def test_what_fast_memory_cannot_hold_or_strides_time_is_left_to_the_library():
-    shape, groups, fast_memory = (4, 8, 56, 56, 288), (Group(0, 288, (1, 1, 1)),), 128 << 20
-    assert fits(shape, (3, 3, 3), groups, fast_memory)
+    shape, groups, vmem_bytes = (4, 8, 56, 56, 288), (Group(0, 288, (1, 1, 1)),), 128 << 20
+    assert fits(shape, (3, 3, 3), groups, vmem_bytes)
     assert not fits(shape, (3, 3, 3), groups, 16 << 20)
     assert not fits(shape, (3, 3, 3), groups, 0)
-    assert not fits(shape, (3, 3, 3), (Group(0, 288, (2, 1, 1)),), fast_memory)
+    assert not fits(shape, (3, 3, 3), (Group(0, 288, (2, 1, 1)),), vmem_bytes)

@@ -30,7 +30,7 @@ def test_values_and_gradients_equal_the_plain_form(num_queries, num_keys, heads,
         out, transpose = jax.vjp(function, *operands)
         return out, *transpose(cotangent)
 
-    ours = jax.jit(lambda: evaluate(lambda *a: flash_attention(*a, places, fast_memory=None)))()
+    ours = jax.jit(lambda: evaluate(lambda *a: flash_attention(*a, places, vmem_bytes=None)))()
     theirs = jax.jit(lambda: evaluate(lambda *a: plain(*a, places)))()
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5 * float(jnp.abs(other).max()))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from musclemap_jax.models.kernels.space_to_depth_conv import packed_conv
+from musclemap_jax.models.kernels.space_to_depth_conv import space_to_depth_conv
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ def test_it_equals_the_library(grid, size, strides):
     padding = [(k // 2, k // 2) for k in size]
     settings = {"dimension_numbers": ("NDHWC", "DHWIO", "NDHWC")}
     expected = lax.conv_general_dilated(video, kernel, strides, padding, **settings)
-    np.testing.assert_allclose(packed_conv(video, kernel, strides, padding, **settings), expected, atol=1e-4)
+    np.testing.assert_allclose(space_to_depth_conv(video, kernel, strides, padding, **settings), expected, atol=1e-4)

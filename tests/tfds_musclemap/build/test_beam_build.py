@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build import shards
 from tfds_musclemap.build.build_log import read_rejected
@@ -36,8 +36,8 @@ def test_without_beam_the_extra_is_named(folder, tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("default")
 def test_beam_gives_the_same_files(beam, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 3000)  # several shards a split
-    distribution.video_path(folder, "train_1").write_bytes(b"")
-    arguments = {"max_rejected_share": 0.2, "modalities": ("rgb", "optical_flow", "skeleton")}
+    raw_dataset.video_path(folder, "train_1").write_bytes(b"")
+    arguments = {"max_rejected_fraction": 0.2, "modalities": ("rgb", "optical_flow", "skeleton")}
     plain = prepare("multimodal", tmp_path / "plain", folder, num_workers=1, **arguments)
     by_beam = prepare("multimodal", tmp_path / "beam", folder, beam_pipeline_options=OPTIONS, **arguments)
     assert plain.info.splits["val_known"].num_shards == 2
@@ -51,8 +51,8 @@ def test_beam_gives_the_same_files(beam, folder, tmp_path, monkeypatch):
 @pytest.mark.tfds
 @pytest.mark.filterwarnings("default")
 def test_too_many_rejected_clips_leave_nothing(beam, folder, tmp_path, capsys):
-    distribution.video_path(folder, "train_1").write_bytes(b"")
-    arguments = ["--config=rgb", f"--data_dir={tmp_path / 'data'}", f"--distribution={folder}"]
+    raw_dataset.video_path(folder, "train_1").write_bytes(b"")
+    arguments = ["--config=rgb", f"--data_dir={tmp_path / 'data'}", f"--raw_dir={folder}"]
     assert main([*arguments, f"--beam_pipeline_options={','.join(OPTIONS)}"]) == 2
     assert "rejected 1 of 10 clips" in capsys.readouterr().err
     assert [path for path in (tmp_path / "data" / "musclemap" / "rgb").iterdir() if path.is_dir()] == []

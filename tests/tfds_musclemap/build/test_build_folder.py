@@ -25,7 +25,7 @@ def test_too_little_disk_is_told_with_both_figures_and_the_folder(tmp_path, monk
 
 
 def test_leftovers_of_this_version_alone_are_removed(tmp_path):
-    for name in ("incomplete.AB12_1.0.0", "incomplete.distribution_1.0.0", "incomplete.AB12_1.1.0", "0.9.0"):
+    for name in ("incomplete.AB12_1.0.0", "incomplete.raw_dataset_1.0.0", "incomplete.AB12_1.1.0", "0.9.0"):
         (tmp_path / name / "inside").mkdir(parents=True)
     with build_folder.build_lock(tmp_path / "1.0.0"):
         assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["0.9.0", "incomplete.AB12_1.1.0"]

@@ -7,8 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset as distribution
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.skeleton import write_alphapose
 from tfds_musclemap.build.clip_reader import ClipSettings, Rejected, read_clip
 
@@ -45,55 +44,55 @@ def test_reading_twice_gives_equal_bytes(folder):
 
 
 def test_a_clip_without_skeleton_gets_an_absent_person_where_none_is_required(folder):
-    distribution.skeleton_path(folder, CLIP).unlink()
+    raw_dataset.skeleton_path(folder, CLIP).unlink()
     content = read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False))
     assert content.features["skeleton"].shape == (6, 1, 17, 3)
     assert not content.features["skeleton"].any()
 
 
 def cut_video(folder):
-    path = distribution.video_path(folder, CLIP)
+    path = raw_dataset.video_path(folder, CLIP)
     path.write_bytes(path.read_bytes()[:-600])
 
 
 def cut_web_video(folder):
-    path = distribution.video_path(folder, CLIP)
+    path = raw_dataset.video_path(folder, CLIP)
     noise = np.random.default_rng(0).integers(0, 255, (6, 32, 48, 3), np.uint8)
     video.encode_video(path, noise, 12, faststart=True)  # its index comes first: it opens, and the first frames decode
     path.write_bytes(path.read_bytes()[:-5000])
 
 
 def empty_video(folder):
-    distribution.video_path(folder, CLIP).write_bytes(b"")
+    raw_dataset.video_path(folder, CLIP).write_bytes(b"")
 
 
 def absent_video(folder):
-    distribution.video_path(folder, CLIP).unlink()
+    raw_dataset.video_path(folder, CLIP).unlink()
 
 
 def text_for_video(folder):
-    distribution.video_path(folder, CLIP).write_text("not a video " * 50)
+    raw_dataset.video_path(folder, CLIP).write_text("not a video " * 50)
 
 
 def absent_skeleton(folder):
-    distribution.skeleton_path(folder, CLIP).unlink()
+    raw_dataset.skeleton_path(folder, CLIP).unlink()
 
 
 def nobody(folder):
-    distribution.skeleton_path(folder, CLIP).write_text("[]")
+    raw_dataset.skeleton_path(folder, CLIP).write_text("[]")
 
 
 def eighteen_joints(folder):
     rng = np.random.default_rng(0)
-    write_alphapose(distribution.skeleton_path(folder, CLIP), rng.uniform(1, 9, (6, 1, 18, 3)))
+    write_alphapose(raw_dataset.skeleton_path(folder, CLIP), rng.uniform(1, 9, (6, 1, 18, 3)))
 
 
 def no_json(folder):
-    distribution.skeleton_path(folder, CLIP).write_text("[{")
+    raw_dataset.skeleton_path(folder, CLIP).write_text("[{")
 
 
 def not_a_number(folder):
-    path = distribution.skeleton_path(folder, CLIP)
+    path = raw_dataset.skeleton_path(folder, CLIP)
     entries = json.loads(path.read_text())
     entries[0]["keypoints"][0] = float("nan")
     path.write_text(json.dumps(entries))

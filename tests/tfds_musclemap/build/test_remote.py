@@ -1,4 +1,4 @@
-"""Distributions and data sets on an object store: paths that no function of the operating system understands."""
+"""Raw data sets and data sets on an object store: paths that no function of the operating system understands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from etils import epath
 from etils.epath import gpath
 
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.errors import UserError
 from tests.object_store import BUCKET, Store
 from tfds_musclemap.prepare import prepare
@@ -18,7 +18,7 @@ from tfds_musclemap.prepare import prepare
 
 @pytest.fixture
 def store(folder, tmp_path, monkeypatch):
-    """An object store that holds the distribution as gs://bucket/raw."""
+    """An object store that holds the raw data set as gs://bucket/raw."""
     store = Store(tmp_path / "bucket")
     monkeypatch.setattr(gpath._GPath, "_backend", property(lambda path: store))
     monkeypatch.chdir(tmp_path)
@@ -38,8 +38,8 @@ BEAM = ("runner=DirectRunner", "direct_running_mode=in_memory")
 def test_a_build_from_store_to_store_gives_the_local_bytes(store, tmp_path, beam_pipeline_options):
     if beam_pipeline_options:
         pytest.importorskip("apache_beam")
-    distribution.video_path(store.folder / "raw", "train_1").write_bytes(b"")
-    arguments = {"max_rejected_share": 0.2, "num_workers": 1}
+    raw_dataset.video_path(store.folder / "raw", "train_1").write_bytes(b"")
+    arguments = {"max_rejected_fraction": 0.2, "num_workers": 1}
     expected = prepare("multimodal", tmp_path / "data", store.folder / "raw", **arguments)
     builder = prepare(
         "multimodal", f"{BUCKET}/data", f"{BUCKET}/raw", beam_pipeline_options=beam_pipeline_options, **arguments

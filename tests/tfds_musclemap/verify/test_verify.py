@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw import raw_dataset as distribution
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import Manifest, write_manifest
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build.build_log import StoredClip
@@ -31,7 +31,7 @@ SOUND = ClipFacts(
     size=(32, 48),
     num_bytes=100,
     content_hash="a",
-    skeleton_share=0.5,
+    skeleton_fraction=0.5,
     num_persons=1,
     faults=(),
 )
@@ -46,7 +46,7 @@ def data_set(*clips, **changes):
     sizes, listed = {}, {}
     for each in clips:
         sizes[each.split] = sizes.get(each.split, 0) + 1
-        row = distribution.Clip(each.clip_id, each.split, each.activity, each.muscles)
+        row = raw_dataset.Clip(each.clip_id, each.split, each.activity, each.muscles)
         listed.setdefault(each.split, []).append(StoredClip(row, each.num_frames, each.fps, each.size))
     return dataclasses.replace(Prepared(clips, sizes, listed, [], {"num_clips": len(clips)}), **changes)
 
@@ -106,7 +106,7 @@ def test_the_papers_totals_are_no_fault():
 
 def test_what_is_no_fault_is_noted():
     prepared = data_set(
-        *SQUATS, clip("d", content_hash="a"), clip("e", skeleton_share=0.0), rejected=[("x", "train", "empty file")]
+        *SQUATS, clip("d", content_hash="a"), clip("e", skeleton_fraction=0.0), rejected=[("x", "train", "empty file")]
     )
     notes = find_notes(prepared)
     assert "val_new: no clips" in notes
@@ -119,7 +119,7 @@ def test_facts_of_a_record_and_its_faults(prepared):
     record = dict(load_source(prepared[1], "train")[0])
     sound = facts_of(record, "train")
     assert (sound.num_frames, sound.size, sound.fps, sound.faults) == (6, (32, 48), 12.0, ())
-    assert sound.skeleton_share == pytest.approx(5 / 6)  # frame 2 is empty
+    assert sound.skeleton_fraction == pytest.approx(5 / 6)  # frame 2 is empty
     assert sound.num_persons == 2
     outside = record["skeleton"].copy()
     outside[0, 0, 0, 2] = 2
@@ -175,7 +175,7 @@ def test_data_without_frames_is_verified_too(folder, tmp_path, modalities):
 
 
 def test_leaks_and_wrong_totals_of_a_real_build_end_the_command_with_status_1(folder, tmp_path, capsys):
-    for path in (distribution.video_path, distribution.skeleton_path):
+    for path in (raw_dataset.video_path, raw_dataset.skeleton_path):
         shutil.copy(path(folder, "train_0"), path(folder, "test_new_1"))
     write_manifest(folder, Manifest(MUSCLEMAP))
     prepare("rgb", tmp_path / "data", folder, num_workers=1)

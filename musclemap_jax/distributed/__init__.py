@@ -1,1 +1,0 @@
-"""Devices and processes: the mesh and the sharding of the state."""
