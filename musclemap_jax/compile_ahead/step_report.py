@@ -99,7 +99,7 @@ def report_step(
       options: for the compiler.
 
     Raises:
-      UserError: the mesh, times the accumulation steps, does not divide the batch.
+      UserError: the mesh, times the grad_accum_steps steps, does not divide the batch.
       OutOfMemoryError: the step does not fit.
     """
     check_batch_size("batch", batch_size, mesh, spec.train.grad_accum_steps)

@@ -1,6 +1,6 @@
 """What a run compiles, from its configuration alone: model, optimizer and training step, and the batch they take.
 
-Training and the compile-ahead report (`musclemap_jax.compile_ahead`) share it: the report is of the very step that runs.
+Training and the compile-ahead report (`compile_ahead/`) share it: the report is of the very step that runs.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def check_batch_size(name: str, batch_size: int, mesh: Mesh, grad_accum_steps: int = 1) -> None:
-    """Refuses a global batch that the mesh, times the accumulation steps, does not divide.
+    """Refuses a global batch that the mesh, times the grad_accum_steps steps, does not divide.
 
     Args:
       name: the config key, for the message.

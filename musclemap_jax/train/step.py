@@ -94,7 +94,7 @@ def make_train_step(
       schedule: learning rate by step, steps that were skipped included.
       spec: settings of the objective.
       ema_decay: decay of the moving average; used where the state has one.
-      num_parts: gradient accumulation: the batch is taken in so many parts, one after another.
+      num_parts: gradient grad_accum_steps: the batch is taken in so many parts, one after another.
 
     Returns:
       A function (state, batch) -> (state, metrics). Metrics are () float32: the objective's terms,

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from musclemap_jax.models.mvit import MViTSpec
+from musclemap_jax.models.video.mvit import MViTSpec
 
 FOLDER = Path(__file__).parent.parent / "data" / "goldens"
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from musclemap_jax.models.graph import skeleton_graph
+from musclemap_jax.models.skeleton.graph import skeleton_graph
 
 FOLDER = Path(__file__).parent.parent / "data" / "goldens" / "hdgcn"
 QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}

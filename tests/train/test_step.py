@@ -1,4 +1,4 @@
-"""Tests of the training step: meshes, gradient accumulation, guards."""
+"""Tests of the training step: meshes, gradient grad_accum_steps, guards."""
 
 import dataclasses
 

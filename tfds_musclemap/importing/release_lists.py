@@ -2,8 +2,8 @@
 
 A pickle can run any code when Python's own unpickler reads it. These are stepped through by
 ``musclemap_jax.storage.restricted_pickle``, which imports and calls nothing: lists, tuples, text, whole numbers and
-numpy's integer scalars and arrays are read, as Python 2 and 3 and numpy 1 and 2 write them in every protocol; anything else is
-an error that names the pickle's instruction. Memory is bounded by the file's size, which is bounded.
+numpy's integer scalars and arrays are read, as Python 2 and 3 and numpy 1 and 2 write them in every protocol; anything
+else is an error that names the unsupported opcode. Memory is bounded by the file's size, which is bounded.
 """
 
 from __future__ import annotations
