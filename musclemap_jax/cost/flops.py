@@ -13,7 +13,7 @@ import math
 
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.models.fusion import MCTF
-from musclemap_jax.models.kernels.depthwise import Triple, strided_grid
+from musclemap_jax.models.kernels.sliding_windows import Triple, strided_grid
 from musclemap_jax.models.skeleton.graph import NUM_SUBSETS
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES

@@ -146,7 +146,7 @@ def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) 
     random_floor = [ap.random_ranking_ap(count, num_clips) for count in support]
     all_ones_floor = [ap.constant_score_ap(count, num_clips) for count in support]
     return SplitMetrics(
-        headline=Headline(ap.macro_mean(per_region), ap.macro_mean(random_floor), ap.macro_mean(all_ones_floor)),
+        headline=Headline(*map(ap.macro_mean, (per_region, np.array(random_floor), np.array(all_ones_floor)))),
         micro_ap=ap.micro_average_precision(scores, labels, every_clip),
         num_clips=num_clips,
         average_precision=tuple(per_region.tolist()),

@@ -35,7 +35,7 @@ from musclemap_jax.runtime.compilation_cache import cache_folder
 from musclemap_jax.runtime.preemption import PreemptionNotice
 from musclemap_jax.runtime.profiling import Profiler
 from musclemap_jax.runtime.watchdog import Watchdog
-from musclemap_jax.sharding.mesh import batch_share, check_batch_size, make_mesh
+from musclemap_jax.sharding.mesh import batch_shard, check_batch_size, make_mesh
 from musclemap_jax.sharding.rules import unsharded_params
 from musclemap_jax.storage.files import one_process_at_a_time, replace_text, staged
 from musclemap_jax.storage.run_log import RunLog
@@ -139,7 +139,7 @@ class Experiment:
         self._mesh = make_mesh(spec.mesh.sizes())
         check_batch_size("config.train.batch_size", spec.train.batch_size, self._mesh, spec.train.grad_accum_steps)
         check_batch_size("config.eval.batch_size", spec.eval.batch_size, self._mesh)
-        self._share = batch_share(self._mesh)
+        self._batch_shard = batch_shard(self._mesh)
         self.num_steps = spec.train.total_steps(len(data.sources["train"]))
         self._program = make_program(spec, self.num_steps)
         self.state, self._shardings = create_state(
@@ -210,10 +210,10 @@ class Experiment:
         return pipeline.train_iterator(
             self.data.sources["train"],
             self.spec.input,
-            self.spec.train.batch_size // self._share.count,
+            self.spec.train.batch_size // self._batch_shard.count,
             self.spec.seed,
-            self._share.index,
-            self._share.count,
+            self._batch_shard.index,
+            self._batch_shard.count,
             self.spec.data.num_threads,
             self.spec.data.num_workers,
         )
@@ -278,9 +278,9 @@ class Experiment:
         batches = pipeline.eval_batches(
             self.data.sources[split],
             self.spec.input,
-            self.spec.eval.batch_size // self._share.count,
-            self._share.index,
-            self._share.count,
+            self.spec.eval.batch_size // self._batch_shard.count,
+            self._batch_shard.index,
+            self._batch_shard.count,
             self.spec.data.num_threads,
         )
         for batch in self._watchdog.watched(batches, f"batch of {split}, number"):

@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.layers.layers import LayerNorm, Mlp, dense, drop_path_factors, scale_clips
+from musclemap_jax.models.layers.drop_path import drop_path_factors, scale_clips
+from musclemap_jax.models.layers.layer_norm import LayerNorm
+from musclemap_jax.models.layers.linear import Mlp, dense
 
 KINDS = ("mctf", "sum", "multiply", "concat", "self_attention", "cross_attention", "none")
 NORM_EPSILON = 1e-5

@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from musclemap_jax.models.layers.scanned_layers import run_of_name
+from musclemap_jax.models.layers.scanned_layers import LayerGroup
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.pretrained.hdgcn_names import PublishedArray, published_arrays
 from musclemap_jax.pretrained.transforms import (
@@ -81,10 +81,12 @@ class PublishedName:
 
 def _mvit_names(path: Path) -> list[PublishedName]:
     """PySlowFast's names of a parameter below a video branch."""
-    run = run_of_name(path[0], "blocks_")
-    if run is None:
+    group = LayerGroup.from_name(path[0], "blocks_")
+    if group is None:
         return [PublishedName(*_mvit_name(path))]
-    return [PublishedName(*_mvit_name((f"blocks.{block}", *path[1:])), index=run.place(block)) for block in run.layers]
+    return [
+        PublishedName(*_mvit_name((f"blocks.{block}", *path[1:])), index=group.index(block)) for block in group.layers
+    ]
 
 
 def _mvit_name(path: Path) -> tuple[str, Transform]:

@@ -13,16 +13,8 @@ from numpy.typing import NDArray
 from musclemap_jax.eval.average_precision import average_precision
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.reporting.plots import INK, ORANGE, SKY, new_figure
+from musclemap_jax.skeleton_layouts import bones
 
-BONES: tuple[tuple[str, str], ...] = (
-    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in (
-        ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
-        ("ankle", "heel"), ("ankle", "big_toe"), ("ankle", "foot_index"), ("eye", "ear"),
-    )),
-    *(("nose", f"{side}_eye") for side in ("left", "right")),
-    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "neck"), ("neck", "pelvis"),
-)  # fmt: skip
-"""Pairs of joint names that are drawn as a line; pairs that a layout does not have are left out."""
 LEFT, RIGHT, MIDDLE = SKY, ORANGE, "white"
 MIN_SCORE = 0.05
 """Joints with a lower score are not drawn."""
@@ -147,20 +139,18 @@ def _bone_lines(
         raise ValueError(
             f"skeleton must have shape (T, P, {len(joint_names)}, 3) with a row for each frame, got {skeleton.shape}"
         )
-    index = {name: v for v, name in enumerate(joint_names)}
-    bones = []
+    lines = []
     for joints in skeleton[t]:
-        for a, b in BONES:
-            if a not in index or b not in index:
-                continue
-            ends = joints[[index[a], index[b]]]
+        for a, b in bones(joint_names):
+            ends = joints[[a, b]]
             if (ends[:, 2] < MIN_SCORE).any():
                 continue
             inside = _clip_to_frame(ends[0, :2].astype(float), ends[1, :2].astype(float), size)
             if inside is not None:
-                colour = LEFT if "left" in a and "right" not in b else RIGHT if "right" in a else MIDDLE
-                bones.append((*inside, colour))
-    return bones
+                start, end = joint_names[a], joint_names[b]
+                colour = LEFT if "left" in start and "right" not in end else RIGHT if "right" in start else MIDDLE
+                lines.append((*inside, colour))
+    return lines
 
 
 def _clip_to_frame(start: NDArray, end: NDArray, size: tuple[int, int]) -> tuple[NDArray, NDArray] | None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
-from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, get_layout
+from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 
 TAIL_FRAMES = 2
 """Frames past the end of the video that are left out without complaint: decoders disagree about a last frame or two."""
@@ -236,7 +236,7 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
         joints = np.asarray(entry["keypoints"], np.float32).ravel()
     except (ValueError, TypeError):
         raise ValueError("keypoints: expected numbers [x, y, score] for each joint") from None
-    if any((layout, joints.size) == (kept, 3 * count) for kept, count in REDUCED.values()):
+    if any((layout, joints.size) == (kept, 3 * count) for kept, count in EXTENDED_LAYOUTS.values()):
         joints = joints[: 3 * num_joints]
     if joints.size != 3 * num_joints:
         raise ValueError(_wrong_count(layout, num_joints, joints.size))
@@ -254,7 +254,7 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
     got = f"{num_values // 3}" if num_values % 3 == 0 else f"{num_values} numbers, which is no multiple of 3"
-    counts = {name: other.num_joints for name, other in LAYOUTS.items()} | dict(REDUCED.values())
+    counts = {name: other.num_joints for name, other in LAYOUTS.items()} | dict(EXTENDED_LAYOUTS.values())
     others = [name for name, count in counts.items() if 3 * count == num_values]
     mend = f"skeleton_layout={others[0]!r}" if others else "the layout that the file has"
     return f"layout {layout} has {num_joints} joints, got {got}: declare {mend}"
