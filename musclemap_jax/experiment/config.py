@@ -128,7 +128,7 @@ class ExperimentSpec:
 _MODALITIES = {"video": "video", "rgb_diff": "video", "optical_flow": "flow", "skeleton": "skeleton"}
 """What each branch takes of a batch."""
 
-DERIVED: dict[str, tuple[str, ...]] = {"input": ("modalities", "num_views")}
+DERIVED: dict[str, tuple[str, ...]] = {"input": ("modalities", "num_views", "num_regions")}
 """Fields that follow from other sections and so are not in a ConfigDict."""
 
 

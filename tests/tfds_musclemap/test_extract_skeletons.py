@@ -98,7 +98,7 @@ def test_failures_are_told_listed_and_tried_again(make, capsys):
     assert reasons[2] == "no answer within 1 s"
     assert "an answer that is none: expected detections or error" in reasons[3]
     assert "frame 2 of 2" in reasons[4]
-    assert "out of the raw data set" in reasons[5]
+    assert "outside the raw data set" in reasons[5]
     assert skeleton_path(root, "clip_0").exists()
     output = capsys.readouterr()
     assert output.out == "skeletons: 1 clips written, 6 failed\n"

@@ -12,21 +12,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.modalities import image_fields
+from musclemap_jax.data.modalities.fields import ClipRecord, Images
 from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from musclemap_jax.skeleton_layouts import LAYOUTS
-from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
-from tfds_musclemap.source import IMAGE_FEATURES, ClipRecord, ClipSource
+from tfds_musclemap.source import ClipSource
 
 _CHUNK = 16
 """Clips of one call of a worker."""
-
-_DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
-    "frames": video.decode_jpeg,
-    "rgb_diff": decode_png,
-    "flow_x": decode_grey_jpeg,
-    "flow_y": decode_grey_jpeg,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +94,10 @@ def facts_of(record: ClipRecord, split: str) -> ClipFacts:
     sizes: set[tuple[int, int]] = set()
     lengths = {}
     digest, num_bytes = hashlib.sha256(), 0
-    for name in IMAGE_FEATURES:
+    for name, field in image_fields().items():
         if name in record:
             lengths[name] = len(record[name])
-            sizes |= _decode_all(name, record[name], faults)
+            sizes |= _decode_all(name, field, record[name], faults)
             for data in record[name]:
                 digest.update(len(data).to_bytes(8, "little") + data)
                 num_bytes += len(data)
@@ -144,12 +137,12 @@ def facts_of(record: ClipRecord, split: str) -> ClipFacts:
     )
 
 
-def _decode_all(name: str, images: list[bytes], faults: list[str]) -> set[tuple[int, int]]:
+def _decode_all(name: str, field: Images, images: list[bytes], faults: list[str]) -> set[tuple[int, int]]:
     """The sizes of a stream's images; those that cannot be decoded are added to the faults, the first by number."""
     sizes, broken = set(), []
     for place, data in enumerate(images):
         try:
-            sizes.add(_DECODERS[name](data).shape[:2])
+            sizes.add(field.decode(data).shape[:2])
         except (ValueError, cv2.error):
             broken.append(place)
     if broken:

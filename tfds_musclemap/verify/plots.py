@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw import flow, video
+from musclemap_jax.data.images import decode_grey_jpeg, decode_jpeg, decode_png
+from musclemap_jax.data.raw import flow
 from musclemap_jax.reporting.examples import strip_figure
 from musclemap_jax.reporting.plots import INK, new_figure
 from musclemap_jax.skeleton_layouts import get_layout
-from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
 from tfds_musclemap.source import ClipRecord
 
 NUM_COLUMNS = 6
@@ -32,7 +32,7 @@ def modalities_figure(record: ClipRecord, size: tuple[int, int]) -> Figure:
     columns = np.linspace(0, length - 1, NUM_COLUMNS + 1).round().astype(int)[1:]  # the first has no motion
     rows = {}
     if "frames" in record:
-        rows["RGB"] = _strip([video.decode_jpeg(record["frames"][column]) for column in columns])
+        rows["RGB"] = _strip([decode_jpeg(record["frames"][column]) for column in columns])
     differences = [_difference(record, column) for column in columns]
     if differences[0] is not None:
         rows["RGB difference"] = _strip([cv2.convertScaleAbs(image, alpha=_BRIGHTER) for image in differences])
@@ -62,7 +62,7 @@ def _difference(record: ClipRecord, column: int) -> np.ndarray | None:
     if "rgb_diff" in record:
         return decode_png(record["rgb_diff"][column])
     if "frames" in record:
-        return cv2.absdiff(*(video.decode_jpeg(record["frames"][place]) for place in (column, max(column - 1, 0))))
+        return cv2.absdiff(*(decode_jpeg(record["frames"][place]) for place in (column, max(column - 1, 0))))
     return None
 
 
@@ -72,7 +72,7 @@ def _motion(record: ClipRecord, column: int) -> np.ndarray | None:
         values = np.stack([decode_grey_jpeg(record[name][column]) for name in ("flow_x", "flow_y")], axis=-1)
         return flow.decode_flow(values, record["flow_scale"])
     if "frames" in record:
-        pair = [video.decode_jpeg(record["frames"][place]) for place in (max(column - 1, 0), column)]
+        pair = [decode_jpeg(record["frames"][place]) for place in (max(column - 1, 0), column)]
         return flow.make_estimator("dis")(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair))
     return None
 

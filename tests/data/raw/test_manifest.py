@@ -48,7 +48,7 @@ def test_files_and_links_within_the_folder_are_read(folders):
 def test_a_link_out_of_the_folder_is_refused_unless_the_manifest_names_its_folder(folders):
     root, videos, elsewhere = folders
     path = link(root, videos / "sub" / "x.mp4")
-    with pytest.raises(LinkError, match=r"out of the raw data set: .*video_root"):
+    with pytest.raises(LinkError, match=r"outside the raw data set: .*video_root"):
         check_file(root, path)
     write_manifest(root, Manifest(video_root=str(videos)))
     check_file(root, path)
@@ -70,7 +70,7 @@ def test_what_is_no_file_is_refused_without_being_opened(folders):
     root, videos, _ = folders
     os.mkfifo(videos / "pipe")
     write_manifest(root, Manifest(video_root=str(videos)))
-    for target, words in ((videos / "pipe", "regular"), (videos, "regular"), (videos / "absent", "link to nothing")):
+    for target, words in ((videos / "pipe", "regular"), (videos, "regular"), (videos / "absent", "dangling link")):
         with pytest.raises(LinkError, match=words):
             check_file(root, link(root, target))
     with pytest.raises(LinkError, match="no such file"):

@@ -73,7 +73,7 @@ def test_tolerates_byte_order_mark_crlf_blank_lines_spaces_and_further_columns(t
         (HEADER + "a,train,squat,\n", 2, "at least one, got none"),
         (HEADER + "a,train,squat,3;3\n", 2, "each once"),
         (HEADER + "a,train,,3\n", 2, "column activity"),
-        (HEADER + "a,train,squat,3\n\na,val_known,squat,3\n", 4, "got 'a' which line 2 has too"),
+        (HEADER + "a,train,squat,3\n\na,val_known,squat,3\n", 4, "got 'a', which is also at line 2"),
         (HEADER + "a,train,squat,3\nb,test_new,squat,3\n", 3, "'squat' in test_new here and in train at line 2"),
         (HEADER + "a,val_new,jump,3\nb,val_known,jump,3\n", 3, "'jump' in val_known here and in val_new at line 2"),
         (HEADER + "../x,train,squat,3\n", 2, "column clip_id"),

@@ -165,12 +165,12 @@ def test_a_sound_data_set_passes_and_is_described(prepared, tmp_path, capsys):
         assert pixels.std() > 10
 
 
-@pytest.mark.parametrize("modalities", [("optical_flow", "rgb_diff"), ("skeleton",)])
+@pytest.mark.parametrize("modalities", [("flow", "rgb_diff"), ("skeleton",)])
 def test_data_without_frames_is_verified_too(folder, tmp_path, modalities):
     builder = prepare("multimodal", tmp_path / "data", folder, num_workers=1, modalities=modalities)
     report = verify.verify(builder.data_path)
     assert report["faults"] == []
-    assert bool(report["splits"]["train"]["resolutions"]) == ("optical_flow" in modalities)
+    assert bool(report["splits"]["train"]["resolutions"]) == ("flow" in modalities)
     assert (Path(builder.data_path) / "verification" / "modalities.png").is_file()
 
 
