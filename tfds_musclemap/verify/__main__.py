@@ -23,7 +23,7 @@ import tqdm
 from musclemap_jax import taxonomy
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.eval.statistics import DataStatistics, data_statistics
-from musclemap_jax.reporting.plots import data_statistics_figure, save_figure
+from musclemap_jax.reporting.plots import plot_data_statistics, save_plot
 from musclemap_jax.reporting.tables import markdown_table
 from tfds_musclemap.build.build_log import read_rejected, read_stored_clips
 from tfds_musclemap.build.worker_pool import WorkerPool, num_cpus
@@ -152,11 +152,12 @@ def _split_summary(clips: Sequence[ClipFacts]) -> dict[str, Any]:
 
 
 def _statistics(prepared: Prepared) -> DataStatistics:
-    return data_statistics((clip.split, clip.activity, clip.muscles) for clip in prepared.clips if clip.muscles)
+    clips = [(clip.split, clip.activity, clip.muscles) for clip in prepared.clips if clip.muscles]
+    return data_statistics(clips, taxonomy.MUSCLE_REGIONS)
 
 
 def _write_figures(out: Path, folder: Path, prepared: Prepared) -> None:
-    save_figure(data_statistics_figure(_statistics(prepared)), out / "regions.png")
+    save_plot(plot_data_statistics(_statistics(prepared)), out / "regions.png")
     sound = [clip for clip in prepared.clips if not clip.faults]
     if sound:
         # The clip with most persons' joints in sight among the first ones, in a split that has any.
@@ -166,7 +167,7 @@ def _write_figures(out: Path, folder: Path, prepared: Prepared) -> None:
         )
         place = [clip.clip_id for clip in prepared.clips if clip.split == split].index(best.clip_id)
         size = prepared.listed[split][place].size
-        save_figure(modalities_figure(ClipSource(folder, split)[place], size), out / "modalities.png")
+        save_plot(modalities_figure(ClipSource(folder, split)[place], size), out / "modalities.png")
 
 
 def table(report: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""One clip in four modalities with its muscles, as the paper's Fig. 1; its Fig. 2 is `eval.plots`'."""
+"""One clip in four modalities with its muscles, as in the paper's Fig. 1; `reporting.plots` has its Fig. 2."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from musclemap_jax import taxonomy
 from musclemap_jax.data.raw import flow, video
-from musclemap_jax.reporting.examples import strip_figure
-from musclemap_jax.reporting.plots import INK, new_figure
+from musclemap_jax.reporting.frame_strip import plot_frame_strip
+from musclemap_jax.reporting.plots import INK, new_plot
 from musclemap_jax.skeleton_layouts import get_layout
 from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
 from tfds_musclemap.source import ClipRecord
@@ -47,7 +47,7 @@ def modalities_figure(record: ClipRecord, size: tuple[int, int]) -> Figure:
 def _draw(record: ClipRecord, rows: dict[str, np.ndarray]) -> Figure:
     width = 12.0
     heights = [width * strip.shape[0] / strip.shape[1] for strip in rows.values()]
-    figure = new_figure(width, sum(heights) + 0.35 * len(rows) + 0.7, dpi=100)
+    figure = new_plot(width, sum(heights) + 0.35 * len(rows) + 0.7, dpi=100)
     regions = [taxonomy.MUSCLE_REGIONS[index] for index in np.flatnonzero(record["muscles"])]
     figure.suptitle(f"{record['activity']}: {', '.join(regions)}", color=INK, fontsize=14, parse_math=False)
     all_axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -91,7 +91,7 @@ def _coloured(motions: np.ndarray) -> list[np.ndarray]:
 def _skeleton_strip(record: ClipRecord, columns: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     names = get_layout(record["skeleton_layout"]).joints
     canvas = np.full((len(columns), *size, 3), 40, np.uint8)
-    figure = strip_figure(canvas, record["skeleton"][columns], names, max_frames=len(columns))
+    figure = plot_frame_strip(canvas, record["skeleton"][columns], names, max_frames=len(columns))
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
