@@ -10,16 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from musclemap_jax.reporting.plots import INK, ORANGE, SKY, new_plot
+from musclemap_jax.skeleton_layouts import BONES
 
-BONES: tuple[tuple[str, str], ...] = (
-    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in (
-        ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
-        ("ankle", "heel"), ("ankle", "big_toe"), ("ankle", "foot_index"), ("eye", "ear"),
-    )),
-    *(("nose", f"{side}_eye") for side in ("left", "right")),
-    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "neck"), ("neck", "pelvis"),
-)  # fmt: skip
-"""Pairs of joints to connect by a line; pairs that a layout lacks are skipped."""
 LEFT, RIGHT, MIDDLE = SKY, ORANGE, "white"
 MIN_SCORE = 0.05
 """Joints with a lower score are not drawn."""
