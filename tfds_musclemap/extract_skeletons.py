@@ -25,7 +25,7 @@ import tqdm
 
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import LinkError, check_file, read_manifest
-from musclemap_jax.data.skeletons.skeleton import write_persons
+from musclemap_jax.data.skeletons.alphapose import write_persons
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from tfds_musclemap.import_skeletons import (

@@ -2,7 +2,7 @@
 
 python -m tfds_musclemap.import_skeletons --raw_dir=FOLDER --skeletons=RESULTS --skeleton_layout=halpe136
 
-``musclemap_jax/data/skeletons/skeleton_files.py`` lists the files and formats. Joints are converted by name where
+``musclemap_jax/data/skeletons/pose_results.py`` lists the files and formats. Joints are converted by name where
 the raw data set has skeletons of another layout already. Of each clip the persons with the largest sum of score times
 area of the box are kept, each followed through the frames; frames in which nobody was found stay absent. The number of
 frames is not looked at here: the builder compares it with the video's.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, parse_detections, write_persons
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
-from musclemap_jax.data.skeletons.skeleton import SkeletonError, parse_detections, write_persons
-from musclemap_jax.data.skeletons.skeleton_files import read_entries
+from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, convert, get_layout
 

@@ -25,8 +25,8 @@ from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.eval.statistics import DataStatistics, data_statistics
 from musclemap_jax.reporting.plots import data_statistics_figure, save_figure
 from musclemap_jax.reporting.tables import markdown_table
+from musclemap_jax.runtime.worker_pool import WorkerPool, num_cpus
 from tfds_musclemap.build.build_log import read_rejected, read_stored_clips
-from tfds_musclemap.build.worker_pool import WorkerPool, num_cpus
 from tfds_musclemap.source import ClipSource
 from tfds_musclemap.verify.checks import Prepared, find_faults, find_notes
 from tfds_musclemap.verify.clips import ClipFacts, examine_split
