@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
 from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, get_layout
+from musclemap_jax.storage.files import replace_text
 
 TAIL_FRAMES = 2
 """Frames past the end of the video that are left out without complaint: decoders disagree about a last frame or two."""
@@ -148,7 +150,7 @@ def write_persons(path: str | Path, persons: Sequence[Sequence[Detection]]) -> N
             }
             entries.append(((frame, place), entry))
     ordered = [entry for _, entry in sorted(entries, key=lambda keyed: keyed[0])]
-    Path(path).write_text(json.dumps(ordered, separators=(",", ":")) + "\n", encoding="utf-8")
+    replace_text(epath.Path(path), json.dumps(ordered, separators=(",", ":")) + "\n")
 
 
 def fixed_skeleton(skeleton: np.ndarray, times: np.ndarray, num_persons: int) -> tuple[np.ndarray, np.ndarray]:
