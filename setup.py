@@ -69,7 +69,7 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]),
     package_data={
-        "musclemap_jax": ["eval/*.html", "eval/*.css"],
+        "musclemap_jax": ["reporting/*.css"],
         "tfds_musclemap": ["musclemap/*.md", "musclemap/*.bib", "musclemap/*.txt", "musclemap/dummy_data/**/*"],
     },
     install_requires=INSTALL_REQUIRES,
