@@ -17,8 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musclemap_jax.errors import UserError, exit_on_user_error
-from tfds_musclemap.importing.release import NAME, ReleaseReport, import_release
-from tfds_musclemap.importing.release_clips import SPLITS, SplitLists, default_video_root, find_lists, our_split
+from tfds_musclemap.importing.release import ReleaseReport, import_release
+from tfds_musclemap.importing.release_clips import (
+    MUSCLEMAP,
+    SPLITS,
+    SplitLists,
+    default_video_root,
+    find_lists,
+    our_split,
+)
 from tfds_musclemap.importing.skeletons import INPUT_LAYOUTS
 
 _NUM_NAMED = 3
@@ -38,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--skeletons", help="pose results: a folder, or one file for all clips")
     parser.add_argument("--skeleton_layout", default="coco17", choices=INPUT_LAYOUTS, help="joint order of --skeletons")
     parser.add_argument("--flow", action="store_true", help="also link the optical flow next to --video_root")
-    parser.add_argument("--name", help=f"name of the data set in its manifest (default: {NAME})")
+    parser.add_argument("--name", help=f"name of the data set in its manifest (default: {MUSCLEMAP})")
     parser.add_argument("--skip_missing", action="store_true", help="leave out clips whose video does not exist")
     return parser
 

@@ -21,6 +21,7 @@ from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manif
 from musclemap_jax.errors import UserError
 from tfds_musclemap.importing.release_clips import (
     FLOW_FOLDERS,
+    MUSCLEMAP,
     ReleasedClip,
     SplitLists,
     is_present,
@@ -28,9 +29,6 @@ from tfds_musclemap.importing.release_clips import (
     read_clips,
 )
 from tfds_musclemap.importing.skeletons import SkeletonReport, convert_skeletons, stored_layout
-
-NAME = "MuscleMap"
-"""The data set's default name in the manifest; verification then expects the paper's totals."""
 
 _NUM_NAMED = 3
 
@@ -76,7 +74,7 @@ def import_release(
       skip_missing: Whether to leave out clips whose video does not exist; otherwise they are an error.
       flow: Whether to link the release's optical flow too, from the two folders FLOW_FOLDERS next to ``video_root``.
         Clips without it are counted. The manifest then names the folder that holds all three.
-      name: The data set's name in the manifest; by default the earlier import's, or NAME. Give a part of MuscleMap
+      name: The data set's name in the manifest; by default the earlier import's, or MUSCLEMAP. Give a part of MuscleMap
         another name, so that it is not checked against the paper's totals.
 
     Raises:
@@ -96,7 +94,7 @@ def import_release(
     before = read_manifest(out)
     layout = before.skeleton_layout or (stored_layout(skeleton_layout) if skeletons else None)
     manifest = dataclasses.replace(
-        before, name=name or before.name or NAME, video_root=str(link_root), skeleton_layout=layout
+        before, name=name or before.name or MUSCLEMAP, video_root=str(link_root), skeleton_layout=layout
     )
     report = None
     with _staging_folder(out) as stage:

@@ -20,6 +20,9 @@ from musclemap_jax.data.raw.raw_dataset import Clip, parse_clip_id
 from musclemap_jax.errors import UserError
 from tfds_musclemap.importing.release_lists import read_labels, read_paths
 
+MUSCLEMAP = "MuscleMap"
+"""Default name of an imported data set in its manifest; the verification then expects the paper's totals."""
+
 SPLITS = {
     "train": "train",
     "val_seen": "val_known",
