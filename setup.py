@@ -21,6 +21,7 @@ INSTALL_REQUIRES = [
     "grain>=0.2.18",
     "importlib_resources>=7.1.0",
     "jax>=0.10.2",
+    "jinja2>=3.1.6",
     "matplotlib>=3.11.2",
     "ml_collections>=1.1.0",
     "ml_dtypes>=0.6.0",
@@ -69,7 +70,7 @@ setuptools.setup(
     python_requires=">=3.11",
     packages=setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]),
     package_data={
-        "musclemap_jax": ["reporting/*.css"],
+        "musclemap_jax": ["reporting/*.css", "reporting/*.html"],
         "tfds_musclemap": ["musclemap/*.md", "musclemap/*.bib", "musclemap/*.txt", "musclemap/dummy_data/**/*"],
     },
     install_requires=INSTALL_REQUIRES,
