@@ -78,7 +78,7 @@ def page(title: str, note: str, sections: Mapping[str, tuple[str, Html]]) -> Htm
       note: a sentence below it, or empty.
       sections: anchor -> (heading, body), in order.
     """
-    style = resources.files("musclemap_jax.eval").joinpath("report.css").read_text(encoding="utf-8")
+    style = resources.files("musclemap_jax.reporting").joinpath("report.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
