@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from musclemap_jax.data.raw import raw_dataset, video
-from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import BONES, get_layout
 

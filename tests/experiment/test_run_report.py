@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.raw import raw_dataset, video
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.experiment import PreparedData
 from musclemap_jax.experiment.run_report import FRAMES_PER_EXAMPLE, example_clips
