@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -27,8 +27,9 @@ def test_every_module_and_config_is_described():
 
 @pytest.mark.parametrize("command", OWN, ids=" ".join)
 def test_every_option_exists(command):
-    is_package = importlib.util.find_spec(command[2]).submodule_search_locations is not None
-    module = importlib.import_module(f"{command[2]}.__main__" if is_package else command[2])
+    module = importlib.import_module(command[2])
+    if hasattr(module, "__path__"):  # a package: its command is __main__
+        module = importlib.import_module(f"{command[2]}.__main__")
     arguments = module._parser().parse_args(command[3:])
     if options := getattr(arguments, "beam_pipeline_options", None):
         assert options[0].startswith("runner=")
