@@ -1,15 +1,43 @@
-"""The site of the documentation: complete, and without dead links inside docs/."""
+"""The documentation: its commands exist, and its site is complete and without dead links."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.documented_commands import DOCUMENTS, python_commands
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 SETTINGS = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+COMMANDS = python_commands(*DOCUMENTS)
+MODULES = sorted({command[2] for command in COMMANDS})
+
+
+def test_there_are_commands():
+    expected = {"prepare", "verify", "import_release", "import_skeletons", "extract_skeletons"}
+    assert {f"tfds_musclemap.{command}" for command in expected} <= set(MODULES)
+    expected = {"main", "synthetic", "compile_ahead", "pretrained", "pretrained.export"}
+    assert {f"musclemap_jax.{command}" for command in expected} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_command_knows_its_flags(module):
+    process = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    # absl's --help ends with status 1.
+    assert process.returncode == (1 if "--helpfull" in process.stdout else 0), process.stderr
+    words = {word.partition("=")[0] for command in COMMANDS if command[2] == module for word in command[3:]}
+    # Overrides of configuration keys are checked where the runs are resolved.
+    shown = {word for word in words if word.startswith("--") and "." not in word}
+    assert [flag for flag in shown if flag not in process.stdout] == []
+
+
+def test_every_configuration_exists():
+    given = [word for command in COMMANDS for word in command if re.match(r"--config=.*\.py", word)]
+    assert [word for word in given if not (ROOT / word.partition("=")[2].partition(":")[0]).is_file()] == []
 
 
 def pages_of(entry):
