@@ -17,14 +17,11 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_data_source
 from tensorflow_datasets.proto import tf_example_pb2
 
-from musclemap_jax.data.modalities import MODALITIES, record_fields
+from musclemap_jax.data.modalities import ALL_FIELDS
 from musclemap_jax.data.modalities.fields import Array, ClipRecord, Field, Images, Text
-from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build.build_log import StoredClip, read_stored_clips
-
-_FIELDS = record_fields(ClipSettings(modalities=tuple(MODALITIES)))
 
 
 class ClipSource(Sequence[ClipRecord]):
@@ -89,7 +86,7 @@ def _parse(record: bytes) -> ClipRecord:
     """A record's fields. Images are copied out of the record one by one, when they are asked for."""
     features = tf_example_pb2.Example.FromString(record).features.feature
     clip: ClipRecord = {}
-    for name, field in _FIELDS.items():
+    for name, field in ALL_FIELDS.items():
         if name in features:
             clip[name] = _value(field, features[name])
         elif f"{name}/value" in features:

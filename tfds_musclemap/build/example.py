@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from musclemap_jax.data.modalities import image_fields
+from musclemap_jax.data.modalities import IMAGE_FIELDS
 from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw.raw_dataset import Clip
 from tfds_musclemap.build.clip_reader import Rejected, read_clip
@@ -48,7 +48,7 @@ def read_example(root: str, clip: Clip, num_regions: int, settings: ClipSettings
     content = read_clip(root, clip.clip_id, settings)
     if isinstance(content, Rejected):
         return content
-    images = {name: content.fields[name] for name in image_fields() if name in content.fields}
+    images = {name: content.fields[name] for name in IMAGE_FIELDS if name in content.fields}
     example = {
         "clip_id": clip.clip_id,
         "activity": clip.activity,

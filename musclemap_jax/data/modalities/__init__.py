@@ -33,7 +33,8 @@ def record_fields(settings: ClipSettings) -> dict[str, Field]:
     return fields
 
 
-def image_fields() -> dict[str, Images]:
-    """{name: kind} of the fields of all modalities that hold images."""
-    fields = record_fields(ClipSettings(modalities=tuple(MODALITIES)))
-    return {name: field for name, field in fields.items() if isinstance(field, Images)}
+ALL_FIELDS = record_fields(ClipSettings(modalities=tuple(MODALITIES)))
+"""{name: kind} of the fields of all modalities."""
+
+IMAGE_FIELDS: dict[str, Images] = {name: field for name, field in ALL_FIELDS.items() if isinstance(field, Images)}
+"""Those that hold images."""

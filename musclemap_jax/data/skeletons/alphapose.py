@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
 from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, get_layout
+from musclemap_jax.storage.files import replace_text
 
 TAIL_FRAMES = 2
 """Number of frames past the end of the video that are ignored: decoders disagree about the last frame or two."""
@@ -146,7 +148,7 @@ def write_persons(path: str | Path, persons: Sequence[Sequence[Detection]]) -> N
             }
             entries.append(((frame, place), entry))
     ordered = [entry for _, entry in sorted(entries, key=lambda keyed: keyed[0])]
-    Path(path).write_text(json.dumps(ordered, separators=(",", ":")) + "\n", encoding="utf-8")
+    replace_text(epath.Path(path), json.dumps(ordered, separators=(",", ":")) + "\n")
 
 
 def _name(path: Path) -> str:
