@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from musclemap_jax import taxonomy
 from musclemap_jax.data.raw import raw_dataset
+from musclemap_jax.data.raw.manifest import Manifest, write_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, write_annotations
 from musclemap_jax.errors import UserError
 
@@ -134,5 +135,23 @@ def test_files_of_a_clip_lie_inside_the_folder(tmp_path):
 
 def test_both_new_splits_may_share_activities(tmp_path):
     clips = [Clip(split, split, "jump" if split in taxonomy.NEW_SPLITS else "squat", (1,)) for split in taxonomy.SPLITS]
+    write_annotations(tmp_path, clips)
+    assert read_annotations(tmp_path) == clips
+
+
+def test_muscles_are_checked_against_the_regions_of_the_manifest(tmp_path):
+    write_manifest(tmp_path, Manifest(regions=("arms", "trunk", "legs")))
+    clips = [Clip("a", "train", "squat", (2,))]
+    write_annotations(tmp_path, clips)
+    assert read_annotations(tmp_path) == clips
+    with pytest.raises(UserError, match="line 2, column muscles: expected indices 0 to 2 joined by ';', got 3"):
+        write_annotations(tmp_path, [Clip("a", "train", "squat", (3,))])
+
+
+def test_background_clips_are_read_where_the_manifest_allows_them(tmp_path):
+    clips = [Clip("a", "train", "standing", ()), Clip("b", "train", "squat", (13, 17))]
+    with pytest.raises(UserError, match=r'line 2, .*"allow_background": true in raw_dataset\.json'):
+        write_annotations(tmp_path, clips)
+    write_manifest(tmp_path, Manifest(allow_background=True))
     write_annotations(tmp_path, clips)
     assert read_annotations(tmp_path) == clips
