@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
-from collections.abc import Iterable
 from pathlib import Path
 
 from musclemap_jax.data.raw.raw_dataset import SEPARATOR, Clip
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.csv_files import write_csv
 
 REJECTED = "rejected.csv"
 REJECTED_COLUMNS = ("clip_id", "split", "reason")
@@ -81,8 +80,9 @@ class BuildLog:
 
     def write(self, folder: Path) -> None:
         """Writes ``rejected.csv`` and ``clips.csv``, each with a header even if it has no rows."""
-        _write(folder / REJECTED, REJECTED_COLUMNS, ((clip.clip_id, clip.split, why) for clip, why in self.rejected))
-        _write(folder / CLIPS, CLIPS_COLUMNS, (_row(stored) for stored in self.stored))
+        rejected = ((clip.clip_id, clip.split, reason) for clip, reason in self.rejected)
+        write_csv(folder / REJECTED, REJECTED_COLUMNS, rejected)
+        write_csv(folder / CLIPS, CLIPS_COLUMNS, (_row(stored) for stored in self.stored))
 
 
 def read_stored_clips(folder: Path) -> dict[str, list[StoredClip]]:
@@ -110,11 +110,3 @@ def _row(stored: StoredClip) -> tuple[object, ...]:
     clip = stored.clip
     muscles = SEPARATOR.join(str(index) for index in clip.muscles)
     return clip.clip_id, clip.split, clip.activity, muscles, stored.num_frames, f"{stored.fps:.6g}", *stored.size
-
-
-def _write(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    path.write_bytes(text.getvalue().encode("utf-8"))

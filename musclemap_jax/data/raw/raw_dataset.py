@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from musclemap_jax import taxonomy
 from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.csv_files import write_csv
 
 ANNOTATIONS = "annotations.csv"
 CLIPS = "clips"
@@ -104,16 +105,14 @@ def write_annotations(root: str | Path, clips: Sequence[Clip]) -> None:
     """
     path = Path(root) / ANNOTATIONS
     manifest = read_manifest(root)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for number, clip in enumerate(clips, start=2):
         row = [clip.clip_id, clip.split, clip.activity, SEPARATOR.join(str(index) for index in sorted(clip.muscles))]
         _parse_row(f"{path}, line {number}", list(COLUMNS), row, manifest)
-        writer.writerow(row)
+        rows.append(row)
     check_clips([f"{path}, line {number}" for number in range(2, len(clips) + 2)], clips)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.getvalue().encode("utf-8"))
+    write_csv(path, COLUMNS, rows)
 
 
 def _read_text(path: Path) -> str:
