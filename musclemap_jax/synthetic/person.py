@@ -151,32 +151,17 @@ def _add_arm(cones: ConeList, body: Body, appearance: Appearance, base: int, sid
     girth = stature * body.proportions.girth
     skin, shirt = base + SKIN, base + SHIRT
     shoulder, elbow, wrist, hand = (points[f"{n}_{side}"] for n in ("shoulder", "elbow", "wrist", "hand"))
-    upper_sleeve = min(appearance.sleeve, 1.0)
-    stripes = appearance.stripes[0]
-    cones.add(
-        shoulder,
-        elbow,
-        0.030 * girth,
-        0.023 * girth,
-        shirt if appearance.sleeve > 1 else skin,
-        stripes if appearance.sleeve > 1 else 0,
-    )
-    cones.add(
-        shoulder,
-        shoulder + 0.15 * (elbow - shoulder),
-        0.035 * girth,
-        0.033 * girth,
-        shirt if appearance.sleeve else skin,
-    )
-    if 0 < appearance.sleeve <= 1:
-        end = shoulder + upper_sleeve * 0.75 * (elbow - shoulder)
-        cones.add(
-            shoulder, end, 0.033 * girth * appearance.loose, 0.029 * girth * appearance.loose, shirt, stripes * 0.5
-        )
+    sleeve, stripes = appearance.sleeve, appearance.stripes[0]
+    material, sleeve_stripes = (shirt, stripes) if sleeve > 1 else (skin, 0.0)
+    cones.add(shoulder, elbow, 0.030 * girth, 0.023 * girth, material, sleeve_stripes)
+    cap = shoulder + 0.15 * (elbow - shoulder)
+    cones.add(shoulder, cap, 0.035 * girth, 0.033 * girth, shirt if sleeve else skin)
+    if 0 < sleeve <= 1:
+        end, factor = shoulder + sleeve * 0.75 * (elbow - shoulder), appearance.loose
+        cones.add(shoulder, end, 0.033 * girth * factor, 0.029 * girth * factor, shirt, stripes * 0.5)
     swell = elbow + 0.25 * (wrist - elbow)
-    fore, fore_stripes = (shirt, stripes * 0.8) if appearance.sleeve > 1 else (skin, 0.0)
-    cones.add(elbow, swell, 0.0225 * girth, 0.0235 * girth, fore)
-    cones.add(swell, wrist, 0.0235 * girth, 0.0150 * girth, fore, fore_stripes)
+    cones.add(elbow, swell, 0.0225 * girth, 0.0235 * girth, material)
+    cones.add(swell, wrist, 0.0235 * girth, 0.0150 * girth, material, sleeve_stripes * 0.8)
     tip = hand + 0.35 * (hand - wrist)
     cones.add(wrist + 0.3 * (hand - wrist), tip, 0.0165 * stature, 0.0175 * stature, skin)
 
