@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from tests.tfds_musclemap.release import default_videos, write_release
 
 ROOT = Path(__file__).parent.parent

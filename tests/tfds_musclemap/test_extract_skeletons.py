@@ -16,7 +16,7 @@ import pytest
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import Manifest, read_manifest, write_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, video_path, write_annotations
-from musclemap_jax.data.skeletons.skeleton import read_alphapose, write_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose, write_alphapose
 from tfds_musclemap.extract_skeletons import main
 from tfds_musclemap.importing.skeleton_extraction import FAILED
 

@@ -16,7 +16,7 @@ from musclemap_jax.data.raw.flow import flow_paths
 from musclemap_jax.data.raw.manifest import LinkError, Manifest, check_file, read_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, skeleton_path, video_path
 from musclemap_jax.data.raw.video import read_video
-from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from tests.tfds_musclemap import release
 from tests.tfds_musclemap.release import Video, default_videos, write_lists, write_release
 from tfds_musclemap.import_release import main

@@ -9,7 +9,7 @@ import pytest
 
 from musclemap_jax.data.raw.manifest import Manifest, read_manifest, write_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, write_annotations
-from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.skeleton_layouts import LAYOUTS, get_layout
 from tfds_musclemap.import_skeletons import main
 
@@ -122,5 +122,5 @@ def test_invalid_results_are_reported_and_the_other_clips_imported(root, tmp_pat
 
 def test_nothing_is_written_where_nothing_fits(root, tmp_path, capsys):
     assert run(root, written(tmp_path / "all.json", [entry("stranger_1.jpg")])) == 2
-    assert "none of any" in capsys.readouterr().err
+    assert "none of them" in capsys.readouterr().err
     assert read_manifest(root) == Manifest()

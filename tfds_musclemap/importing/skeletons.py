@@ -1,6 +1,6 @@
 """Pose estimators' results as a raw data set's skeleton files: one AlphaPose file per clip, in one joint order.
 
-``musclemap_jax/data/skeletons/skeleton_files.py`` lists the accepted files and formats. Joints are converted by name if
+``musclemap_jax/data/skeletons/pose_results.py`` lists the accepted files and formats. Joints are converted by name if
 the raw data set already has skeletons of another layout. Each clip keeps the persons with the largest sum over frames
 of score times box area, followed through the frames; frames in which nobody was found stay absent. The number of frames
 is not checked here: the builder compares it with the video's.
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, parse_detections, write_persons
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
-from musclemap_jax.data.skeletons.skeleton import SkeletonError, parse_detections, write_persons
-from musclemap_jax.data.skeletons.skeleton_files import read_entries
+from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, convert, get_layout
 

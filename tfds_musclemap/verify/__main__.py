@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musclemap_jax.errors import exit_on_user_error
-from tfds_musclemap.build.worker_pool import num_cpus
+from musclemap_jax.runtime.worker_pool import num_cpus
 from tfds_musclemap.verify.prepared import find_data_sets
 from tfds_musclemap.verify.report import VERIFICATION, table, verify
 

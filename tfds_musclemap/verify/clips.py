@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from musclemap_jax.data.raw import video
+from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
-from tfds_musclemap.build.worker_pool import WorkerCrash, WorkerPool
 from tfds_musclemap.source import IMAGE_FEATURES, ClipRecord, ClipSource
 
 _CHUNK_SIZE = 16

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from musclemap_jax import taxonomy
 from musclemap_jax.data.raw import flow, video
 from musclemap_jax.eval.statistics import DataStatistics
-from musclemap_jax.reporting.examples import strip_figure
-from musclemap_jax.reporting.plots import INK, data_statistics_figure, new_figure, save_figure
+from musclemap_jax.reporting.frame_strip import plot_frame_strip
+from musclemap_jax.reporting.plots import INK, new_plot, plot_data_statistics, save_plot
 from musclemap_jax.skeleton_layouts import get_layout
 from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
 from tfds_musclemap.source import ClipRecord, ClipSource
@@ -35,7 +35,7 @@ def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataSta
       prepared: The data set.
       statistics: The data set's clips and activities per region.
     """
-    save_figure(data_statistics_figure(statistics), out / "regions.png")
+    save_plot(plot_data_statistics(statistics), out / "regions.png")
     sound = [clip for clip in prepared.clips if not clip.faults]
     if not sound:
         return
@@ -44,10 +44,10 @@ def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataSta
     chosen = max(candidates, key=lambda clip: clip.skeleton_fraction or 0)
     index = [clip.clip_id for clip in prepared.clips if clip.split == split].index(chosen.clip_id)
     size = prepared.listed[split][index].size
-    save_figure(modalities_figure(ClipSource(folder, split)[index], size), out / "modalities.png")
+    save_plot(plot_modalities(ClipSource(folder, split)[index], size), out / "modalities.png")
 
 
-def modalities_figure(record: ClipRecord, size: tuple[int, int]) -> Figure:
+def plot_modalities(record: ClipRecord, size: tuple[int, int]) -> Figure:
     """A clip's RGB, RGB difference, optical flow (hue: direction, saturation: speed) and 2D skeleton over time.
 
     Differences and flow that are not stored are computed from the frames; rows without data are left out.
@@ -75,7 +75,7 @@ def modalities_figure(record: ClipRecord, size: tuple[int, int]) -> Figure:
 def _draw(record: ClipRecord, rows: dict[str, np.ndarray]) -> Figure:
     width = 12.0
     heights = [width * strip.shape[0] / strip.shape[1] for strip in rows.values()]
-    figure = new_figure(width, sum(heights) + 0.35 * len(rows) + 0.7, dpi=100)
+    figure = new_plot(width, sum(heights) + 0.35 * len(rows) + 0.7, dpi=100)
     regions = [taxonomy.MUSCLE_REGIONS[index] for index in np.flatnonzero(record["muscles"])]
     figure.suptitle(f"{record['activity']}: {', '.join(regions)}", color=INK, fontsize=14, parse_math=False)
     all_axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -119,7 +119,7 @@ def _coloured(motions: np.ndarray) -> list[np.ndarray]:
 def _skeleton_strip(record: ClipRecord, columns: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     names = get_layout(record["skeleton_layout"]).joints
     canvas = np.full((len(columns), *size, 3), 40, np.uint8)
-    figure = strip_figure(canvas, record["skeleton"][columns], names, max_frames=len(columns))
+    figure = plot_frame_strip(canvas, record["skeleton"][columns], names, max_frames=len(columns))
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 

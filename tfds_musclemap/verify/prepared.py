@@ -13,8 +13,8 @@ import tqdm
 
 from musclemap_jax import taxonomy
 from musclemap_jax.errors import UserError
+from musclemap_jax.runtime.worker_pool import WorkerPool
 from tfds_musclemap.build.build_log import StoredClip, read_rejected, read_stored_clips
-from tfds_musclemap.build.worker_pool import WorkerPool
 from tfds_musclemap.verify.clips import ClipFacts, examine_split
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from musclemap_jax import taxonomy
 from musclemap_jax.eval.statistics import DataStatistics, data_statistics
 from musclemap_jax.reporting.tables import markdown_table
 from tfds_musclemap.verify.checks import find_faults, find_notes
@@ -39,7 +40,8 @@ def verify(folder: str | os.PathLike, out: str | os.PathLike | None = None, num_
     """
     folder = Path(folder)
     prepared = read_prepared(folder, num_workers)
-    statistics = data_statistics((clip.split, clip.activity, clip.muscles) for clip in prepared.clips if clip.muscles)
+    clips = [(clip.split, clip.activity, clip.muscles) for clip in prepared.clips if clip.muscles]
+    statistics = data_statistics(clips, taxonomy.MUSCLE_REGIONS)
     report = _summary(prepared, statistics) | {
         "data_set": prepared.name,
         "folder": os.fspath(folder),
