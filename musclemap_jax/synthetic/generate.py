@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
-import os
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import tqdm
 
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from musclemap_jax.errors import UserError
+from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool, num_cpus
 from musclemap_jax.synthetic.activities.table import select
 from musclemap_jax.synthetic.drawing import ClipRenderer, joint_positions
 from musclemap_jax.synthetic.scene import clip_rng, sample_scene
@@ -45,8 +41,7 @@ def render(
     Args:
       out: The folder to write; created if absent.
       spec: The specification of the raw data set.
-      num_workers: Number of processes; by default one per core, and 1 renders in this process. More are spawned, so a
-        script that calls this needs the usual ``if __name__ == "__main__":``.
+      num_workers: Number of processes; by default one per core, and 1 renders in this process.
       overwrite: Whether to delete an earlier raw data set in the folder.
       progress: Whether to show a progress bar.
 
@@ -59,19 +54,16 @@ def render(
         return
     for folder in (raw_dataset.CLIPS, raw_dataset.SKELETONS):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    jobs = [(clip.clip_id, activity.name, length) for clip, activity, length in clips]
-    work = functools.partial(_write_clip, str(out), spec.seed, spec.size, spec.fps)
-    num_workers = min(num_workers or os.cpu_count() or 1, len(jobs))
-    bar = functools.partial(tqdm.tqdm, total=len(jobs), unit="clip", desc="rendering", disable=not progress)
-    if num_workers == 1:
-        for _ in bar(map(work, jobs)):
-            pass
-    else:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(num_workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-            chunk = max(1, min(8, len(jobs) // (4 * num_workers)))
-            for _ in bar(pool.map(work, jobs, chunksize=chunk)):
-                pass
+    calls = [
+        (str(out), activity.name, spec.seed, clip.clip_id, num_frames, spec.size, spec.fps)
+        for clip, activity, num_frames in clips
+    ]
+    with WorkerPool(min(num_workers or num_cpus(), len(calls))) as pool:
+        results = pool.map(_write_clip, calls)
+        bar = tqdm.tqdm(results, total=len(calls), unit="clip", desc="rendering", disable=not progress)
+        for (clip, _, _), result in zip(clips, bar, strict=True):
+            if isinstance(result, WorkerCrash):
+                raise UserError(f"{clip.clip_id}: not rendered, {result}: use fewer processes if memory ran out")
     (out / SPEC_FILE).write_text(spec.to_json())
     raw_dataset.write_annotations(out, [clip for clip, _, _ in clips])
 
@@ -97,8 +89,9 @@ def render_clip(
     return frames, np.stack(persons, axis=1)
 
 
-def _write_clip(out: str, seed: int, size: int, fps: float, job: tuple[str, str, int]) -> None:
-    clip_id, activity_name, num_frames = job
+def _write_clip(
+    out: str, activity_name: str, seed: int, clip_id: str, num_frames: int, size: int, fps: float
+) -> None:
     frames, skeleton = render_clip(activity_name, seed, clip_id, num_frames, size, fps)
     crf = int(clip_rng(seed, clip_id, "compression").integers(_CRF[0], _CRF[1] + 1))
     video.encode_video(raw_dataset.video_path(out, clip_id), frames, fps, crf=crf)
