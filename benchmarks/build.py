@@ -22,7 +22,7 @@ from benchmarks.build_work import our_clip, our_frames, peer_clip
 from benchmarks.clips import write_raw_dataset
 from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, speedup, timed, write_results
 from musclemap_jax.data.raw.raw_dataset import video_path
-from tfds_musclemap.build.worker_pool import WorkerCrash, WorkerPool
+from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from tfds_musclemap.prepare import prepare
 
 PACKAGES = ("av", "array_record", "numpy", "simplejpeg", "tensorflow-datasets")

@@ -14,7 +14,7 @@ import numpy as np
 
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.video import encode_video, read_video
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from tfds_musclemap.prepare import load_source, prepare
 from tfds_musclemap.source import ClipSource
 

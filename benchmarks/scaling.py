@@ -34,6 +34,7 @@ from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
 from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.sharding.mesh import make_mesh, replicated
+from musclemap_jax.taxonomy import MUSCLE_REGIONS
 from tfds_musclemap.prepare import load_source, prepare
 
 SIZES = {"frames": (4, 8, 16, 32), "crop": (96, 128, 160, 192, 224), "batch": (1, 2, 3, 4), "clips": (8, 16, 24, 32)}
@@ -91,7 +92,7 @@ def _evaluation(data_dir: Path) -> Callable[[], object]:
     variables = random_variables(model, next(batches()))
     names = [f"clip{index}" for index in range(len(source))]
     shardings = jax.tree.map(lambda _: replicated(mesh), variables)
-    evaluator = Evaluator(model, mesh, shardings, {"train": EvalSplit(batches, names, names)})
+    evaluator = Evaluator(model, mesh, shardings, {"train": EvalSplit(batches, names, names)}, MUSCLE_REGIONS)
     evaluator.predict(variables, "train")
     return lambda: evaluator.predict(variables, "train")
 

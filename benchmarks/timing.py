@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from musclemap_jax.reporting.plots import LINE_COLOURS, new_figure, save_figure
+from musclemap_jax.reporting.plots import LINE_COLOURS, new_plot, save_plot
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -123,7 +123,7 @@ def plot_bars(path: Path, title: str, times: Times, unit: str = "seconds") -> No
       times: of ``alternate``.
       unit: what the times are of, such as "seconds a clip".
     """
-    figure = new_figure(8, 1.2 + 0.45 * len(times))
+    figure = new_plot(8, 1.2 + 0.45 * len(times))
     axes = figure.subplots()
     for row, seconds in enumerate(times.values()):
         median = statistics.median(seconds)
@@ -136,7 +136,7 @@ def plot_bars(path: Path, title: str, times: Times, unit: str = "seconds") -> No
     axes.set_xlim(left=0)
     axes.set_xlabel(unit)
     axes.set_title(f"{title}\n{_caption()}", fontsize="medium")
-    save_figure(figure, path)
+    save_plot(figure, path)
 
 
 def plot_lines(
@@ -151,7 +151,7 @@ def plot_lines(
       quantity: label of the horizontal axis, with its unit.
       unit: label of the vertical axis.
     """
-    figure = new_figure(6.5, 4)
+    figure = new_plot(6.5, 4)
     axes = figure.subplots()
     for number, (name, points) in enumerate(lines.items()):
         axes.plot(*zip(*sorted(points), strict=True), "o-", color=LINE_COLOURS[number % len(LINE_COLOURS)], label=name)
@@ -161,7 +161,7 @@ def plot_lines(
     axes.set_ylabel(unit)
     axes.set_title(f"{title}\n{_caption()}", fontsize="medium")
     axes.legend()
-    save_figure(figure, path)
+    save_plot(figure, path)
 
 
 def _caption() -> str:

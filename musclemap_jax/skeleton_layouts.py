@@ -92,6 +92,16 @@ LAYOUTS: dict[str, SkeletonLayout] = {
 REDUCED = {"halpe136": ("halpe26", 136)}
 """Joint orders of files that begin with a layout's joints: that layout, and the file's number of joints."""
 
+BONES: tuple[tuple[str, str], ...] = (
+    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in (
+        ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
+        ("ankle", "heel"), ("ankle", "big_toe"), ("ankle", "foot_index"), ("eye", "ear"),
+    )),
+    *(("nose", f"{side}_eye") for side in ("left", "right")),
+    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "neck"), ("neck", "pelvis"),
+)  # fmt: skip
+"""Pairs of joints that drawings of a skeleton connect by a line; a layout may lack some of them."""
+
 
 def get_layout(name: str) -> SkeletonLayout:
     """The layout of that name.

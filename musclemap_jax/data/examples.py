@@ -20,7 +20,7 @@ from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.frames import FrameError, decode_frames, frame_size
 from musclemap_jax.data.raw.flow import NO_MOTION
 from musclemap_jax.data.sampling import eval_indices, pose_times, source_stride, train_indices
-from musclemap_jax.data.skeletons.skeleton import fixed_skeleton, normalise
+from musclemap_jax.data.skeletons.poses import normalise_poses, sample_poses
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import convert, get_layout
 
@@ -145,7 +145,7 @@ def _poses(record: dict[str, Any], spec: InputSpec, rng: np.random.Generator | N
     """(T_s, P, V, 3) normalised poses over the whole clip, or with a generator over a random stretch of it."""
     skeleton = convert(_field(record, "skeleton"), _text(_field(record, "skeleton_layout")), spec.layout)
     times = pose_times(len(skeleton), spec.num_poses, spec.augmentation.pose_span, rng)
-    return normalise(*fixed_skeleton(skeleton, times, spec.num_persons))
+    return normalise_poses(*sample_poses(skeleton, times, spec.num_persons))
 
 
 def _field(record: dict[str, Any], name: str) -> Any:

@@ -39,7 +39,7 @@ from musclemap_jax.sharding.mesh import batch_share, check_batch_size, make_mesh
 from musclemap_jax.sharding.rules import unsharded_params
 from musclemap_jax.storage.files import one_process_at_a_time, replace_text, staged
 from musclemap_jax.storage.run_log import RunLog
-from musclemap_jax.taxonomy import SPLITS
+from musclemap_jax.taxonomy import MUSCLE_REGIONS, SPLITS
 from musclemap_jax.train.loop import TrainingLoop
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import compile_train_step
@@ -59,10 +59,12 @@ class PreparedData:
     Attributes:
       sources: split -> random access to its records; splits without clips are absent.
       clips: split -> annotations, in the source's order.
+      regions: K names of the muscle regions, in label order.
     """
 
     sources: dict[str, ClipSource]
     clips: dict[str, list[Clip]]
+    regions: tuple[str, ...] = MUSCLE_REGIONS
 
     def with_clips(self, splits: Sequence[str]) -> list[str]:
         """Those of the splits that have clips; the others are named in the log.
@@ -151,7 +153,7 @@ class Experiment:
             ema=spec.optimizer.ema_decay > 0,
         )
         self._evaluator = Evaluator(
-            self._program.model, self._mesh, self._shardings.eval_variables, self._eval_splits()
+            self._program.model, self._mesh, self._shardings.eval_variables, self._eval_splits(), data.regions
         )
         self._log_what_is_left_whole()
         barrier("experiment")

@@ -14,7 +14,7 @@ import numpy as np
 import tqdm
 
 from musclemap_jax.data.raw import raw_dataset, video
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.synthetic.activities.table import select
 from musclemap_jax.synthetic.drawing import ClipRenderer, joint_places

@@ -8,20 +8,14 @@ import cv2
 import numpy as np
 
 from musclemap_jax.data.raw import raw_dataset, video
-from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.errors import UserError
-from musclemap_jax.skeleton_layouts import get_layout
+from musclemap_jax.skeleton_layouts import BONES, get_layout
 
 _NUM_FRAMES = 5
 _COLUMNS = 3
 _TITLE_PX = 16
 _GAP_PX = 4
-_BONES = (
-    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "left_shoulder"),
-     ("nose", "right_shoulder"),
-    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right")
-      for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("shoulder", "hip"), ("hip", "knee"), ("knee", "ankle"))),
-)  # fmt: skip
 
 
 def write_contact_sheet(path: str | Path, root: str | Path) -> None:
@@ -69,7 +63,9 @@ def _with_skeleton(frame: np.ndarray, persons: np.ndarray) -> np.ndarray:
     index = {name: i for i, name in enumerate(get_layout("coco17").joints)}
     for number, joints in enumerate(persons):
         colour = ((80, 255, 120), (255, 160, 60))[min(number, 1)]
-        for a, b in _BONES:
+        for a, b in BONES:
+            if a not in index or b not in index:
+                continue
             start, end = joints[index[a]], joints[index[b]]
             if start[2] > 0 and end[2] > 0:
                 ends = [(round(16 * float(joint[0])), round(16 * float(joint[1]))) for joint in (start, end)]

@@ -11,7 +11,7 @@ from musclemap_jax.experiment.config import default_config, resolve
 from musclemap_jax.experiment.variants import VARIANTS
 from musclemap_jax.models.video.mvit import MVITV2_S
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
 def load(path, variant):

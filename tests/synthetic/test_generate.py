@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.raw import raw_dataset, video
-from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.synthetic import __main__ as command
 from musclemap_jax.synthetic.generate import SPEC_FILE, render, render_clip

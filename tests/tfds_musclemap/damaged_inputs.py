@@ -24,7 +24,7 @@ import pytest
 
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.raw.flow import flow_paths
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build.build_log import read_rejected
 from tfds_musclemap.build.clip_reader import MODALITIES

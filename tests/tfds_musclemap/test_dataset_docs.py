@@ -21,13 +21,16 @@ OWN = [command for command in COMMANDS if command[:2] == ["python", "-m"]]
 
 
 def test_every_module_and_config_is_described():
-    assert {command[2] for command in OWN} == {"tfds_musclemap.prepare", "tfds_musclemap.verify.__main__"}
+    assert {command[2] for command in OWN} == {"tfds_musclemap.prepare", "tfds_musclemap.verify"}
     assert all(f"`{config.name}`" in DOCS for config in CONFIGS)
 
 
 @pytest.mark.parametrize("command", OWN, ids=" ".join)
 def test_every_option_exists(command):
-    arguments = importlib.import_module(command[2])._parser().parse_args(command[3:])
+    module = importlib.import_module(command[2])
+    if hasattr(module, "__path__"):  # a package: its command is __main__
+        module = importlib.import_module(f"{command[2]}.__main__")
+    arguments = module._parser().parse_args(command[3:])
     if options := getattr(arguments, "beam_pipeline_options", None):
         assert options[0].startswith("runner=")
 

@@ -165,7 +165,8 @@ def test_an_interrupted_build_leaves_nothing_and_starts_again(folder, tmp_path, 
 
 def test_what_a_killed_build_left_is_removed_by_the_next_one(folder, tmp_path):
     program = (
-        "import os, signal, sys; from tfds_musclemap import build, prepare; read = build.read_example\n"
+        "import os, signal, sys; from tfds_musclemap import prepare; from tfds_musclemap.build import build\n"
+        "read = build.read_example\n"
         "build.read_example = lambda root, clip, settings: (\n"
         "    os.kill(os.getpid(), signal.SIGKILL) if clip.clip_id == 'test_known_0' else read(root, clip, settings))\n"
         "prepare.prepare('multimodal', sys.argv[1], sys.argv[2], num_workers=1)"

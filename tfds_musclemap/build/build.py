@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from musclemap_jax.data.raw.raw_dataset import Clip
+from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from tfds_musclemap.build.build_log import BuildLog, StoredClip
 from tfds_musclemap.build.clip_reader import ClipSettings, Rejected
 from tfds_musclemap.build.example import StoredExample, read_example
 from tfds_musclemap.build.shards import Shard
-from tfds_musclemap.build.worker_pool import WorkerCrash, WorkerPool
 
 
 def write_shards(

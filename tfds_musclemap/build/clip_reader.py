@@ -14,7 +14,7 @@ import numpy as np
 
 from musclemap_jax.data.raw import flow, raw_dataset, video
 from musclemap_jax.data.raw.manifest import LinkError, check_file
-from musclemap_jax.data.skeletons.skeleton import SkeletonError, read_alphapose
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 from tfds_musclemap.build.frame_encoder import FrameEncoder, encode_grey_jpeg

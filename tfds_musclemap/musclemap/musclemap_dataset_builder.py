@@ -26,6 +26,7 @@ from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest
 from musclemap_jax.errors import UserError
+from musclemap_jax.runtime.worker_pool import WorkerPool, num_cpus
 from musclemap_jax.synthetic.generate import render
 from tfds_musclemap.build import beam_build, build
 from tfds_musclemap.build.build_folder import (
@@ -40,7 +41,6 @@ from tfds_musclemap.build.clip_reader import check_range
 from tfds_musclemap.build.features import make_features
 from tfds_musclemap.build.remote import local_annotations
 from tfds_musclemap.build.shards import Shard, assign_clips, estimate_clip_bytes
-from tfds_musclemap.build.worker_pool import WorkerPool, num_cpus
 
 HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
 

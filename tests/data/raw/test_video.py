@@ -16,7 +16,7 @@ from musclemap_jax.data.raw import video
 from musclemap_jax.data.raw.jpeg_planes import JpegPlanes, jpeg_planes
 
 NUM_FRAMES, HEIGHT, WIDTH = 24, 48, 64
-REAL = Path(__file__).parent / "real" / "pose2sim_cam01.mp4"
+REAL = Path(__file__).parents[1] / "real" / "pose2sim_cam01.mp4"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from musclemap_jax.models.skeleton.graph import known_graphs, skeleton_graph
 
-GOLDENS = Path(__file__).parent.parent / "data" / "goldens" / "hdgcn"
+GOLDENS = Path(__file__).parents[2] / "data" / "goldens" / "hdgcn"
 EVERY_GRAPH = [(layout, centre) for layout, centres in known_graphs().items() for centre in centres]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.raw import raw_dataset, video
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from tfds_musclemap.build.clip_reader import ClipSettings, Rejected, read_clip
 
 CLIP = "train_1"  # number 1

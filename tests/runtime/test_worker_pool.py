@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tfds_musclemap.build.worker_pool import WorkerCrash, WorkerPool
+from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
-"""Runs a function over many items in worker processes, results in order and few in flight.
+"""Runs a function over many items in worker processes, with results in order and few items in flight.
 
 Why not multiprocessing: fork is unsafe once JAX has started its threads; spawn imports the caller's main module again
-in every worker (seconds, and a script without a main guard starts itself anew); and a pool does not outlive a worker
-that a damaged file crashes. Here a worker is a plain ``python -m tfds_musclemap.build.worker_pool`` that takes pickled
-calls on its standard input, and a crash is the result of one item.
+in every worker, which takes seconds and restarts a script that has no main guard; and its pools do not survive a worker
+that a damaged file crashes. Here a worker is a plain ``python -m musclemap_jax.runtime.worker_pool`` that reads pickled
+calls from its standard input, and a crash is the result of one item.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 _LENGTH = struct.Struct("<Q")
-_MODULE = "tfds_musclemap.build.worker_pool"
+_MODULE = "musclemap_jax.runtime.worker_pool"
 
 _KEPT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-"""glibc hands large blocks back to the system as soon as they are free; a worker takes some megabytes anew for every
-clip, and the page faults were a tenth of its time."""
+"""By default glibc returns large blocks to the system as soon as they are free. A worker allocates some megabytes for
+every clip, and the page faults took a tenth of its time."""
 
 
 def num_cpus() -> int:
-    """CPUs that this process may use, where the system tells (Linux)."""
+    """CPUs that this process may use on Linux; elsewhere all CPUs."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class WorkerCrash(Exception):
-    """The worker process died while it worked on an item."""
+    """The worker process died while working on an item."""
 
 
 class WorkerPool:
-    """Worker processes; a context manager that ends them.
+    """A context manager that starts worker processes as they are needed and ends them.
 
     Attributes:
-      num_workers: processes; 1 works in the calling process itself, where a crash cannot be caught.
+      num_workers: Number of processes. With 1 the work is done in the calling process, where a crash is not caught.
     """
 
     def __init__(self, num_workers: int):
@@ -64,17 +64,17 @@ class WorkerPool:
             _close(process)
 
     def map(self, function: Callable[..., Any], items: Iterable[tuple]) -> Iterator[Any]:
-        """Yields ``function(*item)`` in the order of the items; at most 2 results a worker wait to be taken.
+        """Yields ``function(*item)`` in the order of the items; at most 2 results per worker are held back.
 
         Args:
-          function: of a module, since it is pickled by name.
-          items: its arguments, small: they travel to the workers.
+          function: A module-level function, since it is pickled by name.
+          items: The arguments of each call; keep them small, since they are sent to the workers.
 
         Yields:
           The result, or a WorkerCrash in its place.
 
         Raises:
-          RuntimeError: the function raised; with the worker's traceback.
+          RuntimeError: The function raised; the message holds the worker's traceback.
         """
         if self._threads is None:
             for item in items:
@@ -89,7 +89,7 @@ class WorkerPool:
             yield waiting.popleft().result()
 
     def _call(self, function: Callable[..., Any], item: tuple) -> Any:
-        """Runs in a thread of this process: each thread has one worker."""
+        """Runs in a thread of this process; each thread has a worker of its own."""
         process = getattr(self._local, "process", None)
         if process is None:
             process = self._local.process = _start()
@@ -100,7 +100,7 @@ class WorkerPool:
         except (EOFError, BrokenPipeError):
             self._local.process = None
             status = process.wait()
-            return WorkerCrash(f"the process that read it ended with status {status}")
+            return WorkerCrash(f"its worker process ended with status {status}")
         if not succeeded:
             raise RuntimeError(f"a worker failed at {item}:\n{result}")
         return result
@@ -112,7 +112,7 @@ def _start() -> subprocess.Popen:
         | os.environ
         | {
             "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path),
-            # One process a core: numerical libraries must not start threads of their own.
+            # The workers fill the cores: numerical libraries must not start threads of their own.
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
             "OPENCV_FOR_THREADS_NUM": "1",
@@ -126,9 +126,9 @@ def _start() -> subprocess.Popen:
 
 
 def _widen(pipe: BinaryIO) -> None:
-    """A clip is some megabytes: through Linux's 64 KiB at a time, both processes would wake dozens of times for it."""
+    """Enlarges a pipe: at Linux's 64 KiB both processes would wake dozens of times for the megabytes of a clip."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):  # a user's pipes may hold 64 MiB together: the rest stay as they are
+        with contextlib.suppress(OSError):  # beyond 64 MiB for all of a user's pipes the default size stays
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
 
 
@@ -138,7 +138,7 @@ def _close(process: subprocess.Popen) -> None:
     try:
         process.stdin.close()
     except BrokenPipeError:
-        return  # it died with a call in its buffer
+        return  # the worker died with a call in its buffer
 
 
 def _send(stream: BinaryIO, value: Any) -> None:
@@ -160,8 +160,8 @@ def _receive(stream: BinaryIO) -> Any:
 
 
 def _work() -> None:
-    """Answers calls until standard input ends, as it does when the parent dies."""
-    # What libraries print must not mix with the answers.
+    """Answers calls until standard input ends, which it does when the parent dies."""
+    # Keep output of libraries out of the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     calls = sys.stdin.buffer
@@ -174,7 +174,7 @@ def _work() -> None:
             answer = (True, function(*item))
         except KeyboardInterrupt:
             return
-        except Exception:  # handed to the parent, which raises it
+        except Exception:  # the parent raises it
             answer = (False, traceback.format_exc())
         try:
             _send(answers, answer)

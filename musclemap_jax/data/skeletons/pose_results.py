@@ -1,14 +1,14 @@
-"""Results of pose estimators as their tools lay them out, clip by clip, as AlphaPose entries.
+"""Results of pose estimators in the layouts that their tools write, read clip by clip as AlphaPose entries.
 
     FOLDER/<clip_id>.json                          AlphaPose results of a clip, or OpenPose frames in one object
-    FOLDER/<clip_id>/alphapose-results.json        AlphaPose, a folder a clip
-    FOLDER/<clip_id>/<name>_000012_keypoints.json  OpenPose (``--write_json``), a file a frame
-    FILE                                           one file for all clips: AlphaPose entries whose image names hold the
-                                                   clip (``<clip_id>_000012.jpg``, ``<clip_id>/000012.jpg``), or an
+    FOLDER/<clip_id>/alphapose-results.json        AlphaPose, one folder per clip
+    FOLDER/<clip_id>/<name>_000012_keypoints.json  OpenPose (``--write_json``), one file per frame
+    FILE                                           one file for all clips: AlphaPose entries whose image names contain
+                                                   the clip (``<clip_id>_000012.jpg``, ``<clip_id>/000012.jpg``), or an
                                                    object from clip id to the entries of the clip
 
-Sources: AlphaPose's and OpenPose's descriptions of their output. A clip id is also found by its last part where that is
-the only clip's. OpenPose's ``person_id`` of -1 is no number of a person.
+Sources: AlphaPose's and OpenPose's descriptions of their output. The last part of a clip id also finds the clip where
+no other clip has the same. OpenPose writes a ``person_id`` of -1 for a person that it has not numbered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from musclemap_jax.data.skeletons.skeleton import SkeletonError, read_json
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, read_json
 from musclemap_jax.errors import UserError
 
 ALPHAPOSE_FILE = "alphapose-results.json"
@@ -28,27 +28,27 @@ _SEPARATORS = "_-./ "
 
 
 def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
-    """Yields the clips that have results, with their AlphaPose entries or with what is wrong with their file.
+    """Yields each clip that has results, with its AlphaPose entries or with the error of its file.
 
     Args:
-      source: a folder (read clip by clip) or one file for all clips (read into memory at once).
-      clip_ids: of the raw data set.
+      source: A folder, which is read clip by clip, or one file for all clips, which is read into memory at once.
+      clip_ids: The clips of the raw data set.
 
     Raises:
-      UserError: no such file or folder, a file that is no such thing, or nothing in it about any of the clips.
+      UserError: No such file or folder, a malformed file for all clips, or results of none of the clips.
     """
     source = Path(source)
     if not source.exists():
         raise UserError(f"{source}: expected pose results, found no such file or folder")
-    names = _names(clip_ids)
+    names = _clip_ids_by_name(clip_ids)
     found = False
-    for clip_id, content in _of_folder(source, names) if source.is_dir() else _of_file(source, names):
+    for clip_id, content in _read_folder(source, names) if source.is_dir() else _read_file(source, names):
         found = True
         yield clip_id, content
     if not found:
         raise UserError(
-            f"{source}: expected pose results of clips such as {', '.join(list(clip_ids)[:3])}, found none of any: "
-            f"name them by clip id"
+            f"{source}: expected pose results of clips such as {', '.join(list(clip_ids)[:3])}, found none of them: "
+            f"name the results by clip id"
         )
 
 
@@ -56,7 +56,7 @@ def alphapose_entries(content: Any) -> list[Any]:
     """AlphaPose entries of a clip's parsed results: a list of entries, or an object from image name to OpenPose frame.
 
     Raises:
-      ValueError: it is neither.
+      ValueError: The results are neither.
     """
     if isinstance(content, list):
         return content
@@ -72,11 +72,11 @@ def openpose_entries(image: str, frame: Any) -> list[dict[str, Any]]:
     """AlphaPose entries of the persons of one OpenPose frame.
 
     Args:
-      image: name that holds the frame's number.
-      frame: parsed JSON, ``{"people": [{"person_id": [-1], "pose_keypoints_2d": [...]}]}``.
+      image: Image name, which contains the frame's number.
+      frame: Parsed JSON, ``{"people": [{"person_id": [-1], "pose_keypoints_2d": [...]}]}``.
 
     Raises:
-      ValueError: it is no such frame.
+      ValueError: Malformed frame.
     """
     people = frame.get("people") if isinstance(frame, dict) else None
     if not isinstance(people, list):
@@ -92,8 +92,8 @@ def openpose_entries(image: str, frame: Any) -> list[dict[str, Any]]:
     return entries
 
 
-def _names(clip_ids: Sequence[str]) -> dict[str, str]:
-    """Clip id by each name that it may go by: itself, and its last part if no other clip has the same."""
+def _clip_ids_by_name(clip_ids: Sequence[str]) -> dict[str, str]:
+    """{name: clip id} of all names that find a clip: its id, and the last part of it if no other clip has the same."""
     last_parts: dict[str, list[str]] = {}
     for clip_id in clip_ids:
         last_parts.setdefault(clip_id.rpartition("/")[2], []).append(clip_id)
@@ -101,19 +101,19 @@ def _names(clip_ids: Sequence[str]) -> dict[str, str]:
     return unique | {clip_id: clip_id for clip_id in clip_ids}
 
 
-def _of_folder(folder: Path, names: dict[str, str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
+def _read_folder(folder: Path, names: dict[str, str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
     done = set()
     for name, clip_id in sorted(names.items(), key=lambda item: (item[1], item[1] != item[0])):
         path = next((path for path in (folder / f"{name}.json", folder / name) if path.exists()), None)
         if path is not None and clip_id not in done:
             done.add(clip_id)
             try:
-                yield clip_id, _of_path(path)
+                yield clip_id, _read_clip(path)
             except SkeletonError as error:
                 yield clip_id, error
 
 
-def _of_path(path: Path) -> list[Any]:
+def _read_clip(path: Path) -> list[Any]:
     """Entries of one clip's file or folder."""
     label = f"{path.parent.name}/{path.name}"
     try:
@@ -122,7 +122,7 @@ def _of_path(path: Path) -> list[Any]:
         if path.is_dir():
             frames = sorted(path.glob("*.json"))
             if not frames:
-                raise SkeletonError(f"{label}: expected {ALPHAPOSE_FILE} or OpenPose's files, found no JSON file")
+                raise SkeletonError(f"{label}: expected {ALPHAPOSE_FILE} or OpenPose's files, found no JSON files")
             return [
                 entry
                 for file in frames
@@ -133,7 +133,7 @@ def _of_path(path: Path) -> list[Any]:
         raise error if isinstance(error, SkeletonError) else SkeletonError(f"{label}: {error}") from error
 
 
-def _of_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
+def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
     try:
         content = read_json(path, str(path))
     except SkeletonError as error:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from musclemap_jax.data.skeletons.skeleton import SkeletonError
-from musclemap_jax.data.skeletons.skeleton_files import read_entries
+from musclemap_jax.data.skeletons.alphapose import SkeletonError
+from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError
 
 CLIPS = ["squat_1", "sub/lunge", "sub/squat_2"]
@@ -44,7 +44,7 @@ def test_a_folder_of_alphapose_files_by_clip_id_or_its_last_part(tmp_path):
 
 def test_a_last_part_that_two_clips_have_finds_neither(tmp_path):
     written(tmp_path / "x.json", [entry("0.jpg")])
-    with pytest.raises(UserError, match="none of any"):
+    with pytest.raises(UserError, match="none of them"):
         images(tmp_path, ["a/x", "b/x"])
 
 
@@ -109,7 +109,7 @@ def test_files_that_are_not_json_and_empty_folders_are_faults_of_their_clips(tmp
 
 
 def test_faults_of_the_whole(tmp_path):
-    for content, words in (([entry("stranger_1.jpg")], "none of any"), (3, "got int"), ([], "none of any")):
+    for content, words in (([entry("stranger_1.jpg")], "none of them"), (3, "got int"), ([], "none of any")):
         with pytest.raises(UserError, match=words):
             images(written(tmp_path / "all.json", content))
     with pytest.raises(UserError, match="no such file or folder"):

@@ -1,10 +1,10 @@
-"""2D skeletons: AlphaPose result files, and poses of a fixed number, size and place for the models.
+"""Reading and writing of 2D skeletons as AlphaPose results, the format of a raw data set's skeleton files.
 
-The file format is AlphaPose's default one: a JSON list with one entry a person and frame,
+It is AlphaPose's default format: a JSON list with one entry per person and frame,
 ``{"image_id": "000012.jpg", "category_id": 1, "keypoints": [x, y, score] * V, "score": s, "box": [x, y, w, h],
-"idx": i}``. Frames are aligned by number (the last number in ``image_id``; the first frame is 0),
-never by the order of the entries, since frames without a person are absent from the file. Results of other tools are
-turned into this format by ``skeleton_files``.
+"idx": i}``. Frames are aligned by number (the last number in ``image_id``; the first frame is 0), never by the order of
+the entries, since frames without a person are absent from the file. ``pose_results`` turns results of other tools into
+this format.
 
 Everywhere a joint with score 0 is absent and has x = y = 0.
 """
@@ -19,39 +19,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
 from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, get_layout
+from musclemap_jax.storage.files import replace_text
 
 TAIL_FRAMES = 2
-"""Frames past the end of the video that are left out without complaint: decoders disagree about a last frame or two."""
-
-_FAR = 4.0
+"""Number of frames past the end of the video that are ignored: decoders disagree about the last frame or two."""
 
 
 class SkeletonError(ValueError):
-    """A skeleton file of one clip is at fault: one line that names the file."""
+    """An invalid skeleton file of one clip; the message is one line that names the file."""
 
 
 def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray:
-    """Reads the persons of one clip.
+    """Reads the persons of one clip, the most prominent one first.
 
-    Persons are linked over frames by ``idx``, by overlap of boxes where it is missing; see ``link_persons``.
-    They are ordered by the sum over the clip of score
-    times area of the box, largest first. Joint scores are clipped to [0, 1].
+    ``link_persons`` says how detections of different frames are linked and what prominent means. Joint scores are
+    clipped to [0, 1].
 
     Args:
-      path: the JSON file.
-      layout: name of the joint order that the raw data set declares.
-      num_frames: T, frames of the video.
+      path: The JSON file.
+      layout: Name of the joint order that the raw data set declares.
+      num_frames: T, the number of frames of the video.
 
     Returns:
       (T, P, V, 3) float32: x, y in pixels of the original video, score; P is the number of persons found, 0 or more.
 
     Raises:
-      SkeletonError: the file cannot be read, is not such a list, has joints of another layout or frames of another
+      SkeletonError: The file cannot be read, is not such a list, or has joints of another layout or frames of another
         video.
-      UserError: an unknown layout.
+      UserError: Unknown layout.
     """
     path = Path(path)
     num_joints = get_layout(layout).num_joints
@@ -64,7 +63,8 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
     last = max((detection.frame for detection in detections), default=0)
     if last >= num_frames + TAIL_FRAMES:
         raise SkeletonError(
-            f"{_name(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: another video's?"
+            f"{_name(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
+            "is it the file of another video?"
         )
     detections = [detection for detection in detections if detection.frame < num_frames]
 
@@ -77,7 +77,7 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
 
 
 def read_json(path: Path, name: str) -> Any:
-    """Content of a JSON file; ``name`` is what a SkeletonError calls it."""
+    """Content of a JSON file. Raises SkeletonError, which calls the file ``name``."""
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
@@ -87,16 +87,16 @@ def read_json(path: Path, name: str) -> Any:
 
 
 def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Detection]:
-    """Detections of AlphaPose's entries, in their order; joint scores clipped to [0, 1].
+    """Detections of AlphaPose's entries, in their order, with joint scores clipped to [0, 1].
 
     Args:
-      entries: parsed JSON, one a person and frame. Entries of Halpe-136 are read as Halpe-26.
-      layout: name of the entries' joint order.
-      name: of the file, for the error.
+      entries: Parsed JSON, one entry per person and frame. Halpe-136 entries are read as Halpe-26.
+      layout: Name of the entries' joint order.
+      name: Name of the file, for the error.
 
     Raises:
-      SkeletonError: naming the entry.
-      UserError: an unknown layout.
+      SkeletonError: An invalid entry; the message says which.
+      UserError: Unknown layout.
     """
     num_joints = get_layout(layout).num_joints
     detections = []
@@ -111,10 +111,10 @@ def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Det
 def write_alphapose(path: str | Path, skeleton: np.ndarray, scores: np.ndarray | None = None) -> None:
     """Writes a clip's persons in AlphaPose's format; the same input gives the same bytes.
 
-    Places are rounded to 0.01 pixel, scores to 0.001. A person without a joint in a frame gets no entry there.
+    Places are rounded to 0.01 pixels and scores to 0.001. A person without a joint in a frame has no entry for it.
 
     Args:
-      path: the JSON file to write.
+      path: The JSON file to write.
       skeleton: (T, P, V, 3) x, y in pixels, score in [0, 1]; score 0 is an absent joint.
       scores: (T, P) score of each person and frame; by default the mean of the joints' scores.
     """
@@ -124,7 +124,7 @@ def write_alphapose(path: str | Path, skeleton: np.ndarray, scores: np.ndarray |
     persons: list[list[Detection]] = [[] for _ in range(skeleton.shape[1])]
     for frame, person in np.argwhere((skeleton[..., 2] > 0).any(axis=-1)).tolist():
         joints = _rounded(skeleton[frame, person])
-        persons[person].append(Detection(frame, None, joints, _box_round(joints), float(scores[frame, person])))
+        persons[person].append(Detection(frame, None, joints, _bounding_box(joints), float(scores[frame, person])))
     write_persons(path, persons)
 
 
@@ -132,8 +132,8 @@ def write_persons(path: str | Path, persons: Sequence[Sequence[Detection]]) -> N
     """Writes linked persons in AlphaPose's format, rounded as by ``write_alphapose``; boxes and scores are kept.
 
     Args:
-      path: the JSON file to write.
-      persons: each the detections of one person; their place, from 1, becomes their ``idx``.
+      path: The JSON file to write.
+      persons: The detections of each person; a person's place in the list, from 1, becomes its ``idx``.
     """
     entries = []
     for place, person in enumerate(persons, start=1):
@@ -148,77 +148,7 @@ def write_persons(path: str | Path, persons: Sequence[Sequence[Detection]]) -> N
             }
             entries.append(((frame, place), entry))
     ordered = [entry for _, entry in sorted(entries, key=lambda keyed: keyed[0])]
-    Path(path).write_text(json.dumps(ordered, separators=(",", ":")) + "\n", encoding="utf-8")
-
-
-def fixed_skeleton(skeleton: np.ndarray, times: np.ndarray, num_persons: int) -> tuple[np.ndarray, np.ndarray]:
-    """Poses of a fixed number of persons at given times.
-
-    Between two frames a joint is interpolated linearly, score too; where it is present in one of them only, it is taken
-    from that one if that is the nearer, else it is absent. The first persons are kept, missing ones are absent.
-
-    Args:
-      skeleton: (T, P_in, V, 3) x, y, score; T at least 1.
-      times: (T_s,) times of the poses in frames, in [0, T - 1]; see `sampling.pose_times`.
-      num_persons: P.
-
-    Returns:
-      poses (T_s, P, V, 3) float32 and pose_valid (T_s, P) bool: the person has a joint in that pose.
-    """
-    num_frames, found, num_joints, _ = skeleton.shape
-    before = np.floor(times).astype(np.int64)
-    after = np.minimum(before + 1, num_frames - 1)
-    weight = (times - before).astype(np.float32)[:, None, None, None]
-
-    kept = min(found, num_persons)
-    first, second = skeleton[before, :kept], skeleton[after, :kept]
-    both = (first[..., 2:] > 0) & (second[..., 2:] > 0)
-    nearer = np.where(weight <= 0.5, first, second)
-    sampled = np.where(both, first + weight * (second - first), nearer)
-
-    poses = np.zeros((len(times), num_persons, num_joints, 3), np.float32)
-    poses[:, :kept] = np.where(sampled[..., 2:] > 0, sampled, 0)
-    return poses, (poses[..., 2] > 0).any(axis=-1)
-
-
-def normalise(poses: np.ndarray, pose_valid: np.ndarray) -> np.ndarray:
-    """Places relative to the person's centre and size, one of each a person and clip, so that motion is kept.
-
-    The centre is the score-weighted median of x and of y over all joints and poses, the size the score-weighted mean
-    distance from it; a distance above four times the median counts as that, so that a few joints that the detector put
-    far off change little. Places are then about [-2.5, 2.5], y still downwards.
-
-    Args:
-      poses: (T_s, P, V, 3) x, y in pixels (square ones), score.
-      pose_valid: (T_s, P) bool; poses that are False count for nothing and come out as zeros.
-
-    Returns:
-      (T_s, P, V, 3) float32 x, y normalised, score unchanged; absent joints all zero.
-    """
-    scores = np.where(pose_valid[..., None], poses[..., 2], 0)
-    normalised = np.zeros(poses.shape, np.float32)
-    for person in range(poses.shape[1]):
-        weights = scores[:, person]
-        total = weights.sum()
-        if total <= 0:
-            continue
-        places = poses[:, person, :, :2]
-        centre = np.array([_weighted_median(places[..., axis], weights) for axis in (0, 1)], np.float32)
-        offsets = places - centre
-        distances = np.hypot(offsets[..., 0], offsets[..., 1])
-        distances = np.minimum(distances, _FAR * _weighted_median(distances, weights))
-        size = float((distances * weights).sum() / total)
-        # A person whose joints all lie in one point has no size; any positive one keeps the zeros zero.
-        normalised[:, person, :, :2] = offsets / max(size, 1e-3)
-        normalised[:, person, :, 2] = weights
-    return np.where(normalised[..., 2:] > 0, normalised, 0)
-
-
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    values, weights = values.ravel(), weights.ravel()
-    order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weights[order], dtype=np.float64)
-    return float(values[order[np.searchsorted(cumulative, cumulative[-1] / 2)]])
+    replace_text(epath.Path(path), json.dumps(ordered, separators=(",", ":")) + "\n")
 
 
 def _name(path: Path) -> str:
@@ -226,7 +156,7 @@ def _name(path: Path) -> str:
 
 
 def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
-    """One entry of the file. Raises ValueError or TypeError with what was expected and what came."""
+    """One entry of the file. Raises ValueError or TypeError, saying what was expected and what came."""
     if not isinstance(entry, dict):
         raise TypeError(f"expected an object, got {type(entry).__name__}")
     for field in ("image_id", "keypoints"):
@@ -253,11 +183,11 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
 
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
-    got = f"{num_values // 3}" if num_values % 3 == 0 else f"{num_values} numbers, which is no multiple of 3"
+    got = f"{num_values // 3}" if num_values % 3 == 0 else f"{num_values} numbers, not a multiple of 3"
     counts = {name: other.num_joints for name, other in LAYOUTS.items()} | dict(REDUCED.values())
     others = [name for name, count in counts.items() if 3 * count == num_values]
-    mend = f"skeleton_layout={others[0]!r}" if others else "the layout that the file has"
-    return f"layout {layout} has {num_joints} joints, got {got}: declare {mend}"
+    fix = f"skeleton_layout={others[0]!r}" if others else "the layout that the file has"
+    return f"layout {layout} has {num_joints} joints, got {got}: declare {fix}"
 
 
 def frame_number(image_id: Any) -> int:
@@ -278,25 +208,25 @@ def _not_negative(number: int) -> int:
 
 
 def _idx(idx: Any) -> float | None:
-    """AlphaPose's trackers write a number or a (nested) list of one."""
+    """The tracker's number of a person: AlphaPose writes it as it is or in a (nested) list."""
     while isinstance(idx, list) and idx:
         idx = idx[0]
     return float(idx) if isinstance(idx, int | float) and not isinstance(idx, bool) else None
 
 
 def _box(entry: dict[str, Any], joints: np.ndarray) -> tuple[float, float, float, float]:
-    """The entry's box, or the one round its joints where it has none."""
+    """The entry's box, or the bounding box of its joints where it has none."""
     if "box" in entry:
         box = np.asarray(entry["box"], np.float64)
         values = tuple(box.ravel().tolist())
         if box.shape != (4,) or not all(map(math.isfinite, values)) or min(values[2:]) < 0:
             raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")
         return values
-    return _box_round(joints)
+    return _bounding_box(joints)
 
 
-def _box_round(joints: np.ndarray) -> tuple[float, float, float, float]:
-    """x, y, width, height of the box round the joints that are present."""
+def _bounding_box(joints: np.ndarray) -> tuple[float, float, float, float]:
+    """x, y, width, height of the bounding box of the joints that are present."""
     places = joints[joints[:, 2] > 0, :2]
     if not len(places):
         return 0.0, 0.0, 0.0, 0.0
@@ -305,7 +235,7 @@ def _box_round(joints: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _rounded(joints: np.ndarray) -> np.ndarray:
-    """(V, 3) float64, rounded as files hold them; absent joints all zero."""
+    """(V, 3) float64, rounded as in the files; absent joints are all zero."""
     joints = np.asarray(joints, np.float64)
     rounded = np.concatenate([joints[:, :2].round(2), joints[:, 2:].round(3).clip(0.001)], axis=-1)
-    return np.where(joints[:, 2:] > 0, rounded, 0.0) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return np.where(joints[:, 2:] > 0, rounded, 0.0) + 0.0  # adding 0.0 turns -0.0 into 0.0
