@@ -92,7 +92,8 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     """
     import jax
 
-    from musclemap_jax.experiment.experiment import Experiment, load_data
+    from musclemap_jax.experiment.experiment import Experiment
+    from musclemap_jax.experiment.prepared_data import load_data
     from musclemap_jax.experiment.run_report import report_run
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
 
