@@ -7,7 +7,6 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,7 @@ from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
 from musclemap_jax.pretrained.result import initialise, load_initial
 from musclemap_jax.sharding.mesh import BatchShare, batch_share, check_batch_size, make_mesh
-from musclemap_jax.sharding.rules import unsharded_params
+from musclemap_jax.sharding.rules import UnshardedParam, unsharded_params
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import StepFunction, compile_train_step
 
@@ -134,7 +133,7 @@ def set_up(spec: ExperimentSpec, data: PreparedData) -> tuple[Setup, TrainState]
         mesh,
         ema=spec.optimizer.ema_decay > 0,
     )
-    _log_unsharded(state.params, mesh)
+    _log_unsharded(unsharded_params(state.params, mesh, program.model.sharding_rules))
     return Setup(spec, data, mesh, num_steps, program, shardings), state
 
 
@@ -145,7 +144,7 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
       UserError: They do not fit the model.
     """
     params, batch_stats = state.params, state.batch_stats
-    for name, folder in dataclasses.asdict(setup.spec.init_from).items():
+    for name, folder in setup.spec.init_from.items():
         if not folder:
             continue
         loaded = load_trained(folder) if is_workdir(folder) else load_initial(folder)
@@ -170,9 +169,8 @@ def _for_regions(spec: ExperimentSpec, regions: Sequence[str]) -> ExperimentSpec
     return dataclasses.replace(spec, **sections)
 
 
-def _log_unsharded(params: Any, mesh: Mesh) -> None:
-    unsharded = unsharded_params(params, mesh)
-    if unsharded:
-        size = sum(math.prod(array.shape) for array in unsharded)
-        names = "; ".join(f"{array.name} {array.shape}: {array.reason}" for array in unsharded)
-        log.info("%d arrays of %d parameters are not sharded: %s", len(unsharded), size, names)
+def _log_unsharded(params: Sequence[UnshardedParam]) -> None:
+    if params:
+        size = sum(math.prod(param.shape) for param in params)
+        names = "; ".join(f"{param.name} {param.shape}: {param.reason}" for param in params)
+        log.info("%d arrays of %d parameters are not sharded: %s", len(params), size, names)
