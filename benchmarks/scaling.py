@@ -45,8 +45,10 @@ PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 SMALL_INPUT = InputSpec(num_frames=8, crop_size=64, num_poses=32, num_persons=1)
 SMALL_MODEL = ModelSpec(
-    video=MViTSpec(depth=4, embed_dim=32, stages=(1, 2, 3), input_size=(8, 64, 64)),
-    skeleton=HDGCNSpec(widths=(16, 16, 16, 32, 32, 64)),
+    backbones={
+        "mvit": MViTSpec(depth=4, embed_dim=32, stages=(1, 2, 3), input_size=(8, 64, 64)),
+        "hdgcn": HDGCNSpec(widths=(16, 16, 16, 32, 32, 64)),
+    },
 )
 EVALUATION_BATCH = 8
 

@@ -39,7 +39,7 @@ def tiny_model_spec():
     """TransM3E with two blocks and two units, without dropout of any kind."""
     video = MViTSpec(depth=2, embed_dim=8, stages=(1,), kv_stride=(1, 2, 2), input_size=(4, 16, 16), drop_path_rate=0.0)
     skeleton = HDGCNSpec(widths=(8, 8))
-    return ModelSpec(video=video, skeleton=skeleton, head_dropout_rate=0.0)
+    return ModelSpec(backbones={"mvit": video, "hdgcn": skeleton}, head_dropout_rate=0.0)
 
 
 @pytest.fixture(scope="session")

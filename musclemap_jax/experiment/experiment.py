@@ -159,7 +159,7 @@ class Experiment:
         barrier("experiment")
 
     def _log_what_is_left_whole(self) -> None:
-        whole = unsharded_params(self.state.params, self._mesh)
+        whole = unsharded_params(self.state.params, self._mesh, self._program.model.sharding_rules)
         if whole:
             size = sum(math.prod(array.shape) for array in whole)
             names = "; ".join(f"{array.name} {array.shape}: {array.reason}" for array in whole)
@@ -233,7 +233,7 @@ class Experiment:
     def _initialise(self) -> None:
         """Starts a new run from what ``config.init_from`` names."""
         params, batch_stats = self.state.params, self.state.batch_stats
-        for name, folder in dataclasses.asdict(self.spec.init_from).items():
+        for name, folder in self.spec.init_from.items():
             if not folder:
                 continue
             loaded = load_trained(folder) if is_workdir(folder) else load_initial(folder)

@@ -69,7 +69,7 @@ def report_run(
         facts={
             "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
             "steps": str(int(experiment.state.step)),
-            "peak memory of the main process": f"{_peak_memory_gib():.2f} GiB",
+            "peak memory (main process)": f"{_peak_memory_gib():.2f} GiB",
         },
         note=f"Data set: musclemap/{experiment.spec.data.builder}.",
     )

@@ -97,6 +97,11 @@ class HDGCNSpec:
         return len(self.widths)
 
     @property
+    def output_dim(self) -> int:
+        """Width after the last unit."""
+        return self.widths[-1]
+
+    @property
     def graph(self) -> SkeletonGraph:
         """The layout's levels."""
         return skeleton_graph(self.layout, self.centre)
