@@ -1,6 +1,11 @@
-"""Packaging of musclemap_jax: the package, its data files and its extras.
+"""Packaging of musclemap_jax: the packages, their data files and the extras.
 
-The lower bounds are versions that were installed and tested together on CPython 3.11.
+Lower bounds are versions that were installed and tested together on CPython 3.11. There are upper bounds only where
+private methods are overridden or called, which any minor release may change:
+
+- orbax-checkpoint: `CheckpointManager._load_checkpoint_infos` (`musclemap_jax/checkpoints/checkpointer.py`)
+- tensorflow-datasets: `DatasetBuilder._download_and_prepare`, `_as_dataset`, `_log_download_bytes` and
+  `_log_download_done` (`tfds_musclemap/musclemap/musclemap_dataset_builder.py`)
 """
 
 import pathlib
@@ -21,18 +26,20 @@ INSTALL_REQUIRES = [
     "grain>=0.2.18",
     "importlib_resources>=7.1.0",
     "jax>=0.10.2",
+    "jaxtyping>=0.3.11",
+    "jinja2>=3.1.6",
     "matplotlib>=3.11.2",
     "ml_collections>=1.1.0",
     "ml_dtypes>=0.6.0",
     "numpy>=2.4.6",
     "opencv-python-headless>=5.0.0.93",
     "optax>=0.2.8",
-    "orbax-checkpoint>=0.12.8",
+    "orbax-checkpoint>=0.12.8,<0.13",
     "pillow>=12.3.0",
     "safetensors>=0.8.0",
     "simplejpeg>=1.9.0",
     "tensorboardX>=2.6.5",
-    "tensorflow-datasets>=4.9.10",
+    "tensorflow-datasets>=4.9.10,<4.10",
     "tqdm>=4.70.1",
 ]
 
@@ -49,13 +56,17 @@ EXTRAS_REQUIRE = {
     "pose": ["mediapipe>=1.2.2"],
     # Google's Scenic is not on PyPI (the package of that name there is another project).
     "scenic": ["scenic @ git+https://github.com/google-research/scenic"],
+    "docs": ["mkdocs>=1.6.1,<2", "mkdocs-material>=9.8.2,<10", "mkdocstrings-python>=2.0.11"],
     "dev": [
+        "beartype>=0.23.1",
         "hypothesis>=6.170.15",
         "pre-commit>=4.7.0",
         "pytest>=9.2.0",
         "pytest-xdist>=3.8.0",
         "ruff>=0.17.6,<0.18",
         "scikit-learn>=1.9.1",
+        "setuptools>=84.2.1",
+        "ty>=0.0.108,<0.0.109",
     ],
 }
 
@@ -67,10 +78,17 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]),
+    packages=[*setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]), "musclemap_jax.configs"],
+    package_dir={"musclemap_jax.configs": "configs"},  # an installed package finds them by name
     package_data={
-        "musclemap_jax": ["eval/*.html", "eval/*.css"],
-        "tfds_musclemap": ["musclemap/*.md", "musclemap/*.bib", "musclemap/*.txt", "musclemap/dummy_data/**/*"],
+        "musclemap_jax": ["py.typed", "reporting/*.html", "reporting/*.css"],
+        "tfds_musclemap": [
+            "py.typed",
+            "musclemap/*.md",
+            "musclemap/*.bib",
+            "musclemap/*.txt",
+            "musclemap/dummy_data/**/*",
+        ],
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

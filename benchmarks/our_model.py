@@ -25,7 +25,8 @@ from musclemap_jax.cost.flops import model_multiply_adds
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
-from musclemap_jax.models.video.mvit import PRESETS
+from musclemap_jax.models.video.mvit import MVITV2_B, MVITV2_S
+from musclemap_jax.pretrained.published import branch_model
 from musclemap_jax.runtime.compilation_cache import use_compilation_cache
 from musclemap_jax.runtime.heap import keep_freed_memory, tidy_heap
 from musclemap_jax.sharding.mesh import make_mesh
@@ -36,22 +37,19 @@ from musclemap_jax.train.step import compile_train_step, make_train_step
 
 PRODUCT_SIZE = 2048
 MODES = ("forward", "train", "step")
-ALONE = {"num_tokens": 0, "sites": "none", "fusion": "none"}
-"""Of a published branch by itself."""
-
 HDGCN_INPUT = InputSpec(num_poses=64, num_persons=1)
-"""Of the published figures: (4, 3, 64, 25, 1) with a batch of 4."""
+"""Input of the published numbers: (4, 3, 64, 25, 1) with a batch of 4."""
 
 ARCHITECTURES = {
-    "mvitv2_s": (ModelSpec(branches=("video",), video=PRESETS["mvitv2_s"], **ALONE), InputSpec()),
-    "mvitv2_b": (ModelSpec(branches=("video",), video=PRESETS["mvitv2_b"], **ALONE), InputSpec(num_frames=32)),
+    "mvitv2_s": (branch_model("video", backbones={"mvit": MVITV2_S}), InputSpec()),
+    "mvitv2_b": (branch_model("video", backbones={"mvit": MVITV2_B}), InputSpec(num_frames=32)),
     "transm3e": (ModelSpec(), InputSpec()),
-    "hdgcn": (ModelSpec(branches=("skeleton",), skeleton=HDGCNSpec(layout="ntu25"), **ALONE), HDGCN_INPUT),
+    "hdgcn": (branch_model("skeleton", backbones={"hdgcn": HDGCNSpec(layout="ntu25")}), HDGCN_INPUT),
 }
 
 
 def example_batch(spec: InputSpec, num_joints: int, batch_size: int) -> dict[str, np.ndarray]:
-    """A random batch of that size; see `data.batch.Batch`."""
+    """A random batch of `batch_size` clips; see `data.batch.Batch`."""
     rng = np.random.default_rng(0)
     poses = (batch_size, spec.num_poses, spec.num_persons)
     clip = (batch_size, 1, spec.num_frames, spec.crop_size, spec.crop_size, 3)
@@ -66,7 +64,7 @@ def example_batch(spec: InputSpec, num_joints: int, batch_size: int) -> dict[str
 
 
 def random_variables(model: TransM3E, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Parameters N(0, 0.02) and batch statistics of one, made without compiling the initialisation."""
+    """Random parameters N(0, 0.02) and batch statistics of 1, made without compiling the initialisation."""
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda b: model.init(jax.random.key(0), b, distil=True), batch)
     stats = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes.get("batch_stats", {}))
@@ -75,7 +73,7 @@ def random_variables(model: TransM3E, batch: dict[str, np.ndarray]) -> dict[str,
 
 
 def compilation_times(function: Callable, *arguments: Any) -> dict[str, float]:
-    """Seconds of lowering, of compilation, and of both again from the cache; arrays are left as they are."""
+    """Measures seconds of lowering, of compilation, and of both again from the cache."""
     with tempfile.TemporaryDirectory() as folder:
         user_folder = jax.config.jax_compilation_cache_dir
         _use_cache(folder)
@@ -128,7 +126,7 @@ def _temporaries(program: jax.stages.Compiled) -> dict[str, float]:
 
 
 def _of_step(model: TransM3E, batch: dict[str, Any]) -> tuple[Callable[[], object], dict[str, float]]:
-    """The main job's step, optimizer and moving average included; its state is donated."""
+    """The training step of the main job, with optimizer and moving average; its state is donated."""
     mesh, spec = make_mesh({"data": 1, "fsdp": 1, "tensor": 1}), OptimizerSpec(ema_decay=0.999)
     optimizer, schedule = make_optimizer(spec), make_schedule(spec, 1000)
     start = time.perf_counter()
@@ -155,8 +153,8 @@ def main() -> None:
     parser.add_argument("--arch", choices=(*ARCHITECTURES, "product"), default="mvitv2_s")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--mode", choices=MODES, default="forward")
-    parser.add_argument("--frames", type=int, help="instead of the architecture's own")
-    parser.add_argument("--crop", type=int, help="instead of the architecture's own")
+    parser.add_argument("--frames", type=int, help="replaces the architecture's own")
+    parser.add_argument("--crop", type=int, help="replaces the architecture's own")
     arguments = parser.parse_args()
     keep_freed_memory()
     use_compilation_cache()
@@ -169,7 +167,7 @@ def main() -> None:
     size = {"num_frames": arguments.frames, "crop_size": arguments.crop}
     inputs = InputSpec(**(vars(inputs) | {name: value for name, value in size.items() if value}))
     model = TransM3E(spec)
-    batch = example_batch(inputs, spec.skeleton.graph.num_joints, arguments.batch)
+    batch = example_batch(inputs, spec.backbones["hdgcn"].graph.num_joints, arguments.batch)
     run, facts = _of_step(model, batch) if arguments.mode == "step" else _of_model(model, batch, arguments.mode)
     passes = 1 if arguments.mode == "forward" else 3
     serve(run, facts | {"multiply_adds": passes * arguments.batch * model_multiply_adds(spec, inputs)})

@@ -4,7 +4,7 @@ Reproduces: HD-GCN (Lee et al., ICCV 2023), joint stream, on MuscleMap's skeleto
 
     python -m musclemap_jax.main --config=configs/hdgcn.py --workdir=runs/hdgcn
 
-Its workdir is what configs/transm3e.py starts its skeleton branch from.
+configs/transm3e.py can start its skeleton branch from the workdir.
 
 Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
 """

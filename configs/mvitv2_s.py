@@ -4,13 +4,13 @@ Reproduces: the MViTv2-S baseline of "Towards Activated Muscle Group Estimation 
 
     python -m musclemap_jax.main --config=configs/mvitv2_s.py --workdir=runs/mvitv2_s
 
-From published weights, such as PySlowFast's of Kinetics-400 (the head, which is for other classes, starts anew):
+From published weights, such as PySlowFast's for Kinetics-400 (except for the head, which is for other classes):
 
     python -m musclemap_jax.pretrained --source=MViTv2_S_16x4_k400.pyth --arch=mvitv2_s --out=weights/mvitv2_s
     python -m musclemap_jax.main --config=configs/mvitv2_s.py --workdir=runs/mvitv2_s \\
         --config.init_from.video=weights/mvitv2_s
 
-Its workdir is what configs/transm3e.py starts its video branch from.
+configs/transm3e.py can start its video branch from the workdir.
 
 Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
 """

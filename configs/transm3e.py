@@ -1,22 +1,22 @@
-"""TransM3E: MViTv2-S 16x4 at 224 and HD-GCN, both with class tokens, taught by each other and fused.
+"""TransM3E: MViTv2-S 16x4 at 224 and HD-GCN with class tokens, mutual distillation and fusion.
 
 Reproduces: the model of "Towards Activated Muscle Group Estimation in the Wild" on MuscleMap, as far as it is
 published (the skeleton branch's tokens are our definition). Not yet run on MuscleMap.
 
     python -m musclemap_jax.main --config=configs/transm3e.py --workdir=runs/transm3e
 
-In two stages, as in the paper: the branches first (configs/mvitv2_s.py, configs/hdgcn.py), then the whole from both:
+In two stages, as in the paper: first each branch alone, then the whole model, initialised from both:
 
     python -m musclemap_jax.main --config=configs/mvitv2_s.py --workdir=runs/mvitv2_s
     python -m musclemap_jax.main --config=configs/hdgcn.py --workdir=runs/hdgcn
     python -m musclemap_jax.main --config=configs/transm3e.py --workdir=runs/transm3e \\
         --config.init_from.video=runs/mvitv2_s --config.init_from.skeleton=runs/hdgcn
 
-Class tokens, fusion and distillation start anew in the second stage; the rest of both branches goes on.
+Class tokens, fusion and distillation start from random values in the second stage, all else from the first.
 
 Variants:
-    :synthetic  small branches on the rendered raw data set; the README has time and figures.
-    :smoke      five steps, to see that everything runs.
+    :synthetic  small branches on the synthetic raw data set; the README has its time and metrics.
+    :smoke      five steps, to check that everything runs.
 """
 
 import ml_collections

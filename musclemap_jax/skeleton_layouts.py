@@ -50,23 +50,6 @@ _DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "pelvis": ("left_hip", 
 """Joints that are derived, where a layout lacks them, as the midpoint of two others."""
 
 
-_BONES: tuple[tuple[str, str], ...] = (
-    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in (
-        ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
-        ("ankle", "heel"), ("ankle", "big_toe"), ("ankle", "foot_index"), ("eye", "ear"),
-    )),
-    *(("nose", f"{side}_eye") for side in ("left", "right")),
-    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "neck"), ("neck", "pelvis"),
-)  # fmt: skip
-"""Pairs of joints that are drawn as lines in every layout that contains both."""
-
-
-def bones(joint_names: Sequence[str]) -> list[tuple[int, int]]:
-    """Indices of the pairs of joints between which a skeleton's lines are drawn."""
-    index = {name: v for v, name in enumerate(joint_names)}
-    return [(index[a], index[b]) for a, b in _BONES if a in index and b in index]
-
-
 @dataclass(frozen=True)
 class SkeletonLayout:
     """An order of joints.
@@ -110,6 +93,22 @@ LAYOUTS: dict[str, SkeletonLayout] = {
 
 EXTENDED_LAYOUTS = {"halpe136": ("halpe26", 136)}
 """Joint orders that begin with all joints of a layout: that layout, and the total number of joints."""
+
+_BONES: tuple[tuple[str, str], ...] = (
+    *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in (
+        ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
+        ("ankle", "heel"), ("ankle", "big_toe"), ("ankle", "foot_index"), ("eye", "ear"),
+    )),
+    *(("nose", f"{side}_eye") for side in ("left", "right")),
+    ("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"), ("nose", "neck"), ("neck", "pelvis"),
+)  # fmt: skip
+"""Pairs of joints that drawings of a skeleton connect by a line; a layout may lack some of them."""
+
+
+def bones(joint_names: Sequence[str]) -> list[tuple[int, int]]:
+    """Indices of the pairs of joints that a drawing connects by a line."""
+    index = {name: v for v, name in enumerate(joint_names)}
+    return [(index[a], index[b]) for a, b in _BONES if a in index and b in index]
 
 
 def get_layout(name: str) -> SkeletonLayout:

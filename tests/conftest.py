@@ -19,14 +19,18 @@ import pytest
 from tests import typechecker
 
 ARRAY_MODULES = (
-    "musclemap_jax.models",
+    *(f"musclemap_jax.models.{room}" for room in ("layers", "kernels", "video", "skeleton")),
+    *(f"musclemap_jax.models.{name}" for name in ("branches", "class_tokens", "distillation", "fusion", "transm3e")),
     "musclemap_jax.train.losses",
     "musclemap_jax.train.objective",
     "musclemap_jax.eval",
     "musclemap_jax.data.augmentation",
     "musclemap_jax.skeleton_layouts",
 )
-"""Modules whose annotations, shapes included, are checked at every call."""
+"""Modules whose annotations, shapes included, are checked at every call.
+
+Not models/outputs.py: its classes are pytrees, which JAX rebuilds with leaves of any kind.
+"""
 
 jaxtyping.install_import_hook(ARRAY_MODULES, f"{typechecker.__name__}.check")
 
@@ -62,7 +66,7 @@ def tiny_model_spec():
     """TransM3E with two blocks and two units, without dropout of any kind."""
     video = MViTSpec(depth=2, embed_dim=8, stages=(1,), kv_stride=(1, 2, 2), input_size=(4, 16, 16), drop_path_rate=0.0)
     skeleton = HDGCNSpec(widths=(8, 8))
-    return ModelSpec(video=video, skeleton=skeleton, head_dropout_rate=0.0)
+    return ModelSpec(backbones={"mvit": video, "hdgcn": skeleton}, head_dropout_rate=0.0)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from tests.tfds_musclemap.release import default_videos, write_release
 
 ROOT = Path(__file__).parent.parent
@@ -44,11 +44,11 @@ def test_a_release_goes_through_import_build_verification_and_main_job(run_main,
 
     command("tfds_musclemap.import_release", f"--release={release}", f"--out={raw}", f"--skeletons={poses}")
     command("tfds_musclemap.prepare", "--config=multimodal", f"--raw_dir={raw}", f"--data_dir={data}")
-    # All is sound, but ten clips are not the whole of MuscleMap.
-    told = command("tfds_musclemap.verify.__main__", f"--data_dir={data}", status=1)
-    assert [line for line in told.splitlines() if line.startswith("fault")] == [
-        "fault: the release says MuscleMap: expected 15,004 clips as in the paper, got 10",
-        "fault: the release says MuscleMap: expected 135 activities as in the paper, got 4",
+    # The data is sound, but ten clips are not all of MuscleMap.
+    output = command("tfds_musclemap.verify", f"--data_dir={data}", status=1)
+    assert [line for line in output.splitlines() if line.startswith("fault")] == [
+        "fault: release MuscleMap: expected 15,004 clips as in the paper, got 10",
+        "fault: release MuscleMap: expected 135 activities as in the paper, got 4",
     ]
     process = run_main(
         "--config=configs/transm3e.py:smoke",

@@ -50,7 +50,7 @@ def abstract_state(
     """The state's shapes and shardings, computed without a single array.
 
     Args:
-      model: called as ``model(batch, train)``.
+      model: called as ``model(batch, train)``; its ``sharding_rules`` place its parameters.
       optimizer: the gradient transformation.
       example: a batch, or ShapeDtypeStructs of one; only shapes and types count.
       seed: of the initial parameters and of the run's randomness.
@@ -78,7 +78,7 @@ def abstract_state(
 
     with gc_paused():
         abstract = jax.eval_shape(initialise)
-    return initialise, abstract, state_sharding(abstract, mesh)
+    return initialise, abstract, state_sharding(abstract, mesh, model.sharding_rules)
 
 
 def create_state(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from musclemap_jax.checkpoints.state import TrainState, abstract_state
 from musclemap_jax.compile_ahead.hlo_collectives import CollectiveTotal, collectives
@@ -24,6 +24,7 @@ from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
 from musclemap_jax.runtime.device_memory import is_out_of_memory
 from musclemap_jax.sharding.mesh import BATCH_AXES, batch_sharding, check_batch_size
+from musclemap_jax.sharding.rules import bytes_per_device
 from musclemap_jax.train.objective import objective
 from musclemap_jax.train.step import compile_train_step
 
@@ -123,10 +124,10 @@ def report_step(
         batch_size=batch_size,
         num_chips=mesh.size,
         mesh=dict(mesh.shape),
-        parameter_bytes=shard_bytes(state.params, shardings.params),
-        optimizer_bytes=shard_bytes(state.opt_state, shardings.opt_state),
-        ema_bytes=shard_bytes(state.ema, shardings.ema),
-        batch_bytes=shard_bytes(batch, batch_shardings),
+        parameter_bytes=bytes_per_device(state.params, shardings.params),
+        optimizer_bytes=bytes_per_device(state.opt_state, shardings.opt_state),
+        ema_bytes=bytes_per_device(state.ema, shardings.ema),
+        batch_bytes=bytes_per_device(batch, batch_shardings),
         activation_bytes=_activation_bytes_of_a_clip(program, spec, state) * batch_size // _batch_ways(spec, mesh),
         temporary_bytes=memory.temp_size_in_bytes,
         total_bytes=memory.argument_size_in_bytes
@@ -140,20 +141,6 @@ def report_step(
         collectives=collectives(compiled.as_text(), mesh.size),
         compile_s=compile_s,
     )
-
-
-def shard_bytes(shapes: Any, shardings: Any) -> int:
-    """Bytes of a tree of arrays on one device.
-
-    Args:
-      shapes: arrays or ShapeDtypeStructs.
-      shardings: the same tree of NamedShardings.
-    """
-
-    def size(leaf: jax.ShapeDtypeStruct, sharding: NamedSharding) -> int:
-        return math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
-
-    return sum(jax.tree.leaves(jax.tree.map(size, shapes, shardings)))
 
 
 def _batch_ways(spec: ExperimentSpec, mesh: Mesh) -> int:

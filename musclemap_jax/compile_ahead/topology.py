@@ -1,7 +1,7 @@
 """TPU topologies that are not at hand: their devices as compilation sees them, and what a chip of each kind holds.
 
 libtpu (extra `tpu`) describes any topology on any machine and compiles for it; nothing is run.
-Sources: HBM and bfloat16 peak of the chip kinds from Google's Cloud TPU documentation (pages "TPU v4" to "TPU v6e").
+Source: HBM of the chip kinds from Google's Cloud TPU documentation (pages "TPU v4" to "TPU v6e").
 """
 
 from __future__ import annotations
@@ -24,25 +24,21 @@ class ChipKind:
     Attributes:
       name: as in a topology's name.
       hbm_bytes: memory of a chip; the compiler keeps about 2 % of it for itself.
-      peak_flops: bfloat16 operations a second.
-      peak_bytes: that HBM moves in a second.
       options: of `get_topology_desc` that make one JAX device a chip.
     """
 
     name: str
     hbm_bytes: int
-    peak_flops: float
-    peak_bytes: float
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 CHIP_KINDS: dict[str, ChipKind] = {
     chip.name: chip
     for chip in (
-        ChipKind("v4", 32 << 30, 275e12, 1228e9, {"chip_config_name": "megacore"}),
-        ChipKind("v5e", 16 << 30, 197e12, 819e9),
-        ChipKind("v5p", 95 << 30, 459e12, 2765e9),
-        ChipKind("v6e", 32 << 30, 918e12, 1640e9),
+        ChipKind("v4", 32 << 30, {"chip_config_name": "megacore"}),
+        ChipKind("v5e", 16 << 30),
+        ChipKind("v5p", 95 << 30),
+        ChipKind("v6e", 32 << 30),
     )
 }
 

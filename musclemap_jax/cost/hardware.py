@@ -1,7 +1,7 @@
-"""Arithmetic that a device can do, as its maker states it: against it the use of the devices (MFU) is measured.
+"""Peak throughput of devices as their makers state it, the reference for model FLOPs utilisation (MFU).
 
-Dense bfloat16 products in floating point operations a second, for what JAX calls one device. Sources: the system
-architecture pages of Cloud TPU, and NVIDIA's data sheets (figures without sparsity).
+Dense bfloat16 products in floating point operations per second, for what JAX calls one device. Sources: the system
+architecture pages of Cloud TPU, and NVIDIA's data sheets (without sparsity).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PEAK_FLOPS: dict[str, float] = {
     "NVIDIA H100 80GB HBM3": 989e12,
     "NVIDIA H200": 989e12,
 }
-"""Device kind, or how it begins -> operations a second."""
+"""Device kind, or its prefix for NVIDIA's -> operations per second."""
 
 
 def peak_flops(mesh: Mesh) -> float | None:
-    """Operations a second of all devices of a mesh; None where the kind is not in the table: CPUs are not."""
+    """Returns operations per second of all devices of a mesh; None where the kind is not in the table, as for CPUs."""
     kind = mesh.devices.flat[0].device_kind
     fitting = [name for name in PEAK_FLOPS if kind == name or (name.startswith("NVIDIA") and kind.startswith(name))]
     return PEAK_FLOPS[fitting[0]] * mesh.size if fitting else None

@@ -1,1 +1,1 @@
-"""Evaluation: average precision, metrics, tables, plots and the report."""
+"""Evaluation: predictions of whole splits, average precision and metrics."""

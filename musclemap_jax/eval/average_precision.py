@@ -1,13 +1,13 @@
-"""Average precision of a ranking, as scikit-learn defines it, and what chance alone would reach.
+"""Average precision of a ranking, as scikit-learn defines it, and the values that chance alone reaches.
 
 AP = sum over distinct scores s, from the highest down, of (R_s - R_prev) * P_s, where R_s and P_s are recall and
 precision of "score at least s" (``sklearn.metrics.average_precision_score``, no interpolation). Clips with equal scores
-enter together, so their order cannot matter. Where scikit-learn returns 0 for a region without a positive, and many a
-code base leaves it out silently, we return NaN: the reader of a table then sees that there was nothing to find.
+enter together, so their order does not matter. For a region without a positive, scikit-learn returns 0 and many code
+bases silently leave the region out; we return NaN, so that tables show that there was nothing to find.
 
-All of it is float64 numpy, so figures do not depend on the device, on the batch size or on the order of the clips.
+Everything is float64 NumPy, so the results do not depend on the device, the batch size or the order of the clips.
 
-Letters of shapes: B clips (padding included), K muscle regions.
+Shapes: B clips (including padding), K muscle regions.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ def average_precision(
     """Average precision of one ranking.
 
     Args:
-      scores: (B,) any real number or infinity; higher means more likely. An increasing function keeps the AP.
+      scores: (B,) Real numbers or infinities; higher means more likely. Any strictly increasing function of the
+        scores has the same AP.
       labels: (B,) 0 or 1.
       clip_valid: (B,) 1 for a real clip, 0 for padding, which never counts.
 
     Returns:
-      The average precision in [0, 1]; NaN where no valid clip is positive.
+      The average precision in [0, 1]; NaN if no valid clip is positive.
 
     Raises:
-      ValueError: for a NaN score of a valid clip, a label that is not 0 or 1, or shapes that differ.
+      ValueError: A valid clip has a NaN score, a label is not 0 or 1, or the shapes differ.
     """
     if scores.ndim != 1:
         raise ValueError(f"scores must have shape (B,), got {scores.shape}")
@@ -44,7 +45,7 @@ def per_region_average_precision(
     """Average precision of each muscle region over all clips.
 
     Args:
-      scores: (B, K), as in :func:`average_precision`.
+      scores: (B, K) As in :func:`average_precision`.
       labels: (B, K) 0 or 1.
       clip_valid: (B,) 1 for a real clip, 0 for padding.
 
@@ -52,7 +53,7 @@ def per_region_average_precision(
       (K,) float64, NaN for regions without a positive.
 
     Raises:
-      ValueError: as :func:`average_precision`.
+      ValueError: As in :func:`average_precision`.
     """
     scores, labels = _valid_matrix(scores, labels, clip_valid)
     return np.array([_average_precision(scores[:, k], labels[:, k]) for k in range(scores.shape[1])], np.float64)
@@ -61,10 +62,10 @@ def per_region_average_precision(
 def micro_average_precision(
     scores: Real[np.ndarray, "B K"], labels: Shaped[np.ndarray, "B K"], clip_valid: Shaped[np.ndarray, " B"]
 ) -> float:
-    """Average precision of all (clip, region) pairs in one ranking; it needs scores that regions share a scale for.
+    """Average precision of all (clip, region) pairs in one ranking; the regions' scores must share a scale.
 
     Args:
-      scores: (B, K), as in :func:`average_precision`.
+      scores: (B, K) As in :func:`average_precision`.
       labels: (B, K) 0 or 1.
       clip_valid: (B,) 1 for a real clip, 0 for padding.
 
@@ -72,7 +73,7 @@ def micro_average_precision(
       The average precision in [0, 1]; NaN without any positive.
 
     Raises:
-      ValueError: as :func:`average_precision`.
+      ValueError: As in :func:`average_precision`.
     """
     scores, labels = _valid_matrix(scores, labels, clip_valid)
     return _average_precision(scores.ravel(), labels.ravel())
@@ -82,10 +83,10 @@ def macro_mean(values: Float64[np.ndarray, " K"]) -> float:
     """Mean over the regions whose value is defined.
 
     Args:
-      values: (K,) NaN where undefined.
+      values: (K,) Values, NaN where undefined.
 
     Returns:
-      The mean of the others; NaN when there is none.
+      The mean of the defined values; NaN if there is none.
     """
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
@@ -96,11 +97,11 @@ def random_ranking_ap(num_positives: int, num_clips: int) -> float:
 
     The clip at rank k is positive with probability R/N; given that, the k-1 clips above it hold (k-1)(R-1)/(N-1)
     positives on average. So E[AP] = 1/N * sum over k of (1 + (k-1)(R-1)/(N-1)) / k (Bestgen, "Exact expected average
-    precision of the random baseline for system evaluation", 2015). No draws, so no noise in the floor.
+    precision of the random baseline for system evaluation", 2015). Nothing is drawn, so the floor has no noise.
 
     Args:
-      num_positives: R, clips that show the region.
-      num_clips: N, all clips.
+      num_positives: R, the number of clips that show the region.
+      num_clips: N, the number of all clips.
 
     Returns:
       The expectation in (0, 1]; NaN without a positive.
@@ -113,7 +114,7 @@ def random_ranking_ap(num_positives: int, num_clips: int) -> float:
 
 
 def constant_score_ap(num_positives: int, num_clips: int) -> float:
-    """Average precision when every clip has the same score ("all ones"): the share of positives, NaN without one."""
+    """Average precision if every clip has the same score ("all ones"): the fraction of positives, NaN without one."""
     return num_positives / num_clips if num_positives else float("nan")
 
 
@@ -141,7 +142,7 @@ def _valid_matrix(
 def _valid_rows(
     scores: np.ndarray, labels: np.ndarray, clip_valid: np.ndarray
 ) -> tuple[Float64[np.ndarray, "n ..."], Int[np.ndarray, "n ..."]]:
-    """Rows of the valid clips, checked: float64 scores and int64 labels."""
+    """Checks the arrays and returns the valid clips' rows: float64 scores and int64 labels."""
     keep = clip_valid.astype(bool)
     if labels.shape != scores.shape or keep.shape != scores.shape[:1]:
         raise ValueError(
@@ -152,7 +153,7 @@ def _valid_rows(
     if np.isnan(scores).any():
         rows = np.flatnonzero(np.isnan(scores).reshape(len(scores), -1).any(axis=1))
         raise ValueError(
-            f"scores of {rows.size} valid clips are NaN; the first rows among valid ones: {rows[:5].tolist()}"
+            f"scores of {rows.size} valid clips are NaN; first rows among the valid clips: {rows[:5].tolist()}"
         )
     if not np.isin(labels, (0, 1)).all():
         raise ValueError(f"labels must be 0 or 1, got values {np.unique(labels)[:5].tolist()}")

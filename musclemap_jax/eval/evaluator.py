@@ -1,6 +1,6 @@
-"""Runs a model over whole splits: every clip once, padding never counted, the same figures on 1 and on 8 devices.
+"""Runs a model over whole splits: every clip once, padding never counted, the same metrics on 1 and on 8 devices.
 
-The views of a clip are averaged inside the model, on its logits.
+The model itself averages the logits of a clip's views.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class EvalSpec:
     """Settings of an evaluation.
 
     Attributes:
-      batch_size: clips in a batch, over all processes; the last batch is filled up with padding.
-      num_views: views in time of each clip.
-      splits: splits that the final evaluation scores.
-      checkpoint: ``latest`` or ``best`` (by val_mean/mAP): the state that the final evaluation scores.
+      batch_size: Clips per batch over all processes; the last batch is padded.
+      num_views: Temporal views of each clip.
+      splits: Splits scored by the final evaluation.
+      checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` (by val_mean/mAP).
     """
 
     batch_size: int = 32
@@ -54,12 +54,13 @@ class EvalSpec:
 
 @dataclass(frozen=True)
 class EvalSplit:
-    """A split to be scored.
+    """A split to score.
 
     Attributes:
-      batches: makes a new iterator over this process's batches, of static shapes, as many on every process.
-      clip_ids: of all clips of the split, in its order.
-      activities: of all clips of the split.
+      batches: Returns a new iterator over this process's batches; their shapes are static and every process has the
+        same number of them.
+      clip_ids: Ids of all clips of the split, in its order.
+      activities: Activities of all clips of the split, in its order.
     """
 
     batches: Callable[[], Iterable[Mapping[str, np.ndarray]]]
@@ -68,18 +69,27 @@ class EvalSplit:
 
 
 class Evaluator:
-    """Scores splits with a compiled step, which is made once and serves every evaluation of a run."""
+    """Scores splits with one compiled step that serves every evaluation of a run."""
 
-    def __init__(self, model: nn.Module, mesh: Mesh, shardings: Variables, splits: Mapping[str, EvalSplit]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        mesh: Mesh,
+        shardings: Variables,
+        splits: Mapping[str, EvalSplit],
+        regions: Sequence[str],
+    ) -> None:
         """Prepares the step.
 
         Args:
-          model: called as ``model(batch, train=False)``.
-          mesh: the device mesh.
-          shardings: of the model's variables.
-          splits: name -> what to read.
+          model: The model, called as ``model(batch, train=False)``.
+          mesh: The device mesh.
+          shardings: Shardings of the model's variables.
+          splits: Name -> split.
+          regions: K names of the muscle regions, in label order.
         """
         self._mesh = mesh
+        self._regions = tuple(regions)
         self._splits = dict(splits)
 
         def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -97,13 +107,13 @@ class Evaluator:
         """Logits of every clip of a split, in the split's order, on every process.
 
         Args:
-          variables: of the model, in their shardings.
-          split: name of the split.
+          variables: The model's variables, in their shardings.
+          split: Name of the split.
         """
         of_split = self._splits[split]
         rows, running = [], None
         for batch in of_split.batches():
-            # One batch is computed while the next is taken; more in flight would only hold memory.
+            # The next batch is read while this one is computed; more in flight would only use memory.
             outputs = self._predict(variables, put_batch(batch, self._mesh))
             if running is not None:
                 rows.append(self._gather(running))
@@ -120,9 +130,9 @@ class Evaluator:
         )
 
     def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
-        """Metrics and predictions of some of the splits."""
+        """Metrics and predictions of the given splits."""
         predictions = {split: self.predict(variables, split) for split in splits}
-        return compute_metrics(predictions), predictions
+        return compute_metrics(predictions, self._regions), predictions
 
     @staticmethod
     def _gather(outputs: dict[str, jax.Array]) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
-"""Figures of an evaluation: average precision per muscle region and split, with the floors that chance reaches.
+"""Metrics of an evaluation: average precision per muscle region and split, with the floors that chance reaches.
 
-The protocol is the paper's (macro mean of the regions' average precision, on known and new activities of val and test,
-and the mean of both). A region without a positive has NaN and takes no part in the mean; its support of 0 is shown.
+The protocol is the paper's: the macro mean of the regions' average precision on known and new activities of val and
+test, and the mean of both. A region without a positive has NaN, is excluded from the mean and shows a support of 0.
 """
 
 from __future__ import annotations
@@ -16,39 +16,43 @@ import numpy as np
 
 from musclemap_jax.eval import average_precision as ap
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
 MEANS: dict[str, tuple[str, str]] = {"val_mean": ("val_known", "val_new"), "test_mean": ("test_known", "test_new")}
-"""Name of a mean -> the splits that it is the mean of."""
+"""Name of a mean -> the splits that it averages."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Headline:
-    """One mAP and what it has to beat, all in [0, 1]; NaN where no region has a positive.
+    """One mAP and the floors it has to beat, all in [0, 1]; NaN if no region has a positive.
 
     Attributes:
-      mean_ap: macro mean of average precision over the regions with a positive.
-      random_floor: the same for a random order of the clips, in expectation (exact, no draws).
-      all_ones_floor: the same for a model that gives every clip the same score: the mean share of positives.
+      mean_ap: Macro mean of average precision over the regions with a positive.
+      random_floor: The expected mean_ap of a random order of the clips (exact, no draws).
+      all_ones_floor: The mean_ap of a model that gives every clip the same score: the mean fraction of positives.
     """
 
     mean_ap: float
     random_floor: float
     all_ones_floor: float
 
+    @property
+    def above_all_ones(self) -> float:
+        """The difference of mean_ap to the all-ones floor."""
+        return self.mean_ap - self.all_ones_floor
+
 
 @dataclasses.dataclass(frozen=True)
 class SplitMetrics:
-    """Figures of one split; the tuples run over the muscle regions.
+    """Metrics of one split; the tuples have one entry per muscle region.
 
     Attributes:
-      headline: the macro mean and its floors.
-      micro_ap: average precision of all (clip, region) pairs in one ranking.
-      num_clips: clips scored.
-      average_precision: in [0, 1], NaN without a positive.
-      support: clips that show the region.
-      random_floor: expected average precision of a random order, NaN without a positive.
-      all_ones_floor: share of clips that show the region, NaN without a positive.
+      headline: The macro mean and its floors.
+      micro_ap: Average precision of all (clip, region) pairs in one ranking.
+      num_clips: Number of clips scored.
+      average_precision: Average precision in [0, 1], NaN without a positive.
+      support: Number of clips that show the region.
+      random_floor: Expected average precision of a random order, NaN without a positive.
+      all_ones_floor: Fraction of clips that show the region, NaN without a positive.
     """
 
     headline: Headline
@@ -62,12 +66,12 @@ class SplitMetrics:
 
 @dataclasses.dataclass(frozen=True)
 class Metrics:
-    """Figures of a whole evaluation.
+    """Metrics of a whole evaluation.
 
     Attributes:
-      regions: names of the muscle regions, in label order.
-      splits: name of the split -> its figures, in the order given.
-      means: name of a mean of known and new (``MEANS``) -> its figures; only where both splits were evaluated.
+      regions: Names of the muscle regions, in label order.
+      splits: Split -> its metrics, in the order given.
+      means: Name of a mean of known and new (``MEANS``) -> its headline, if both splits were evaluated.
     """
 
     regions: tuple[str, ...]
@@ -77,58 +81,55 @@ class Metrics:
     def headlines(self) -> dict[str, Headline]:
         """Headlines of all splits and means, each mean right after its splits."""
         rows: dict[str, Headline] = {}
-        for split, figures in self.splits.items():
-            rows[split] = figures.headline
+        for split, of_split in self.splits.items():
+            rows[split] = of_split.headline
             for name, parts in MEANS.items():
                 if name in self.means and name not in rows and all(part in rows for part in parts):
                     rows[name] = self.means[name]
         return rows
 
     def scalars(self) -> dict[str, float]:
-        """Defined figures under flat names such as "test_known/mAP", for TensorBoard and the run's scalars."""
+        """The defined metrics under flat names such as "test_known/mAP", for TensorBoard and the run's scalars."""
         rows = {}
         for name, headline in self.headlines().items():
             rows[f"{name}/mAP"] = headline.mean_ap
-            rows[f"{name}/mAP_above_all_ones"] = headline.mean_ap - headline.all_ones_floor
-        for name, figures in self.splits.items():
-            rows[f"{name}/micro_AP"] = figures.micro_ap
+            rows[f"{name}/mAP_above_all_ones"] = headline.above_all_ones
+        for name, of_split in self.splits.items():
+            rows[f"{name}/micro_AP"] = of_split.micro_ap
         return {name: value for name, value in rows.items() if not math.isnan(value)}
 
     def to_json(self) -> str:
-        """Strict JSON, NaN as null; the same figures give the same text."""
+        """Strict JSON with NaN as null; equal metrics give equal text."""
         return json.dumps(_nan_to_none(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Metrics:
-        """The inverse of :meth:`to_json`, exact."""
+        """The exact inverse of :meth:`to_json`."""
         data = json.loads(text)
         return cls(
             regions=tuple(data["regions"]),
-            splits={name: _split_from_json(figures) for name, figures in data["splits"].items()},
+            splits={name: _split_from_json(of_split) for name, of_split in data["splits"].items()},
             means={name: _headline_from_json(headline) for name, headline in data["means"].items()},
         )
 
 
-def compute_metrics(
-    predictions: Mapping[str, SplitPredictions | tuple], regions: Sequence[str] = MUSCLE_REGIONS
-) -> Metrics:
-    """Computes all figures of an evaluation.
+def compute_metrics(predictions: Mapping[str, SplitPredictions], regions: Sequence[str]) -> Metrics:
+    """Computes all metrics of an evaluation.
 
     Args:
-      predictions: split -> predictions without padding (``predictions.from_padded``); a plain tuple
-        (scores (n, K), labels (n, K), clip_ids) does as well.
-      regions: K names.
+      predictions: Split -> predictions without padding (``predictions.from_padded``).
+      regions: K names of the muscle regions, in label order.
 
     Returns:
-      The figures; independent of the order of the clips.
+      The metrics, independent of the order of the clips.
 
     Raises:
-      ValueError: naming the split, for no clips, shapes that differ, a clip id given twice, labels that are not 0
-        or 1, or NaN scores, with the clips that have them.
+      ValueError: A split has no clips, shapes that differ, a repeated clip id, labels other than 0 and 1, or NaN
+        scores; the message names the split and the clips.
     """
     splits = {}
     for split, of_split in predictions.items():
-        splits[split] = _split_metrics(split, SplitPredictions(*of_split), len(regions))
+        splits[split] = _split_metrics(split, of_split, len(regions))
     means = {}
     for name, parts in MEANS.items():
         if all(part in splits for part in parts):
@@ -138,7 +139,7 @@ def compute_metrics(
 
 def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) -> SplitMetrics:
     _check(split, predictions, num_regions)
-    scores, labels = np.asarray(predictions.scores), np.asarray(predictions.labels)
+    scores, labels = predictions.scores, predictions.labels
     num_clips = len(scores)
     every_clip = np.ones(num_clips, bool)
     per_region = ap.per_region_average_precision(scores, labels, every_clip)
@@ -157,14 +158,14 @@ def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) 
 
 
 def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
-    scores, labels, clip_ids = np.asarray(predictions.scores), np.asarray(predictions.labels), predictions.clip_ids
+    scores, labels, clip_ids, _ = predictions
     expected = (len(clip_ids), num_regions)
     if scores.shape != expected or labels.shape != expected:
         raise ValueError(
             f"{split}: expected scores and labels of shape {expected}, got {scores.shape} and {labels.shape}"
         )
     if len(clip_ids) == 0:
-        raise ValueError(f"{split}: no clips were scored; an empty split has no figures")
+        raise ValueError(f"{split}: no clips were scored; an empty split has no metrics")
     if len(set(clip_ids)) != len(clip_ids):
         seen: set[str] = set()
         twice = next(clip_id for clip_id in clip_ids if clip_id in seen or seen.add(clip_id))
@@ -172,7 +173,7 @@ def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
     rows = np.flatnonzero(np.isnan(scores).any(axis=1))
     if rows.size:
         names = ", ".join(clip_ids[row] for row in rows[:5])
-        raise ValueError(f"{split}: scores of {rows.size} of {len(clip_ids)} clips are NaN, the first are {names}")
+        raise ValueError(f"{split}: scores of {rows.size} of {len(clip_ids)} clips are NaN; the first are {names}")
     if not np.isin(labels, (0, 1)).all():
         raise ValueError(f"{split}: labels must be 0 or 1, got values {np.unique(labels)[:5].tolist()}")
 

@@ -1,6 +1,6 @@
-"""What a model said about every clip of a split, put together from padded batches.
+"""A model's predictions for every clip of a split, assembled from padded batches.
 
-A clip that is missing or counted twice would shift every figure without a sign of it, so both are refused here.
+A clip that is missing or counted twice would silently bias every metric, so both are errors here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from jaxtyping import Integer, Real, Shaped
 
 
 class SplitPredictions(NamedTuple):
-    """Scores and truth of the clips of one split, without padding.
+    """Scores and labels of the clips of one split, without padding.
 
     Attributes:
-      scores: (n, K) float, higher means more likely; logits averaged over views, as a rule.
-      labels: (n, K) 0 or 1.
-      clip_ids: n names, each once.
-      activities: n names of activities, or empty where they are not known.
+      scores: (n, K) float, higher means more likely; usually logits averaged over views.
+      labels: (n, K) 0 or 1; all zeros for a background clip.
+      clip_ids: n unique names.
+      activities: n names of activities, or empty if they are unknown.
     """
 
     scores: Real[np.ndarray, "n K"]
@@ -36,13 +36,13 @@ def from_padded(
     clip_ids: Sequence[str],
     activities: Sequence[str] = (),
 ) -> SplitPredictions:
-    """Drops padding and puts the clips into the split's order, whatever the batches and processes they came from.
+    """Drops padding and sorts the clips into the split's order, whichever batches and processes they came from.
 
     Args:
-      scores: (B, K) of all batches of all processes, joined.
+      scores: (B, K) Scores from all batches of all processes, concatenated.
       labels: (B, K) 0 or 1.
       clip_valid: (B,) 1 for a real clip, 0 for padding.
-      clip_index: (B,) position in the split; read for valid clips only.
+      clip_index: (B,) Position in the split; ignored for padding.
       clip_ids: n names, in the split's order.
       activities: n names, in the split's order, or empty.
 
@@ -50,7 +50,7 @@ def from_padded(
       The predictions of all n clips, in the split's order; scores keep their dtype, labels are uint8.
 
     Raises:
-      ValueError: when a clip of the split is missing, comes twice, or shapes do not agree.
+      ValueError: A clip of the split is missing or repeated, or the shapes do not agree.
     """
     keep, index = clip_valid.astype(bool), clip_index
     if scores.ndim != 2 or labels.shape != scores.shape or keep.shape != scores.shape[:1] or index.shape != keep.shape:

@@ -1,4 +1,4 @@
-"""What a raw data set holds: clips and activities per muscle region and split, as the paper's Fig. 2."""
+"""Statistics of a data set: clips and activities per muscle region and split, as in the paper's Fig. 2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from musclemap_jax.taxonomy import MUSCLE_REGIONS, NEW_SPLITS, SPLITS
+from musclemap_jax.taxonomy import NEW_SPLITS, SPLITS
 
 KNOWN, NEW = "known", "new"
 
@@ -16,10 +16,10 @@ class SplitStatistics:
     """Counts of one split.
 
     Attributes:
-      num_clips: clips.
-      num_activities: different activities.
-      mean_regions: mean number of muscle regions a clip.
-      clips_per_region: clips that show each region.
+      num_clips: Number of clips.
+      num_activities: Number of distinct activities.
+      mean_regions: Mean number of muscle regions per clip.
+      clips_per_region: Number of clips that show each region.
     """
 
     num_clips: int
@@ -30,13 +30,13 @@ class SplitStatistics:
 
 @dataclasses.dataclass(frozen=True)
 class DataStatistics:
-    """Counts of a raw data set.
+    """Counts of a data set.
 
     Attributes:
       regions: K names.
-      splits: split -> its counts, in the order of ``taxonomy.SPLITS``; splits without clips are absent.
-      activities_per_region: "known" and "new" -> different activities that show each region.
-      num_activities: "known" and "new" -> different activities.
+      splits: Split -> its counts, in the order of ``taxonomy.SPLITS``; splits without clips are absent.
+      activities_per_region: "known" and "new" -> number of distinct activities that show each region.
+      num_activities: "known" and "new" -> number of distinct activities.
     """
 
     regions: tuple[str, ...]
@@ -45,20 +45,18 @@ class DataStatistics:
     num_activities: dict[str, int]
 
 
-def data_statistics(
-    clips: Iterable[tuple[str, str, Sequence[int]]], regions: Sequence[str] = MUSCLE_REGIONS
-) -> DataStatistics:
+def data_statistics(clips: Iterable[tuple[str, str, Sequence[int]]], regions: Sequence[str]) -> DataStatistics:
     """Counts clips and activities.
 
     Args:
-      clips: one (split, activity, indices of the muscle regions) a clip.
+      clips: (split, activity, indices of the active muscle regions) of each clip; background clips have no index.
       regions: K names.
 
     Returns:
-      The counts. An activity shows every region that one of its clips shows.
+      The counts. An activity shows every region that any of its clips shows.
 
     Raises:
-      ValueError: for a split that ``taxonomy.SPLITS`` does not have.
+      ValueError: A split is not in ``taxonomy.SPLITS``.
     """
     muscles_of_clips: dict[str, list[Sequence[int]]] = defaultdict(list)
     activities_of_split: dict[str, set[str]] = defaultdict(set)

@@ -1,6 +1,6 @@
-"""What the commands that take --config share: how flags are parsed and the configuration's file is named.
+"""The flag --config of the commands that take a configuration.
 
-Input at fault ends with one line on stderr and exit status 2.
+Invalid input ends with one line on stderr and exit status 2.
 """
 
 from __future__ import annotations
@@ -11,11 +11,48 @@ from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
+from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file, with a variant behind a colon.")
-"""The flag --config; a command that takes it over by `flags.adopt_module_key_flags` lists it in its --help."""
+_PACKAGE = Path(__file__).parents[1]
+CONFIG_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+"""Where a configuration is looked up by its name: in an installed package, in a checkout."""
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The experiment: a file or the name of one in configs/, with a variant behind a colon."
+)
+"""The flag --config; a command that adopts it by `flags.adopt_module_key_flags` lists it in its --help."""
+
+
+def config_file(source: str) -> Path:
+    """File of a configuration.
+
+    Args:
+      source: A path (`configs/transm3e.py`) or, where no file of that path exists, the name of a file of configs/
+        (`transm3e`); a variant behind a colon is ignored.
+
+    Raises:
+      UserError: There is neither such a file nor a configuration of that name.
+    """
+    path = Path(source.partition(":")[0])
+    if path.is_file():
+        return path
+    names = sorted({file.stem for folder in CONFIG_FOLDERS for file in folder.glob("[!_]*.py")})
+    if path.name == str(path) and path.suffix in ("", ".py") and path.stem in names:
+        return next(file for folder in CONFIG_FOLDERS if (file := folder / f"{path.stem}.py").is_file())
+    raise UserError(f"--config: expected a file, found none at {path}: pass a path or one of {', '.join(names)}")
+
+
+class _ConfigParser(ConfigFileFlagParser):
+    """Loads a configuration by its path or its name."""
+
+    def parse(self, path: str) -> object:
+        _, colon, variant = path.partition(":")
+        return super().parse(f"{config_file(path)}{colon}{variant}")
+
+
+flags.FLAGS["config"].parser = _ConfigParser("config")
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -32,13 +69,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def config_name() -> str:
-    """Name of the file given by --config, with its variant: ``transm3e.py:synthetic``.
-
-    Raises:
-      UserError: there is no such file.
-    """
-    source = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
-    file = source.with_name(source.name.partition(":")[0])
-    if not file.is_file():
-        raise UserError(f"--config: expected a file, found none at {file}: name one of configs/")
-    return source.name
+    """File name of the configuration given by --config, with its variant: ``transm3e.py:synthetic``."""
+    source = config_flags.get_config_filename(flags.FLAGS["config"])
+    _, colon, variant = source.partition(":")
+    return f"{config_file(source).name}{colon}{variant}"

@@ -1,8 +1,8 @@
 """The configuration of an experiment: one dataclass, and its form as a ConfigDict for files and flags.
 
 A file in configs/ takes `default_config()`, changes fields and returns it; `--config.train.batch_size=32` changes one
-on the command line; `resolve` turns the result back into the dataclasses that every part takes, which check their own
-fields. So each setting is written down once, beside the code that it reaches.
+on the command line; `resolve` turns the result back into the dataclasses of the parts, which check their own fields.
+So each setting is written down once, beside the code that it reaches.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ import ml_collections
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSpec
-from musclemap_jax.models.transm3e import BRANCHES, ModelSpec
+from musclemap_jax.models.branches import BRANCHES
+from musclemap_jax.models.transm3e import ModelSpec
 from musclemap_jax.sharding.mesh import AXES
 from musclemap_jax.train.loop import TrainSpec
 from musclemap_jax.train.objective import ObjectiveSpec
 from musclemap_jax.train.optimizer import OptimizerSpec
+
+WHOLE_MODEL = "model"
+"""Key of `config.init_from` for the weights of all branches together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +34,13 @@ class DataSpec:
     """Where the data comes from.
 
     Attributes:
-      builder: config of the TFDS builder `musclemap`, one that stores what the model takes.
-      data_dir: where prepared data sets lie; the TFDS default (``TFDS_DATA_DIR`` or ~/tensorflow_datasets) if empty.
-      raw_dir: the raw data set with annotations.csv, needed where the data is not prepared yet and is not synthetic.
-      max_rejected_fraction: share of clips at fault above which the preparation ends with an error, in [0, 1].
-      skeleton_layout: of the raw data set's skeleton files.
-      num_threads: that make batches in each process.
-      num_workers: processes that make batches beside this one; 0 for threads alone.
+      builder: Config of the TFDS builder `musclemap`; it must store what the model reads.
+      data_dir: Folder of prepared data sets; if empty, the TFDS default (`TFDS_DATA_DIR` or ~/tensorflow_datasets).
+      raw_dir: The raw data set with annotations.csv, needed unless the data is prepared already or synthetic.
+      max_rejected_fraction: Fraction of rejected clips above which the preparation fails, in [0, 1].
+      skeleton_layout: Layout of the raw data set's skeleton files.
+      num_threads: Number of threads that make batches in each process.
+      num_workers: Number of additional processes that make batches; 0 for threads alone.
     """
 
     builder: str = "multimodal"
@@ -49,27 +53,8 @@ class DataSpec:
 
 
 @dataclasses.dataclass(frozen=True)
-class InitSpec:
-    """What a new run starts from: folders that `musclemap_jax.pretrained` wrote, or workdirs of runs; empty for random.
-
-    Attributes:
-      model: for the whole model.
-      video: for the video branch.
-      skeleton: for the skeleton branch.
-      rgb_diff: for the branch on RGB difference.
-      optical_flow: for the branch on optical flow.
-    """
-
-    model: str = ""
-    video: str = ""
-    skeleton: str = ""
-    rgb_diff: str = ""
-    optical_flow: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
 class MeshSpec:
-    """Size of each axis of the device mesh; -1 takes the devices that the others leave."""
+    """Size of each axis of the device mesh; -1 takes the devices that the other axes leave."""
 
     data: int = -1
     fsdp: int = 1
@@ -80,28 +65,33 @@ class MeshSpec:
         return {axis: getattr(self, axis) for axis in AXES}
 
 
+def _no_weights() -> dict[str, str]:
+    return {WHOLE_MODEL: "", **dict.fromkeys(BRANCHES, "")}
+
+
 @dataclasses.dataclass(frozen=True)
 class ExperimentSpec:
     """Everything that a run depends on.
 
     Attributes:
-      seed: of the initial parameters, the order of the clips and all random changes.
-      data: where the data comes from.
-      input: what the model is shown; its modalities and views follow from ``model`` and ``eval``.
-      model: the architecture.
-      init_from: what the parameters start from.
-      loss: the objective.
-      optimizer: the optimizer.
-      train: length and rhythm.
-      eval: the evaluation.
-      mesh: the device mesh.
+      seed: Seed of the initial parameters, the order of the clips and all random augmentation.
+      data: Where the data comes from.
+      input: What the model sees; its modalities and views follow from `model` and `eval`.
+      model: The architecture.
+      init_from: Weights that a new run starts from, for the whole `model` or by branch: a folder that
+        `musclemap_jax.pretrained` wrote, or the workdir of a run; empty for random initial values.
+      loss: The objective.
+      optimizer: The optimizer.
+      train: Length of the training, and how often it logs, evaluates and saves.
+      eval: The evaluation.
+      mesh: The device mesh.
     """
 
     seed: int = 0
     data: DataSpec = dataclasses.field(default_factory=DataSpec)
     input: InputSpec = dataclasses.field(default_factory=InputSpec)
     model: ModelSpec = dataclasses.field(default_factory=ModelSpec)
-    init_from: InitSpec = dataclasses.field(default_factory=InitSpec)
+    init_from: Mapping[str, str] = dataclasses.field(default_factory=_no_weights)
     loss: ObjectiveSpec = dataclasses.field(default_factory=ObjectiveSpec)
     optimizer: OptimizerSpec = dataclasses.field(default_factory=OptimizerSpec)
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
@@ -111,47 +101,56 @@ class ExperimentSpec:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise UserError(f"config.seed must not be negative, got {self.seed}")
-        named = [name for name in BRANCHES if getattr(self.init_from, name)]
-        absent = sorted(set(named) - set(self.model.branches))
-        if absent or (self.init_from.model and named):
+        given = [name for name, folder in self.init_from.items() if folder]
+        if not set(given) <= set(self.model.branches) and given != [WHOLE_MODEL]:
             raise UserError(
-                f"config.init_from: expected 'model' or branches of {self.model.branches}, got "
-                f"{', '.join(['model'] * bool(self.init_from.model) + named)}"
+                f"config.init_from: expected {WHOLE_MODEL!r} or branches of {self.model.branches}, got "
+                f"{', '.join(given)}"
             )
-        if "skeleton" in self.model.branches and self.input.layout != self.model.skeleton.layout:
-            raise UserError(
-                f"config.input.layout is {self.input.layout!r} and config.model.skeleton.layout "
-                f"{self.model.skeleton.layout!r}: make them the same"
-            )
+        for branch in self.model.branches:
+            backbone = BRANCHES[branch].backbone
+            for field, value in backbone.input_fields(self.model.architecture(branch)).items():
+                if getattr(self.input, field) != value:
+                    raise UserError(
+                        f"config.input.{field} is {getattr(self.input, field)!r} and "
+                        f"config.model.backbones.{backbone.name}.{field} {value!r}: make them the same"
+                    )
 
 
-_MODALITIES = {"video": "video", "rgb_diff": "video", "optical_flow": "flow", "skeleton": "skeleton"}
-"""What each branch takes of a batch."""
-
-DERIVED: dict[str, tuple[str, ...]] = {"input": ("modalities", "num_views")}
-"""Fields that follow from other sections and so are not in a ConfigDict."""
+DERIVED: dict[str, tuple[str, ...]] = {"input": ("modalities", "num_views", "num_regions"), "model": ("num_regions",)}
+"""Fields by section that follow from other sections or from the data, and so are not in a ConfigDict."""
 
 
 def _as_config(spec: Any, section: str = "") -> ml_collections.ConfigDict:
-    """ConfigDict of a dataclass, nested dataclasses as nested ConfigDicts."""
+    """ConfigDict of a dataclass or mapping; nested ones become nested ConfigDicts."""
     config = ml_collections.ConfigDict()
-    hints = typing.get_type_hints(type(spec))
-    for field in dataclasses.fields(spec):
-        if field.name in DERIVED.get(section, ()):
+    hints = {} if isinstance(spec, Mapping) else typing.get_type_hints(type(spec))
+    for name, value in _fields(spec).items():
+        if name in DERIVED.get(section, ()):
             continue
-        value = getattr(spec, field.name)
-        if dataclasses.is_dataclass(value):
-            config[field.name] = _as_config(value, field.name)
+        if _is_section(value):
+            config[name] = _as_config(value, name)
         elif value is None:
-            config[field.name] = ml_collections.config_dict.placeholder(_type_beside_none(hints[field.name]))
+            config[name] = ml_collections.config_dict.placeholder(_type_beside_none(hints[name]))
         else:
-            # A ConfigDict keeps a field's first type: a default of 4 must not shut out 2.5.
-            config[field.name] = float(value) if hints[field.name] is float else value
+            # A ConfigDict keeps a field's first type: a default of 4 must not rule out 2.5.
+            config[name] = float(value) if hints.get(name) is float else value
     return config
 
 
+def _is_section(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) or isinstance(value, Mapping)
+
+
+def _fields(spec: Any) -> dict[str, Any]:
+    """{name: value} of a dataclass or mapping."""
+    if isinstance(spec, Mapping):
+        return dict(spec)
+    return {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+
+
 def _type_beside_none(annotation: Any) -> type:
-    """The type that an optional field has where it is given: a placeholder's."""
+    """The type of an optional field where it is given, for a placeholder."""
     given = next(choice for choice in typing.get_args(annotation) if choice is not types.NoneType)
     return typing.get_origin(given) or given
 
@@ -161,36 +160,37 @@ def default_config() -> ml_collections.ConfigDict:
     return _as_config(ExperimentSpec()).lock()
 
 
-def _from_config(spec: type, config: Mapping[str, Any], path: str) -> Any:
-    """The dataclass ``spec`` with the values of ``config``."""
-    hints = typing.get_type_hints(spec)
-    fields = {field.name for field in dataclasses.fields(spec)}
-    unknown = sorted(set(config) - fields)
+def _from_config(default: Any, config: Mapping[str, Any], path: str) -> Any:
+    """The dataclass or mapping `default` with the values of `config`."""
+    known = _fields(default)
+    unknown = sorted(set(config) - set(known))
     if unknown:
-        raise UserError(f"{path}.{unknown[0]}: unknown key; known are {', '.join(sorted(fields))}")
+        raise UserError(f"{path}.{unknown[0]}: unknown key; known are {', '.join(sorted(known))}")
     values = {}
     for name, value in config.items():
-        if dataclasses.is_dataclass(hints[name]):
-            values[name] = _from_config(hints[name], value, f"{path}.{name}")
+        if _is_section(known[name]):
+            values[name] = _from_config(known[name], value, f"{path}.{name}")
         else:
             values[name] = tuple(value) if isinstance(value, list) else value
+    if isinstance(default, Mapping):
+        return {**known, **values}
     try:
-        return spec(**values)
+        return dataclasses.replace(default, **values)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {error}") from error
 
 
 def resolve(config: Mapping[str, Any]) -> ExperimentSpec:
-    """Checks a configuration and turns it into the dataclasses that the parts take.
+    """Checks a configuration and turns it into the dataclasses of the parts.
 
     Args:
-      config: of `default_config`'s structure.
+      config: A configuration with the structure of `default_config`.
 
     Raises:
-      UserError: an unknown key, a value that cannot be, or values that contradict each other; names the key.
+      UserError: An unknown key, an invalid value, or values that contradict each other; names the key.
     """
-    spec = _from_config(ExperimentSpec, config, "config")
-    modalities = dict.fromkeys(_MODALITIES[branch] for branch in spec.model.branches)
+    spec = _from_config(ExperimentSpec(), config, "config")
     return dataclasses.replace(
-        spec, input=dataclasses.replace(spec.input, modalities=tuple(modalities), num_views=spec.eval.num_views)
+        spec,
+        input=dataclasses.replace(spec.input, modalities=spec.model.modalities, num_views=spec.eval.num_views),
     )

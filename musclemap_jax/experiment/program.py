@@ -40,8 +40,7 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
       num_steps: length of the run, for the schedule.
     """
     model = TransM3E(spec.model)
-    frozen = (spec.model.second_branch,) if spec.model.second_branch_frozen else ()
-    optimizer = make_optimizer(spec.optimizer, frozen)
+    optimizer = make_optimizer(spec.optimizer, spec.model.frozen_branches)
     step = make_train_step(
         model,
         optimizer,

@@ -1,4 +1,4 @@
-"""The report of a finished run: figures, curves, data, example clips and what made them."""
+"""The report of a finished run: metrics, curves, data, example clips and how the run was made."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import numpy as np
 from etils import epath
 
 from musclemap_jax import __version__
-from musclemap_jax.data.raw.video import decode_jpeg
+from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import data_statistics
-from musclemap_jax.experiment.experiment import Experiment, PreparedData
+from musclemap_jax.experiment.experiment import Experiment
+from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.reporting.examples import Example, choose_examples
 from musclemap_jax.reporting.report import write_report
-from musclemap_jax.reporting.report_sections import RunInfo
+from musclemap_jax.reporting.report_page import RunInfo
 from musclemap_jax.runtime.process_log import given_command
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.storage.files import LocalFolder
@@ -34,8 +35,8 @@ REPORT_FOLDER = "report"
 EXAMPLES_PER_SPLIT = 4
 FRAMES_PER_EXAMPLE = 6
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
-KIBIBYTE = 1024
-_CANVAS = 40
+CANVAS_GREY = 40
+"""Background of examples whose frames are not stored."""
 
 
 def report_run(
@@ -48,11 +49,11 @@ def report_run(
     """Writes ``<workdir>/report``.
 
     Args:
-      experiment: that was evaluated.
-      metrics: its figures.
-      predictions: split -> logits of its clips.
-      times_s: part of the run -> seconds.
-      title: name of the run.
+      experiment: The evaluated experiment.
+      metrics: Its metrics.
+      predictions: Split -> predictions, with logits as scores.
+      times_s: Part of the run -> seconds.
+      title: Name of the run.
 
     Returns:
       The path of ``report.html``.
@@ -69,7 +70,7 @@ def report_run(
         facts={
             "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
             "steps": str(int(experiment.state.step)),
-            "peak memory of the main process": f"{peak_memory_bytes() / 2**30:.2f} GiB",
+            "peak memory (main process)": f"{_peak_memory_gib():.2f} GiB",
         },
         note=f"Data set: musclemap/{experiment.spec.data.builder}.",
     )
@@ -82,7 +83,7 @@ def report_run(
             metrics,
             info,
             scalars=_shown_scalars(read_scalars(log.path / SCALARS)),
-            statistics=data_statistics(clips),
+            statistics=data_statistics(clips, data.regions),
             examples=[example for split in shown for example in example_clips(data, split, predictions[split])],
             predictions=predictions,
         )
@@ -90,17 +91,17 @@ def report_run(
 
 
 def _shown_scalars(scalars: Mapping[str, Series]) -> dict[str, Series]:
-    """Those that the page draws: of the distillation losses each direction's mean; TensorBoard has every site's."""
+    """The scalars that the page plots: without the distillation losses of single sites, which TensorBoard shows."""
     return {name: series for name, series in scalars.items() if not re.match(r"train/kd_\w+/", name)}
 
 
-def peak_memory_bytes() -> int:
-    """Highest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE
+def _peak_memory_gib() -> float:
+    """The peak resident memory of this process so far; Linux reports it in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def example_clips(data: PreparedData, split: str, predictions: SplitPredictions) -> list[Example]:
-    """Clips of a split from the best to the worst prediction."""
+    """Example clips of a split, from the best to the worst prediction."""
     examples = []
     rows = stored_clips(data.sources[split])
     for position, note in choose_examples(predictions, EXAMPLES_PER_SPLIT):
@@ -112,9 +113,9 @@ def example_clips(data: PreparedData, split: str, predictions: SplitPredictions)
                 split=split,
                 clip_id=record["clip_id"],
                 activity=record["activity"],
-                labels=np.asarray(predictions.labels)[position],
-                probabilities=1 / (1 + np.exp(-np.asarray(predictions.scores, np.float64)[position])),
-                frames=_pictures(record, chosen, rows[position].size),
+                labels=predictions.labels[position],
+                probabilities=1 / (1 + np.exp(-predictions.scores[position].astype(np.float64))),
+                frames=_frames(record, chosen, rows[position].size),
                 skeleton=record["skeleton"][chosen] if has_skeleton else None,
                 joint_names=get_layout(record["skeleton_layout"]).joints if has_skeleton else (),
                 note=note,
@@ -123,8 +124,8 @@ def example_clips(data: PreparedData, split: str, predictions: SplitPredictions)
     return examples
 
 
-def _pictures(record: ClipRecord, chosen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(T, H, W, 3) uint8: the chosen frames; where none are stored, a dark canvas for the skeletons."""
+def _frames(record: ClipRecord, chosen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(T, H, W, 3) uint8: the chosen frames, or a dark canvas for the skeletons if no frames are stored."""
     if "frames" not in record:
-        return np.full((len(chosen), *size, 3), _CANVAS, np.uint8)
+        return np.full((len(chosen), *size, 3), CANVAS_GREY, np.uint8)
     return np.stack([decode_jpeg(record["frames"][index]) for index in chosen])

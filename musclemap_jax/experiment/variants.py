@@ -1,4 +1,4 @@
-"""The variants that every configuration has beside its own: `synthetic` and `smoke`."""
+"""Variants of every configuration: `synthetic` and `smoke`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from musclemap_jax.errors import UserError
 
 
 def synthetic(config: ml_collections.ConfigDict) -> None:
-    """Small branches and inputs on the rendered raw data set: trains on a laptop's CPU in minutes."""
+    """Small branches and inputs on the synthetic raw data set: trains on a laptop's CPU in minutes."""
     config.data.builder = "synthetic"
     config.input.update(num_frames=8, frame_stride=4.0, crop_size=64, num_poses=32, num_persons=1)
-    config.model.video.update(depth=4, embed_dim=32, stages=(1, 2, 3), input_size=(8, 64, 64), drop_path_rate=0.1)
-    config.model.skeleton.widths = (16, 16, 16, 32, 32, 64)
+    config.model.backbones.mvit.update(
+        depth=4, embed_dim=32, stages=(1, 2, 3), input_size=(8, 64, 64), drop_path_rate=0.1
+    )
+    config.model.backbones.hdgcn.widths = (16, 16, 16, 32, 32, 64)
     config.model.head_dropout_rate = 0.2
     config.input.augmentation.update(crop_area=(0.7, 1.0), erase_probability=0.1)
     config.optimizer.update(learning_rate=3e-3, warmup_fraction=0.1, weight_decay=0.05, ema_decay=0.99)
@@ -23,12 +25,12 @@ def synthetic(config: ml_collections.ConfigDict) -> None:
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
-    """A few clips, a tiny model and five steps: shows in a minute that everything runs."""
+    """A few clips, a tiny model and five steps: checks in a minute that everything runs."""
     synthetic(config)
     config.data.builder = "synthetic_smoke"
     config.input.update(num_frames=4, crop_size=32, num_poses=16)
-    config.model.video.update(depth=2, embed_dim=16, stages=(1,), input_size=(4, 32, 32))
-    config.model.skeleton.widths = (8, 16)
+    config.model.backbones.mvit.update(depth=2, embed_dim=16, stages=(1,), input_size=(4, 32, 32))
+    config.model.backbones.hdgcn.widths = (8, 16)
     config.train.update(batch_size=8, num_steps=5, log_every=1, eval_every=0, checkpoint_every=2)
     config.eval.update(batch_size=8)
 
@@ -41,17 +43,17 @@ VARIANTS: dict[str, Callable[[ml_collections.ConfigDict], None]] = {
 
 
 def apply_variant(config: ml_collections.ConfigDict, variant: str) -> ml_collections.ConfigDict:
-    """Changes a configuration to a variant of it.
+    """Turns a configuration into a variant of it.
 
     Args:
-      config: of the paper's data and sizes; changed in place.
-      variant: what stands behind the colon in ``--config=FILE:VARIANT``.
+      config: A configuration at the paper's size; changed in place.
+      variant: The part after the colon in `--config=FILE:VARIANT`.
 
     Returns:
       The configuration.
 
     Raises:
-      UserError: no such variant.
+      UserError: Unknown variant.
     """
     if variant not in VARIANTS:
         raise UserError(f"config variant {variant!r}: expected one of {', '.join(map(repr, VARIANTS))}")

@@ -1,7 +1,7 @@
-"""Learned class tokens (MCT): one set that is classified and, with distillation, one that receives.
+"""Learned class tokens (MCT): one set for classification and, with distillation, one that receives.
 
-Source: TransM3E (arXiv:2303.00952, section 4) and its released code: M = 20 tokens, one for each muscle region, in
-place of the one class token of MViTv2; M = 1 is the published MViTv2. Order in a sequence:
+Source: TransM3E (arXiv:2303.00952, section 4) and its released code: one token for each of the 20 muscle regions
+replaces the one class token of MViTv2; M = 1 is the published MViTv2. Order in a sequence:
 [receiver (M) | classification (M) | patches].
 
 Letters of shapes: B clips, M tokens in one set, D width.
@@ -10,33 +10,32 @@ Letters of shapes: B clips, M tokens in one set, D width.
 from __future__ import annotations
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-
-from musclemap_jax.taxonomy import NUM_REGIONS
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 
 class ClassTokens(nn.Module):
-    """The tokens that are put in front of a sequence.
+    """The tokens in front of a sequence.
 
     Parameters: `classification` (1, M, D) and, with a receiver, `receiver` (1, M, D), both normal(0.02).
 
     Attributes:
       width: D.
       num_tokens: M, at least 1.
-      receiver: whether there is a receiver set.
-      dtype: of the result.
-      param_dtype: of the parameters.
+      receiver: Whether there is a receiver set.
+      dtype: Dtype of the result.
+      param_dtype: Dtype of the parameters.
     """
 
     width: int
-    num_tokens: int = NUM_REGIONS
+    num_tokens: int
     receiver: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, batch_size: int) -> jax.Array:
+    def __call__(self, batch_size: int) -> Float[Array, "B tokens D"]:
         """Returns (B, M, D), or (B, 2M, D) with the receiver set in front."""
         if self.num_tokens < 1:
             raise ValueError(f"expected at least one class token, got num_tokens={self.num_tokens}")
@@ -48,18 +47,20 @@ class ClassTokens(nn.Module):
         return jnp.broadcast_to(tokens.astype(self.dtype), (batch_size, *tokens.shape[1:]))
 
 
-def split_token_sets(tokens: jax.Array, num_tokens: int) -> tuple[jax.Array | None, jax.Array]:
-    """Takes a sequence's tokens apart.
+def split_token_sets(
+    tokens: Float[Array, "B tokens D"], num_tokens: int
+) -> tuple[Float[Array, "B M D"] | None, Float[Array, "B M D"]]:
+    """Splits a sequence's class tokens into their sets.
 
     Args:
       tokens: (B, M, D) or (B, 2M, D).
       num_tokens: M.
 
     Returns:
-      The receiver set (B, M, D), None where there is one set alone, and the classification set (B, M, D).
+      The receiver set (B, M, D), None where there is only one set, and the classification set (B, M, D).
 
     Raises:
-      ValueError: neither M nor 2M tokens.
+      ValueError: The number of tokens is neither M nor 2M.
     """
     if tokens.shape[1] == num_tokens:
         return None, tokens

@@ -2,27 +2,73 @@
 
 Source: TransM3E (arXiv:2303.00952); `MCTF` and `CLSFusion` follow the released code's order of operations and
 parameter names (token set 1 is the receiver set, 2 the classification set). The released code reads each attention
-result (B, M, D) transposed in memory as if it were (B, M, D) again, which mixes tokens with channels: off by
-default, `released_reshape=True` for its checkpoints.
+result (B, M, D) transposed in memory as if it were (B, M, D) again, which mixes tokens with channels: only the fusion
+`mctf_released` does so, for its checkpoints.
 
-Every fusion is called as fusion(classification, receiver, train=...) and returns one feature (B, D) a clip.
+Fusions are an open table: a configuration's file may add its own to `FUSIONS` (docs/extending.md).
 
 Letters of shapes: B clips, M class tokens in one set, D width.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.layers.drop_path import drop_path_factors, scale_clips
 from musclemap_jax.models.layers.layer_norm import LayerNorm
 from musclemap_jax.models.layers.linear import Mlp, dense
+from musclemap_jax.models.layers.precision import Dtypes
 
-KINDS = ("mctf", "sum", "multiply", "concat", "self_attention", "cross_attention", "none")
 NORM_EPSILON = 1e-5
+
+Tokens = Float[Array, "B M D"]
+Features = Float[Array, "B D"]
+
+
+class Fusion(nn.Module):
+    """Base class of fusions, called as fusion(classification, receiver, train=...).
+
+    Attributes:
+      dtype: Dtype of the computation.
+      param_dtype: Dtype of the parameters.
+    """
+
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
+
+    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
+        """Fuses both sets of tokens into one feature per clip.
+
+        Args:
+          classification: Classification tokens.
+          receiver: Receiver tokens; None where the branch has none, which `required` turns into an error.
+          train: Turns on dropout and stochastic depth, which need the rng stream `dropout`.
+        """
+        raise NotImplementedError
+
+    @nn.nowrap
+    def multiply_adds(self, num_tokens: int, width: int) -> int:
+        """Counts the multiply-adds for one clip with M = `num_tokens` and D = `width`."""
+        del num_tokens, width
+        return 0
+
+    @nn.nowrap
+    def required(self, receiver: Tokens | None) -> Tokens:
+        """Returns the receiver set; UserError where there is none."""
+        if receiver is None:
+            raise UserError(
+                f"fusion {type(self).__name__}: expected a receiver set beside the classification tokens, got none: "
+                "give the branch receiver tokens or choose fusion 'none'"
+            )
+        return receiver
 
 
 class CLSFusion(nn.Module):
@@ -32,21 +78,21 @@ class CLSFusion(nn.Module):
     A_ii V_i, A_12 V_i and A_21 V_i; both outputs are concatenated and projected.
 
     Attributes:
-      scale: of the logits; D^-0.5 if None. The released class has 0.8 as its default; MCTF passes None.
-      qkv_bias: whether queries, keys and values have a bias.
-      released_reshape: mix tokens with channels as the released code does.
-      dtype: of the computation; softmax is float32.
-      param_dtype: of the parameters.
+      scale: Factor of the logits; D^-0.5 if None. The released class has 0.8 as its default; MCTF passes None.
+      qkv_bias: Whether queries, keys and values have a bias.
+      released_reshape: Whether to mix tokens with channels as the released code does.
+      dtype: Dtype of the computation; softmax is float32.
+      param_dtype: Dtype of the parameters.
     """
 
     scale: float | None = 0.8
     qkv_bias: bool = True
     released_reshape: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, first: jax.Array, second: jax.Array) -> jax.Array:
+    def __call__(self, first: Tokens, second: Tokens) -> Tokens:
         width = first.shape[-1]
         scale = width**-0.5 if self.scale is None else self.scale
 
@@ -71,18 +117,16 @@ class CLSFusion(nn.Module):
         return linear("proj_2", nn.relu(linear("proj_0", jnp.concatenate([out1, out2], axis=-1))))
 
 
-class MCTF(nn.Module):
+class MCTF(Fusion):
     """Multi-classification tokens fusion: mean of both sets + CLS-Fusion, norm, MLP, residual to the mean, mean over M.
 
     Attributes:
-      scale: of CLS-Fusion's logits; D^-0.5 if None.
-      qkv_bias: of CLS-Fusion.
-      released_reshape: as in CLSFusion.
-      mlp_ratio: hidden width of the MLP over D.
-      dropout_rate: inside the MLP.
-      drop_path_rate: chance that a clip skips the MLP in training.
-      dtype: of the computation; norms' statistics and softmax are float32.
-      param_dtype: of the parameters.
+      scale: Factor of CLS-Fusion's logits; D^-0.5 if None.
+      qkv_bias: Whether CLS-Fusion's queries, keys and values have a bias.
+      released_reshape: Whether CLS-Fusion mixes tokens with channels as the released code does.
+      mlp_ratio: Hidden width of the MLP divided by D.
+      dropout_rate: Dropout rate inside the MLP.
+      drop_path_rate: Probability that a clip skips the MLP in training.
     """
 
     scale: float | None = None
@@ -91,22 +135,19 @@ class MCTF(nn.Module):
     mlp_ratio: float = 1.0
     dropout_rate: float = 0.0
     drop_path_rate: float = 0.2
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, classification: jax.Array, receiver: jax.Array | None, *, train: bool = False) -> jax.Array:
-        """(B, M, D), (B, M, D) -> (B, D). Training needs the rng stream `dropout` where a rate is positive."""
-        receiver = _required(receiver, "mctf")
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
+        receiver = self.required(receiver)
+        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
         mean = (receiver + classification) / 2
-        fused = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, name="attn_mixed_cls_tokens", **kinds)(
-            _token_norm("norm1_token1", **kinds)(receiver), _token_norm("norm1_token2", **kinds)(classification)
+        fused = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, name="attn_mixed_cls_tokens", **dtypes)(
+            _token_norm("norm1_token1", **dtypes)(receiver), _token_norm("norm1_token2", **dtypes)(classification)
         )
         self.sow("intermediates", "cls_fusion", fused)
-        normed = _token_norm("norm2_pathway1", **kinds)(mean + fused)
+        normed = _token_norm("norm2_pathway1", **dtypes)(mean + fused)
         width = classification.shape[-1]
-        (changed,) = Mlp(int(width * self.mlp_ratio), width, self.dropout_rate, name="mlp_pathway1", **kinds)(
+        (changed,) = Mlp(int(width * self.mlp_ratio), width, self.dropout_rate, name="mlp_pathway1", **dtypes)(
             normed, train=train
         )
         self.sow("intermediates", "mlp", changed)
@@ -116,112 +157,89 @@ class MCTF(nn.Module):
             factor = drop_path_factors(self.make_rng("dropout"), rate, mean.shape[0])[0]
         return jnp.mean(mean + scale_clips(changed, factor), axis=1)
 
+    @nn.nowrap
+    def multiply_adds(self, num_tokens: int, width: int) -> int:
+        linear, attend = num_tokens * width**2, num_tokens**2 * width
+        return (6 + 6 + 3) * linear + (4 + 6) * attend + 2 * num_tokens * width * int(width * self.mlp_ratio)
 
-class SimpleFusion(nn.Module):
-    """The ablation's alternatives to MCTF, by name.
 
-    `none`: mean of the classification tokens; `sum`, `multiply`: elementwise with the receiver tokens; `concat`: on
-    channels, then a linear layer to D; `self_attention`: all 2M tokens attend to one another; `cross_attention`:
-    classification tokens attend to receiver tokens. Both attentions have layer norm before, a residual, and
-    `num_heads` heads. The mean over tokens follows in each.
+class ElementwiseFusion(Fusion):
+    """Mean over tokens of an elementwise combination of both sets.
+
+    Attributes:
+      combine: Function (classification, receiver) -> tokens (B, M, D).
     """
 
-    kind: str
-    num_heads: int = 1
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    combine: Callable[[Tokens, Tokens], Tokens] = jnp.add
+
+    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
+        return jnp.mean(self.combine(classification, self.required(receiver)), axis=1)
+
+
+class NoFusion(Fusion):
+    """Mean of the classification tokens; receiver tokens do not take part."""
+
+    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
+        return jnp.mean(classification, axis=1)
+
+
+class ConcatFusion(Fusion):
+    """Both sets concatenated on channels, a linear layer to D, and the mean over tokens."""
 
     @nn.compact
-    def __call__(self, classification: jax.Array, receiver: jax.Array | None, *, train: bool = False) -> jax.Array:
-        """(B, M, D), (B, M, D) or None with `none` -> (B, D)."""
-        del train
-        if self.kind == "none":
-            return jnp.mean(classification, axis=1)
-        receiver = _required(receiver, self.kind)
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        if self.kind == "sum":
-            y = classification + receiver
-        elif self.kind == "multiply":
-            y = classification * receiver
-        elif self.kind == "concat":
-            both = jnp.concatenate([classification, receiver], axis=-1)
-            y = dense(classification.shape[-1], "proj", **kinds)(both)
-        elif self.kind == "self_attention":
-            both = jnp.concatenate([receiver, classification], axis=1)
-            y = both + self._attention(self._normed("norm", both))
-        else:
-            y = classification + self._attention(
-                self._normed("norm", classification), self._normed("norm_receiver", receiver)
-            )
-        return jnp.mean(y, axis=1)
+    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
+        both = jnp.concatenate([classification, self.required(receiver)], axis=-1)
+        return jnp.mean(dense(classification.shape[-1], "proj", self.dtype, self.param_dtype)(both), axis=1)
 
-    def _normed(self, name: str, x: jax.Array) -> jax.Array:
-        norm = LayerNorm(
-            epsilon=NORM_EPSILON,
-            bias_init=nn.initializers.zeros,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name=name,
-        )
-        return norm(x)
-
-    def _attention(self, queries: jax.Array, keys: jax.Array | None = None) -> jax.Array:
-        return nn.MultiHeadDotProductAttention(
-            num_heads=self.num_heads,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            force_fp32_for_softmax=True,
-            name="attn",
-        )(queries, keys)
+    @nn.nowrap
+    def multiply_adds(self, num_tokens: int, width: int) -> int:
+        return 2 * num_tokens * width**2
 
 
-def make_fusion(
-    kind: str,
-    *,
-    released_reshape: bool = False,
-    drop_path_rate: float = 0.2,
-    dtype: jnp.dtype = jnp.float32,
-    param_dtype: jnp.dtype = jnp.float32,
-    name: str | None = None,
-) -> nn.Module:
-    """The fusion of that name, to be called as fusion(classification, receiver, train=...) -> (B, D).
+class AttentionFusion(Fusion):
+    """Attention after layer norm, a residual, and the mean over tokens.
 
-    Args:
-      kind: one of KINDS.
-      released_reshape: for `mctf`: mix tokens with channels as the released code does.
-      drop_path_rate: for `mctf`.
-      dtype: of the computation.
-      param_dtype: of the parameters.
-      name: of the module among its parent's.
-
-    Raises:
-      UserError: unknown kind, or `released_reshape` for another one than `mctf`.
+    Attributes:
+      cross: True lets classification tokens attend to receiver tokens, False all 2M tokens to one another.
+      num_heads: Number of heads.
     """
-    if kind not in KINDS:
-        raise UserError(f"fusion: expected one of {', '.join(KINDS)}, got {kind!r}")
-    if kind == "mctf":
-        return MCTF(
-            released_reshape=released_reshape,
-            drop_path_rate=drop_path_rate,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            name=name,
+
+    cross: bool = False
+    num_heads: int = 1
+
+    @nn.compact
+    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
+        receiver = self.required(receiver)
+        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
+        norm = functools.partial(LayerNorm, epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, **dtypes)
+        tokens = classification if self.cross else jnp.concatenate([receiver, classification], axis=1)
+        queries = norm(name="norm")(tokens)
+        keys = norm(name="norm_receiver")(receiver) if self.cross else None
+        attention = nn.MultiHeadDotProductAttention(
+            num_heads=self.num_heads, force_fp32_for_softmax=True, name="attn", **dtypes
         )
-    if released_reshape:
-        raise UserError(f"released_reshape: expected fusion 'mctf', got {kind!r}: switch one of them off")
-    return SimpleFusion(kind, dtype=dtype, param_dtype=param_dtype, name=name)
+        return jnp.mean(tokens + attention(queries, keys), axis=1)
+
+    @nn.nowrap
+    def multiply_adds(self, num_tokens: int, width: int) -> int:
+        sets = 1 if self.cross else 2
+        return sets * 4 * num_tokens * width**2 + 2 * (sets * num_tokens) ** 2 * width
 
 
-def _required(receiver: jax.Array | None, kind: str) -> jax.Array:
-    if receiver is None:
-        raise UserError(
-            f"fusion {kind!r}: expected a receiver set beside the classification tokens, got none: give the branch "
-            "receiver tokens or choose fusion 'none'"
-        )
-    return receiver
+FUSIONS: dict[str, Callable[..., Fusion]] = {
+    "mctf": MCTF,
+    "sum": functools.partial(ElementwiseFusion, combine=jnp.add),
+    "multiply": functools.partial(ElementwiseFusion, combine=jnp.multiply),
+    "concat": ConcatFusion,
+    "self_attention": AttentionFusion,
+    "cross_attention": functools.partial(AttentionFusion, cross=True),
+    "none": NoFusion,
+    "mctf_released": functools.partial(MCTF, released_reshape=True),
+}
+"""Fusions by the name that a configuration gives them: called with `dtype` and `name`, each makes its module."""
 
 
-def _token_norm(name: str, dtype: jnp.dtype, param_dtype: jnp.dtype) -> LayerNorm:
+def _token_norm(name: str, dtype: DTypeLike, param_dtype: DTypeLike) -> LayerNorm:
     """Layer norm over tokens and channels together, with a weight and bias (M, D)."""
     return LayerNorm(
         num_axes=2,

@@ -11,12 +11,12 @@ from flax import struct
 
 @struct.dataclass
 class BranchOutput:
-    """Class tokens of one branch, at every layer and at its end.
+    """Class tokens of one branch, after every layer and at its end.
 
     Attributes:
-      classification: one (B, M, D_l) array a layer (video block or skeleton unit): the classification tokens
-        after that layer, before any final norm. Empty where the branch has no class tokens.
-      receiver: the same for the receiver tokens; empty where the branch has no receiver set.
+      classification: One (B, M, D_l) array per layer: the classification tokens after that layer, before any final
+        norm. Empty where the branch has no class tokens.
+      receiver: The same for the receiver tokens; empty where the branch has no receiver set.
       final_classification: (B, M, D) classification tokens after the branch's final norm; (B, 1, D) pooled
         features where the branch has no class tokens.
       final_receiver: (B, M, D) receiver tokens after the final norm, or None.
@@ -30,10 +30,10 @@ class BranchOutput:
 
 @struct.dataclass
 class DistillationSite:
-    """One (sender, receiver) pair of token sets; the receiver is already mapped to the sender's width.
+    """One (sender, receiver) pair of token sets; the receiver is already projected to the sender's width.
 
     Attributes:
-      sender: (B, M, D) classification tokens of the other branch, gradient stopped.
+      sender: (B, M, D) classification tokens of the other branch, with stopped gradient.
       receiver: (B, M, D) receiver tokens.
     """
 
@@ -46,8 +46,8 @@ class ModelOutput:
     """Predictions of the whole model.
 
     Attributes:
-      logits: (B, K) float32, before the sigmoid: the prediction.
-      branch_logits: {branch name: (B, K) float32}.
+      logits: (B, K) float32 logits of the prediction.
+      branch_logits: {name of a branch with a head: its (B, K) float32 logits}.
       sites: {site name such as "to_video/unit03": DistillationSite}; empty when nothing is distilled.
     """
 

@@ -1,9 +1,9 @@
-"""Imports a published checkpoint into a folder that a configuration's `init_from` takes.
+"""Imports a published checkpoint into a folder for a configuration's `init_from`.
 
     python -m musclemap_jax.pretrained --source=MViTv2_S_16x4_k400.pyth --arch=mvitv2_s --out=weights/mvitv2_s_k400
 
-PyTorch is not needed, and nothing that the file says is run. The report of every array is printed and kept beside the
-result. Where a file came from and what its licence allows is for whoever imports it to know.
+PyTorch is not needed, and no code in the file is executed. The report of every array is printed and written beside the
+result. Whoever imports a file is responsible for its origin and licence.
 """
 
 from __future__ import annotations
@@ -23,25 +23,23 @@ def _parser() -> Parser:
     parser.add_argument("--source", required=True, metavar="FILE", help=".pyth, .pt, .pth or .safetensors")
     parser.add_argument("--arch", required=True, help=f"one of {', '.join(ARCHITECTURES)}")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
-    video = parser.add_argument_group("video models")
-    video.add_argument("--num_tokens", type=int, help="class tokens of ours (default: the published number)")
+    video = parser.add_argument_group("MViTv2")
+    video.add_argument("--num_tokens", type=int, help="class tokens of our model (default: the published number)")
     video.add_argument(
-        "--input_size", type=sizes, metavar="T,H,W", help="clips that tables are made for (default: as published)"
+        "--input_size",
+        type=sizes,
+        metavar="T,H,W",
+        help="clip size for the relative position tables (default: as published)",
     )
-    skeleton = parser.add_argument_group("hdgcn")
-    skeleton.add_argument("--layout", default="ntu25", help="skeleton layout (default %(default)s)")
+    skeleton = parser.add_argument_group("HD-GCN")
+    skeleton.add_argument("--layout", help="skeleton layout (default: ntu25)")
     skeleton.add_argument("--centre", help="joint that the levels start from (default: the layout's)")
-    skeleton.add_argument(
-        "--num_persons",
-        type=int,
-        default=2,
-        help="persons of the input norm, the first of theirs (default %(default)s)",
-    )
+    skeleton.add_argument("--num_persons", type=int, help="persons of the input norm, the first of theirs (default: 2)")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status, 2 for a fault of the user."""
+    """Runs the command; returns the exit status, 2 for a user error."""
 
     def body() -> None:
         args = _parser().parse_args(arguments)

@@ -8,14 +8,14 @@ from musclemap_jax.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose faults end as all others of the project do."""
+    """A parser whose errors are UserErrors, as everywhere in the project."""
 
     def error(self, message: str) -> None:
         raise UserError(f"{message}: see --help")
 
 
 def sizes(text: str) -> tuple[int, int, int]:
-    """Three sizes joined by commas: frames, height, width."""
+    """Parses three sizes joined by commas: frames, height, width."""
     numbers = tuple(int(part) for part in text.split(","))
     if len(numbers) != 3:
         raise argparse.ArgumentTypeError(f"expected T,H,W such as 16,224,224, got {text!r}")

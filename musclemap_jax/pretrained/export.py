@@ -2,9 +2,9 @@
 
     python -m musclemap_jax.pretrained.export --source=DIR --branch=video --out=weights.safetensors
 
-`DIR` is an import's folder or the workdir of a run. One video branch and its head go out under PySlowFast's names, also
-without `--branch` where it is the only branch; else, without `--branch`, a model of two video branches goes out whole
-under the names of TransM3E's released code. To read it:
+`DIR` is an import's folder or the workdir of a run. With `--branch`, or if there is only one branch, that MViTv2 branch
+and its head are exported under PySlowFast's names; otherwise a model of two MViTv2 branches is exported whole under the
+names of TransM3E's released code. To read the file:
 `model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))`.
 """
 
@@ -21,25 +21,25 @@ from safetensors.numpy import save_file
 
 from musclemap_jax.checkpoints.trained import is_workdir, load_trained
 from musclemap_jax.errors import UserError, exit_on_user_error
-from musclemap_jax.models.transm3e import BRANCHES
+from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.pretrained.arguments import Parser
+from musclemap_jax.pretrained.mvit_names import pyslowfast_names
 from musclemap_jax.pretrained.result import Tree, load_initial
-from musclemap_jax.pretrained.tables import pyslowfast_names
 
 
 def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np.ndarray]:
-    """Our variables under published names; importing them again gives the same arrays exactly.
+    """Brings our variables under published names; importing them again gives exactly the same arrays.
 
     Args:
       variables: {"params": ...} of `TransM3E`.
-      branch: a video branch, which goes out with its head and fusion under PySlowFast's names (MCTF and receiver tokens
-        under the released code's). None: the only branch, or both under the released code's names.
+      branch: An MViTv2 branch to export with its head and fusion under PySlowFast's names (MCTF and receiver tokens
+        under the released code's). None exports the only branch, or both under the released code's names.
 
     Returns:
       {published name: contiguous array in PyTorch's layout}.
 
     Raises:
-      UserError: a branch that is not there, or parameters that the published models do not have.
+      UserError: The branch is absent, or the published models have no such parameters.
     """
     paths = traverse_util.flatten_dict({"params": variables["params"]})
     present = [name for name in BRANCHES if name in variables["params"]]
@@ -56,29 +56,31 @@ def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np
             names = pyslowfast_names(path, released=branch is None)
         except KeyError as error:
             raise UserError(
-                f"{'/'.join(path)}: no name in PySlowFast's models: only video branches go out: name one video branch "
-                "by --branch"
+                f"{'/'.join(path)}: PySlowFast's models have no such parameter: only MViTv2 branches can be exported: "
+                "name one by --branch"
             ) from error
         leaf = np.asarray(leaf)
         if names[0].index and leaf.shape[:1] != (len(names),):
-            raise UserError(f"{'/'.join(path)}: expected {len(names)} layers, got shape {leaf.shape}: it is damaged")
+            raise UserError(
+                f"{'/'.join(path)}: expected {len(names)} layers, got shape {leaf.shape}: the weights are damaged"
+            )
         for published in names:
             if published.name in arrays:
-                raise UserError(f"{published.name}: two branches have it: name one by --branch")
+                raise UserError(f"{published.name}: in two branches: name one by --branch")
             arrays[published.name] = np.ascontiguousarray(published.transform.backward(leaf[published.index]))
     return arrays
 
 
 def export(source: str | os.PathLike, out: str | os.PathLike, branch: str | None = None) -> dict[str, np.ndarray]:
-    """Writes the safetensors file; returns what it wrote.
+    """Writes the safetensors file and returns its arrays.
 
     Args:
-      source: an import's folder or a run's workdir (its newest checkpoint; the moving average where there is one).
-      out: file to write.
-      branch: as in `published_arrays`.
+      source: An import's folder or a run's workdir (its newest checkpoint; the moving average where there is one).
+      out: The file to write.
+      branch: As in `published_arrays`.
 
     Raises:
-      UserError: nothing to read, or as `published_arrays`.
+      UserError: There is nothing to read, or as in `published_arrays`.
     """
     variables = load_trained(source) if is_workdir(source) else load_initial(source)
     arrays = published_arrays(variables, branch)
@@ -91,13 +93,13 @@ def export(source: str | os.PathLike, out: str | os.PathLike, branch: str | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status, 2 for a fault of the user."""
+    """Runs the command; returns the exit status, 2 for a user error."""
 
     def body() -> None:
         parser = Parser(prog="python -m musclemap_jax.pretrained.export", description=__doc__.split("\n")[0])
-        parser.add_argument("--source", required=True, metavar="DIR", help="folder of an import, or workdir of a run")
+        parser.add_argument("--source", required=True, metavar="DIR", help="folder of an import or workdir of a run")
         parser.add_argument("--out", required=True, metavar="FILE", help="the .safetensors file to write")
-        parser.add_argument("--branch", help="video or rgb_diff alone, under PySlowFast's names (default: all)")
+        parser.add_argument("--branch", help="export this MViTv2 branch alone, under PySlowFast's names (default: all)")
         args = parser.parse_args(arguments)
         arrays = export(args.source, args.out, args.branch)
         print(f"{args.out}: {len(arrays)} arrays, {sum(array.size for array in arrays.values()):,} numbers")

@@ -1,24 +1,37 @@
 """Published names of HD-GCN's parameters and statistics, and where ours lie.
 
 Source: the state_dict of HD-GCN's published code (snapshot 672da2c). Ours stack equal units and the equal parts of a
-unit on leading axes (units, hierarchies, subsets, branches), so one published array is a slice of one of ours. The
-classifier (`fc`) belongs to the head of the whole model and is not listed; nor are `num_batches_tracked` and the
-aliases `*.conv_d.*`.
+unit on leading axes (units, hierarchies, subsets, branches), so one published array is a slice of one of ours.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterator
 
 import numpy as np
-from flax import traverse_util
 
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.branches import HDGCN_BACKBONE
 from musclemap_jax.models.skeleton.graph import NUM_SUBSETS
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec, UnitSpec
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES
+from musclemap_jax.pretrained.published import HEAD_RULE, Architecture, Entry, branch_model, head_name, model_shapes
+from musclemap_jax.pretrained.transforms import Shape, Transform
 
 PARAMS, STATISTICS = "params", "batch_stats"
+MAX_PERSONS = 16
+
+IGNORED = (
+    (r"\.conv_d\.", "a second name of an array that is listed under its first"),
+    (r"\.num_batches_tracked$", "count of steps of a batch norm with fixed momentum"),
+)
+"""(pattern, rule) of published keys that have no counterpart in our model."""
+
+BRANCH = "skeleton"
+"""The branch that published weights are imported into."""
+
 _NORM = {"weight": (PARAMS, "scale"), "bias": (PARAMS, "bias")}
 _NORM_STATISTICS = {"running_mean": (STATISTICS, "mean"), "running_var": (STATISTICS, "var")}
 
@@ -28,10 +41,11 @@ class PublishedArray:
     """Where one published array lies in the variables of `HDGCN`.
 
     Attributes:
-      name: key of the published state_dict.
-      path: path in our variables; its first part is the collection, ``params`` or ``batch_stats``.
-      index: leading indices into our array.
-      is_kernel: torch's (out, in, taps, 1), which is (taps, in, out) of ours, or (in, out) where we have no taps.
+      name: Key of the published state_dict.
+      path: Path in our variables, the collection (`params` or `batch_stats`) first.
+      index: Leading indices into our array.
+      is_kernel: Whether it is a convolution: (out, in, taps, 1) in PyTorch, (taps, in, out) in ours, or (in, out) where
+        ours has no taps.
     """
 
     name: str
@@ -45,13 +59,6 @@ class PublishedArray:
             array = np.moveaxis(array.reshape(*array.shape[:2], -1), 2, 0).swapaxes(1, 2)
             if array.shape != (1,) * (3 - len(shape)) + shape:
                 raise ValueError(f"kernel of shape {array.shape} for {shape}")
-        return array.reshape(shape)
-
-    def to_published(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Brings our whole array's slice into the published layout; `shape` is that of the published array."""
-        array = np.asarray(array)[self.index]
-        if self.is_kernel:
-            array = np.moveaxis(array.reshape(-1, *array.shape[-2:]).swapaxes(1, 2), 0, 2)
         return array.reshape(shape)
 
 
@@ -76,11 +83,11 @@ def graph_conv_arrays(
     """Lists the arrays of one graph convolution.
 
     Args:
-      name: its published name, such as ``l2.gcn1``.
-      path: its path in our variables.
-      num_hierarchies: L.
-      attention: it weighs hierarchies by AHA.
-      shortcut: its width changes, so its shortcut is a convolution.
+      name: Its published name, such as `l2.gcn1`.
+      path: Its path in our variables.
+      num_hierarchies: Number of hierarchies.
+      attention: Whether it weighs hierarchies by attention (AHA).
+      shortcut: Whether its shortcut is a convolution, because the width changes.
     """
     yield PublishedArray(f"{name}.PA", (PARAMS, *path, "adjacency"))
     for level in range(num_hierarchies):
@@ -135,7 +142,7 @@ def _unit_arrays(name: str, path: str, unit: UnitSpec, num_hierarchies: int) -> 
 
 
 def published_arrays(spec: HDGCNSpec) -> tuple[PublishedArray, ...]:
-    """Lists all arrays of the published model of that shape, without the classifier."""
+    """Lists all arrays of the published model of that architecture, except for the classifier (`fc`)."""
     arrays, units = list(_norm("data_bn", "input_norm")), spec.units()
     for group in spec.unit_groups():
         path = group.name("unit{:02d}")
@@ -146,34 +153,75 @@ def published_arrays(spec: HDGCNSpec) -> tuple[PublishedArray, ...]:
     return tuple(arrays)
 
 
-def from_published(
-    arrays: Mapping[str, np.ndarray], template: Mapping, entries: Iterable[PublishedArray]
-) -> dict[str, dict]:
-    """Fills our variables from published arrays.
+class _InputNorm(Transform):
+    def change(self, source: Shape, shape: Shape) -> str:
+        return "cut to the first persons" if source[0] != math.prod(shape) else ""
+
+
+def _published_transform(entry: PublishedArray) -> Transform:
+    """The transform of a published array; ours is a slice without the axes of length 1."""
+    if entry.path[1] == "input_norm":
+        # Flat (persons, joints, coordinates): a norm of more persons is cut to the first ones.
+        return _InputNorm(
+            "the input's norm",
+            lambda source, shape: (
+                len(source) == 1
+                and math.prod(shape) <= source[0] <= MAX_PERSONS * math.prod(shape)
+                and source[0] % math.prod(shape[1:]) == 0
+            ),
+            lambda array, shape: array.reshape(-1, *shape[1:])[: shape[0]],
+        )
+    if entry.is_kernel:
+        return Transform(
+            "a convolution",
+            lambda source, shape: (
+                len(source) >= 3 and source[3:] in ((), (1,)) and source[2::-1] == (1,) * (3 - len(shape)) + shape
+            ),
+            entry.from_published,
+        )
+    return Transform(
+        "the same array",
+        lambda source, shape: [n for n in source if n != 1] == [n for n in shape if n != 1],
+        entry.from_published,
+    )
+
+
+def hdgcn_entries(spec: HDGCNSpec) -> tuple[Entry, ...]:
+    """The table of HD-GCN without class tokens, its classifier included."""
+    entries = [
+        Entry(array.name, (array.path[0], BRANCH, *array.path[1:]), _published_transform(array), array.index)
+        for array in published_arrays(spec)
+    ]
+    for leaf in ("kernel", "bias"):
+        source, transform = head_name("fc", leaf)
+        entries.append(Entry(source, (PARAMS, f"head_{BRANCH}", leaf), transform, misfit=HEAD_RULE))
+    return tuple(entries)
+
+
+def hdgcn_architecture(name: str, spec: HDGCNSpec, num_persons: int = 1) -> Architecture:
+    """HD-GCN with pooled features, on a layout with the published levels."""
+    model = branch_model(BRANCH, backbones={HDGCN_BACKBONE.name: spec})
+    return Architecture(name, model, model_shapes(model, num_persons), hdgcn_entries(spec), IGNORED)
+
+
+def published_hdgcn(
+    name: str, *, layout: str = "ntu25", centre: str | None = None, num_persons: int = 2
+) -> Architecture:
+    """The published HD-GCN.
 
     Args:
-      arrays: published name -> array in torch's layout; others than the entries' are not looked at.
-      template: variables {"params": .., "batch_stats": ..}, arrays or shapes, of what the entries describe.
-      entries: where the arrays go, such as `published_arrays`.
-
-    Returns:
-      Variables of the template's structure, float32 numpy arrays.
+      name: Name for reports.
+      layout: Skeleton layout.
+      centre: Joint that the levels start from; None for the layout's default.
+      num_persons: Number of persons that the input norm is for.
 
     Raises:
-      KeyError: a published array is missing.
-      ValueError: an array does not fit, or part of the template is in no entry.
+      UserError: An impossible option.
     """
-    shapes = traverse_util.flatten_dict(dict(template))
-    filled = {path: np.full(leaf.shape, np.nan, np.float32) for path, leaf in shapes.items()}
-    missed = dict.fromkeys(filled)
-    for entry in entries:
-        missed.pop(entry.path, None)
-        target = filled[entry.path]
-        try:
-            target[entry.index] = entry.from_published(np.asarray(arrays[entry.name]), target[entry.index].shape)
-        except ValueError as error:
-            shape = np.shape(arrays[entry.name])
-            raise ValueError(f"{entry.name}: expected {target[entry.index].shape} of ours, got {shape}") from error
-    if missed:
-        raise ValueError(f"no published array for {', '.join('/'.join(path) for path in missed)}")
-    return traverse_util.unflatten_dict(filled)
+    if num_persons < 1:
+        raise UserError(f"num_persons: expected at least 1, got {num_persons}")
+    try:
+        spec = HDGCNSpec(layout=layout, centre=centre)
+    except ValueError as error:
+        raise UserError(f"layout: {error}") from error
+    return hdgcn_architecture(name, spec, num_persons)

@@ -1,4 +1,4 @@
-"""Fills our variables from a published checkpoint by a table, and accounts for every array of both sides."""
+"""Fills our variables from a published checkpoint by a table and accounts for every array of both."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.pretrained.architectures import Architecture
+from musclemap_jax.pretrained.published import Architecture, Entry, Path
 from musclemap_jax.pretrained.report import ImportReport, LeftOut, Used
 from musclemap_jax.pretrained.source import Checkpoint, SourceTensor, read_checkpoint
-from musclemap_jax.pretrained.tables import Entry, Path
 
-NOT_AN_ARRAY = "no array"
+NOT_AN_ARRAY = "not an array"
 NAMES_SHOWN = 6
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -30,7 +29,7 @@ class _Import:
         self.initial: list[LeftOut] = []
 
     def take(self, entry: Entry) -> None:
-        """Fills what the entry names, or leaves it out by its rule."""
+        """Fills the entry's target, or leaves it out by its rule."""
         shape = self._architecture.shapes[entry.target]
         target = "/".join(entry.target)
         if entry.source not in self._tensors:
@@ -38,12 +37,12 @@ class _Import:
             return
         tensor = self._tensors[entry.source]
         source_shape, part = tuple(tensor.shape), shape[len(entry.index) :]
-        # Shapes decide before anything is read, so a file cannot make us read more than its model needs.
+        # Shapes are checked before anything is read, so a file cannot make us read more than its model needs.
         if not entry.transform.fits(source_shape, part):
             if entry.misfit is None:
                 raise UserError(
-                    f"{self._where}: {entry.source}: expected {entry.transform.name} that becomes ours of {_by(part)} "
-                    f"({target}), got {_by(source_shape)}: the file is not of arch {self._architecture.name} with "
+                    f"{self._where}: {entry.source}: expected {entry.transform.name} that fits ours of {_by(part)} "
+                    f"({target}), got {_by(source_shape)}: the file does not hold arch {self._architecture.name} with "
                     "these options"
                 )
             rule = f"{entry.misfit} ({_by(source_shape)}, ours {_by(part)})"
@@ -57,7 +56,7 @@ class _Import:
         self.used.append(Used(entry.source, target, source_shape, part, change))
 
     def _keep_initial(self, target: str, rule: str) -> None:
-        """Once for each of our arrays, of which several published ones may be slices."""
+        """Lists an array of ours once, though several published ones may be slices of it."""
         if LeftOut(target, rule) not in self.initial:
             self.initial.append(LeftOut(target, rule))
 
@@ -65,25 +64,25 @@ class _Import:
         array = self._tensors[name].read()
         if array.dtype.name not in FLOATS:
             raise UserError(f"{self._where}: {name}: expected floating point numbers, got {array.dtype}")
-        with np.errstate(over="ignore"):  # what is too large becomes infinite and is refused
+        with np.errstate(over="ignore"):  # overflow becomes infinite and is refused
             array = array.astype(np.float32)
         if not np.isfinite(array).all():
             raise UserError(f"{self._where}: {name}: holds values that are not finite: the file is unusable")
         return array
 
-    def sort_rest(self, other: tuple[str, ...]) -> list[str]:
-        """Lists what the table does not name by the rules; returns what no rule speaks of."""
+    def leave_out_rest(self, other: tuple[str, ...]) -> list[str]:
+        """Leaves out by rule what the table does not list; returns the names that no rule covers."""
         known = {entry.source for entry in self._architecture.entries}
-        surprises = []
+        unknown = []
         for name in self._tensors:
             if name not in known:
                 rule = next((rule for at, rule in self._architecture.ignored if re.search(at, name)), None)
                 if rule is None:
-                    surprises.append(name)
+                    unknown.append(name)
                 else:
                     self.left_out.append(LeftOut(name, rule))
         self.left_out += [LeftOut(name, NOT_AN_ARRAY) for name in other]
-        return surprises
+        return unknown
 
 
 def import_arrays(
@@ -92,21 +91,21 @@ def import_arrays(
     """Fills the variables of an architecture.
 
     Args:
-      checkpoint: published arrays.
-      architecture: whose table is followed.
-      where: name of the file, for errors and the report.
+      checkpoint: The published arrays.
+      architecture: The architecture, whose table is followed.
+      where: Name of the file, for errors and the report.
 
     Returns:
       {path of ours, the collection first: float32 array}, without those that keep their initial values; the report.
 
     Raises:
-      UserError: published arrays are missing, left over, of another shape or not finite.
+      UserError: Published arrays are missing, unknown, of the wrong shape or not finite.
     """
     work = _Import(checkpoint.tensors, architecture, where)
-    surprises = work.sort_rest(checkpoint.other)
+    unknown = work.leave_out_rest(checkpoint.other)
     missing = [e.source for e in architecture.entries if e.source not in checkpoint.tensors and e.absent is None]
-    if surprises or missing:
-        raise UserError(_difference(where, architecture, missing, surprises))
+    if unknown or missing:
+        raise UserError(_difference(where, architecture, missing, unknown))
     for entry in architecture.entries:
         work.take(entry)
     initial = {tuple(name.name.split("/")) for name in work.initial}
@@ -123,7 +122,7 @@ def import_arrays(
 
 
 def import_file(path: str | os.PathLike, architecture: Architecture) -> tuple[dict[Path, np.ndarray], ImportReport]:
-    """Reads a checkpoint file and fills the variables of an architecture; as `import_arrays`."""
+    """Reads a checkpoint file and fills the variables of an architecture; see `import_arrays`."""
     return import_arrays(read_checkpoint(path), architecture, os.fspath(path))
 
 
@@ -136,11 +135,13 @@ def _listed(names: list[str]) -> str:
     return ", ".join(name[:80] for name in names[:NAMES_SHOWN]) + more
 
 
-def _difference(where: str, architecture: Architecture, missing: list[str], surprises: list[str]) -> str:
+def _difference(where: str, architecture: Architecture, missing: list[str], unknown: list[str]) -> str:
     parts = []
     if missing:
         parts.append(f"{len(missing)} arrays are missing ({_listed(missing)})")
-    if surprises:
-        parts.append(f"{len(surprises)} are not of this model ({_listed(surprises)})")
-    mend = "choose another --arch, or other options of it"
-    return f"{where}: not a checkpoint of arch {architecture.name}: {'; '.join(parts)}: {mend}"
+    if unknown:
+        parts.append(f"{len(unknown)} are not part of this model ({_listed(unknown)})")
+    return (
+        f"{where}: not a checkpoint of arch {architecture.name}: {'; '.join(parts)}: choose another --arch, or change "
+        "its options"
+    )

@@ -1,4 +1,4 @@
-"""What an import did with every published array and with every array of ours."""
+"""The report of an import: what became of every published array and of every array of ours."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Used:
-    """A published array that ours was filled from.
+    """A published array that was used.
 
     Attributes:
-      source: published key.
-      target: path of ours, joined by slashes.
-      source_shape: of the published array.
-      shape: of ours (of the slice, where the published one is a part).
-      change: what was done beside the change of layout, such as "interpolated"; empty for nothing.
+      source: Published key.
+      target: Path of our array, joined by slashes.
+      source_shape: Shape of the published array.
+      shape: Shape of our array, or of the slice of it that the published one fills.
+      change: What was done besides the change of layout, such as "interpolated"; empty for nothing.
     """
 
     source: str
@@ -30,7 +30,7 @@ class Used:
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """An array that was left out by a rule: published (`name` its key), or ours, which keeps its initial value."""
+    """An array that was left out by a rule: a published one, or one of ours, which keeps its initial value."""
 
     name: str
     rule: str
@@ -38,15 +38,14 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True)
 class ImportReport:
-    """Every array of both sides is in exactly one of the lists.
+    """Lists of the arrays of an import; each published array is in `used` or `left_out`.
 
     Attributes:
-      source: file that was read.
-      architecture: name of the published model.
-      used: published arrays that were taken.
-      left_out: published arrays that were not.
-      initial: arrays of ours that keep their initial values.
-      surprises: arrays that no rule speaks of; an import with any of them is an error, so it is empty.
+      source: The file.
+      architecture: Name of the published model.
+      used: Published arrays that were used.
+      left_out: Published arrays that were left out.
+      initial: Arrays of ours that keep their initial values.
     """
 
     source: str
@@ -54,7 +53,6 @@ class ImportReport:
     used: tuple[Used, ...]
     left_out: tuple[LeftOut, ...]
     initial: tuple[LeftOut, ...]
-    surprises: tuple[str, ...] = ()
 
     @property
     def changed(self) -> tuple[Used, ...]:
@@ -62,19 +60,18 @@ class ImportReport:
         return tuple(used for used in self.used if used.change)
 
     def text(self) -> str:
-        """The report as a table: counts, then a line for each array that was changed or left out."""
-        lines = [f"{self.architecture} from {self.source}", f"  taken          {len(self.used):>6}"]
+        """The report as a table: counts, and a line for each array that was changed or left out."""
+        lines = [f"{self.architecture} from {self.source}", f"  used           {len(self.used):>6}"]
         lines.append(f"  of them changed{len(self.changed):>6}")
         shapes = "{} {} -> {}".format
         lines += [f"    {u.source}: {shapes(u.change, _shape(u.source_shape), _shape(u.shape))}" for u in self.changed]
         for title, entries in (("left out", self.left_out), ("kept initial", self.initial)):
             lines.append(f"  {title:<15}{len(entries):>6}")
             lines += _grouped(entries)
-        lines.append(f"  surprises      {len(self.surprises):>6}")
         return "\n".join(lines)
 
     def write(self, path: str | os.PathLike, **more: Any) -> None:
-        """Writes the report as JSON, with further fields."""
+        """Writes the report as JSON with further fields."""
         Path(path).write_text(json.dumps(dataclasses.asdict(self) | more, indent=1) + "\n")
 
 
@@ -83,7 +80,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _grouped(entries: tuple[LeftOut, ...], most: int = 6) -> list[str]:
-    """Lines by rule; long lists, such as HD-GCN's second names, are cut to their beginning."""
+    """Lines by rule; long lists, such as HD-GCN's second names, are truncated."""
     lines = []
     for rule in dict.fromkeys(entry.rule for entry in entries):
         names = [entry.name for entry in entries if entry.rule == rule]

@@ -1,4 +1,4 @@
-"""The folder that an import writes, and how a model is started from it or from an earlier run.
+"""The folder that an import writes, and how a model is initialised from it or from an earlier run.
 
 A folder holds `params.safetensors`, arrays under the paths of our variables joined by slashes (`params/video/
 blocks_0/attn/qkv/kernel`, `batch_stats/skeleton/...`), and `report.json`.
@@ -18,8 +18,8 @@ from flax import traverse_util
 from safetensors.numpy import save_file
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.transm3e import BRANCHES
-from musclemap_jax.pretrained.architectures import Architecture
+from musclemap_jax.models.branches import BRANCHES
+from musclemap_jax.pretrained.published import Architecture
 from musclemap_jax.pretrained.report import ImportReport, LeftOut
 from musclemap_jax.pretrained.source import read_safetensors
 
@@ -28,27 +28,25 @@ VARIABLES = ("params", "batch_stats")
 
 Tree = dict[str, Any]
 
-NEW_PARTS: tuple[tuple[str, str], ...] = (
-    (r"^params/\w+/class_tokens/", "class tokens"),
-    (r"^params/skeleton/(tokens|norm|unit\w+/tokens)(/|$)", "class tokens"),
-    (r"^params/head_", "head"),
-    (r"^params/fusion_", "fusion"),
-    (r"^params/kd_", "map of receiver tokens"),
-)
-"""(pattern, name) of parts that a model may have beside a published one, or lack: they keep their initial values."""
+CLASS_TOKENS, HEAD = "class tokens", "head"
+OPTIONAL_PARTS = {"head_": HEAD, "fusion_": "fusion", "kd_": "projection of receiver tokens"}
+"""{beginning of the path below `params`: name} of parts that only one side may have; ours keep their initial values.
 
-RESHAPED_PARTS = ("class tokens", "head")
-"""Of these, the parts that are left out where shapes differ; elsewhere that is an error."""
+So do the parameters of class tokens, which each backbone names (`branches.Backbone.token_pattern`).
+"""
+
+RESHAPED_PARTS = (CLASS_TOKENS, HEAD)
+"""Optional parts that are left out where shapes differ; in all other parts that is an error."""
 
 
 @dataclasses.dataclass(frozen=True)
 class InitialReport:
-    """What a model was started from.
+    """What became of the arrays when a model was initialised.
 
     Attributes:
-      used: paths that were replaced.
-      initial: paths of the model's that keep their initial values, by rule.
-      left_out: loaded paths that the model has no place for, by rule.
+      used: Paths that were replaced.
+      initial: Paths of the model that keep their initial values, by rule.
+      left_out: Loaded paths without a place in the model, by rule.
     """
 
     used: tuple[str, ...]
@@ -56,7 +54,7 @@ class InitialReport:
     left_out: tuple[LeftOut, ...]
 
     def text(self) -> str:
-        """One line of counts, and one for each rule."""
+        """A line with the number of loaded arrays, and one for each rule."""
         rules = [f"{entry.rule} initial" for entry in self.initial] + [f"{e.rule} left out" for e in self.left_out]
         lines = [f"{len(self.used)} arrays loaded"] + [
             f"  {rule}: {rules.count(rule)}" for rule in dict.fromkeys(rules)
@@ -70,10 +68,10 @@ def save_initial(
     report: ImportReport,
     architecture: Architecture,
 ) -> None:
-    """Writes an import's folder; files that are there are replaced.
+    """Writes an import's folder; existing files are replaced.
 
     Raises:
-      UserError: the folder cannot be written.
+      UserError: The folder cannot be written.
     """
     directory = Path(directory)
     try:
@@ -91,20 +89,20 @@ def load_initial(directory: str | os.PathLike) -> Tree:
     """Reads an import's folder.
 
     Args:
-      directory: that `save_initial` wrote.
+      directory: A folder that `save_initial` wrote.
 
     Returns:
       {"params": ..., "batch_stats": ...}, nested, of float32 arrays.
 
     Raises:
-      UserError: absent or damaged.
+      UserError: The folder is absent or damaged.
     """
     path = Path(directory) / PARAMS
     if not path.is_file():
         raise UserError(f"{path}: no such file: make it by python -m musclemap_jax.pretrained --out={directory} ...")
     flat = {tuple(name.split("/")): tensor.read() for name, tensor in read_safetensors(path).items()}
     if any(name[0] not in VARIABLES or len(name) < 3 for name in flat):
-        raise UserError(f"{path}: holds other arrays than an import writes: give the folder of an import")
+        raise UserError(f"{path}: holds arrays that an import does not write: give the folder of an import")
     tree = traverse_util.unflatten_dict(flat)
     return {name: tree.get(name, {}) for name in VARIABLES}
 
@@ -115,18 +113,19 @@ def initialise(
     """Replaces a model's initial values by loaded ones.
 
     Args:
-      params: of `TransM3E`, arrays or ShapeDtypeStructs.
-      batch_stats: of `TransM3E`; {} where it has none.
-      loaded: of `load_initial`, or {"params": ..., "batch_stats": ...} of an earlier run.
-      branch: take this branch alone, with its head and fusion; a loaded branch of another name serves if it is the only
-        one (a video branch for ``rgb_diff``). None: everything that is loaded, which must be all the branches.
+      params: Parameters of `TransM3E`, arrays or ShapeDtypeStructs.
+      batch_stats: Batch statistics of `TransM3E`; {} where it has none.
+      loaded: The result of `load_initial`, or {"params": ..., "batch_stats": ...} of an earlier run.
+      branch: The branch to initialise, with its head and fusion; if only one branch was loaded, it may have another
+        name (weights trained on RGB serve a branch on RGB difference). None initialises all branches, which must all
+        have been loaded.
 
     Returns:
-      params and batch_stats in which loaded leaves are numpy arrays and the others those that were given, and a report.
+      params and batch_stats, in which loaded leaves are numpy arrays and the others those that were given; a report.
 
     Raises:
-      UserError: a branch that is not there, an array of another shape, or one that either side lacks beside the parts
-        of NEW_PARTS.
+      UserError: The branch is absent, an array has the wrong shape, or one side lacks an array outside the optional
+        parts.
     """
     model = _flat({"params": params, "batch_stats": batch_stats})
     given = _flat({name: loaded.get(name) or {} for name in VARIABLES})
@@ -135,7 +134,7 @@ def initialise(
     scope = {name: leaf for name, leaf in model.items() if branch is None or _belongs(name, branch)}
     used, initial, left_out = [], [], []
     for name in [*scope, *(name for name in given if name not in scope)]:
-        part = next((part for pattern, part in NEW_PARTS if re.search(pattern, name)), None)
+        part = _optional_part(name)
         if name in scope and name in given and _shape(scope[name]) == _shape(given[name]):
             model[name] = np.asarray(given[name]).astype(scope[name].dtype)
             used.append(name)
@@ -143,11 +142,11 @@ def initialise(
         if name in scope and name in given and part not in RESHAPED_PARTS:
             raise UserError(
                 f"init_from: {name}: expected shape {_shape(scope[name])} of the model, got {_shape(given[name])}: "
-                "import it again with this model's --input_size and --num_persons, or it is of another architecture"
+                "import it again with this model's --input_size and --num_persons, or they have different architectures"
             )
         if part is None:
             has, lacks = ("model", "loaded arrays") if name in scope else ("loaded arrays", "model")
-            raise UserError(f"init_from: {name}: the {has} have it and the {lacks} do not: another architecture")
+            raise UserError(f"init_from: {name}: in the {has}, not in the {lacks}: they have different architectures")
         if name in scope:
             initial.append(LeftOut(name, part))
         if name in given:
@@ -169,14 +168,24 @@ def _nested(flat: dict[str, Any]) -> Tree:
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
+def _optional_part(name: str) -> str | None:
+    """Name of the optional part that a path belongs to, if any."""
+    collection, part, rest = name.split("/", 2)
+    if collection != "params":
+        return None
+    if part in BRANCHES:
+        return CLASS_TOKENS if re.search(BRANCHES[part].backbone.token_pattern, rest) else None
+    return next((label for prefix, label in OPTIONAL_PARTS.items() if part.startswith(prefix)), None)
+
+
 def _belongs(name: str, branch: str) -> bool:
-    """Whether a path is of a branch: below it, its head, fusion or maps of its receiver tokens."""
+    """Whether a path belongs to a branch: its backbone, its head, fusion or projections of its receiver tokens."""
     part = name.split("/")[1]
     return part in (branch, f"head_{branch}", f"fusion_{branch}") or part.startswith(f"kd_to_{branch}_")
 
 
 def _of_branch(given: dict[str, Any], branch: str, model: dict[str, Any]) -> dict[str, Any]:
-    """The loaded arrays of one branch, under its name in the model."""
+    """The loaded arrays of one branch, renamed to its name in the model."""
     if not any(name.startswith(f"params/{branch}/") for name in model):
         raise UserError(f"init_from: the model has no branch {branch!r}: name one of its branches")
     present = [name for name in BRANCHES if any(path.startswith(f"params/{name}/") for path in given)]

@@ -1,7 +1,7 @@
 """The arrays of a checkpoint file by their published names, whatever the file's format.
 
 Reads PyTorch's zip format (torch_file.py) and safetensors. Wrappers such as PySlowFast's {"model_state": ..., "cfg":
-...} are taken off, so is the prefix `module.` of models that were trained on several devices.
+...} are removed, as is the prefix `module.` of models that were trained on several devices.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.pretrained.torch_file import StoredTensor, read_torch_file
 
 WRAPPERS = ("model_state", "state_dict", "model_state_dict", "model")
-"""Keys under which checkpoints hold the model beside other things, such as the optimizer's state."""
+"""Keys under which checkpoints hold the model, next to other things such as the optimizer's state."""
 
 PARALLEL_PREFIX = "module."
 MAX_DEPTH, MAX_LEAVES, MAX_NAME = 8, 200_000, 1000
 
 
 class SourceTensor(Protocol):
-    """An array of a file; `read` copies it out."""
+    """An array in a file; `read` returns a copy."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -40,8 +40,8 @@ class Checkpoint:
     """Content of a checkpoint file.
 
     Attributes:
-      tensors: array by published name.
-      other: names of what stands beside the arrays and is none, numbers or text.
+      tensors: Arrays by published name.
+      other: Names of values that are not arrays, such as numbers or text.
     """
 
     tensors: Mapping[str, SourceTensor]
@@ -50,7 +50,7 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayTensor:
-    """An array in memory in the role of one in a file."""
+    """An array in memory in place of one in a file."""
 
     array: np.ndarray
 
@@ -77,10 +77,10 @@ class _SafeTensor:
 
 
 def read_safetensors(path: str | os.PathLike) -> dict[str, SourceTensor]:
-    """Opens a safetensors file; arrays are read when they are asked for.
+    """Opens a safetensors file; arrays are read on demand.
 
     Raises:
-      UserError: absent or damaged.
+      UserError: The file is absent or damaged.
     """
     path = Path(path)
     try:
@@ -89,14 +89,14 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, SourceTensor]:
             name: _SafeTensor(file, path, name, tuple(file.get_slice(name).get_shape())) for name in list(file.keys())
         }
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: no readable safetensors file: {error}") from error
+        raise UserError(f"{path}: not a readable safetensors file: {error}") from error
 
 
 def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     """Reads a checkpoint: `.safetensors`, and anything else as a file of PyTorch.
 
     Raises:
-      UserError: absent, damaged, refused, or without any array.
+      UserError: The file is absent, damaged, refused, or holds no array.
     """
     path = Path(path)
     tree = read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
@@ -109,7 +109,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
         else:
             other.append(name)
     if not tensors:
-        raise UserError(f"{path}: no arrays by name in it: expected a state_dict, alone or under {', '.join(WRAPPERS)}")
+        raise UserError(f"{path}: holds no named arrays: expected a state_dict, alone or under {', '.join(WRAPPERS)}")
     if all(name.startswith(PARALLEL_PREFIX) for name in tensors):
         tensors = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in tensors.items()}
     return Checkpoint(tensors, tuple(other))
@@ -125,18 +125,18 @@ def _unwrapped(tree: Any) -> Any:
 
 
 def _leaves(tree: Any, path: Path) -> Iterator[tuple[str, Any]]:
-    """Names and leaves of nested containers, in order; containers may be shared or contain themselves."""
+    """Yields names and leaves of nested containers, in order; containers may be shared or contain themselves."""
     waiting, visits = [("", 0, tree)], 0
     while waiting:
         name, depth, node = waiting.pop()
         visits += 1
         if visits > MAX_LEAVES or depth > MAX_DEPTH or len(name) > MAX_NAME:
             raise UserError(
-                f"{path}: more than {MAX_LEAVES:,} values, {MAX_DEPTH} levels or {MAX_NAME} letters of a name, at "
+                f"{path}: more than {MAX_LEAVES:,} values, {MAX_DEPTH} levels or {MAX_NAME} letters in a name, at "
                 f"{name[:100]!r}: save the model's state_dict alone"
             )
         if not name.isprintable():
-            raise UserError(f"{path}: the name {name[:100]!r} is none of an array")
+            raise UserError(f"{path}: {name[:100]!r} is not the name of an array")
         if isinstance(node, (dict, list, tuple)):
             items = node.items() if isinstance(node, dict) else enumerate(node)
             inner = [(f"{name}.{key}" if depth else str(key), depth + 1, value) for key, value in items]

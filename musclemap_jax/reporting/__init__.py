@@ -1,1 +1,1 @@
-"""Tables, plots and the report page."""
+"""Tables, plots and the report page of an evaluation."""

@@ -1,4 +1,4 @@
-"""Example clips of a report: which to show, and a strip of their frames with the skeletons drawn on top."""
+"""Example clips of a report, chosen from the best to the worst prediction."""
 
 from __future__ import annotations
 
@@ -6,19 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from musclemap_jax.eval.average_precision import average_precision
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.reporting.plots import INK, ORANGE, SKY, new_figure
-from musclemap_jax.skeleton_layouts import bones
-
-LEFT, RIGHT, MIDDLE = SKY, ORANGE, "white"
-MIN_SCORE = 0.05
-"""Joints with a lower score are not drawn."""
-STRIP_WIDTH_PX = 1400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +17,15 @@ class Example:
     """One clip of a report.
 
     Attributes:
-      split: its split.
-      clip_id: its name.
-      activity: its activity.
-      labels: (K,) 0 or 1.
-      probabilities: (K,) the model's, in [0, 1].
-      frames: (T, H, W, 3) uint8; a few, spread over the clip.
-      skeleton: (T, P, V, 3) x and y in pixels of the frames and score, or None.
+      split: The clip's split.
+      clip_id: The clip's id.
+      activity: The clip's activity.
+      labels: (K,) 0 or 1; all zeros for a background clip.
+      probabilities: (K,) The model's probabilities, in [0, 1].
+      frames: (T, H, W, 3) uint8, a few frames spread over the clip.
+      skeleton: (T, P, V, 3) x and y in pixels of the frames, and score; or None.
       joint_names: V names, such as the joints of a skeleton layout.
-      note: why this clip is shown, or empty.
+      note: Why this clip is shown, or empty.
     """
 
     split: str
@@ -51,20 +42,22 @@ class Example:
 def choose_examples(predictions: SplitPredictions, count: int) -> list[tuple[int, str]]:
     """Chooses clips from the best to the worst, so that a report shows what is typical and what fails.
 
-    Clips are ranked by the average precision of their own regions (1 when every true region scores above all the
-    others), ties by name; the chosen ranks are evenly spaced, the first and the last included.
+    Clips are ranked by the average precision of their own regions (1 if every active region scores above all others),
+    ties by name. The chosen ranks are evenly spaced and include the first and the last. Background clips, which have
+    no active region, have no rank and are not chosen.
 
     Args:
-      predictions: of one split.
-      count: how many; all clips where there are fewer.
+      predictions: Predictions of one split.
+      count: Number of clips to choose; all ranked clips if there are fewer.
 
     Returns:
-      (position in the predictions, note on its rank) of each, best first. Clips without a true region are left out.
+      (position in the predictions, note on the rank) of each, best first.
     """
-    predictions = SplitPredictions(*predictions)
-    scores, labels = np.asarray(predictions.scores), np.asarray(predictions.labels)
-    every_region = np.ones(scores.shape[1], bool)
-    quality = [average_precision(row, truth, every_region) for row, truth in zip(scores, labels, strict=True)]
+    every_region = np.ones(predictions.scores.shape[1], bool)
+    quality = [
+        average_precision(scores, labels, every_region)
+        for scores, labels in zip(predictions.scores, predictions.labels, strict=True)
+    ]
     ranked = sorted(
         (i for i, value in enumerate(quality) if not np.isnan(value)),
         key=lambda i: (-quality[i], predictions.clip_ids[i]),
@@ -74,96 +67,3 @@ def choose_examples(predictions: SplitPredictions, count: int) -> list[tuple[int
         (ranked[rank], f"rank {rank + 1} of {len(ranked)} clips, average precision {quality[ranked[rank]]:.2f}")
         for rank in ranks
     ]
-
-
-def strip_figure(
-    frames: NDArray[np.uint8],
-    skeleton: NDArray | None = None,
-    joint_names: Sequence[str] = (),
-    max_frames: int = 6,
-) -> Figure:
-    """Frames side by side with the skeletons on top: left limbs light blue, right limbs orange.
-
-    Args:
-      frames: (T, H, W, 3) uint8.
-      skeleton: (T, P, V, 3) x and y in pixels of the frames and score; joints with score 0 are not drawn. None to
-        draw frames only.
-      joint_names: V names.
-      max_frames: frames shown at most, evenly spaced.
-
-    Returns:
-      The figure, without margins.
-
-    Raises:
-      ValueError: for shapes that do not agree.
-    """
-    frames = np.asarray(frames)
-    if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-        raise ValueError(f"frames must have shape (T, H, W, 3), got {frames.shape}")
-    shown = np.unique(np.linspace(0, len(frames) - 1, min(max_frames, len(frames))).round().astype(int))
-    height, width = frames.shape[1:3]
-    gap = max(2, width // 64)
-    strip = np.full((height, len(shown) * (width + gap) - gap, 3), 255, np.uint8)
-    lines, colours = [], []
-    for i, t in enumerate(shown):
-        offset = i * (width + gap)
-        strip[:, offset : offset + width] = frames[t]
-        if skeleton is not None:
-            for start, end, colour in _bone_lines(np.asarray(skeleton), joint_names, int(t), (height, width)):
-                lines.append(np.stack([start, end]) + (offset, 0))
-                colours.append(colour)
-    inches = STRIP_WIDTH_PX / 100
-    figure = new_figure(inches, inches * strip.shape[0] / strip.shape[1], dpi=100)
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(strip, interpolation="lanczos", aspect="auto", extent=(0, strip.shape[1], strip.shape[0], 0))
-    axes.set_axis_off()
-    thickness = 0.016 * height * STRIP_WIDTH_PX / strip.shape[1] * 72 / 100
-    for colour, scale in ((INK, 1.7), (None, 1.0)):
-        outlined = LineCollection(lines, colors=colour or colours, linewidths=thickness * scale, capstyle="round")
-        outlined.set_clip_on(True)
-        axes.add_collection(outlined, autolim=False)
-    return figure
-
-
-def example_figure(example: Example, max_frames: int = 6) -> Figure:
-    """The strip of one example."""
-    return strip_figure(example.frames, example.skeleton, example.joint_names, max_frames)
-
-
-def _bone_lines(
-    skeleton: NDArray, joint_names: Sequence[str], t: int, size: tuple[int, int]
-) -> list[tuple[NDArray, NDArray, str]]:
-    """Bones of one frame as (start (x, y), end (x, y), colour), cut at its edges: the next frame lies there."""
-    if skeleton.ndim != 4 or skeleton.shape[2:] != (len(joint_names), 3) or t >= len(skeleton):
-        raise ValueError(
-            f"skeleton must have shape (T, P, {len(joint_names)}, 3) with a row for each frame, got {skeleton.shape}"
-        )
-    lines = []
-    for joints in skeleton[t]:
-        for a, b in bones(joint_names):
-            ends = joints[[a, b]]
-            if (ends[:, 2] < MIN_SCORE).any():
-                continue
-            inside = _clip_to_frame(ends[0, :2].astype(float), ends[1, :2].astype(float), size)
-            if inside is not None:
-                start, end = joint_names[a], joint_names[b]
-                colour = LEFT if "left" in start and "right" not in end else RIGHT if "right" in start else MIDDLE
-                lines.append((*inside, colour))
-    return lines
-
-
-def _clip_to_frame(start: NDArray, end: NDArray, size: tuple[int, int]) -> tuple[NDArray, NDArray] | None:
-    """The part of a line inside a frame of (height, width) pixels, by Liang and Barsky; None when it is all outside."""
-    low, high = 0.0, 1.0
-    step = end - start
-    for axis, limit in ((0, size[1]), (1, size[0])):
-        for slope, distance in ((-step[axis], start[axis]), (step[axis], limit - start[axis])):
-            if slope == 0:
-                if distance < 0:
-                    return None
-            elif slope < 0:
-                low = max(low, distance / slope)
-            else:
-                high = min(high, distance / slope)
-    return None if low > high else (start + low * step, start + high * step)

@@ -1,7 +1,7 @@
-"""Charts of an evaluation, drawn with matplotlib's object interface: no pyplot, no global state, no display.
+"""Plots of an evaluation, drawn with matplotlib's object interface: no pyplot, no global state, no display.
 
-Colours are those of Okabe and Ito, told apart with the common colour blindnesses; what a colour says, a legend, a
-marker or a label says too.
+The colours are Okabe and Ito's, which people with the common colour vision deficiencies can distinguish; legends,
+markers and labels repeat whatever a colour encodes. Names come from data sets, so no text is parsed as mathematics.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.statistics import KNOWN, NEW, DataStatistics
-from musclemap_jax.reporting.tables import percent
+from musclemap_jax.reporting.formatting import percent
 from musclemap_jax.storage.scalars import Series
 
 BLUE, VERMILION, SKY, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#B5588B"
@@ -32,67 +32,65 @@ SPLIT_COLOURS: dict[str, str] = {
 }
 LINE_COLOURS: tuple[str, ...] = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, INK, GREY)
 MAX_LINES = 8
-"""Curves in one panel; more could not be told apart."""
+"""Curves in one panel; more would be hard to distinguish."""
 DPI = 160
 
 
-def figure_bytes(figure: Figure, image_format: str = "png") -> bytes:
-    """Renders a figure to "png" or "jpg"; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    options = {"metadata": {"Software": None}} if image_format == "png" else {"pil_kwargs": {"quality": 88}}
-    figure.savefig(buffer, format=image_format, **options)
-    return buffer.getvalue()
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as png; makes the folder if it is absent."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(figure_bytes(figure))
-
-
-def new_figure(width: float, height: float, dpi: int = DPI) -> Figure:
+def new_plot(width: float, height: float, dpi: int = DPI) -> Figure:
     """A blank figure with its own Agg canvas.
 
     Args:
-      width: inches; a report shows about 100 pixels of text size an inch.
-      height: inches.
-      dpi: pixels an inch.
+      width: Inches.
+      height: Inches.
+      dpi: Pixels per inch.
     """
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
-def per_region_figure(metrics: Metrics, splits: Sequence[str] = ("test_known", "test_new")) -> Figure:
-    """Average precision per muscle region, one bar a split, with the floors marked on each bar.
+def image_bytes(plot: Figure, image_format: str = "png") -> bytes:
+    """Renders a plot to "png" or "jpg"; equal plots give equal bytes."""
+    buffer = io.BytesIO()
+    options = {"metadata": {"Software": None}} if image_format == "png" else {"pil_kwargs": {"quality": 88}}
+    plot.savefig(buffer, format=image_format, **options)
+    return buffer.getvalue()
+
+
+def save_plot(plot: Figure, path: str | Path) -> None:
+    """Writes a plot as PNG and creates the folder if it is absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(image_bytes(plot))
+
+
+def plot_region_ap(metrics: Metrics, splits: Sequence[str]) -> Figure:
+    """Plots average precision per muscle region, one bar per split, with the floors marked on each bar.
 
     Args:
-      metrics: the figures.
-      splits: which of them to draw; those that were not evaluated are left out.
+      metrics: The metrics.
+      splits: Names of the splits to draw, top to bottom.
 
     Returns:
-      The figure; a region without a positive has a note in the place of its bar.
+      The plot; a region that no clip shows has a note in place of its bar.
 
     Raises:
-      ValueError: when none of the splits was evaluated.
+      ValueError: A split was not evaluated, or none is given.
     """
-    splits = [split for split in splits if split in metrics.splits]
-    if not splits:
-        raise ValueError(f"expected one of the evaluated splits {list(metrics.splits)}")
+    if not splits or any(split not in metrics.splits for split in splits):
+        raise ValueError(f"splits: expected some of {', '.join(metrics.splits)}, got {list(splits)}")
     num_regions = len(metrics.regions)
-    figure = new_figure(11, 1.6 + 0.46 * num_regions * (0.5 + 0.25 * len(splits)))
+    figure = new_plot(11, 1.6 + 0.46 * num_regions * (0.5 + 0.25 * len(splits)))
     axes = figure.add_subplot()
     height = 0.8 / len(splits)
     for i, split in enumerate(splits):
         centres = np.arange(num_regions) + (i - (len(splits) - 1) / 2) * height
         _draw_region_bars(axes, metrics, split, centres, height, first=i == 0)
-    axes.set_yticks(np.arange(num_regions), metrics.regions)
-    axes.set_ylim(num_regions - 0.4, -0.6)
+    _label_regions(axes, metrics.regions)
     axes.set_xlim(0, 1.08)
     axes.set_xticks(np.arange(0, 1.01, 0.2))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_xlabel("average precision; in brackets, clips that show the region", fontsize=12, color=INK)
+    axes.set_xlabel("average precision (in brackets: number of clips that show the region)", fontsize=12, color=INK)
     _clean(axes, grid_axis="x")
     figure.legend(loc="outside upper center", ncols=len(splits) + 2, frameon=False, fontsize=11)
     return figure
@@ -101,35 +99,35 @@ def per_region_figure(metrics: Metrics, splits: Sequence[str] = ("test_known", "
 def _draw_region_bars(
     axes: Axes, metrics: Metrics, split: str, centres: np.ndarray, height: float, first: bool
 ) -> None:
-    figures, colour = metrics.splits[split], SPLIT_COLOURS.get(split, GREY)
-    values = np.array(figures.average_precision)
-    label = f"{split}, mAP {percent(figures.headline.mean_ap)} % (dashed)"
+    of_split, colour = metrics.splits[split], SPLIT_COLOURS.get(split, GREY)
+    values = np.array(of_split.average_precision)
+    label = f"{split}, mAP {percent(of_split.headline.mean_ap)} % (dashed)"
     axes.barh(centres, np.nan_to_num(values), height * 0.92, color=colour, label=label)
-    if not np.isnan(figures.headline.mean_ap):
-        axes.axvline(figures.headline.mean_ap, color=colour, linestyle=(0, (5, 3)), linewidth=1.4, zorder=0.9)
+    if not np.isnan(of_split.headline.mean_ap):
+        axes.axvline(of_split.headline.mean_ap, color=colour, linestyle=(0, (5, 3)), linewidth=1.4, zorder=0.9)
     half = height * 0.46
-    ones, random = np.array(figures.all_ones_floor), np.array(figures.random_floor)
+    ones, random = np.array(of_split.all_ones_floor), np.array(of_split.random_floor)
     axes.vlines(ones, centres - half, centres + half, color="white", linewidth=4)
     axes.vlines(ones, centres - half, centres + half, color=INK, linewidth=2.2, label="all ones" if first else None)
     axes.scatter(
         random, centres, s=20, facecolor="white", edgecolor=INK, zorder=3, label="random order" if first else None
     )
-    for value, centre, support in zip(values, centres, figures.support, strict=True):
+    for value, centre, support in zip(values, centres, of_split.support, strict=True):
         note = "no clip shows it" if np.isnan(value) else f"{100 * value:.0f}  ({support})"
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
         axes.text(np.nan_to_num(value) + 0.008, centre, note, va="center", fontsize=10, color=INK, bbox=box)
 
 
-def training_curves_figure(scalars: Mapping[str, Series]) -> Figure | None:
-    """The run's scalars over its steps: all losses in one panel, else a panel for each last part of a name.
+def plot_training_curves(scalars: Mapping[str, Series]) -> Figure | None:
+    """Plots the run's scalars over its steps: the losses in one panel, the others grouped by the last part of the name.
 
-    Long, noisy curves are drawn pale, with a moving average on top.
+    Long, noisy curves are drawn pale, with their moving average on top.
 
     Args:
-      scalars: as ``scalars.read_scalars`` gives them.
+      scalars: Name -> series (``scalars.read_scalars``).
 
     Returns:
-      The figure; None when there is no finite value to draw.
+      The plot; None if there is no finite value to draw.
     """
     panels: dict[str, dict[str, Series]] = {}
     for name, series in scalars.items():
@@ -138,7 +136,7 @@ def training_curves_figure(scalars: Mapping[str, Series]) -> Figure | None:
     if not panels:
         return None
     num_rows = -(-len(panels) // 2)
-    figure = new_figure(11, 3.4 * num_rows)
+    figure = new_plot(11, 3.4 * num_rows)
     order = sorted(panels, key=lambda name: (name != "loss", name != "mAP"))
     for i, name in enumerate(order):
         _draw_panel(figure.add_subplot(num_rows, 2, i + 1), name, panels[name])
@@ -177,13 +175,13 @@ def _draw_panel(axes: Axes, title: str, curves: Mapping[str, Series]) -> None:
 
 
 def _is_noisy(values: np.ndarray) -> bool:
-    """Whether a curve is long and goes up and down: a schedule must not be smoothed, its bends are real."""
+    """Whether a curve is long and fluctuates; the bends of a schedule are real and must not be smoothed."""
     finite = values[np.isfinite(values)]
     return len(finite) > 60 and np.abs(np.diff(finite)).sum() > 4 * np.ptp(finite)
 
 
 def _moving_average(values: np.ndarray, half_width: int) -> np.ndarray:
-    """Mean of the finite values at most half_width steps away; NaN where there is none."""
+    """Mean of the finite values at most half_width entries away; NaN where there is none."""
     finite = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(finite)])
@@ -193,14 +191,10 @@ def _moving_average(values: np.ndarray, half_width: int) -> np.ndarray:
     return np.where(count > 0, (sums[high] - sums[low]) / np.maximum(count, 1), np.nan)
 
 
-def data_statistics_figure(statistics: DataStatistics) -> Figure:
-    """Clips per muscle region, stacked by split, and activities per region, known and new (the paper's Fig. 2).
-
-    Args:
-      statistics: the counts.
-    """
+def plot_data_statistics(statistics: DataStatistics) -> Figure:
+    """Plots clips per muscle region, stacked by split, and known and new activities per region (the paper's Fig. 2)."""
     num_regions = len(statistics.regions)
-    figure = new_figure(11, 1.6 + 0.34 * num_regions)
+    figure = new_plot(11, 1.6 + 0.34 * num_regions)
     left, right = figure.subplots(1, 2, sharey=True)
     rows = np.arange(num_regions)
     clips = {split: np.array(of_split.clips_per_region) for split, of_split in statistics.splits.items()}
@@ -209,8 +203,7 @@ def data_statistics_figure(statistics: DataStatistics) -> Figure:
     activities = {kind: np.array(counts) for kind, counts in statistics.activities_per_region.items()}
     _draw_stack(right, rows, activities, {KNOWN: BLUE, NEW: VERMILION})
     right.set_title("activities that use the region", loc="left", fontsize=13, color=INK)
-    left.set_yticks(rows, statistics.regions)
-    left.set_ylim(num_regions - 0.4, -0.6)
+    _label_regions(left, statistics.regions)
     for axes in (left, right):
         _clean(axes, grid_axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -227,6 +220,12 @@ def _draw_stack(axes: Axes, rows: np.ndarray, parts: Mapping[str, np.ndarray], c
         start = start + counts
     for row, total in zip(rows, start, strict=True):
         axes.annotate(f"{total:.0f}", (total, row), (4, 0), textcoords="offset points", va="center", fontsize=10)
+
+
+def _label_regions(axes: Axes, regions: Sequence[str]) -> None:
+    """Labels the rows with the regions, the first on top."""
+    axes.set_yticks(np.arange(len(regions)), regions, parse_math=False)
+    axes.set_ylim(len(regions) - 0.4, -0.6)
 
 
 def _clean(axes: Axes, grid_axis: str) -> None:

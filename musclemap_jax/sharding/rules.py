@@ -1,48 +1,45 @@
 """Rules from a parameter's path to its PartitionSpec.
 
-Parameters, their optimizer moments and their moving average have paths that end alike, so one table serves all. It
-cuts what is large: every matrix and convolution kernel; what a rule leaves whole is below a hundredth of the model. A
-leaf that no rule matches, or a dimension that its mesh axis does not divide, is replicated; `unsharded_params` names
-them.
+The paths of parameters, their optimizer moments and their moving average end alike, so one table serves all three. A
+model brings the rules of its branches, which are tried before the common ones. Every matrix and convolution kernel is
+sharded; what a rule replicates is less than a hundredth of the model. A leaf that no rule matches, or a dimension that
+its mesh axis does not divide, is replicated; `unsharded_params` lists them.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Axes = tuple[str | None, ...]
-
-RULES: tuple[tuple[str, Axes], ...] = (
-    (r"patch_embed/.*kernel$", ("fsdp",)),
-    # Over `tensor` the transformers alone are cut. The rest is narrow, and GSPMD (jax 0.10.2, CPU) gives HD-GCN a wrong
-    # gradient on a 2x2x2 mesh as soon as what its tokens go into is cut there.
-    (r"(^|/)(skeleton/|fusion_|head_|kd_).*kernel$", ("fsdp", None)),
-    # Narrowing projections follow widening ones, so that the two are one pair for tensor parallelism.
-    (r"(attn/proj|mlp/fc2)/kernel$", ("tensor", "fsdp")),
-    # Widening projections and everything else of the form (..., inputs, outputs).
-    (r"kernel$", ("fsdp", "tensor")),
-    (r"pool_[qkv]$", ("fsdp",)),
-    (r"norm\d_\w+/(scale|bias)$", ("fsdp",)),  # MCTF's, over (tokens, width)
-    # Small: vectors, tables of positions, adjacencies, tokens.
-    (r"(bias|scale|mean|var)$", ()),
-    (r"(rel_pos_[thw]|adjacency|spread|classification|receiver|tokens)$", ()),
-)
+Rules = tuple[tuple[str, Axes], ...]
 """(regular expression searched in the path, mesh axes of the last dimensions); the first that matches counts."""
+
+COMMON_RULES: Rules = (
+    # Narrow: never cut over `tensor`.
+    (r"(^|/)(fusion_|head_|kd_).*kernel$", ("fsdp", None)),
+    (r"kernel$", ("fsdp", "tensor")),  # (..., inputs, outputs)
+    (r"norm\d_\w+/(scale|bias)$", ("fsdp",)),  # MCTF's, over (tokens, width)
+    (r"(bias|scale|mean|var)$", ()),
+)
+
+
+def rules_below(name: str, rules: Rules) -> Rules:
+    """The same rules for the part of the parameters' tree that has this name."""
+    return tuple((rf"(^|/){name}/.*({pattern})", axes) for pattern, axes in rules)
 
 
 class UnshardedParam(NamedTuple):
-    """An array of which every device holds a copy though the mesh could cut it.
+    """An array that is replicated though the mesh could shard it.
 
     Attributes:
-      name: path of the leaf.
-      shape: of the leaf.
-      reason: why it is not cut.
+      name: The leaf's path.
+      shape: The leaf's shape.
+      reason: Why it is not sharded.
     """
 
     name: str
@@ -51,20 +48,20 @@ class UnshardedParam(NamedTuple):
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """The path of a leaf as text: ``params/video/block00/attention/qkv/kernel``."""
+    """A leaf's path as text, such as ``params/video/blocks_0/attn/qkv/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _axes(name: str, num_dimensions: int) -> Axes | None:
+def _axes(name: str, num_dimensions: int, rules: Rules) -> Axes | None:
     """Mesh axes of every dimension by the rules; None where no rule matches."""
-    for pattern, axes in RULES:
+    for pattern, axes in (*rules, *COMMON_RULES):
         if re.search(pattern, name) and len(axes) <= num_dimensions:
             return (None,) * (num_dimensions - len(axes)) + axes
     return None
 
 
-def _spec(name: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    axes = _axes(name, len(shape)) or ()
+def _spec(name: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules) -> PartitionSpec:
+    axes = _axes(name, len(shape), rules) or ()
     fitting = [
         axis if axis and mesh.shape[axis] > 1 and size % mesh.shape[axis] == 0 else None
         for axis, size in zip(axes, shape, strict=False)
@@ -72,21 +69,18 @@ def _spec(name: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
     return PartitionSpec(*fitting) if any(fitting) else PartitionSpec()
 
 
-def _leaves(abstract_state: Any) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for path, leaf in jax.tree_util.tree_flatten_with_path(abstract_state)[0]:
-        yield path_name(path), tuple(leaf.shape)
-
-
-def unsharded_params(abstract_params: Any, mesh: Mesh) -> list[UnshardedParam]:
-    """Arrays that are not cut though no rule says so: no rule matches, or a dimension does not divide.
+def unsharded_params(abstract_params: Any, mesh: Mesh, rules: Rules = ()) -> list[UnshardedParam]:
+    """Lists arrays that are replicated against the rules: no rule matches, or a dimension is not divisible.
 
     Args:
-      abstract_params: a tree of arrays or ShapeDtypeStructs.
-      mesh: the device mesh.
+      abstract_params: A tree of arrays or ShapeDtypeStructs.
+      mesh: The device mesh.
+      rules: The model's own rules (`TransM3E.sharding_rules`), tried before the common ones.
     """
     found = []
-    for name, shape in _leaves(abstract_params):
-        axes = _axes(name, len(shape))
+    for path, leaf in jax.tree_util.tree_flatten_with_path(abstract_params)[0]:
+        name, shape = path_name(path), tuple(leaf.shape)
+        axes = _axes(name, len(shape), rules)
         if axes is None and shape and mesh.shape["fsdp"] * mesh.shape["tensor"] > 1:
             found.append(UnshardedParam(name, shape, "no rule"))
         odd = [
@@ -94,36 +88,26 @@ def unsharded_params(abstract_params: Any, mesh: Mesh) -> list[UnshardedParam]:
             for axis, size in zip(axes or (), shape, strict=False)
             if axis and size % mesh.shape[axis]
         ]
-        if odd and _spec(name, shape, mesh) == PartitionSpec():
+        if odd and _spec(name, shape, mesh, rules) == PartitionSpec():
             found.append(UnshardedParam(name, shape, " and ".join(odd)))
     return found
 
 
-def state_sharding(abstract_state: Any, mesh: Mesh) -> Any:
-    """Shardings of a training state, leaf by leaf.
-
-    Args:
-      abstract_state: a tree of arrays or ShapeDtypeStructs.
-      mesh: the device mesh.
-
-    Returns:
-      The same tree with a NamedSharding in the place of each leaf.
-    """
+def state_sharding(abstract_state: Any, mesh: Mesh, rules: Rules = ()) -> Any:
+    """Returns the tree with a NamedSharding in place of each leaf; arguments as in `unsharded_params`."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: NamedSharding(mesh, _spec(path_name(path), leaf.shape, mesh)), abstract_state
+        lambda path, leaf: NamedSharding(mesh, _spec(path_name(path), leaf.shape, mesh, rules)), abstract_state
     )
 
 
-def bytes_per_device(abstract_state: Any, shardings: Any) -> int:
-    """Bytes that each device holds of a state.
+def bytes_per_device(shapes: Any, shardings: Any) -> int:
+    """Counts the bytes of a tree of arrays that each device holds.
 
     Args:
-      abstract_state: a tree of arrays or ShapeDtypeStructs.
-      shardings: the tree of its shardings.
+      shapes: A tree of arrays or ShapeDtypeStructs.
+      shardings: The same tree of NamedShardings.
     """
     sizes = jax.tree.map(
-        lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize,
-        abstract_state,
-        shardings,
+        lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize, shapes, shardings
     )
     return sum(jax.tree.leaves(sizes))

@@ -1,10 +1,10 @@
-"""A reader of pickles which can build plain containers, and what the caller's functions make, and nothing else.
+"""A pickle reader that builds only plain containers and what functions of the caller return.
 
-Source: the pickle protocol as the standard library's `pickletools` lists it. A pickle is a program; Python's own
-unpickler runs it, importing and calling what it names. Here the program is stepped through by a machine that knows
-the instructions needed for containers, numbers and text. It never imports anything: a name in the pickle stands for
-one of the functions that the caller hands in, and any other name is refused when it is met. PyTorch's checkpoints
-(``pretrained/torch_file.py``) and the data set's lists (``tfds_musclemap/importing/release_lists.py``) are read by it.
+Source: the pickle protocol, as listed by the standard library's `pickletools`. A pickle is a program, and Python's own
+unpickler imports and calls whatever it names. This reader steps through the program and supports only the opcodes for
+containers, numbers and text. It never imports anything: a name in the pickle stands for one of the caller's functions,
+and any other name is refused. It reads PyTorch's checkpoints (``pretrained/torch_file.py``) and the data set's lists
+(``tfds_musclemap/importing/release_lists.py``).
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from typing import Any, Protocol, runtime_checkable
 from musclemap_jax.errors import UserError
 
 MAX_STEPS = 1_000_000
-"""Instructions of a checkpoint's pickle: bounds its time (seconds) and memory (about 100 MB); HD-GCN with Adam's state
-takes some 200,000."""
+"""Largest number of opcodes in a checkpoint's pickle: bounds its time (seconds) and memory (about 100 MB). HD-GCN with
+Adam's state takes about 200,000."""
 
 KEY_TYPES = (str, int, float, bool, bytes, type(None))
-_VALUES = {
-    "NONE": None,
-    "NEWTRUE": True,
-    "NEWFALSE": False,
-}
+_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = (
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"),
@@ -44,14 +40,14 @@ class Name:
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What a function may return for an object that the pickle gives a state afterwards, as numpy's are."""
+    """An object whose state comes after its construction, as numpy's do; the caller's functions may return one."""
 
     def set_state(self, state: Any) -> None:
-        """Takes the state, a plain value; raises ValueError or TypeError if it is none of its kind."""
+        """Takes the state, a plain value; raises ValueError or TypeError if it is invalid."""
 
 
 class _Refused(Exception):
-    """What the pickle asks for is not done."""
+    """The pickle contains something unsupported, which the message names."""
 
 
 class _Machine:
@@ -71,20 +67,20 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self, data: bytes) -> Any:
-        for steps, (opcode, argument, place) in enumerate(pickletools.genops(data)):
+        for steps, (opcode, argument, position) in enumerate(pickletools.genops(data)):
             if steps >= self._max_steps:
-                raise _Refused(f"more than {self._max_steps:,} instructions")
+                raise _Refused(f"more than {self._max_steps:,} opcodes")
             if opcode.name == "STOP":
                 return self._pop()
             try:
                 self._step(opcode.name, argument)
             except _Refused as error:
-                raise _Refused(f"{error} (instruction {opcode.name} at byte {place})") from error
-        raise _Refused("no end")
+                raise _Refused(f"{error} (opcode {opcode.name} at byte {position})") from error
+        raise _Refused("no STOP opcode")
 
     def _step(self, name: str, argument: Any) -> None:
         if name in self._refused:
-            raise _Refused("something else")
+            raise _Refused("an unsupported object")
         if name in _LITERALS:
             self._stack.append(argument)
         elif name in _VALUES:
@@ -100,7 +96,7 @@ class _Machine:
         elif name not in ("PROTO", "FRAME"):
             method = getattr(self, f"_do_{name.lower()}", None)
             if method is None:
-                raise _Refused("something else")
+                raise _Refused("an unsupported object")
             method(argument)
 
     def _pop(self) -> Any:
@@ -149,15 +145,15 @@ class _Machine:
 
     def _append(self, items: list[Any]) -> None:
         if type(self._stack[-1]) is not list:
-            raise _Refused("append to what is no list")
+            raise _Refused("items appended to something other than a list")
         self._stack[-1].extend(items)
 
     def _set_items(self, items: list[Any]) -> None:
         if type(self._stack[-1]) is not dict or len(items) % 2:
-            raise _Refused("items set in what is no dict")
-        # Python hashes nested tuples by recursion, which a deep one makes overflow: keys are plain values.
+            raise _Refused("items set in something other than a dict")
+        # Only plain values may be keys: Python hashes nested tuples by recursion, which a deep tuple makes overflow.
         if not all(isinstance(key, KEY_TYPES) for key in items[::2]):
-            raise _Refused("a dict's key that is neither text nor a number")
+            raise _Refused("a dict key that is neither text nor a number")
         self._stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def _do_global(self, argument: str) -> None:
@@ -185,7 +181,7 @@ class _Machine:
             raise _Refused(f"state for {value.name}")
         if isinstance(value, Stateful):
             value.set_state(state)
-        # Any other state, such as the `_metadata` of a state_dict, is not needed, so left out.
+        # Any other state, such as the `_metadata` of a state_dict, is not needed and dropped.
 
     def _do_binpersid(self, _: None) -> None:
         if self._persistent is None:
@@ -202,27 +198,27 @@ def read_pickle(
     max_steps: int | None = None,
     allowed: str,
 ) -> Any:
-    """Builds what a pickle describes.
+    """Builds the object that a pickle describes.
 
     Args:
-      data: the pickle; memory in proportion to its length is used.
-      functions: what each allowed name stands for: called with the pickle's arguments, which are plain values or
-        results of these functions. None: the name may be mentioned and not called.
-      persistent: called with what the pickle names as its persistent ids; None: there may be none.
-      refused: names of instructions that are an error besides those unknown here, such as ``EMPTY_DICT``.
-      max_steps: instructions that are read at most; by default MAX_STEPS.
-      allowed: for the error's text: what may be in the pickle, and the mend.
+      data: The pickle. The memory used is proportional to its length.
+      functions: Each allowed name -> the function that it stands for, called with the pickle's arguments, which are
+        plain values or results of these functions; or None if the name may be mentioned but not called.
+      persistent: The function called with each persistent id; without it persistent ids are an error.
+      refused: Names of further opcodes to refuse, such as ``EMPTY_DICT``.
+      max_steps: The largest number of opcodes; by default MAX_STEPS.
+      allowed: What the pickle may contain and how to fix it, for the error message.
 
     Returns:
       Nested dict, list, tuple, numbers, text, `Name`, and what the functions return.
 
     Raises:
-      UserError: the pickle is damaged, or wants what is not allowed, which is then named with its instruction; nothing
-        of it is done.
+      UserError: The pickle is damaged or contains something unsupported; the message names it with its opcode, and
+        nothing of it is executed.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", DeprecationWarning)  # of a text's unknown escape: no pickler writes one
+            warnings.simplefilter("error", DeprecationWarning)  # for unknown escapes in text: no pickler writes them
             return _Machine(functions, persistent, refused, max_steps or MAX_STEPS).run(data)
     except _Refused as error:
         raise UserError(f"the pickle contains {error}, which is not allowed: {allowed}") from error

@@ -1,7 +1,7 @@
-"""The scalars of a run over its steps: one JSON object a line, ``{"step": 10, "train/loss": 0.61, ...}``.
+"""The scalars of a run over its steps: one JSON object per line, ``{"step": 10, "train/loss": 0.61, ...}``.
 
-A run that was stopped and resumed writes some steps twice, and a stop may cut the last line. Both are read as what they
-are: the later line of a step wins, an unfinished last line is left out.
+A resumed run may write steps twice, and a killed run may leave an incomplete line. When read, the later line of a step
+wins, and incomplete lines are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Series(NamedTuple):
 
     Attributes:
       steps: (n,) int64, ascending.
-      values: (n,) float64; NaN where it was recorded as not finite.
+      values: (n,) float64; NaN for recorded values that were not finite.
     """
 
     steps: NDArray[np.int64]
@@ -32,12 +32,12 @@ class Series(NamedTuple):
 
 
 def append_scalars(path: str | Path, step: int, values: Mapping[str, float]) -> None:
-    """Appends one line; a value that is not finite is written as null, which strict JSON allows.
+    """Appends one line; values that are not finite are written as null, since strict JSON has no NaN.
 
     Args:
-      path: the .jsonl file, made if absent.
-      step: optimizer step that the values belong to.
-      values: name such as "train/loss" -> value.
+      path: The .jsonl file, created if absent.
+      step: The optimizer step of the values.
+      values: Name such as "train/loss" -> value.
     """
     numbers = {name: float(value) for name, value in values.items()}
     row = {STEP: int(step), **{name: value if math.isfinite(value) else None for name, value in numbers.items()}}
@@ -45,7 +45,7 @@ def append_scalars(path: str | Path, step: int, values: Mapping[str, float]) -> 
     with Path(path).open("ab+") as file:
         if file.tell():
             file.seek(-1, io.SEEK_END)
-            # After a line that a stop cut short, start a new one: else this row would be lost with it.
+            # After an incomplete line, start a new one; otherwise this row would be lost with it.
             text = text if file.read(1) == b"\n" else "\n" + text
         file.write(text.encode())
 
@@ -54,10 +54,10 @@ def read_scalars(path: str | Path) -> dict[str, Series]:
     """Reads the scalars of a run.
 
     Args:
-      path: the .jsonl file; an absent one gives no series.
+      path: The .jsonl file; an absent file has no series.
 
     Returns:
-      Name -> series, in the order of first appearance. Lines that are no JSON object with a step are left out.
+      Name -> series, in the order of first appearance. Lines that are not a JSON object with a step are ignored.
     """
     path = Path(path)
     if not path.exists():
@@ -69,6 +69,19 @@ def read_scalars(path: str | Path) -> dict[str, Series]:
             if name != STEP and (value is None or isinstance(value, int | float)):
                 by_name.setdefault(name, {})[row[STEP]] = math.nan if value is None else float(value)
     return {name: _series(values) for name, values in by_name.items()}
+
+
+def drop_scalars_after(path: str | Path, step: int) -> None:
+    """Removes the lines of later steps, which a resumed run writes again, and incomplete lines.
+
+    Args:
+      path: The .jsonl file; may be absent.
+      step: The last step to keep.
+    """
+    path = Path(path)
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if _parse(line).get(STEP, math.inf) <= step]
+        path.write_text("".join(line + "\n" for line in kept))
 
 
 def _parse(line: str) -> dict:

@@ -5,12 +5,11 @@ import json
 
 import jax
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
 from musclemap_jax.checkpoints.state import abstract_state
 from musclemap_jax.compile_ahead.__main__ import as_json
 from musclemap_jax.compile_ahead.report_table import report_table
-from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, report_step, shard_bytes
+from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, report_step
 from musclemap_jax.compile_ahead.topology import CHIP_KINDS, Topology
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.errors import UserError
@@ -84,12 +83,6 @@ def test_table_and_json_have_the_same_figures(report, mesh):
 def test_a_batch_that_the_mesh_does_not_divide_is_refused(spec, mesh):
     with pytest.raises(UserError, match="batch=6 is not a multiple of 4"):
         report_step(spec, mesh, batch_size=6)
-
-
-def test_bytes_of_a_shard_are_of_the_cut_array(mesh):
-    tree = {"a": jax.ShapeDtypeStruct((8, 6), "float32"), "b": jax.ShapeDtypeStruct((3,), "bfloat16")}
-    shardings = {"a": NamedSharding(mesh, PartitionSpec(("data", "fsdp"))), "b": NamedSharding(mesh, PartitionSpec())}
-    assert shard_bytes(tree, shardings) == 8 * 6 * 4 // 4 + 3 * 2
 
 
 def test_the_compilers_message_gives_the_bytes():

@@ -11,7 +11,7 @@ from musclemap_jax.data.pipeline import eval_batches, train_iterator
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.flow import flow_paths
 from musclemap_jax.data.raw.video import encode_video
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from tfds_musclemap.prepare import load_source, prepare
 
 SPEC = InputSpec(num_frames=4, frame_stride=2, crop_size=16, num_poses=8, num_persons=2, num_views=2)
@@ -56,7 +56,7 @@ def test_flow_is_that_of_the_frames_in_their_crop_and_turns_round_with_a_flip(tm
     picture = np.repeat(columns[..., None], 3, axis=-1).astype(np.uint8)
     for path in (raw_dataset.video_path(root, "a"), *flow_paths(root, "a")):
         encode_video(path, picture, fps=25, crf=4)
-    builder = prepare("rgb", tmp_path / "prepared", root, num_workers=1, modalities=("rgb", "optical_flow"))
+    builder = prepare("rgb", tmp_path / "prepared", root, num_workers=1, modalities=("video", "flow"))
     source = load_source(builder, "train")
 
     spec = dataclasses.replace(SPEC, modalities=("video", "flow"))

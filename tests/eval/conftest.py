@@ -7,7 +7,7 @@ import pytest
 
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.taxonomy import EVAL_SPLITS, NUM_REGIONS
+from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS, NUM_REGIONS
 
 SIZES = {"val_known": 24, "val_new": 16, "test_known": 30, "test_new": 20}
 ABSENT_REGION = 7
@@ -32,4 +32,4 @@ def predictions() -> dict[str, SplitPredictions]:
 
 @pytest.fixture(scope="session")
 def metrics(predictions) -> Metrics:
-    return compute_metrics(predictions)
+    return compute_metrics(predictions, MUSCLE_REGIONS)

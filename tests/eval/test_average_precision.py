@@ -1,4 +1,4 @@
-"""Average precision against values by hand, scikit-learn, reference numbers and its own invariances."""
+"""Average precision against hand-computed values, scikit-learn, reference numbers and its own invariances."""
 
 from __future__ import annotations
 
@@ -141,6 +141,6 @@ def test_all_ones_floor_is_the_average_precision_of_a_constant_score():
     ],
 )
 @pytest.mark.usefixtures("without_type_checks")
-def test_invalid_arguments_are_refused(scores, labels, valid, message):
+def test_invalid_input_is_rejected(scores, labels, valid, message):
     with pytest.raises(ValueError, match=message):
         average_precision(scores, labels, valid)

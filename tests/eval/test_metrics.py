@@ -1,4 +1,4 @@
-"""Figures of an evaluation: values by hand, floors, means, JSON, and what is refused."""
+"""Metrics of an evaluation: hand-computed values, floors, means, JSON, and rejected input."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
+from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
 REGIONS = ("arm", "leg", "neck")
 SCORES = np.array([[3.0, 1.0, 0.5], [2.0, 1.0, 0.1], [1.0, 1.0, 0.2], [0.0, 1.0, 0.3]])
@@ -17,19 +19,23 @@ LABELS = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]])
 CLIP_IDS = ["a", "b", "c", "d"]
 
 
-def test_hand_computed_figures():
-    figures = compute_metrics({"val_known": (SCORES, LABELS, CLIP_IDS)}, REGIONS).splits["val_known"]
+def metrics_of(scores, labels, clip_ids=CLIP_IDS, split="val_known"):
+    return compute_metrics({split: SplitPredictions(scores, labels, clip_ids)}, REGIONS)
+
+
+def test_hand_computed_metrics():
+    of_split = metrics_of(SCORES, LABELS).splits["val_known"]
     arm = 0.5 * 1 + 0.5 * 2 / 3
-    np.testing.assert_allclose(figures.average_precision, [arm, 0.25, np.nan], atol=1e-15)
-    assert figures.support == (2, 1, 0)
-    assert figures.num_clips == 4
-    np.testing.assert_allclose(figures.all_ones_floor, [0.5, 0.25, np.nan], atol=1e-15)
+    np.testing.assert_allclose(of_split.average_precision, [arm, 0.25, np.nan], atol=1e-15)
+    assert of_split.support == (2, 1, 0)
+    assert of_split.num_clips == 4
+    np.testing.assert_allclose(of_split.all_ones_floor, [0.5, 0.25, np.nan], atol=1e-15)
     # One positive in four: mean of 1, 1/2, 1/3, 1/4. Two in four: mean over the six orders.
     two = np.mean([1, (1 + 2 / 3) / 2, (1 + 1 / 2) / 2, (1 / 2 + 2 / 3) / 2, (1 / 2 + 1 / 2) / 2, (1 / 3 + 1 / 2) / 2])
-    np.testing.assert_allclose(figures.random_floor, [two, 25 / 48, np.nan], atol=1e-12)
-    assert figures.headline.mean_ap == pytest.approx((arm + 0.25) / 2, abs=1e-15)
-    assert figures.headline.all_ones_floor == pytest.approx(0.375, abs=1e-15)
-    assert figures.headline.random_floor == pytest.approx((two + 25 / 48) / 2, abs=1e-12)
+    np.testing.assert_allclose(of_split.random_floor, [two, 25 / 48, np.nan], atol=1e-12)
+    assert of_split.headline.mean_ap == pytest.approx((arm + 0.25) / 2, abs=1e-15)
+    assert of_split.headline.all_ones_floor == pytest.approx(0.375, abs=1e-15)
+    assert of_split.headline.random_floor == pytest.approx((two + 25 / 48) / 2, abs=1e-12)
 
 
 def test_means_are_of_known_and_new_and_need_both(metrics, predictions):
@@ -38,22 +44,23 @@ def test_means_are_of_known_and_new_and_need_both(metrics, predictions):
     assert mean.mean_ap == pytest.approx((known.mean_ap + new.mean_ap) / 2)
     assert mean.all_ones_floor == pytest.approx((known.all_ones_floor + new.all_ones_floor) / 2)
     assert list(metrics.headlines()) == ["val_known", "val_new", "val_mean", "test_known", "test_new", "test_mean"]
-    alone = compute_metrics({"test_new": predictions["test_new"]})
+    alone = compute_metrics({"test_new": predictions["test_new"]}, MUSCLE_REGIONS)
     assert alone.means == {}
     assert list(alone.headlines()) == ["test_new"]
 
 
-def test_order_of_clips_does_not_change_any_figure(metrics, predictions):
+def test_order_of_clips_does_not_change_any_metric(metrics, predictions):
     order = np.random.default_rng(0).permutation(len(predictions["test_new"].clip_ids))
     scores, labels, clip_ids, _ = predictions["test_new"]
-    shuffled = (scores[order], labels[order], [clip_ids[i] for i in order])
-    again = compute_metrics({"test_new": shuffled}).splits["test_new"]
+    shuffled = SplitPredictions(scores[order], labels[order], [clip_ids[i] for i in order])
+    again = compute_metrics({"test_new": shuffled}, MUSCLE_REGIONS).splits["test_new"]
     np.testing.assert_equal(again.average_precision, metrics.splits["test_new"].average_precision)
     assert again.headline == metrics.splits["test_new"].headline
 
 
 def test_json_is_strict_and_reads_back_exactly(metrics):
     text = metrics.to_json()
+    assert json.loads(text)["regions"] == list(MUSCLE_REGIONS)
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
@@ -68,8 +75,16 @@ def test_json_is_strict_and_reads_back_exactly(metrics):
     assert again.splits["test_new"].support[7] == 0
 
 
-def test_a_split_without_any_positive_has_no_figure_and_no_scalar():
-    nothing = compute_metrics({"val_known": (SCORES, 0 * LABELS, CLIP_IDS)}, REGIONS)
+def test_background_clips_rank_against_every_region():
+    # Clip d has no active region; without it, the positive of leg is one of three clips of equal score.
+    background = metrics_of(SCORES, LABELS).splits["val_known"]
+    without = metrics_of(SCORES[:3], LABELS[:3], CLIP_IDS[:3]).splits["val_known"]
+    assert (background.average_precision[1], without.average_precision[1]) == (1 / 4, 1 / 3)
+    assert background.support == without.support
+
+
+def test_a_split_of_background_clips_only_has_no_mean_and_no_scalar():
+    nothing = metrics_of(SCORES, 0 * LABELS)
     assert math.isnan(nothing.splits["val_known"].headline.mean_ap)
     assert nothing.scalars() == {}
     assert json.loads(nothing.to_json())["splits"]["val_known"]["headline"]["mean_ap"] is None
@@ -98,6 +113,6 @@ def test_scalars_have_flat_names(metrics):
         (SCORES[:0], LABELS[:0], [], "test_new: no clips were scored"),
     ],
 )
-def test_faults_are_refused_by_name_of_split_and_clip(scores, labels, clip_ids, message):
+def test_errors_name_the_split_and_the_clip(scores, labels, clip_ids, message):
     with pytest.raises(ValueError, match=message):
-        compute_metrics({"test_new": (scores, labels, clip_ids)}, REGIONS)
+        metrics_of(scores, labels, clip_ids, "test_new")

@@ -1,4 +1,4 @@
-"""Putting padded batches of several processes together."""
+"""Predictions assembled from the padded batches of several processes."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_any_order_and_padding_give_the_split_in_its_order(index):
         ([0, 1, 2, 3, 4], r"1 outside the split \(\[4\]\)"),
     ],
 )
-def test_a_clip_that_is_missing_or_counted_twice_is_refused(index, message):
+def test_a_missing_or_repeated_clip_is_rejected(index, message):
     rows = np.array(index) % 4
     with pytest.raises(ValueError, match=message):
         from_padded(SCORES[rows], LABELS[rows], np.ones(len(index)), np.array(index), CLIP_IDS)
 
 
 @pytest.mark.usefixtures("without_type_checks")
-def test_shapes_that_differ_are_refused():
+def test_shapes_that_differ_are_rejected():
     with pytest.raises(ValueError, match=r"got \(4, 2\), \(3, 2\), \(4,\) and \(4,\)"):
         from_padded(SCORES, LABELS[:3], np.ones(4), np.arange(4), CLIP_IDS)

@@ -27,6 +27,14 @@ def test_counts_by_hand():
     assert counts.num_activities == {"known": 2, "new": 1}
 
 
-def test_an_unknown_split_is_refused():
+def test_background_clips_count_as_clips_and_activities_of_no_region():
+    counts = data_statistics([("train", "squat", (0,)), ("train", "standing", ())], ("leg", "core"))
+    train = counts.splits["train"]
+    assert (train.num_clips, train.num_activities, train.clips_per_region) == (2, 2, (1, 0))
+    assert train.mean_regions == 0.5
+    assert counts.activities_per_region["known"] == (1, 0)
+
+
+def test_an_unknown_split_is_rejected():
     with pytest.raises(ValueError, match="got 'dev'"):
-        data_statistics([("dev", "squat", (0,))])
+        data_statistics([("dev", "squat", (0,))], ("leg",))

@@ -11,7 +11,7 @@ from musclemap_jax.experiment.config import default_config, resolve
 from musclemap_jax.experiment.variants import VARIANTS
 from musclemap_jax.models.video.mvit import MVITV2_S
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
 
 def load(path, variant):
@@ -34,7 +34,7 @@ def test_every_variant_of_every_file_resolves_and_is_locked(path, variant):
 
 def test_the_paper_model_is_mvitv2_s_with_ten_sites():
     spec = resolve(load(CONFIGS[0].with_name("transm3e.py"), ""))
-    assert spec.model.video == MVITV2_S
+    assert spec.model.backbones["mvit"] == MVITV2_S
     assert (spec.input.num_frames, spec.input.frame_stride, spec.input.crop_size) == (16, 4, 224)
     assert len(spec.model.distillation_pairs) == 10
     assert spec.model.taught == ("video", "skeleton")
@@ -58,7 +58,7 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
         ("train.batch_size", 0, "train.batch_size must be at least 1"),
         ("optimizer.warmup_fraction", 1.5, "longer than the run"),
         ("loss.kd_axis", "time", "kd_axis"),
-        ("model.skeleton.widths", (6,), "multiples of 4"),
+        ("model.backbones.hdgcn.widths", (6,), "multiples of 4"),
         ("input.layout", "halpe26", "make them the same"),
         ("input.augmentation.flip_probability", 2.0, "flip_probability"),
         ("eval.splits", ("train",), "eval.splits"),

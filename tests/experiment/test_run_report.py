@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.raw import raw_dataset, video
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.experiment.experiment import PreparedData
+from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.run_report import FRAMES_PER_EXAMPLE, example_clips
-from musclemap_jax.reporting.examples import example_figure
+from musclemap_jax.reporting.frame_strip import plot_frame_strip
 from tfds_musclemap.prepare import load_source, prepare
 
 
@@ -37,4 +37,4 @@ def test_examples_show_what_is_stored(root, tmp_path, config, grey):
     assert example.frames.shape == (FRAMES_PER_EXAMPLE, 32, 48, 3)
     assert abs(int(example.frames.mean()) - grey) < 5
     assert (example.skeleton is None) == (config == "rgb")
-    assert example_figure(example).axes
+    assert plot_frame_strip(example.frames, example.skeleton, example.joint_names).axes

@@ -92,13 +92,32 @@ def strip(entries, prefix):
     return [dataclasses.replace(entry, name=entry.name.removeprefix(prefix)) for entry in entries]
 
 
+def from_published(arrays, template, entries):
+    """Variables of the template's structure, filled from published arrays; every part has to be in an entry."""
+    shapes = traverse_util.flatten_dict(dict(template))
+    filled = {path: np.full(leaf.shape, np.nan, np.float32) for path, leaf in shapes.items()}
+    for entry in entries:
+        target = filled[entry.path]
+        target[entry.index] = entry.from_published(np.asarray(arrays[entry.name]), target[entry.index].shape)
+    assert filled.keys() == {entry.path for entry in entries}
+    return traverse_util.unflatten_dict(filled)
+
+
+def to_published(entry, array, shape):
+    """Our whole array's slice in the published layout; `shape` is that of the published array."""
+    array = np.asarray(array)[entry.index]
+    if entry.is_kernel:
+        array = np.moveaxis(array.reshape(-1, *array.shape[-2:]).swapaxes(1, 2), 0, 2)
+    return array.reshape(shape)
+
+
 def published(entries, tree, arrays):
     """Yields (name, ours, reference) of all arrays of a published group that our tree holds."""
     ours = traverse_util.flatten_dict(tree)
     by_name = {entry.name: entry for entry in entries}
     for name, reference in arrays.items():
         entry = by_name[name]
-        yield name, entry.to_published(ours[entry.path], reference.shape), reference
+        yield name, to_published(entry, ours[entry.path], reference.shape), reference
 
 
 def in_float64(tree):

@@ -69,7 +69,7 @@ def test_padding_does_not_count_whatever_it_holds():
 
 
 def test_sites_of_the_paper():
-    ends = {"video_stage_ends": MVITV2_S.stage_ends, "second_stage_ends": (3, 6, 9)}
+    ends = {"first_stage_ends": MVITV2_S.stage_ends, "second_stage_ends": (3, 6, 9)}
     dense = distillation_sites("dense", **ends)
     assert dense == ((1, 0), (2, 1), (4, 2), (5, 3), (7, 4), (9, 5), (10, 6), (12, 7), (13, 8), (15, 9))
     assert distillation_sites("sparse", **ends) == ((2, 3), (13, 6), (15, 9))
@@ -78,13 +78,13 @@ def test_sites_of_the_paper():
 
 
 def test_equal_branches_meet_block_by_block():
-    ends = {"video_stage_ends": MVITV2_B.stage_ends, "second_stage_ends": MVITV2_B.stage_ends}
+    ends = {"first_stage_ends": MVITV2_B.stage_ends, "second_stage_ends": MVITV2_B.stage_ends}
     assert distillation_sites("dense", **ends) == tuple((block, block) for block in range(24))
     assert distillation_sites("sparse", **ends) == ((1, 1), (4, 4), (20, 20), (23, 23))
 
 
-def test_a_shallow_video_branch_has_no_site_before_its_first_block():
-    sites = distillation_sites("dense", video_stage_ends=(0, 1), second_stage_ends=(9,))
+def test_a_shallow_first_branch_has_no_site_before_its_first_layer():
+    sites = distillation_sites("dense", first_stage_ends=(0, 1), second_stage_ends=(9,))
     assert [block for block, _ in sites] == [0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
 
 
@@ -95,4 +95,4 @@ def test_unknown_names_are_refused():
     with pytest.raises(UserError, match="sum, released"):
         distillation_loss(sender, receiver, clip_valid=VALID, reduction="mean")
     with pytest.raises(UserError, match="dense, sparse, final, none"):
-        distillation_sites("all", video_stage_ends=(1,), second_stage_ends=(1,))
+        distillation_sites("all", first_stage_ends=(1,), second_stage_ends=(1,))

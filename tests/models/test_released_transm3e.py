@@ -14,8 +14,8 @@ from musclemap_jax.models.distillation import distillation_loss
 from musclemap_jax.models.fusion import MCTF
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.models.video.mvit import MViT
-from musclemap_jax.pretrained.architectures import video_architecture
 from musclemap_jax.pretrained.importing import import_arrays
+from musclemap_jax.pretrained.mvit_names import mvit_architecture
 from musclemap_jax.pretrained.source import ArrayTensor, Checkpoint
 from musclemap_jax.train.objective import objective
 from tests.models import goldens
@@ -37,7 +37,7 @@ def spec():
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
     spec = resolve(module.get_config())
-    model = dataclasses.replace(spec.model, video=goldens.TINY_SPEC, dtype="float32")
+    model = dataclasses.replace(spec.model, backbones={"mvit": goldens.TINY_SPEC}, dtype="float32")
     # The released code divides the sum over the blocks by 16, whatever their number.
     loss = dataclasses.replace(spec.loss, kd_weight=spec.loss.kd_weight * DEPTH / 16)
     return dataclasses.replace(spec, model=model, loss=loss)
@@ -46,7 +46,7 @@ def spec():
 @pytest.fixture(scope="module")
 def to_variables(spec, golden):
     """A function: arrays by the released names (parameters or gradients of some) -> our tree of parameters."""
-    architecture = video_architecture("released", spec.model, names="released")
+    architecture = mvit_architecture("released", spec.model, names="released")
 
     def convert(arrays):
         every = {name: np.zeros_like(array) for name, array in goldens.under(golden, "p/").items()} | arrays

@@ -105,12 +105,14 @@ def test_without_class_tokens_the_branches_are_the_published_ones(tiny_model_spe
     [
         ({"branches": ("video", "audio")}, "branches"),
         ({"branches": ()}, "branches"),
-        ({"branches": ("skeleton", "video")}, "branches"),
+        ({"branches": ("video", "video")}, "branches"),
+        ({"branches": ("video", "skeleton", "rgb_diff")}, "branches"),
         ({"second_branch_weight": -1.0}, "second_branch_weight"),
-        ({"second_branch_frozen": True}, "second_branch_frozen: .* take directions 'to_video'"),
+        ({"second_branch_frozen": True}, "second_branch_frozen: .* set directions to 'to_video'"),
         ({"directions": "to_rgb_diff"}, "directions: expected one of both, to_video, to_skeleton"),
         ({"sites": "everywhere"}, "sites: expected one of dense"),
-        ({"fusion": "sum", "released_reshape": True}, "released_reshape"),
+        ({"fusion": "mean"}, "fusion: expected one of mctf, sum"),
+        ({"backbones": {"vit": None}}, "backbones: expected some of mvit, hdgcn, got 'vit'"),
         ({"dtype": "float16"}, "dtype"),
     ],
 )

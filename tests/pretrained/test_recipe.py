@@ -9,11 +9,12 @@ from flax import traverse_util
 from musclemap_jax.checkpoints.trained import load_trained
 from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained import export
-from musclemap_jax.pretrained.architectures import branch_model, video_architecture
 from musclemap_jax.pretrained.importing import import_file
+from musclemap_jax.pretrained.mvit_names import mvit_architecture
+from musclemap_jax.pretrained.published import branch_model
 
-VIDEO = ("--config.model.video.depth=1", "--config.model.video.stages=()")
-SKELETON = ("--config.model.skeleton.widths=(8,)",)
+VIDEO = ("--config.model.backbones.mvit.depth=1", "--config.model.backbones.mvit.stages=()")
+SKELETON = ("--config.model.backbones.hdgcn.widths=(8,)",)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +64,9 @@ def test_a_trained_branch_goes_out_and_comes_back_exactly(runs, tmp_path):
     folder, _ = runs
     out = tmp_path / "mvitv2_s.safetensors"
     assert export.main([f"--source={folder / 'mvitv2_s'}", f"--out={out}"]) == 0
-    config = json.loads((folder / "mvitv2_s" / "config.json").read_text())["model"]["video"]
+    config = json.loads((folder / "mvitv2_s" / "config.json").read_text())["model"]["backbones"]["mvit"]
     spec = MViTSpec(**{name: tuple(value) if isinstance(value, list) else value for name, value in config.items()})
-    arrays, report = import_file(out, video_architecture("smoke", branch_model("video", video=spec)))
+    arrays, report = import_file(out, mvit_architecture("smoke", branch_model("video", backbones={"mvit": spec})))
     assert report.left_out == report.initial == report.changed == ()
     trained = flat({"params": load_trained(folder / "mvitv2_s")["params"]})
     assert {"/".join(path) for path in arrays} == set(trained)

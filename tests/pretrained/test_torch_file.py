@@ -253,7 +253,7 @@ class TestTensorsAreBounded:
 
     def test_the_number_of_instructions_is_bounded(self, tmp_path, monkeypatch):
         monkeypatch.setattr(restricted_pickle, "MAX_STEPS", 1000)
-        refused(write_archive(tmp_path / "file.pth", b"\x80\x02" + b"}" * 1000 + b".", {}), "1,000 instructions")
+        refused(write_archive(tmp_path / "file.pth", b"\x80\x02" + b"}" * 1000 + b".", {}), "1,000 opcodes")
 
     def test_containers_that_hold_themselves_or_one_another_many_times(self, tmp_path, monkeypatch):
         monkeypatch.setattr(source, "MAX_LEAVES", 5000)

@@ -11,8 +11,9 @@ from flax import traverse_util
 
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.models.video.mvit import MViTSpec
-from musclemap_jax.pretrained.architectures import branch_model, video_architecture
 from musclemap_jax.pretrained.importing import import_file
+from musclemap_jax.pretrained.mvit_names import mvit_architecture
+from musclemap_jax.pretrained.published import branch_model
 from tests.models import goldens
 
 FOLDER = Path(__file__).parent.parent / "data" / "pretrained"
@@ -22,7 +23,7 @@ SPEC = MViTSpec(depth=4, embed_dim=8, stages=(1, 3), kv_stride=(1, 4, 4), input_
 @pytest.fixture(scope="module")
 def imported():
     """Architecture and parameters."""
-    architecture = video_architecture("tiny", branch_model("video", video=SPEC), names="torchvision")
+    architecture = mvit_architecture("tiny", branch_model("video", backbones={"mvit": SPEC}), names="torchvision")
     arrays, report = import_file(FOLDER / "torchvision_mvit.pt", architecture)
     assert report.left_out == report.initial == report.changed == ()
     return architecture, traverse_util.unflatten_dict(arrays)["params"]

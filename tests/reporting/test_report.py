@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import base64
+import csv
 import html.parser
 import io
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
+from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import data_statistics
-from musclemap_jax.reporting import report, report_html, report_sections
+from musclemap_jax.reporting import report
 from musclemap_jax.reporting.examples import Example
+from musclemap_jax.reporting.tables import MACRO_ROW
 from musclemap_jax.storage.scalars import Series
 from musclemap_jax.taxonomy import MUSCLE_REGIONS, NUM_REGIONS
 
 EVIL = "<script>alert('1')</script> & \"squat\""
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""The page's content security policy: it may load nothing from outside and run nothing."""
 RUN = report.RunInfo(
     title=f"transm3e {EVIL}",
     command=f"python -m musclemap_jax.main {EVIL}",
@@ -32,7 +39,7 @@ RUN = report.RunInfo(
 
 
 class Page(html.parser.HTMLParser):
-    """Collects elements, attributes and text; checks that tags are balanced."""
+    """Collects elements, attributes and text, and checks that tags are balanced."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +60,14 @@ class Page(html.parser.HTMLParser):
             self.text.append(data)
 
 
+def parse(path) -> Page:
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    page.close()
+    assert page.open == []
+    return page
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, metrics, predictions):
     folder = tmp_path_factory.mktemp("run") / "report"
@@ -64,7 +79,7 @@ def folder(tmp_path_factory, metrics, predictions):
         metrics,
         RUN,
         scalars={"train/loss": Series(np.arange(3), np.array([1.0, 0.5, 0.25]))},
-        statistics=data_statistics([("train", EVIL, (0, 1)), ("test_new", "lunge", (2,))]),
+        statistics=data_statistics([("train", EVIL, (0, 1)), ("test_new", "lunge", (2,))], MUSCLE_REGIONS),
         examples=[example],
         predictions={"test_new": predictions["test_new"]},
     )
@@ -74,11 +89,7 @@ def folder(tmp_path_factory, metrics, predictions):
 
 @pytest.fixture(scope="module")
 def parsed(folder) -> Page:
-    page = Page()
-    page.feed((folder / "report.html").read_text(encoding="utf-8"))
-    page.close()
-    assert page.open == []
-    return page
+    return parse(folder / "report.html")
 
 
 def test_all_files_are_written(folder, metrics):
@@ -97,15 +108,21 @@ def test_all_files_are_written(folder, metrics):
     assert Metrics.from_json((folder / "metrics.json").read_text()).to_json() == metrics.to_json()
 
 
-def test_page_refers_to_nothing_outside(folder, parsed):
+def check_is_inert(path, parsed: Page) -> None:
+    """Checks that a page runs nothing and loads nothing."""
     assert "script" not in {tag for tag, _ in parsed.elements}
     for tag, attributes in parsed.elements:
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
         assert attributes.get("src", "data:image/").startswith("data:image/")
         assert attributes.get("href", "#").startswith("#")
-    text = (folder / "report.html").read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert "<script" not in text
     assert not re.search(r"(https?:|url\(|@import)", text)
-    assert f'content="{report_html.POLICY}"' in text
+    assert ("meta", {"http-equiv": "Content-Security-Policy", "content": POLICY}) in parsed.elements
+
+
+def test_page_refers_to_nothing_outside(folder, parsed):
+    check_is_inert(folder / "report.html", parsed)
 
 
 def test_links_lead_to_sections(parsed):
@@ -115,14 +132,18 @@ def test_links_lead_to_sections(parsed):
     assert anchors == {"results", "regions", "examples", "training", "data", "run"}
 
 
-def test_every_text_of_a_user_is_escaped_and_still_there(folder, parsed):
-    assert "<script" not in (folder / "report.html").read_text(encoding="utf-8")
+def test_every_text_of_a_user_is_escaped_and_still_there(parsed):
     text = "".join(parsed.text)
     # Title twice (tab and heading), note, activity, clip id, command, config, a fact and a time.
     assert text.count(EVIL) == 9
 
 
-def test_figures_of_the_metrics_stand_in_the_page(parsed, metrics):
+def test_templates_do_not_bypass_escaping():
+    for path in Path(report.__file__).parent.glob("*.html"):
+        assert not re.search(r"\bsafe\b|autoescape (true|false)|Markup", path.read_text(encoding="utf-8"))
+
+
+def test_page_shows_the_metrics(parsed, metrics):
     text = "".join(parsed.text)
     for headline in metrics.headlines().values():
         assert f"{100 * headline.mean_ap:.1f}" in text
@@ -132,7 +153,7 @@ def test_figures_of_the_metrics_stand_in_the_page(parsed, metrics):
     assert "2 min 05 s" in text
 
 
-def test_images_hold_pictures_and_have_a_description(parsed):
+def test_images_have_content_and_a_description(parsed):
     images = [attributes for tag, attributes in parsed.elements if tag == "img"]
     assert len(images) == 5
     for attributes in images:
@@ -153,33 +174,47 @@ def test_example_marks_truth_and_orders_by_probability(parsed):
 
 
 def test_sections_without_content_are_left_out(tmp_path, predictions):
-    metrics = compute_metrics({"val_known": predictions["val_known"]})
-    path = report.write_report(tmp_path, metrics, report.RunInfo("bare"))
-    page = Page()
-    page.feed(path.read_text(encoding="utf-8"))
+    metrics = compute_metrics({"val_known": predictions["val_known"]}, MUSCLE_REGIONS)
+    page = parse(report.write_report(tmp_path, metrics, report.RunInfo("bare")))
     sections = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
     assert sections == ["results", "regions", "run"]
     assert sorted(file.name for file in (tmp_path / "plots").iterdir()) == ["per_region_ap_val.png"]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.35, "350 ms"),
-        (12.34, "12.3 s"),
-        (59.96, "1 min 00 s"),
-        (245, "4 min 05 s"),
-        (3599.7, "1 h 00 min"),
-        (7620, "2 h 07 min"),
-    ],
-)
-def test_durations_read_as_a_person_says_them(seconds, text):
-    assert report_sections.duration(seconds) == text
+def test_labels_of_the_data_set_name_everything(tmp_path):
+    regions = (f"leg {EVIL}", r"$\frac{arm$", "torso")
+    labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]], np.uint8)
+    scores = np.arange(9, dtype=np.float32).reshape(3, 3)
+    predictions = {split: SplitPredictions(scores, labels, ["a", "b", "c"]) for split in ("test_known", "test_new")}
+    background = Example(
+        "test_new", "c", "standing", labels[2], np.array([0.1, 0.5, 0.2]), np.zeros((1, 8, 8, 3), np.uint8)
+    )
+    path = report.write_report(
+        tmp_path,
+        compute_metrics(predictions, regions),
+        report.RunInfo("own labels"),
+        statistics=data_statistics([("train", "standing", ()), ("test_new", "lunge", (0,))], regions),
+        examples=[background],
+        predictions=predictions,
+    )
+    page = parse(path)
+    check_is_inert(path, page)
+    text = "".join(page.text)
+    # A row of the table and a bar of the example; the absent region also in a remark on each split.
+    assert [text.count(region) for region in regions] == [2, 2, 2 + 2]
+    assert "Active regions: none" in text
+    assert MUSCLE_REGIONS[0] not in text
+    assert json.loads((tmp_path / "metrics.json").read_text())["regions"] == list(regions)
+    with (tmp_path / "per_muscle.csv").open(newline="") as file:
+        assert [row["region"] for row in csv.DictReader(file)] == [*regions, MACRO_ROW]
+    with np.load(tmp_path / "predictions" / "predictions_test_new.npz") as stored:
+        assert stored["regions"].tolist() == list(regions)
 
 
-def test_a_split_without_any_positive_has_a_report_too(tmp_path):
-    nothing = (np.zeros((3, NUM_REGIONS)), np.zeros((3, NUM_REGIONS), int), ["a", "b", "c"])
-    path = report.write_report(tmp_path, compute_metrics({"test_new": nothing}), report.RunInfo("bare"))
+def test_a_split_of_background_clips_only_has_a_report_too(tmp_path):
+    nothing = SplitPredictions(np.zeros((3, NUM_REGIONS)), np.zeros((3, NUM_REGIONS), int), ["a", "b", "c"])
+    metrics = compute_metrics({"test_new": nothing}, MUSCLE_REGIONS)
+    path = report.write_report(tmp_path, metrics, report.RunInfo("bare"))
     text = path.read_text(encoding="utf-8")
     assert "nan" not in re.sub(r"base64,[^\"]*", "", text)
     assert "No clip of test_new shows" in text

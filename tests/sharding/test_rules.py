@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from configs.transm3e import get_config
 from musclemap_jax.experiment.config import resolve
@@ -35,24 +35,27 @@ def paper_state():
     return jax.eval_shape(initialise, batch)
 
 
+RULES = TransM3E().sharding_rules
+
+
 def fsdp(ways):
     return make_mesh({"data": -1, "fsdp": ways, "tensor": 1})
 
 
 def test_eight_ways_leave_an_eighth_of_the_state_on_each_device(paper_state):
-    whole = bytes_per_device(paper_state, state_sharding(paper_state, fsdp(1)))
+    whole = bytes_per_device(paper_state, state_sharding(paper_state, fsdp(1), RULES))
     assert whole == sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(paper_state))
-    cut = bytes_per_device(paper_state, state_sharding(paper_state, fsdp(8)))
+    cut = bytes_per_device(paper_state, state_sharding(paper_state, fsdp(8), RULES))
     assert whole / 8 <= cut <= 1.05 * whole / 8
     for part in ("params", "ema", "opt_state"):
-        part_cut = bytes_per_device(paper_state[part], state_sharding(paper_state, fsdp(8))[part])
-        part_whole = bytes_per_device(paper_state[part], state_sharding(paper_state, fsdp(1))[part])
+        part_cut = bytes_per_device(paper_state[part], state_sharding(paper_state, fsdp(8), RULES)[part])
+        part_whole = bytes_per_device(paper_state[part], state_sharding(paper_state, fsdp(1), RULES)[part])
         assert part_cut <= 1.05 * part_whole / 8, part
 
 
 def test_every_array_of_the_model_has_a_rule(paper_state):
-    assert unsharded_params(paper_state["params"], fsdp(1)) == []
-    names = {array.name: array.reason for array in unsharded_params(paper_state["params"], fsdp(8))}
+    assert unsharded_params(paper_state["params"], fsdp(1), RULES) == []
+    names = {array.name: array.reason for array in unsharded_params(paper_state["params"], fsdp(8), RULES)}
     assert "no rule" not in names.values()
     assert names.pop("skeleton/unit01/graph/down_kernel") == "fsdp=8 does not divide 3"
     assert len(names) < 10
@@ -73,28 +76,40 @@ def test_what_has_no_rule_or_does_not_divide_is_named():
 
 def test_rules_cut_the_last_dimensions_of_kernels():
     mesh = make_mesh({"data": 1, "fsdp": 4, "tensor": 2})
-    tree = {
+    video = {
         "attn": {"qkv": {"kernel": jnp.zeros((8, 6)), "bias": jnp.zeros(6)}, "proj": {"kernel": jnp.zeros((8, 4))}},
         "patch_embed": {"proj": {"kernel": jnp.zeros((3, 7, 7, 3, 8))}},
-        "graph": {"down_kernel": jnp.zeros((4, 8, 6))},
         "odd": {"kernel": jnp.zeros((7, 6))},
+    }
+    tree = {
+        "video": video,
+        "skeleton": {"graph": {"down_kernel": jnp.zeros((4, 8, 6))}, "tokens": jnp.zeros((20, 8))},
         "fusion_skeleton": {"mlp": {"fc2": {"kernel": jnp.zeros((8, 6))}}},
         "kd_to_skeleton_unit01": {"kernel": jnp.zeros((8, 6))},
-        "tokens": jnp.zeros((20, 8)),
+        "of_a_user": {"down_kernel": jnp.zeros((4, 8, 6))},
     }
-    shardings = state_sharding({"params": tree, "mu": tree}, mesh)
+    shardings = state_sharding({"params": tree, "mu": tree}, mesh, RULES)
     for part in ("params", "mu"):
         specs = jax.tree.map(lambda sharding: sharding.spec, shardings[part])
-        assert specs["attn"]["qkv"]["kernel"] == PartitionSpec("fsdp", "tensor")
-        assert specs["attn"]["proj"]["kernel"] == PartitionSpec("tensor", "fsdp")
-        assert specs["patch_embed"]["proj"]["kernel"] == PartitionSpec(None, None, None, None, "fsdp")
-        assert specs["graph"]["down_kernel"] == PartitionSpec(None, "fsdp", "tensor")
-        assert specs["odd"]["kernel"] == PartitionSpec(None, "tensor")
-        beside_the_transformers = (specs["fusion_skeleton"]["mlp"]["fc2"], specs["kd_to_skeleton_unit01"])
-        assert all(module["kernel"] == PartitionSpec("fsdp", None) for module in beside_the_transformers)
-        assert specs["attn"]["qkv"]["bias"] == specs["tokens"] == PartitionSpec()
+        attention = specs["video"]["attn"]
+        assert attention["qkv"]["kernel"] == PartitionSpec("fsdp", "tensor")
+        assert attention["proj"]["kernel"] == PartitionSpec("tensor", "fsdp")
+        assert specs["video"]["patch_embed"]["proj"]["kernel"] == PartitionSpec(None, None, None, None, "fsdp")
+        assert specs["video"]["odd"]["kernel"] == PartitionSpec(None, "tensor")
+        assert specs["of_a_user"]["down_kernel"] == PartitionSpec(None, "fsdp", "tensor")
+        assert specs["skeleton"]["graph"]["down_kernel"] == PartitionSpec(None, "fsdp", None)
+        narrow = (specs["fusion_skeleton"]["mlp"]["fc2"], specs["kd_to_skeleton_unit01"])
+        assert all(module["kernel"] == PartitionSpec("fsdp", None) for module in narrow)
+        assert attention["qkv"]["bias"] == specs["skeleton"]["tokens"] == PartitionSpec()
 
 
 def test_path_name_reads_like_a_path():
     paths = jax.tree_util.tree_flatten_with_path({"params": {"video": [1, 2]}})[0]
     assert [path_name(path) for path, _ in paths] == ["params/video/0", "params/video/1"]
+
+
+def test_bytes_of_a_shard_are_of_the_cut_array():
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 1}, jax.devices()[:4])
+    tree = {"a": jax.ShapeDtypeStruct((8, 6), "float32"), "b": jax.ShapeDtypeStruct((3,), "bfloat16")}
+    shardings = {"a": NamedSharding(mesh, PartitionSpec(("data", "fsdp"))), "b": NamedSharding(mesh, PartitionSpec())}
+    assert bytes_per_device(tree, shardings) == 8 * 6 * 4 // 4 + 3 * 2

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from musclemap_jax.storage.scalars import append_scalars, read_scalars
+from musclemap_jax.storage.scalars import append_scalars, drop_scalars_after, read_scalars
 
 
 def test_values_come_back(tmp_path):
@@ -28,7 +28,7 @@ def test_the_later_line_of_a_repeated_step_wins(tmp_path):
     assert read_scalars(path)["train/loss"].values.tolist() == [1.0, 20.0, 30.0]
 
 
-def test_a_line_cut_short_is_left_out_and_does_not_spoil_the_next(tmp_path):
+def test_an_incomplete_line_is_ignored_and_does_not_spoil_the_next(tmp_path):
     path = tmp_path / "scalars.jsonl"
     append_scalars(path, 1, {"train/loss": 1.0})
     with path.open("a") as file:
@@ -36,6 +36,19 @@ def test_a_line_cut_short_is_left_out_and_does_not_spoil_the_next(tmp_path):
     assert read_scalars(path)["train/loss"].steps.tolist() == [1]
     append_scalars(path, 3, {"train/loss": 3.0})
     assert read_scalars(path)["train/loss"].steps.tolist() == [1, 3]
+
+
+def test_later_steps_and_incomplete_lines_are_dropped(tmp_path):
+    path = tmp_path / "scalars.jsonl"
+    drop_scalars_after(path, 0)
+    assert not path.exists()
+    for step in (1, 2, 3):
+        append_scalars(path, step, {"train/loss": float(step)})
+    kept = path.read_text().splitlines()[:2]
+    with path.open("a") as file:
+        file.write('{"train/loss": 1.0}\n{"step": 1, "train/lo')
+    drop_scalars_after(path, 2)
+    assert path.read_text().splitlines() == kept
 
 
 def test_values_that_are_not_finite_are_null_and_read_as_nan(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from musclemap_jax import taxonomy
 from musclemap_jax.data.raw import raw_dataset, video
-from musclemap_jax.data.skeletons.skeleton import write_alphapose
+from musclemap_jax.data.skeletons.alphapose import write_alphapose
 
 NUM_FRAMES, HEIGHT, WIDTH, FPS = 6, 32, 48, 12.0
 

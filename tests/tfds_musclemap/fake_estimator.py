@@ -1,8 +1,8 @@
-"""A pose estimator for tests: a real process that speaks the protocol and makes up what it finds.
+"""A pose estimator for tests: a real process that speaks the protocol and makes up its detections.
 
-The video's bytes tell it what to do: ``find 3`` finds one person in 3 frames, ``nobody``, ``error``, ``crash``,
-``hang``, ``nonsense``, ``frames`` (more than there are). Each video that it is asked for is noted in the file of its
-first argument; its second one, if any, changes its greeting.
+The video's content says what to do: ``find 3`` finds one person in 3 frames; the others are ``nobody``, ``error``,
+``crash``, ``hang``, ``nonsense`` and ``frames`` (a frame past the end). Requested videos are logged to the file in the
+first argument; the second one, if any, changes the greeting.
 """
 
 import json
@@ -15,20 +15,20 @@ NUM_JOINTS = 18
 
 
 def person(frame):
-    """An entry of OpenPose-18 whose joint v lies at (frame + v, 2 v)."""
+    """An entry of OpenPose-18 whose joint v is at (frame + v, 2 v)."""
     keypoints = [value for joint in range(NUM_JOINTS) for value in (frame + joint, 2 * joint, 0.5)]
     return {"image_id": frame, "keypoints": keypoints, "score": 0.9, "box": [frame, 0, 17, 34]}
 
 
-def answer(command):
-    """What is answered for a video with that content."""
+def respond(command):
+    """The response for a video with that content."""
     if command == "crash":
         print("out of memory", file=sys.stderr)
         os._exit(3)
     if command == "hang":
         time.sleep(15)
     if command == "nonsense":
-        return ["not", "an", "answer"]
+        return ["not", "a", "response"]
     if command == "error":
         return {"error": "no such\ncodec"}
     if command == "frames":
@@ -38,7 +38,7 @@ def answer(command):
 
 
 def main():
-    """Greets, then answers until standard input ends."""
+    """Greets, then responds to requests until standard input ends."""
     log = Path(sys.argv[1])
     greeting = {"protocol": 1, "name": "fake", "layout": "openpose18"}
     if len(sys.argv) > 2:
@@ -48,7 +48,7 @@ def main():
         video = Path(json.loads(line)["video"])
         with log.open("a") as file:
             file.write(f"{video.stem} {os.getpid()}\n")
-        print(json.dumps(answer(video.read_text())), flush=True)
+        print(json.dumps(respond(video.read_text())), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Writes a release of MuscleMap in the authors' layout: pickled lists beside a folder of videos.
+"""Writes a release of MuscleMap in the authors' layout: pickled lists next to a folder of videos.
 
     <folder>/<split>_muscle_map.pkl, <split>_muscle_map_label.pkl    split: train, val_seen, val_unseen, ...
     <folder>/musclemap_rescale/<name>_AN_<activity>_ST_<start>_ET_<end>.mp4
 
-The paths in the lists are those of the authors' own machine, as they are in the released files.
+The paths in the lists are those of the authors' machine, as in the released files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ SPLITS = ("train", "val_seen", "val_unseen", "test_seen", "test_unseen")
 class Video(NamedTuple):
     """A video of the release.
 
-    split: the authors' name of it; path: below the folder of videos; activity: None where the path does not name it.
+    Attributes:
+      split: The authors' name of its split.
+      path: Its path relative to the folder of videos.
+      activity: Its activity; None if the path does not contain it.
+      muscles: Its muscle indices.
     """
 
     split: str
@@ -34,7 +38,7 @@ class Video(NamedTuple):
 
 
 def default_videos(clips_per_split: int = 2) -> list[Video]:
-    """Two activities that are seen and two that are not, each with muscles of its own; one video in a sub-folder."""
+    """Two seen and two unseen activities, each with its own muscles; one video in a sub-folder."""
     videos = []
     for split in SPLITS:
         for index in range(clips_per_split):
@@ -59,12 +63,12 @@ def write_release(
     """Writes the release.
 
     Args:
-      folder: to write; made if absent.
-      videos: what it holds.
-      frames: gives the (T, H, W, 3) frames of the video with a number; None writes files that are no videos.
-      fps: frames per second.
-      protocol: of the pickles.
-      labels: kind of list that the muscle indices are pickled as.
+      folder: The folder to write; created if absent.
+      videos: The videos.
+      frames: A video's number -> its (T, H, W, 3) frames; None writes files that are not videos.
+      fps: Frames per second.
+      protocol: Protocol of the pickles.
+      labels: The type as which a clip's muscle indices are pickled.
 
     Returns:
       The folder.

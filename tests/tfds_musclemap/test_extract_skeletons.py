@@ -1,4 +1,4 @@
-"""Skeletons filled in by an estimator in a process of its own: resumed, side by side, failures told by reason."""
+"""Skeletons extracted by estimator processes: resumed, in parallel, failures reported with their reasons."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import pytest
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import Manifest, read_manifest, write_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, video_path, write_annotations
-from musclemap_jax.data.skeletons.skeleton import read_alphapose, write_alphapose
-from tfds_musclemap.extract_skeletons import FAILED, main
+from musclemap_jax.data.skeletons.alphapose import read_alphapose, write_alphapose
+from tfds_musclemap.extract_skeletons import main
+from tfds_musclemap.importing.skeleton_extraction import FAILED
 
 FAKE = Path(__file__).parent / "fake_estimator.py"
 COCO17_IN_OPENPOSE18 = [0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10]
@@ -25,7 +26,7 @@ COCO17_IN_OPENPOSE18 = [0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 1
 
 @pytest.fixture
 def make(tmp_path):
-    """A function that writes a raw data set, one clip for each content of a video."""
+    """A function that writes a raw data set with one clip for each video content that it is given."""
 
     def write(*contents):
         clips = [Clip(f"clip_{number}", "train", "squat", (1,)) for number in range(len(contents))]
@@ -46,7 +47,7 @@ def run(root, *arguments, greeting=""):
 
 
 def asked(root):
-    """Clips that the estimators were asked for, in order."""
+    """The clips that the estimators were given, in order."""
     path = root.parent / "asked.txt"
     return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -70,10 +71,10 @@ def test_joints_are_converted_by_name_and_persons_kept(make, capsys):
     assert skeleton_path(root, "clip_1").read_text() == "[]\n"
     assert read_manifest(root).skeleton_layout == "coco17"
     assert capsys.readouterr().out == "skeletons: 2 clips written, 0 failed\n"
-    assert not list(root.rglob("*.part"))
+    assert sorted(path.name for path in (root / raw_dataset.SKELETONS).iterdir()) == ["clip_0.json", "clip_1.json"]
 
 
-def test_clips_with_a_skeleton_are_left_alone(make):
+def test_existing_skeletons_are_kept(make):
     root = make("find 1", "find 1", "find 1")
     skeleton_path(root, "clip_1").parent.mkdir()
     skeleton_path(root, "clip_1").write_text("mine")
@@ -85,7 +86,7 @@ def test_clips_with_a_skeleton_are_left_alone(make):
     assert asked(root) == ["clip_0", "clip_2"]
 
 
-def test_failures_are_told_listed_and_tried_again(make, capsys):
+def test_failures_are_reported_listed_and_retried(make, capsys):
     root = make("find 1", "crash", "error", "hang", "nonsense", "frames", "find 2")
     video_path(root, "clip_6").unlink()
     (root.parent / "elsewhere.mp4").write_text("find 2")
@@ -93,16 +94,16 @@ def test_failures_are_told_listed_and_tried_again(make, capsys):
     assert run(root, "--timeout=1") == 1
     assert list(failures(root)) == [f"clip_{number}" for number in range(1, 7)]
     reasons = list(failures(root).values())
-    assert reasons[0] == "it ended with status 3: out of memory"
+    assert reasons[0] == "the estimator ended with status 3: out of memory"
     assert reasons[1] == "no such codec"
-    assert reasons[2] == "no answer within 1 s"
-    assert "an answer that is none: expected detections or error" in reasons[3]
+    assert reasons[2] == "no response within 1 s"
+    assert "malformed response: expected the field detections or error" in reasons[3]
     assert "frame 2 of 2" in reasons[4]
-    assert "out of the raw data set" in reasons[5]
+    assert "outside the raw data set" in reasons[5]
     assert skeleton_path(root, "clip_0").exists()
     output = capsys.readouterr()
     assert output.out == "skeletons: 1 clips written, 6 failed\n"
-    assert "clip_1: it ended with status 3" in output.err
+    assert "clip_1: the estimator ended with status 3" in output.err
     for number in range(1, 7):
         video_path(root, f"clip_{number}").unlink()
         video_path(root, f"clip_{number}").write_text("find 1")
@@ -120,7 +121,7 @@ def test_several_estimators_share_the_clips(make):
     assert len(contents) == 1
 
 
-def test_an_interrupted_run_goes_on_where_it_was(make):
+def test_an_interrupted_run_is_resumed(make):
     root = make("find 1", "find 1", "hang", "find 1")
     command = [sys.executable, "-m", "tfds_musclemap.extract_skeletons", f"--raw_dir={root}", "--num_workers=1"]
     command += [f"--estimator={FAKE}", f"--estimator_args={root.parent / 'asked.txt'}"]
@@ -142,7 +143,7 @@ def test_an_interrupted_run_goes_on_where_it_was(make):
     [
         ({"greeting": """'{"protocol": 2}'"""}, "expected a greeting with protocol 1"),
         ({"greeting": """'{"layout": "coco18"}'"""}, "coco18"),
-        ({"greeting": "nonsense"}, "it ended with status 1: json.decoder.JSONDecodeError"),
+        ({"greeting": "nonsense"}, "the estimator ended with status 1: json.decoder.JSONDecodeError"),
         ({"python": "/nowhere/python"}, "cannot be started: No such file or directory"),
         ({"estimator": "alphapose"}, "--estimator: expected mediapipe or the path of a script, got 'alphapose'"),
         ({"workers": "0"}, "--num_workers"),
@@ -162,7 +163,7 @@ def test_an_estimator_that_does_not_work_is_one_error(make, capsys, options, wor
     assert not (root / raw_dataset.SKELETONS).exists()
 
 
-def test_skeletons_of_unknown_or_other_layout_are_not_mixed(make, capsys):
+def test_skeletons_of_an_unknown_or_another_layout_are_not_mixed(make, capsys):
     root = make("find 1", "find 1")
     skeleton_path(root, "clip_0").parent.mkdir()
     write_alphapose(skeleton_path(root, "clip_0"), np.ones((9, 1, 26, 3)))
@@ -170,4 +171,4 @@ def test_skeletons_of_unknown_or_other_layout_are_not_mixed(make, capsys):
     assert "does not name their layout" in capsys.readouterr().err
     assert run(root, "--skeleton_layout=halpe26") == 0
     assert run(root, "--skeleton_layout=coco17") == 2
-    assert "its skeletons have layout halpe26, got --skeleton_layout=coco17" in capsys.readouterr().err
+    assert "expected the layout of its skeletons, halpe26, got --skeleton_layout=coco17" in capsys.readouterr().err

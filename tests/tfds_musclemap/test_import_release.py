@@ -1,4 +1,4 @@
-"""A release in the authors' layout becomes a raw data set, all of it or nothing."""
+"""A release in the authors' layout becomes a raw data set, completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from musclemap_jax.data.raw.flow import flow_paths
 from musclemap_jax.data.raw.manifest import LinkError, Manifest, check_file, read_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, skeleton_path, video_path
 from musclemap_jax.data.raw.video import read_video
-from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from tests.tfds_musclemap import release
 from tests.tfds_musclemap.release import Video, default_videos, write_lists, write_release
-from tfds_musclemap import import_release as module
 from tfds_musclemap.import_release import main
+from tfds_musclemap.importing import release as module
 
 OUR_SPLITS = dict(zip(release.SPLITS, ("train", "val_known", "val_new", "test_known", "test_new"), strict=True))
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A release whose files are no videos."""
+    """A release whose video files are not videos."""
     return write_release(tmp_path / "release", default_videos())
 
 
@@ -65,7 +65,7 @@ def test_every_clip_has_its_split_activity_muscles_and_a_link_to_its_video(folde
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_lists_of_numpy_integers_in_any_protocol_do_as_well(tmp_path, protocol):
+def test_lists_may_contain_numpy_integers_in_any_protocol(tmp_path, protocol):
     folder = write_release(tmp_path / "release", default_videos(), protocol=protocol, labels=np.array)
     assert run(f"--release={folder}", f"--out={tmp_path / 'raw'}") == 0
     assert [clip.muscles for clip in read_annotations(tmp_path / "raw")] == [item.muscles for item in default_videos()]
@@ -98,7 +98,7 @@ def test_splits_in_one_command_or_one_after_another_give_the_same(folder, tmp_pa
     assert len(read_annotations(tmp_path / "several")) == 10
 
 
-def test_a_name_of_its_own_is_kept_when_splits_are_added(folder, tmp_path):
+def test_a_given_name_is_kept_when_splits_are_added(folder, tmp_path):
     for split, options in (("train", ["--name=part"]), ("val_seen", [])):
         lists = [
             f"--{kind}={folder / f'{split}_muscle_map{end}.pkl'}"
@@ -136,10 +136,11 @@ def test_a_split_that_cannot_be_added_leaves_the_raw_data_set_as_it_was(folder, 
     assert (out / "annotations.csv").read_bytes() == before[1]
 
 
-def test_an_import_that_was_killed_leaves_no_folder_and_the_next_one_clears_up(folder, tmp_path):
+def test_a_killed_import_leaves_no_folder_and_the_next_one_cleans_up(folder, tmp_path):
     out = tmp_path / "raw"
-    command = "import os, sys\nfrom tfds_musclemap import import_release as module\n"
-    command += "module._install = lambda *a, **k: os.kill(os.getpid(), 9)\nmodule.main(sys.argv[1:])"
+    command = "import os, sys\nfrom tfds_musclemap import import_release\n"
+    command += "from tfds_musclemap.importing import release\n"
+    command += "release._install = lambda *a, **k: os.kill(os.getpid(), 9)\nimport_release.main(sys.argv[1:])"
     killed = subprocess.run([sys.executable, "-c", command, f"--release={folder}", f"--out={out}"], check=False)
     assert killed.returncode == -9
     assert not out.exists()
@@ -149,7 +150,7 @@ def test_an_import_that_was_killed_leaves_no_folder_and_the_next_one_clears_up(f
     assert len(read_annotations(out)) == 10
 
 
-def test_activities_of_other_paths_come_from_the_table(tmp_path, capsys):
+def test_activities_of_other_paths_are_read_from_the_table(tmp_path, capsys):
     videos = [Video("train", "a.mp4", None, (1,)), Video("train", "sub/b.avi", None, (2,))]
     folder = write_release(tmp_path / "release", [*videos, Video("train", "c_AN_row_ST_1.mp4", "row", (3,))])
     table = tmp_path / "table.csv"
@@ -168,12 +169,12 @@ def test_activities_of_other_paths_come_from_the_table(tmp_path, capsys):
     ("table", "words"),
     [
         ("a,squat\n", "line 1: expected the columns clip_id,activity"),
-        ("clip_id,activity\na,squat\na,row\n", "row 2: expected one activity of 'a'"),
-        ("clip_id,activity\na,\n", "row 1: expected clip_id and activity, got one without"),
+        ("clip_id,activity\na,squat\na,row\n", "row 2: expected one activity for 'a'"),
+        ("clip_id,activity\na,\n", "row 1: expected clip_id and activity, got an empty value"),
         ("clip_id,activity\n\xff", "UTF-8"),
     ],
 )
-def test_a_faulty_table_is_named(tmp_path, capsys, table, words):
+def test_an_invalid_table_is_reported(tmp_path, capsys, table, words):
     folder = write_release(tmp_path / "release", [Video("train", "a.mp4", None, (1,))])
     (tmp_path / "table.csv").write_bytes(table.encode("latin1"))
     assert words in refused(capsys, tmp_path / "raw", f"--release={folder}", f"--activities={tmp_path / 'table.csv'}")
@@ -205,13 +206,13 @@ def test_links_that_leave_the_folder_are_refused(folder, tmp_path, capsys):
     (folder / "secret.mp4").write_bytes(b"outside")
     (folder / "musclemap_rescale" / "x_AN_a_ST_1.mp4").symlink_to(folder / "secret.mp4")
     write_lists(folder, "train", ["x_AN_a_ST_1.mp4"], [[1]])
-    assert "out of " in refused(capsys, tmp_path / "raw", f"--release={folder}")
+    assert "outside " in refused(capsys, tmp_path / "raw", f"--release={folder}")
     (folder / "musclemap_rescale" / "y_AN_a_ST_1.mp4").mkdir()
     write_lists(folder, "train", ["y_AN_a_ST_1.mp4"], [[1]])
     assert "expected a video file" in refused(capsys, tmp_path / "raw", f"--release={folder}")
 
 
-def test_a_link_that_is_turned_elsewhere_after_the_import_is_refused_by_the_reader(folder, tmp_path):
+def test_a_link_that_is_redirected_after_the_import_is_refused_by_the_reader(folder, tmp_path):
     out = tmp_path / "raw"
     run(f"--release={folder}", f"--out={out}")
     path = video_path(out, read_annotations(out)[0].clip_id)
@@ -221,25 +222,25 @@ def test_a_link_that_is_turned_elsewhere_after_the_import_is_refused_by_the_read
         check_file(out, path)
 
 
-def test_absent_videos_are_an_error_or_left_out_by_name(folder, tmp_path, capsys):
+def test_absent_videos_are_an_error_or_left_out_and_reported(folder, tmp_path, capsys):
     (folder / "musclemap_rescale" / default_videos()[3].path).unlink()
     error = refused(capsys, tmp_path / "raw", f"--release={folder}")
     assert f"1 of 10 videos are not in {folder / 'musclemap_rescale'}, such as 003_AN_seen_1" in error
     assert run(f"--release={folder}", f"--out={tmp_path / 'raw'}", "--skip_missing") == 0
     assert len(read_annotations(tmp_path / "raw")) == 9
-    assert "left out, no video: 1, such as 003_AN_seen_1" in capsys.readouterr().out
+    assert "left out, no video: 1 clips, such as 003_AN_seen_1" in capsys.readouterr().out
 
 
-def test_a_clip_twice_is_named_with_both_places(folder, tmp_path, capsys):
+def test_a_repeated_clip_is_reported_with_both_locations(folder, tmp_path, capsys):
     path = default_videos()[0].path
     (folder / "musclemap_rescale" / path).with_suffix(".avi").write_bytes(b"the same clip id")
     write_lists(folder, "val_seen", [path.replace(".mp4", ".avi")], [[1]])
     error = refused(capsys, tmp_path / "raw", f"--release={folder}")
     assert f"{folder}/val_seen_muscle_map.pkl, item 0: expected each clip once" in error
-    assert f"{folder}/train_muscle_map.pkl, item 0 has too" in error
+    assert f"which is also {folder}/train_muscle_map.pkl, item 0" in error
 
 
-def test_an_unseen_activity_in_a_seen_split_is_named(folder, tmp_path, capsys):
+def test_an_unseen_activity_in_a_seen_split_is_reported(folder, tmp_path, capsys):
     write_lists(folder, "val_unseen", [default_videos()[4].path.replace("unseen_0", "seen_0")], [[1]])
     (folder / "musclemap_rescale" / default_videos()[4].path.replace("unseen_0", "seen_0")).write_bytes(b"")
     assert "expected new activities in val_new and test_new only" in refused(
@@ -250,20 +251,20 @@ def test_an_unseen_activity_in_a_seen_split_is_named(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda folder: write_lists(folder, "train", ["a_AN_b_ST"], [[1], [2]]), "expected 1 lists, one a path of"),
-        (lambda folder: (folder / "train_muscle_map_label.pkl").unlink(), "one of its labels, found this one only"),
+        (lambda folder: write_lists(folder, "train", ["a_AN_b_ST"], [[1], [2]]), "expected 1 lists, one for each path"),
+        (lambda folder: (folder / "train_muscle_map_label.pkl").unlink(), "one of its labels, found only this one"),
         (
             lambda folder: (folder / "train_cleanup.pkl").write_bytes(b""),
             "found train_cleanup.pkl, train_muscle_map.pkl",
         ),
         (
             lambda folder: (folder / "train_muscle_map.pkl").write_bytes(b"cos\nsystem\n."),
-            "'os.system' (instruction GLOBAL",
+            "'os.system' (opcode GLOBAL",
         ),
         (lambda folder: [path.unlink() for path in folder.glob("*.pkl")], "expected pickled lists such as"),
     ],
 )
-def test_faults_of_the_lists_are_named(folder, tmp_path, capsys, change, words):
+def test_invalid_lists_are_reported(folder, tmp_path, capsys, change, words):
     change(folder)
     assert words in refused(capsys, tmp_path / "raw", f"--release={folder}")
 
@@ -271,28 +272,28 @@ def test_faults_of_the_lists_are_named(folder, tmp_path, capsys, change, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "expected --release, or --videos, --labels and --split"),
-        (["--videos=x.pkl", "--split=train"], "as often as each other"),
+        ([], "expected either --release, or --videos, --labels and --split"),
+        (["--videos=x.pkl", "--split=train"], "the same number of times"),
         (["--videos=x.pkl", "--labels=y.pkl", "--split=test"], "got 'test'"),
-        (["--release=nowhere", "--videos=x", "--labels=y", "--split=train"], "expected --release, or"),
+        (["--release=nowhere", "--videos=x", "--labels=y", "--split=train"], "expected either --release, or"),
         (2 * ["--videos=x.pkl", "--labels=y.pkl", "--split=train"], "each split once"),
         (["--videos=x.pkl", "--labels=y.pkl", "--split=train", "--video_root=nowhere"], "nowhere: expected the folder"),
     ],
 )
-def test_senseless_options_are_named(tmp_path, capsys, arguments, words):
+def test_contradictory_options_are_refused(tmp_path, capsys, arguments, words):
     assert words in refused(capsys, tmp_path / "raw", *arguments)
 
 
-def test_another_folder_is_not_written_into(folder, tmp_path, capsys):
+def test_a_folder_of_something_else_is_not_written_to(folder, tmp_path, capsys):
     for name in ("something", "file"):
         (tmp_path / "raw").mkdir(exist_ok=True)
         (tmp_path / "raw" / name).write_text("kept")
         assert run(f"--release={folder}", f"--out={tmp_path / 'raw'}") == 2
-        assert "give another --out" in capsys.readouterr().err
+        assert "choose another --out" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == ["file", "something"]
 
 
-def test_optical_flow_is_linked_where_it_is_asked_for_and_whole(folder, tmp_path, capsys):
+def test_optical_flow_is_linked_where_requested_and_complete(folder, tmp_path, capsys):
     assert "expected the release's optical flow" in refused(capsys, tmp_path / "raw", f"--release={folder}", "--flow")
     for axis in "xy":
         for item in default_videos()[axis == "y" :]:  # the first clip lacks y
@@ -336,7 +337,7 @@ def test_videos_and_skeletons_of_an_import_are_those_of_the_release(tmp_path, ex
         np.testing.assert_allclose(skeleton, clip_skeleton(number, 136)[:, :, :26], atol=0.006)
 
 
-def test_clips_without_results_are_told_and_get_no_skeleton(folder, tmp_path, capsys):
+def test_clips_without_results_are_reported_and_get_no_skeleton(folder, tmp_path, capsys):
     name = Path(default_videos()[0].path).stem
     poses = tmp_path / "poses"
     poses.mkdir()
@@ -346,14 +347,14 @@ def test_clips_without_results_are_told_and_get_no_skeleton(folder, tmp_path, ca
     output = capsys.readouterr().out
     assert "skeletons: 1 clips, layout coco17" in output
     assert "without results: 8 clips" in output
-    assert "at fault: 1 clips" in output
+    assert "invalid results: 1 clips" in output
     assert read_alphapose(skeleton_path(tmp_path / "raw", name), "coco17", 6).shape == (6, 1, 17, 3)
     files = [path for path in (tmp_path / "raw" / raw_dataset.SKELETONS).rglob("*") if path.is_file()]
     assert len(files) == 1
 
 
 @pytest.mark.parametrize("path", [" x_AN_a_ST_1.mp4", "x\n_AN_a_ST_1.mp4", "x\\y_AN_a_ST_1 .mp4"])
-def test_paths_that_make_no_clip_id_are_named(folder, tmp_path, capsys, path):
+def test_paths_that_are_no_valid_clip_id_are_refused(folder, tmp_path, capsys, path):
     (folder / "musclemap_rescale" / path).write_bytes(b"video")
     write_lists(folder, "train", [path], [[1]])
     assert "train_muscle_map.pkl, item 0, column clip_id" in refused(capsys, tmp_path / "raw", f"--release={folder}")

@@ -1,4 +1,4 @@
-"""Results of pose estimators brought into a raw data set: layouts, frames and persons, by values computed by hand."""
+"""Pose estimators' results imported into a raw data set: layouts, frames and persons, with values computed by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from musclemap_jax.data.raw.manifest import Manifest, read_manifest, write_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, write_annotations
-from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.skeleton_layouts import LAYOUTS, get_layout
 from tfds_musclemap.import_skeletons import main
 
@@ -25,7 +25,7 @@ def root(tmp_path):
 
 
 def entry(image_id, layout="coco17", at=0.0, size=10.0, score=1.0, **fields):
-    """A detection whose joint v lies at (at + v, 2 v) with score 0.5."""
+    """A detection whose joint v is at (at + v, 2 v) with score 0.5."""
     index = np.arange(NUM_JOINTS[layout])
     keypoints = np.stack([at + index, 2 * index, np.full(len(index), 0.5)], axis=-1)
     box = [at, 0, size, size]
@@ -43,7 +43,7 @@ def run(root, source, layout="coco17", *arguments):
 
 
 @pytest.mark.parametrize("layout", sorted(NUM_JOINTS))
-def test_joints_of_every_layout_arrive_at_the_joints_of_their_names(root, tmp_path, layout):
+def test_joints_of_every_layout_are_matched_by_name(root, tmp_path, layout):
     write_manifest(root, Manifest(skeleton_layout="coco19"))
     stored = {"halpe136": "halpe26"}.get(layout, layout)
     assert run(root, written(tmp_path / "all.json", [entry("squat_1_000012.jpg", layout)]), layout) == 0
@@ -58,7 +58,7 @@ def test_joints_of_every_layout_arrive_at_the_joints_of_their_names(root, tmp_pa
 
 
 @pytest.mark.parametrize(("layout", "stored"), [("openpose25", "openpose25"), ("halpe136", "halpe26")])
-def test_the_first_results_name_the_layout(root, tmp_path, layout, stored):
+def test_the_first_results_set_the_layout(root, tmp_path, layout, stored):
     assert run(root, written(tmp_path / "all.json", {"squat_1": [entry("0.jpg", layout)]}), layout) == 0
     assert read_manifest(root).skeleton_layout == stored
     assert read_alphapose(skeleton_path(root, "squat_1"), stored, 1).shape == (1, 1, NUM_JOINTS[stored], 3)
@@ -97,7 +97,7 @@ def test_images_that_count_from_one_are_shifted(root, tmp_path):
     assert np.flatnonzero(skeleton.any(axis=(1, 2, 3))).tolist() == [0, 2]
 
 
-def test_skeletons_that_are_there_are_left_alone_unless_told(root, tmp_path):
+def test_existing_skeletons_are_kept_unless_overwritten(root, tmp_path):
     first = written(tmp_path / "first.json", {"squat_1": [entry("0.jpg")]})
     second = written(tmp_path / "second.json", {"squat_1": [entry("5.jpg")], "lunge": [entry("5.jpg", "halpe26")]})
     assert run(root, first) == 0
@@ -109,18 +109,18 @@ def test_skeletons_that_are_there_are_left_alone_unless_told(root, tmp_path):
     assert read_alphapose(skeleton_path(root, "squat_1"), "coco17", 4)[3].any()
 
 
-def test_faults_are_told_and_the_good_clips_arrive(root, tmp_path, capsys):
+def test_invalid_results_are_reported_and_the_other_clips_imported(root, tmp_path, capsys):
     written(tmp_path / "poses" / "squat_1.json", [entry("0.jpg", "openpose18")])
     written(tmp_path / "poses" / "sub" / "lunge.json", [entry("0.jpg")])
     assert run(root, tmp_path / "poses") == 0
     output = capsys.readouterr().out.splitlines()
     assert output[0] == "skeletons: 1 clips, layout coco17"
-    assert output[1] == "at fault: 1 clips"
+    assert output[1] == "invalid results: 1 clips"
     assert output[2].startswith("squat_1: entry 0: layout coco17 has 17 joints, got 18")
     assert not skeleton_path(root, "squat_1").exists()
 
 
 def test_nothing_is_written_where_nothing_fits(root, tmp_path, capsys):
     assert run(root, written(tmp_path / "all.json", [entry("stranger_1.jpg")])) == 2
-    assert "none of any" in capsys.readouterr().err
+    assert "none of them" in capsys.readouterr().err
     assert read_manifest(root) == Manifest()

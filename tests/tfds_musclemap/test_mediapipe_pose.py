@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, video_path, write_annotations
-from musclemap_jax.data.skeletons.skeleton import read_alphapose
+from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from tfds_musclemap.extract_skeletons import main
 
 REAL = Path(__file__).parents[1] / "data" / "real"

@@ -1,1 +1,1 @@
-"""Reading the authors' release and running pose estimators."""
+"""Import of the authors' release and of pose estimators' results into a raw data set."""

@@ -1,16 +1,17 @@
-"""A pose estimator as a process of its own: the protocol, and our end of it.
+"""A pose estimator that runs as its own process: the protocol, and the parent's end of it.
 
-Pose estimators want other versions of numpy, protobuf or PyTorch than this project, so none is imported: it is a
-command, in any environment and language. Lines of JSON in UTF-8, one object each:
+Pose estimators need other versions of numpy, protobuf or PyTorch than this project, so none is imported: an estimator
+is a command, in any environment and language. The protocol is one JSON object per line in UTF-8:
 
-    it writes, once ready    {"protocol": 1, "name": "mediapipe 0.10.21", "layout": "mediapipe33"}
-    we write                 {"video": "/absolute/path.mp4"}
-    it answers               {"num_frames": 120, "detections": [...]}    or    {"error": "why this video has none"}
+    the estimator, when ready  {"protocol": 1, "name": "mediapipe 0.10.21", "layout": "mediapipe33"}
+    a request                  {"video": "/absolute/path.mp4"}
+    the response               {"num_frames": 120, "detections": [...]}    or    {"error": "why the video failed"}
 
-and so on until its standard input ends. A detection is an AlphaPose entry, one a person and frame:
-``{"image_id": 12, "keypoints": [x, y, score, ...], "score": s, "box": [x, y, w, h], "idx": i}`` with places in pixels
-of the video as a player shows it, frames from 0, and the last three optional. ``layout`` is a name of
-``skeleton_layouts.LAYOUTS``. What it writes to standard error is shown when it fails.
+Requests and responses alternate until the estimator's standard input ends. A detection is an AlphaPose entry for one
+person in one frame: ``{"image_id": 12, "keypoints": [x, y, score, ...], "score": s, "box": [x, y, w, h], "idx": i}``.
+Coordinates are pixels of the video as a player shows it, frames count from 0, and the last three fields are optional.
+``layout`` is a name in ``skeleton_layouts.LAYOUTS``. If an estimator ends, the last line of its standard error is
+reported.
 """
 
 from __future__ import annotations
@@ -26,29 +27,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, parse_detections
 from musclemap_jax.data.skeletons.person_linking import Detection
-from musclemap_jax.data.skeletons.skeleton import SkeletonError, parse_detections
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 
 PROTOCOL = 1
-MAX_ANSWER_BYTES = 256 << 20
-"""An hour of ten persons takes about that."""
+MAX_RESPONSE_BYTES = 256 << 20
+"""Enough for ten persons during one hour."""
 
-START_S = 120.0
+START_TIMEOUT_S = 120.0
 
 
 class EstimationError(Exception):
-    """A video for which there is no answer; one line that says why."""
+    """The estimator gave no detections for a video; one line that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Greeting:
-    """What an estimator says of itself.
+    """The first line of an estimator.
 
     Attributes:
-      name: for the user.
-      layout: joint order of its detections.
+      name: The estimator's name and version.
+      layout: Joint order of its detections.
     """
 
     name: str
@@ -59,22 +60,22 @@ class PoseProcess:
     """One running estimator; a context manager that ends it.
 
     Attributes:
-      greeting: what it said at its start.
+      greeting: The estimator's greeting.
     """
 
     def __init__(self, command: Sequence[str], timeout_s: float):
-        """Starts it and waits for its greeting.
+        """Starts the estimator and waits for its greeting.
 
         Args:
-          command: program and arguments.
-          timeout_s: seconds that one video may take.
+          command: The program and its arguments.
+          timeout_s: Time limit per video in seconds.
 
         Raises:
-          UserError: it cannot be started, or says something else.
+          UserError: It cannot be started or its greeting is invalid.
         """
         self._timeout_s = timeout_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
-        # Packages of this process's environment are not for the estimator's.
+        # The estimator must not import packages of this process's environment.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         try:
             self._process = subprocess.Popen(
@@ -84,7 +85,7 @@ class PoseProcess:
             self._errors.close()
             raise UserError(f"pose estimator {command[0]}: cannot be started: {error.strerror}") from error
         try:
-            self.greeting = _parse_greeting(self._read(START_S))
+            self.greeting = _parse_greeting(self._read(START_TIMEOUT_S))
         except (EstimationError, ValueError, RecursionError, UserError) as error:
             self.close()
             raise UserError(f"pose estimator {' '.join(command)}: {error}") from error
@@ -99,44 +100,44 @@ class PoseProcess:
         """Detections in one video, joints in the greeting's layout.
 
         Raises:
-          EstimationError: it answered an error, something else, or not in time; after the last two, and when it has
-            died, ``is_alive`` is False.
+          EstimationError: The estimator reported an error, died, exceeded the time limit or sent a malformed response.
+            In the last three cases ``is_alive`` is False afterwards.
         """
         request = json.dumps({"video": str(Path(video).absolute())})
         try:
             self._process.stdin.write(request.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise EstimationError(self._death()) from error
+            raise EstimationError(self._cause_of_death()) from error
         try:
-            return _parse_answer(self._read(self._timeout_s), self.greeting.layout)
+            return _parse_response(self._read(self._timeout_s), self.greeting.layout)
         except (SkeletonError, ValueError, RecursionError) as error:
             self._end()
-            raise EstimationError(f"an answer that is none: {' '.join(str(error).split())[:300]}") from error
+            raise EstimationError(f"malformed response: {' '.join(str(error).split())[:300]}") from error
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be asked again."""
+        """Whether the estimator accepts further requests."""
         return self._process.poll() is None
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the estimator."""
         self._end()
         self._process.stdout.close()
         try:
             self._process.stdin.close()
         except BrokenPipeError:
-            pass  # it died with a request in the buffer
+            pass  # the estimator died with a request in the buffer
         finally:
             self._errors.close()
 
     def _end(self) -> int:
-        """Kills it and waits, since until then it seems alive; returns its status."""
+        """Kills the estimator and returns its exit status; without waiting for it, it would still seem alive."""
         self._process.kill()
         return self._process.wait()
 
     def _read(self, timeout_s: float) -> Any:
-        """The next object that it writes."""
+        """The next object that the estimator writes."""
         is_late = threading.Event()
 
         def end() -> None:
@@ -146,25 +147,25 @@ class PoseProcess:
         timer = threading.Timer(timeout_s, end)
         timer.start()
         try:
-            line = self._process.stdout.readline(MAX_ANSWER_BYTES)
+            line = self._process.stdout.readline(MAX_RESPONSE_BYTES)
         finally:
             timer.cancel()
         if is_late.is_set():
             self._end()
-            raise EstimationError(f"no answer within {timeout_s:g} s")
+            raise EstimationError(f"no response within {timeout_s:g} s")
         if not line.endswith(b"\n"):
-            raise EstimationError(self._death())
+            raise EstimationError(self._cause_of_death())
         return json.loads(line)
 
-    def _death(self) -> str:
-        """Why it ended: its status, and the last line of its standard error."""
+    def _cause_of_death(self) -> str:
+        """The estimator's exit status and the last line of its standard error."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1)  # its output ends before it does
+            self._process.wait(timeout=1)  # its output ends before the process does
         status = self._end()
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 4096))
         lines = self._errors.read().decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return f"it ended with status {status}" + (f": {last[:300]}" if last else "")
+        return f"the estimator ended with status {status}" + (f": {last[:300]}" if last else "")
 
 
 def _parse_greeting(content: Any) -> Greeting:
@@ -172,16 +173,16 @@ def _parse_greeting(content: Any) -> Greeting:
         raise ValueError(f"expected a greeting with protocol {PROTOCOL}, got {str(content)[:100]}")
     name, layout = content.get("name"), content.get("layout")
     if not isinstance(name, str) or not isinstance(layout, str):
-        raise ValueError("expected a greeting with name and layout")
+        raise ValueError("expected a greeting with the fields name and layout")
     return Greeting(name, get_layout(layout).name)
 
 
-def _parse_answer(content: Any, layout: str) -> list[Detection]:
+def _parse_response(content: Any, layout: str) -> list[Detection]:
     if isinstance(content, dict) and isinstance(content.get("error"), str):
         raise EstimationError(" ".join(content["error"].split())[:300])
     entries = content.get("detections") if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise ValueError(f"expected detections or error, got {str(content)[:100]}")
+        raise ValueError(f"expected the field detections or error, got {str(content)[:100]}")
     detections = parse_detections(entries, layout, "detections")
     num_frames = content.get("num_frames")
     last = max((detection.frame for detection in detections), default=-1)

@@ -1,9 +1,9 @@
-"""Which clips a release of MuscleMap holds: its lists found, its paths turned into clip ids, its activities named.
+"""The clips of a release of MuscleMap: finds its lists, turns their paths into clip ids and names the activities.
 
-Source: the released code's loaders (github.com/KPeng9510/MuscleMap): for each split a pickled list of paths, such as
-``/home/someone/musclemap_trimmed/..._AN_pushup_ST_....mp4``, and one of muscle indices; the activity is what stands
-between ``AN_`` and ``_ST``, the videos lie in ``musclemap_rescale`` in the place of ``musclemap_trimmed``. That code
-takes a random other clip for one that is not there; here an absent one is an error, or left out by name.
+Source: the released code's loaders (github.com/KPeng9510/MuscleMap): each split has a pickled list of paths, such as
+``/home/someone/musclemap_trimmed/..._AN_pushup_ST_....mp4``, and one of muscle indices. The activity stands between
+``AN_`` and ``_ST``; the videos are in ``musclemap_rescale`` instead of ``musclemap_trimmed``. That code replaces an
+absent video by a random other clip; here it is an error, or the clip is left out and reported.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from musclemap_jax.data.raw.raw_dataset import Clip, parse_clip_id
 from musclemap_jax.errors import UserError
 from tfds_musclemap.importing.release_lists import read_labels, read_paths
 
+MUSCLEMAP = "MuscleMap"
+"""Default name of an imported data set in its manifest; the verification then expects the paper's totals."""
+
 SPLITS = {
     "train": "train",
     "val_seen": "val_known",
@@ -27,13 +30,13 @@ SPLITS = {
     "test_seen": "test_known",
     "test_unseen": "test_new",
 }
-"""The authors' names of the splits, and ours."""
+"""The authors' name of each split -> ours."""
 
 VIDEO_FOLDERS = ("musclemap_rescale", "musclemap_trimmed")
-"""Names that the folder of videos has in the authors' paths."""
+"""Names of the folder of videos in the authors' paths."""
 
 FLOW_FOLDERS = ("musclemap_opticalflow_video_x", "musclemap_opticalflow_video_y")
-"""Folders of optical flow beside that of the videos, with the same paths below them."""
+"""Folders of optical flow next to the folder of videos, with the same paths below them."""
 
 TABLE_COLUMNS = ("clip_id", "activity")
 
@@ -46,9 +49,9 @@ class SplitLists:
     """The two lists of a split.
 
     Attributes:
-      split: our name of it.
-      videos: pickled list of paths.
-      labels: pickled list of muscle indices, one list for each path.
+      split: Our name of the split.
+      videos: Pickled list of paths.
+      labels: Pickled list that holds a list of muscle indices for each path.
     """
 
     split: str
@@ -61,21 +64,21 @@ class ReleasedClip:
     """A clip of a release.
 
     Attributes:
-      clip: its annotations.
-      source: path of its video below the folder of videos; may be absent.
-      place: where the lists name it, for errors: ``train_x.pkl, item 3``.
+      clip: The clip's annotations.
+      source: The video's path relative to the folder of videos; the file may be absent.
+      location: Where the lists name the clip, for errors: ``train_x.pkl, item 3``.
     """
 
     clip: Clip
     source: Path
-    place: str
+    location: str
 
 
 def our_split(name: str) -> str:
     """Our name of a split that is given by the authors' name or by ours.
 
     Raises:
-      UserError: neither.
+      UserError: It is neither.
     """
     if name not in SPLITS and name not in SPLITS.values():
         raise UserError(
@@ -85,16 +88,16 @@ def our_split(name: str) -> str:
 
 
 def find_lists(release: str | Path) -> list[SplitLists]:
-    """The lists of a release by their names: ``<split>_*.pkl`` without and with ``label`` in the name.
+    """Finds a release's lists by their names: ``<split>_*.pkl`` without and with ``label`` in the name.
 
     Args:
-      release: folder that holds them, in sub-folders too.
+      release: The folder that holds them, possibly in sub-folders.
 
     Returns:
-      The splits that are there, in the order of SPLITS.
+      The splits that were found, in the order of SPLITS.
 
     Raises:
-      UserError: none at all, one list of a split without the other, or more than one choice.
+      UserError: No list at all, one list of a split without the other, or several candidates.
     """
     release = Path(release)
     found: dict[tuple[str, bool], list[Path]] = {}
@@ -112,61 +115,67 @@ def find_lists(release: str | Path) -> list[SplitLists]:
             if len(paths) > 1:
                 raise UserError(
                     f"{release}: expected one list of {name}'s {kind}, found {', '.join(path.name for path in paths)}: "
-                    f"give the right ones by --videos, --labels and --split"
+                    f"choose by --videos, --labels and --split"
                 )
             chosen += paths
         if len(chosen) == 1:
             raise UserError(
-                f"{chosen[0]}: expected a list of {name}'s paths and one of its labels, found this one only"
+                f"{chosen[0]}: expected a list of {name}'s paths and one of its labels, found only this one"
             )
         if chosen:
             lists.append(SplitLists(split, *chosen))
     return lists
 
 
+def default_video_root(folder: str | Path) -> Path:
+    """The folder of videos in a release: ``musclemap_rescale``, ``musclemap_trimmed``, or the release itself."""
+    folders = [Path(folder) / name for name in VIDEO_FOLDERS]
+    return next((path for path in folders if path.is_dir()), Path(folder))
+
+
 def read_clips(
     lists: Sequence[SplitLists], video_root: str | Path, activities: Mapping[str, str] | None = None
 ) -> list[ReleasedClip]:
-    """Reads lists into clips. Whether the videos are there is left to ``is_present``.
+    """Reads lists into clips. ``is_present`` tells whether a clip's video exists.
 
     Args:
-      lists: of the splits.
-      video_root: the folder of the videos. What a path names before the folder (``musclemap_trimmed``,
-        ``musclemap_rescale`` or this folder's own name) is dropped; a path without it is taken from the folder on.
-      activities: for the paths that do not name theirs: activity of a clip id, or of the last part of one.
+      lists: The lists of each split.
+      video_root: The folder of the videos. A path's parts up to and including this folder (its own name,
+        ``musclemap_trimmed`` or ``musclemap_rescale``) are dropped; a path without it is relative to the folder.
+      activities: Clip id, or its last part -> activity, for the clips whose paths do not contain theirs.
 
     Raises:
-      UserError: lists of different length, a path that leaves the folder, a clip twice, a clip without an activity; one
-        line that names the list and the item.
+      UserError: Lists of different length, a path that leaves the folder, a repeated clip, or a clip without an
+        activity; one line that names the list and the item.
     """
     video_root = Path(video_root)
-    clips, first_place = [], {}
+    clips, first_location = [], {}
     for pair in lists:
         paths, labels = read_paths(pair.videos), read_labels(pair.labels)
         if len(paths) != len(labels):
             raise UserError(
-                f"{pair.labels}: expected {len(paths)} lists, one a path of {pair.videos}, got {len(labels)}"
+                f"{pair.labels}: expected {len(paths)} lists, one for each path in {pair.videos}, got {len(labels)}"
             )
         for number, (path, muscles) in enumerate(zip(paths, labels, strict=True)):
-            place = f"{pair.videos}, item {number}"
-            inside = _path_inside(place, path, video_root)
-            clip_id = parse_clip_id(place, str(inside.with_suffix("")))
-            if clip_id in first_place:
+            location = f"{pair.videos}, item {number}"
+            inside = _path_inside(location, path, video_root)
+            clip_id = parse_clip_id(location, str(inside.with_suffix("")))
+            if clip_id in first_location:
                 raise UserError(
-                    f"{place}: expected each clip once, got {clip_id!r} which {first_place[clip_id]} has too: "
+                    f"{location}: expected each clip once, got {clip_id!r}, which is also {first_location[clip_id]}: "
                     f"remove it from one of the lists"
                 )
-            first_place[clip_id] = place
-            activity = _activity(place, str(inside), clip_id, activities or {})
-            clips.append(ReleasedClip(Clip(clip_id, pair.split, activity, muscles), inside, place))
+            first_location[clip_id] = location
+            activity = _activity(location, str(inside), clip_id, activities or {})
+            clips.append(ReleasedClip(Clip(clip_id, pair.split, activity, muscles), inside, location))
     return clips
 
 
 def is_present(clip: ReleasedClip, folder: str | Path) -> bool:
-    """Whether the clip's file is in a folder of videos, or of optical flow.
+    """Whether a folder of videos, or of optical flow, contains the clip's file.
 
     Raises:
-      UserError: it is something else than a file, or a link that leaves the folder.
+      UserError: The path is not a file, or is a link that leaves the folder.
     """
     path = Path(folder) / clip.source
     try:
@@ -175,22 +184,22 @@ def is_present(clip: ReleasedClip, folder: str | Path) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{clip.place}: {path} cannot be opened: {error}") from error
+        raise UserError(f"{clip.location}: {path} cannot be opened: {error}") from error
     if not target.is_relative_to(Path(folder).resolve()):
         raise UserError(
-            f"{clip.place}: {path} is a link to {target}, out of {folder}: give the folder where the files are as "
-            f"--video_root"
+            f"{clip.location}: {path} is a link to {target}, outside {folder}: set --video_root to the folder that "
+            f"contains the files"
         )
     if not stat.S_ISREG(kind):
-        raise UserError(f"{clip.place}: expected a video file, got {path} which is none")
+        raise UserError(f"{clip.location}: expected a video file, got {path}, which is not a regular file")
     return True
 
 
 def read_activities(path: str | Path) -> dict[str, str]:
-    """Reads a table of activities: csv with the columns clip_id and activity, further ones ignored.
+    """Reads a table of activities: CSV with the columns clip_id and activity; further columns are ignored.
 
     Raises:
-      UserError: the file cannot be read or is no such table; a clip with two activities.
+      UserError: The file cannot be read or is not such a table, or a clip has two activities.
     """
     path = Path(path)
     try:
@@ -202,18 +211,18 @@ def read_activities(path: str | Path) -> dict[str, str]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: expected comma-separated values in UTF-8: {error}") from error
     if not set(TABLE_COLUMNS) <= set(reader.fieldnames or ()):
-        raise UserError(f"{path}, line 1: expected the columns {','.join(TABLE_COLUMNS)}, got none of that name")
+        raise UserError(f"{path}, line 1: expected the columns {','.join(TABLE_COLUMNS)}, got other ones")
     activities: dict[str, str] = {}
     for number, row in enumerate(rows):
         clip_id, activity = (row.get(name) for name in TABLE_COLUMNS)
         if not clip_id or not activity:
-            raise UserError(f"{path}, row {number + 1}: expected {' and '.join(TABLE_COLUMNS)}, got one without")
+            raise UserError(f"{path}, row {number + 1}: expected {' and '.join(TABLE_COLUMNS)}, got an empty value")
         if activities.setdefault(clip_id.strip(), activity.strip()) != activity.strip():
-            raise UserError(f"{path}, row {number + 1}: expected one activity of {clip_id!r}, got a second one")
+            raise UserError(f"{path}, row {number + 1}: expected one activity for {clip_id!r}, got a second one")
     return activities
 
 
-def _path_inside(place: str, path: str, video_root: Path) -> Path:
+def _path_inside(location: str, path: str, video_root: Path) -> Path:
     """The part of a path below the folder of videos."""
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     names = {*VIDEO_FOLDERS, video_root.resolve().name}
@@ -222,20 +231,20 @@ def _path_inside(place: str, path: str, video_root: Path) -> Path:
         parts = parts[known[-1] + 1 :]
     elif path.startswith("/") or re.match(r"[A-Za-z]:", path):
         raise UserError(
-            f"{place}: expected a path with the folder {' or '.join(sorted(names))} in it, got {path[:200]!r}, which "
-            f"leaves {video_root}: give the folder that it names as --video_root"
+            f"{location}: expected a path that contains the folder {' or '.join(sorted(names))}, got {path[:200]!r}, "
+            f"which leaves {video_root}: set --video_root to a folder that it contains"
         )
     if ".." in parts or not parts or "\x00" in path:
-        raise UserError(f"{place}: expected a path inside {video_root}, got {path[:200]!r}, which leaves it")
+        raise UserError(f"{location}: expected a path inside {video_root}, got {path[:200]!r}, which leaves it")
     return Path(*parts)
 
 
-def _activity(place: str, inside: str, clip_id: str, activities: Mapping[str, str]) -> str:
+def _activity(location: str, inside: str, clip_id: str, activities: Mapping[str, str]) -> str:
     match = _ACTIVITY.match(inside)
     name = match[1].strip() if match else activities.get(clip_id) or activities.get(clip_id.rpartition("/")[2])
     if not name:
         raise UserError(
-            f"{place}: expected the activity between 'AN_' and '_ST' of the path or in the table --activities (csv, "
+            f"{location}: expected the activity between 'AN_' and '_ST' in the path or in the table --activities (CSV, "
             f"columns {','.join(TABLE_COLUMNS)}), found it in neither for {clip_id!r}"
         )
     return name

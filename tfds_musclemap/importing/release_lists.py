@@ -1,9 +1,9 @@
 """The lists of the authors' release: pickled paths of videos, and pickled muscle indices.
 
-A pickle can run any code when Python's own unpickler reads it. These are stepped through by
-``musclemap_jax.storage.restricted_pickle``, which imports and calls nothing: lists, tuples, text, whole numbers and
-numpy's integer scalars and arrays are read, as Python 2 and 3 and numpy 1 and 2 write them in every protocol; anything
-else is an error that names the unsupported opcode. Memory is bounded by the file's size, which is bounded.
+Python's own unpickler runs any code that a pickle contains. These lists are read by
+``musclemap_jax.storage.restricted_pickle``, which does not: it reads lists, tuples, text, integers and numpy's integer
+scalars and arrays, as Python 2 and 3 and numpy 1 and 2 write them in every protocol; anything else is an error that
+names the unsupported opcode. Memory is bounded by the file's size, which is itself bounded.
 """
 
 from __future__ import annotations
@@ -24,58 +24,59 @@ MAX_FILE_BYTES = 32 << 20
 """The paths of all 15,004 clips take about 3 MB."""
 
 MAX_STEPS = 3_000_000
-"""Instructions of one list's pickle: every clip of the data set with twenty numpy integers takes 2.4 million.
-The worst list within the bounds takes about 4 s and 300 MB before it is refused."""
+"""Largest number of opcodes in one list's pickle; all clips of the data set with twenty numpy integers each take 2.4
+million. The worst list within the bounds takes about 4 s and 300 MB before it is refused."""
 
 MAX_CLIPS = 200_000
-"""Of one split: 13 times the whole data set."""
+"""Largest number of clips in one split: 13 times the whole data set."""
 
-MAX_PATH_LETTERS = 4096
-ALLOWED = "only lists, tuples, text, whole numbers and numpy's integers are read; save the list so again"
+MAX_PATH_LENGTH = 4096
+ALLOWED = "save a list that contains only lists, tuples, text, integers and numpy's integers"
 
 REFUSED = (
     *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "FLOAT", "BINFLOAT", "BINPERSID"),
     *("PERSID", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
 )
-_INSTRUCTIONS = {type(None): "NONE", bool: "NEWTRUE or NEWFALSE", bytes: "BINBYTES", bytearray: "BYTEARRAY8"}
-"""Of values that only numpy's own pickles need: alone in a list they are refused too."""
+_OPCODES = {type(None): "NONE", bool: "NEWTRUE or NEWFALSE", bytes: "BINBYTES", bytearray: "BYTEARRAY8"}
+"""Opcodes of the values that only numpy's own pickles need: as items of a list they are refused too."""
 
 _INTEGERS = tuple(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))
 
 
 class _Dtype:
-    """An integer dtype in the pickle; its state gives the byte order."""
+    """A pickled integer dtype; its state gives the byte order."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         if code not in _INTEGERS:
-            raise UserError(f"a numpy dtype {str(code)[:20]!r} (instruction REDUCE), which is not allowed: {ALLOWED}")
+            dtype = f"numpy dtype {str(code)[:20]!r}"
+            raise UserError(f"the pickle contains the {dtype} (opcode REDUCE), which is not allowed: {ALLOWED}")
         self.dtype = np.dtype(code)
 
     def set_state(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
-            raise ValueError("state of a dtype")
+            raise ValueError("invalid state of a dtype")
         self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class _Array:
-    """An array in the pickle, empty until its state comes."""
+    """A pickled array, empty until its state is set."""
 
     def __init__(self, *_: Any) -> None:
         self.values: np.ndarray = np.zeros(0, np.int64)
 
     def set_state(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise ValueError("state of an array")
+            raise ValueError("invalid state of an array")
         _, shape, dtype, is_fortran, content = state
         self.values = _array(content, dtype, shape, "F" if is_fortran else "C")
 
 
 def _array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
-        raise ValueError("an array without integers")
+        raise ValueError("invalid content of an array")
     lengths_known = isinstance(shape, tuple) and len(shape) <= 2 and all(type(length) is int for length in shape)
     if not lengths_known or min(shape, default=0) < 0 or math.prod(shape) * dtype.dtype.itemsize != len(content):
-        raise ValueError("shape of an array")
+        raise ValueError("invalid shape of an array")
     return np.frombuffer(content, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
@@ -90,9 +91,9 @@ def _scalar(dtype: Any, content: Any) -> int:
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """Protocols below 3 have no bytes: they write text and this call."""
+    """Protocols below 3 have no bytes: they write text and a call of this function."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise ValueError("bytes of an unknown encoding")
+        raise ValueError("bytes in an unknown encoding")
     return text.encode("latin1")
 
 
@@ -110,18 +111,18 @@ FUNCTIONS: dict[str, Callable[..., Any] | None] = {
         )
     },
 }
-"""What each name that a list's pickle may mention stands for."""
+"""Each name that a list's pickle may mention -> the function that it stands for."""
 
 
 def read_paths(path: str | Path) -> list[str]:
-    """Reads a pickled list of video paths, as they are.
+    """Reads a pickled list of video paths, unchanged.
 
     Raises:
-      UserError: the file cannot be read, is no such list, or holds more than is allowed; one line that names the file.
+      UserError: The file cannot be read, is not such a list, or exceeds a limit; one line that names the file.
     """
     paths = []
     for number, item in _items(Path(path)):
-        if type(item) is not str or not 1 <= len(item) <= MAX_PATH_LETTERS or not _is_unicode(item):
+        if type(item) is not str or not 1 <= len(item) <= MAX_PATH_LENGTH or not _is_unicode(item):
             raise UserError(f"{path}: item {number}: expected the path of a video, got {_what(item)}")
         paths.append(item)
     return paths
@@ -131,32 +132,32 @@ def read_labels(path: str | Path) -> list[tuple[int, ...]]:
     """Reads a pickled list that holds a list of muscle indices, 0 to 19, for each video.
 
     Returns:
-      The indices of each video, ascending, each once, at least one.
+      The indices of each video, ascending, distinct, at least one.
 
     Raises:
-      UserError: as ``read_paths``; an index out of range, given twice, or none.
+      UserError: As for ``read_paths``, or an index is out of range or repeated, or there is none.
     """
     last = taxonomy.NUM_REGIONS - 1
     labels = []
     for number, item in _items(Path(path)):
-        where = f"{path}: item {number}: expected a list of muscle indices from 0 to {last}"
+        expected = f"{path}: item {number}: expected a list of muscle indices from 0 to {last}"
         indices = item.values if isinstance(item, _Array) and item.values.ndim == 1 else item
         if not isinstance(indices, list | tuple | np.ndarray):
-            raise UserError(f"{where}, got {_what(indices)}")
+            raise UserError(f"{expected}, got {_what(indices)}")
         if not 1 <= len(indices) <= taxonomy.NUM_REGIONS:
-            raise UserError(f"{where}, 1 to {taxonomy.NUM_REGIONS} of them, got {len(indices):,}")
+            raise UserError(f"{expected}, 1 to {taxonomy.NUM_REGIONS} of them, got {len(indices):,}")
         indices = indices.tolist() if isinstance(indices, np.ndarray) else indices
         for index in indices:
             if type(index) is not int or not 0 <= index <= last:
-                raise UserError(f"{where}, got {_what(index)} among them")
+                raise UserError(f"{expected}, got {_what(index)} among them")
         if len(set(indices)) != len(indices):
-            raise UserError(f"{where}, each once, got {', '.join(map(str, indices))}")
+            raise UserError(f"{expected}, each once, got {', '.join(map(str, indices))}")
         labels.append(tuple(sorted(indices)))
     return labels
 
 
 def _items(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yields (number, item) of the list that a file holds."""
+    """Yields (number, item) of a file's list."""
     value = _read(path)
     if isinstance(value, _Array) and value.values.size <= MAX_CLIPS * taxonomy.NUM_REGIONS:
         value = value.values.tolist()
@@ -183,7 +184,7 @@ def _read(path: Path) -> Any:
 
 
 def _is_unicode(text: str) -> bool:
-    """False for halves of surrogate pairs, which pickles may hold and files' names may not."""
+    """False for halves of surrogate pairs, which a pickle may contain but a file name may not."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -192,13 +193,13 @@ def _is_unicode(text: str) -> bool:
 
 
 def _what(value: Any) -> str:
-    """A value for an error's text; never the whole of a large one."""
-    if type(value) in _INSTRUCTIONS:
-        return f"{type(value).__name__} (instruction {_INSTRUCTIONS[type(value)]})"
+    """A value as an error message shows it, shortened."""
+    if type(value) in _OPCODES:
+        return f"{type(value).__name__} (opcode {_OPCODES[type(value)]})"
     if isinstance(value, str):
         return repr(value[:60]) if value else "empty text"
     if type(value) is int:
         return str(value) if abs(value) < 10**18 else "a huge number"
     if isinstance(value, Name):
-        return f"the name {value.name} (instruction GLOBAL)"
+        return f"the name {value.name} (opcode GLOBAL)"
     return {"_Array": "an array", "_Dtype": "a numpy dtype"}.get(type(value).__name__, f"a {type(value).__name__}")

@@ -1,1 +1,1 @@
-"""Programs that find persons' joints in videos; each runs in an environment of its own, see ``pose_process``."""
+"""Pose estimators, each a script for an environment of its own; see ``importing/pose_process.py``."""

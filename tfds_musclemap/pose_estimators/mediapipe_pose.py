@@ -1,10 +1,10 @@
-"""MediaPipe Pose as a pose estimator for ``tfds_musclemap.extract_skeletons``; speaks the protocol of ``pose_process``.
+"""MediaPipe Pose as a pose estimator for ``tfds_musclemap.extract_skeletons``.
 
-Runs by its path in an environment that has ``mediapipe``, ``av`` and ``numpy`` and nothing of this project. With
-MediaPipe up to 0.10.21, whose wheel holds its models, it needs no further file; later releases come without models and
-take ``--model=pose_landmarker_full.task``, which MediaPipe's site hands out. Joints are MediaPipe's 33 landmarks in
-pixels of the video as a player shows it; the score of a joint is its visibility. Without ``--model`` one person is
-found, with it up to ``--num_persons``.
+Run by its path in an environment that has ``mediapipe``, ``av`` and ``numpy`` and nothing of this project; the protocol
+is that of ``tfds_musclemap/importing/pose_process.py``. MediaPipe's wheels up to 0.10.21 contain the models. Later
+releases do not and need ``--model=pose_landmarker_full.task``, which MediaPipe's site offers. Joints are MediaPipe's 33
+landmarks in pixels of the video as a player shows it; a joint's score is its visibility. Without ``--model`` one person
+is found, with it up to ``--num_persons``.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def frames(path):
 
 @contextlib.contextmanager
 def solution(_):
-    """A function from an image to lists of landmarks; follows the one person that it finds from frame to frame."""
+    """Yields a function from an image to lists of landmarks; it tracks one person from frame to frame."""
     with mediapipe.solutions.pose.Pose(model_complexity=1) as pose:
 
         def find(image, _):
@@ -43,7 +43,7 @@ def solution(_):
 
 @contextlib.contextmanager
 def task(arguments):
-    """As ``solution``, by the interface of later releases."""
+    """The same as ``solution`` with the interface of later releases."""
     vision = mediapipe.tasks.vision
     options = vision.PoseLandmarkerOptions(
         base_options=mediapipe.tasks.BaseOptions(model_asset_path=arguments.model),
@@ -60,7 +60,7 @@ def task(arguments):
 
 
 def estimate(path, estimator, arguments):
-    """The answer for one video."""
+    """The response for one video."""
     detections, num_frames = [], 0
     with estimator(arguments) as find:
         for number, image in enumerate(frames(path)):
@@ -74,27 +74,27 @@ def estimate(path, estimator, arguments):
 
 
 def main():
-    """Answers requests until standard input ends."""
+    """Responds to requests until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="pose_landmarker_*.task, for releases without models inside")
+    parser.add_argument("--model", help="pose_landmarker_*.task, for releases that contain no models")
     parser.add_argument("--num_persons", type=int, default=1, help="persons to find, with --model")
     arguments = parser.parse_args()
     if arguments.model is None and not hasattr(mediapipe, "solutions"):
-        sys.exit(f"mediapipe {mediapipe.__version__} holds no models: give --model=pose_landmarker_full.task")
+        sys.exit(f"mediapipe {mediapipe.__version__} contains no models: set --model=pose_landmarker_full.task")
     if arguments.model is not None and not os.path.isfile(arguments.model):
-        sys.exit(f"{arguments.model}: no such model")
+        sys.exit(f"--model={arguments.model}: no such file")
     estimator = task if arguments.model else solution
-    # What libraries print must not mix with the answers.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    # Output of the libraries must not mix with the responses.
+    responses = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    answer = {"protocol": PROTOCOL, "name": f"mediapipe {mediapipe.__version__}", "layout": "mediapipe33"}
-    print(json.dumps(answer), file=answers, flush=True)
+    greeting = {"protocol": PROTOCOL, "name": f"mediapipe {mediapipe.__version__}", "layout": "mediapipe33"}
+    print(json.dumps(greeting), file=responses, flush=True)
     for line in sys.stdin:
         try:
-            answer = estimate(json.loads(line)["video"], estimator, arguments)
-        except Exception as error:  # of this video: told to the parent, the next one may be well
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=answers, flush=True)
+            response = estimate(json.loads(line)["video"], estimator, arguments)
+        except Exception as error:  # reported to the parent; the next video may succeed
+            response = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(response), file=responses, flush=True)
 
 
 if __name__ == "__main__":

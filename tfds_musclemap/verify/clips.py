@@ -1,4 +1,4 @@
-"""What the verification learns of each prepared clip, by reading and decoding all of it; runs in worker processes."""
+"""Facts about each prepared clip, found by reading and decoding all of it; runs in worker processes."""
 
 from __future__ import annotations
 
@@ -12,40 +12,33 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.modalities import IMAGE_FIELDS
+from musclemap_jax.data.modalities.fields import ClipRecord, Images
+from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from musclemap_jax.skeleton_layouts import LAYOUTS
-from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
-from tfds_musclemap.build.worker_pool import WorkerCrash, WorkerPool
-from tfds_musclemap.source import IMAGE_FEATURES, ClipRecord, ClipSource
+from tfds_musclemap.source import ClipSource
 
-_CHUNK = 16
-"""Clips of one call of a worker."""
-
-_DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
-    "frames": video.decode_jpeg,
-    "rgb_diff": decode_png,
-    "flow_x": decode_grey_jpeg,
-    "flow_y": decode_grey_jpeg,
-}
+_CHUNK_SIZE = 16
+"""Clips per call of a worker."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipFacts:
-    """A prepared clip as it was found.
+    """Facts about a prepared clip.
 
     Attributes:
-      clip_id: its name.
-      split: its split.
-      activity: its activity.
-      muscles: indices of its regions, ascending.
+      clip_id: The clip's id.
+      split: Its split.
+      activity: Its activity.
+      muscles: Indices of its regions, ascending.
       num_frames: T.
-      fps: frames per second.
-      size: (height, width) of its images; None where it has none.
-      num_bytes: of its images and joints, as stored.
-      content_hash: of all its images, or of its joints where it has none; None where there is nothing to compare.
-      skeleton_fraction: share of frames with a joint, 0 to 1; None where no skeleton is stored.
-      num_persons: P; 0 where no skeleton is stored.
-      faults: what is wrong with it, one line each.
+      fps: Frames per second.
+      size: (height, width) of its images; None if it has none.
+      num_bytes: Stored size of its images and joints.
+      content_hash: Hash of its images, or of its joints if it has no images; None if it has neither.
+      skeleton_fraction: Fraction of the frames with a joint; None if no skeleton is stored.
+      num_persons: P; 0 if no skeleton is stored.
+      faults: One line for each thing that is wrong with it.
     """
 
     clip_id: str
@@ -66,68 +59,70 @@ def examine_split(folder: Path, split: str, pool: WorkerPool, advance: Callable[
     """Reads every clip of a split, in order.
 
     Args:
-      folder: of the prepared data.
-      split: its name.
-      pool: does the work.
-      advance: is told of the number of clips that are done.
+      folder: The data set's folder.
+      split: The split's name.
+      pool: The pool that does the work.
+      advance: Called with the number of clips that were just done.
     """
     num_clips = len(ClipSource(folder, split))
-    starts = range(0, num_clips, _CHUNK)
-    calls = ((str(folder), split, start, min(start + _CHUNK, num_clips)) for start in starts)
-    for start, facts in zip(starts, pool.map(examine, calls), strict=True):
+    starts = range(0, num_clips, _CHUNK_SIZE)
+    calls = ((str(folder), split, start, min(start + _CHUNK_SIZE, num_clips)) for start in starts)
+    for start, facts in zip(starts, pool.map(examine_clips, calls), strict=True):
         if isinstance(facts, WorkerCrash):
             facts = [_unreadable(split, start, str(facts))]
         yield from facts
-        advance(min(_CHUNK, num_clips - start))
+        advance(min(_CHUNK_SIZE, num_clips - start))
 
 
-def examine(folder: str, split: str, start: int, end: int) -> list[ClipFacts]:
-    """Facts on the clips at the places start to end - 1 of a split."""
+def examine_clips(folder: str, split: str, start: int, end: int) -> list[ClipFacts]:
+    """Facts about the clips with the indices start to end - 1 of a split."""
     source = _source(folder, split)
     facts = []
-    for place in range(start, end):
+    for index in range(start, end):
         try:
-            record = source[place]
-        except Exception as error:  # whatever a damaged record makes of the parsers
-            facts.append(_unreadable(split, place, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+            record = source[index]
+        except Exception as error:  # a damaged record may raise anything
+            facts.append(_unreadable(split, index, f"{type(error).__name__}: {' '.join(str(error).split())}"))
         else:
-            facts.append(facts_of(record, split))
+            facts.append(examine_record(record, split, len(source.regions), source.allow_background))
     return facts
 
 
-def facts_of(record: ClipRecord, split: str) -> ClipFacts:
-    """Facts on one record."""
+def examine_record(record: ClipRecord, split: str, num_regions: int, allow_background: bool) -> ClipFacts:
+    """Facts about one record of a data set with K muscle regions, where clips without an active one may be allowed."""
     faults: list[str] = []
     sizes: set[tuple[int, int]] = set()
     lengths = {}
     digest, num_bytes = hashlib.sha256(), 0
-    for name in IMAGE_FEATURES:
+    for name, field in IMAGE_FIELDS.items():
         if name in record:
             lengths[name] = len(record[name])
-            sizes |= _decode_all(name, record[name], faults)
+            sizes |= _decode_all(name, field, record[name], faults)
             for data in record[name]:
                 digest.update(len(data).to_bytes(8, "little") + data)
                 num_bytes += len(data)
     has_content = bool(num_bytes)
-    share, num_persons = None, 0
+    fraction, num_persons = None, 0
     if "skeleton" in record:
         skeleton = record["skeleton"]
         lengths["skeleton"] = len(skeleton)
         num_bytes += skeleton.nbytes
-        share, num_persons = float((skeleton[..., 2] > 0).any(axis=(1, 2)).mean()), skeleton.shape[1]
+        fraction, num_persons = float((skeleton[..., 2] > 0).any(axis=(1, 2)).mean()), skeleton.shape[1]
         faults += _skeleton_faults(record)
-        if not has_content and share:
+        if not has_content and fraction:
             digest.update(skeleton.tobytes())
             has_content = True
     if len(sizes) > 1:
         faults.append(f"images of different sizes: {', '.join(f'{h}x{w}' for h, w in sorted(sizes))}")
     if len(set(lengths.values())) > 1 or not all(lengths.values()):
-        faults.append(f"expected one length of at least 1, got {lengths}")
+        faults.append(f"expected the same number of frames, at least 1, got {lengths}")
     if not 0 < record["fps"] < math.inf:
-        faults.append(f"fps {record['fps']}")
-    muscles = tuple(np.flatnonzero(record["muscles"]).tolist())
-    if not muscles or not np.isin(record["muscles"], (0, 1)).all():
-        faults.append(f"muscles {record['muscles'].tolist()}: expected 0 and 1, at least one 1")
+        faults.append(f"fps: expected a positive number, got {record['fps']}")
+    muscles = tuple(np.flatnonzero(record["muscles"][:num_regions]).tolist())
+    if len(record["muscles"]) != num_regions or not np.isin(record["muscles"], (0, 1)).all():
+        faults.append(f"muscles: expected {num_regions} times 0 or 1, got {record['muscles'].tolist()}")
+    elif not muscles and not allow_background:
+        faults.append("muscles: expected at least one 1, got none")
     return ClipFacts(
         clip_id=record["clip_id"],
         split=split,
@@ -138,40 +133,40 @@ def facts_of(record: ClipRecord, split: str) -> ClipFacts:
         size=min(sizes, default=None),
         num_bytes=num_bytes,
         content_hash=digest.hexdigest() if has_content else None,
-        skeleton_fraction=share,
+        skeleton_fraction=fraction,
         num_persons=num_persons,
         faults=tuple(faults),
     )
 
 
-def _decode_all(name: str, images: list[bytes], faults: list[str]) -> set[tuple[int, int]]:
-    """The sizes of a stream's images; those that cannot be decoded are added to the faults, the first by number."""
+def _decode_all(name: str, field: Images, images: list[bytes], faults: list[str]) -> set[tuple[int, int]]:
+    """The sizes of an image sequence; images that cannot be decoded are reported in ``faults``."""
     sizes, broken = set(), []
-    for place, data in enumerate(images):
+    for index, data in enumerate(images):
         try:
-            sizes.add(_DECODERS[name](data).shape[:2])
+            sizes.add(field.decode(data).shape[:2])
         except (ValueError, cv2.error):
-            broken.append(place)
+            broken.append(index)
     if broken:
-        faults.append(f"{name}: {len(broken)} images that cannot be decoded, the first is number {broken[0]}")
+        faults.append(f"{name}: {len(broken)} images cannot be decoded, the first is number {broken[0]}")
     return sizes
 
 
 def _skeleton_faults(record: ClipRecord) -> list[str]:
     skeleton, layout = record["skeleton"], record["skeleton_layout"]
     if layout not in LAYOUTS or skeleton.ndim != 4 or skeleton.shape[2:] != (LAYOUTS[layout].num_joints, 3):
-        return [f"skeleton of shape {skeleton.shape} in layout {layout}"]
+        return [f"skeleton: shape {skeleton.shape} does not fit layout {layout}"]
     if not np.isfinite(skeleton).all():
-        return ["skeleton: numbers that are not finite"]
+        return ["skeleton: some numbers are not finite"]
     scores = skeleton[..., 2]
     if scores.min() < 0 or scores.max() > 1 or skeleton[scores == 0].any():
-        return ["skeleton: expected scores from 0 to 1, and absent joints at 0"]
+        return ["skeleton: expected scores from 0 to 1, and zeros for absent joints"]
     return []
 
 
-def _unreadable(split: str, place: int, reason: str) -> ClipFacts:
-    fault = f"a record that cannot be read: {reason}"
-    return ClipFacts(f"record {place}", split, "", (), 0, math.nan, None, 0, None, None, 0, (fault,))
+def _unreadable(split: str, index: int, reason: str) -> ClipFacts:
+    fault = f"cannot be read: {reason}"
+    return ClipFacts(f"record {index}", split, "", (), 0, math.nan, None, 0, None, None, 0, (fault,))
 
 
 @functools.lru_cache(maxsize=8)

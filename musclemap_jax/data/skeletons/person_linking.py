@@ -1,4 +1,4 @@
-"""Which detections of different frames are the same person."""
+"""Linking of the detections of different frames to persons."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Detection(NamedTuple):
     """A person in one frame.
 
     Attributes:
-      frame: number of the frame, from 0.
-      idx: the detector's number of the person, or None.
+      frame: Number of the frame, from 0.
+      idx: The detector's number of the person, or None.
       joints: (V, 3) x, y, score.
-      box: x, y, width, height; in the unit of the joints.
-      score: of the person.
+      box: x, y, width, height, in the unit of the joints.
+      score: The person's score.
     """
 
     frame: int
@@ -32,15 +32,15 @@ class Detection(NamedTuple):
 def link_persons(detections: list[Detection]) -> list[list[Detection]]:
     """Groups a clip's detections by person.
 
-    By ``idx``; a detection that has none goes by greedy overlap of boxes to a person whom no other detection of its
-    frame is: the pair with the largest intersection over union first (at least 0.3; a person not seen for more than 30
-    frames is gone). A person found by overlap takes the idx of the first detection that has one, since trackers begin
-    to number a person late. An idx that two detections of one frame share says nothing (AlphaPose without tracking
-    gives everybody the same) and counts as none.
+    Detections with the same ``idx`` are one person. A detection without one is linked by greedy overlap of boxes to a
+    person who has no other detection in its frame: the pair with the largest intersection over union comes first. The
+    overlap is at least 0.3, and a person who has not been seen for more than 30 frames takes no further detections. A
+    person found by overlap takes the idx of its first detection that has one, since trackers number a person late. An
+    idx that two detections of one frame share is ignored: AlphaPose without tracking gives everybody the same one.
 
     Returns:
-      The persons, each a list of detections in the order of frames; ordered by the sum over the clip of score times
-      area of the box, largest first.
+      The persons, each a list of detections in the order of frames. The most prominent person comes first: the one with
+      the largest sum over the clip of score times area of the box.
     """
     return sorted(_link(_without_shared_idx(detections)), key=_prominence, reverse=True)
 
@@ -59,7 +59,9 @@ def _link(detections: list[Detection]) -> list[list[Detection]]:
     persons: list[list[Detection]] = []
     by_idx: dict[float, list[Detection]] = {}
     frames: dict[int, list[Detection]] = {}
-    for detection in sorted(detections, key=lambda detection: detection.frame):  # stable: the file's order in a frame
+    for detection in sorted(
+        detections, key=lambda detection: detection.frame
+    ):  # a stable sort: within a frame the order of the file
         frames.setdefault(detection.frame, []).append(detection)
     for found in frames.values():
         known = [detection for detection in found if detection.idx in by_idx]
@@ -80,12 +82,12 @@ def _link(detections: list[Detection]) -> list[list[Detection]]:
 def _match_by_overlap(
     found: list[Detection], persons: list[list[Detection]], numbered: set[int]
 ) -> list[tuple[Detection, list[Detection] | None]]:
-    """For each detection of one frame the person whom it goes on with, None for a new one.
+    """Pairs each detection of one frame with the person it continues, or None for a new person.
 
     Args:
-      found: detections whose idx, if any, is no person's yet.
-      persons: all so far, those of this frame who are known by idx already with their detection.
-      numbered: ids of the lists of persons who have an idx, who take no second one.
+      found: Detections whose idx, if any, belongs to no person yet.
+      persons: All persons so far; those whom an idx has already found in this frame include that detection.
+      numbered: id() of the lists of persons who have an idx and so take no second one.
     """
     if not found:
         return []

@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
@@ -103,6 +102,11 @@ class HDGCNSpec:
     @property
     def num_units(self) -> int:
         return len(self.widths)
+
+    @property
+    def output_dim(self) -> int:
+        """Width after the last unit."""
+        return self.widths[-1]
 
     @property
     def graph(self) -> SkeletonGraph:
@@ -201,9 +205,7 @@ class HDGCN(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, poses: Float[Array | np.ndarray, "B T P V 3"], pose_valid: Bool[Array | np.ndarray, "B T P"], train: bool
-    ) -> BranchOutput:
+    def __call__(self, poses: Float[Array, "B T P V 3"], pose_valid: Bool[Array, "B T P"], train: bool) -> BranchOutput:
         """Applies the branch.
 
         Args:

@@ -16,7 +16,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -187,7 +186,7 @@ class MViT(nn.Module):
     remat: str = "none"
 
     @nn.compact
-    def __call__(self, video: Float[Array | np.ndarray, "B T H W C"], *, train: bool = False) -> BranchOutput:
+    def __call__(self, video: Float[Array, "B T H W C"], *, train: bool = False) -> BranchOutput:
         """Applies the branch.
 
         Args:

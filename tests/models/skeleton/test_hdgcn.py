@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
-from musclemap_jax.pretrained.hdgcn_names import from_published, published_arrays
+from musclemap_jax.pretrained.hdgcn_names import published_arrays
 from tests.models import hdgcn_goldens as goldens
 from tests.models.stacking import unstack_layers
 
@@ -32,7 +32,7 @@ class TestPublishedModel:
         pose_valid = np.ones(poses.shape[:3], bool)
         shapes = jax.eval_shape(lambda: HDGCN(self.spec).init(jax.random.key(0), poses, pose_valid, train=False))
         shapes = {name: shapes[name] for name in ("params", "batch_stats")}
-        variables = from_published(arrays, shapes, self.entries)
+        variables = goldens.from_published(arrays, shapes, self.entries)
         head = {"weight": arrays["fc.weight"], "bias": arrays["fc.bias"]}
         collections = ["batch_stats", "intermediates"]
 
@@ -81,7 +81,7 @@ class TestPublishedModel:
         shapes = {entry["name"]: tuple(entry["shape"]) for entry in goldens.names()["entries"]}
         ours = traverse_util.flatten_dict({"batch_stats": state["batch_stats"]})
         statistics = {
-            entry.name: entry.to_published(ours[entry.path], shapes[entry.name])
+            entry.name: goldens.to_published(entry, ours[entry.path], shapes[entry.name])
             for entry in self.entries
             if entry.path[0] == "batch_stats"
         }
@@ -108,7 +108,7 @@ class TestPublishedModel:
         ours = traverse_util.flatten_dict({"params": params})
         shapes = {entry["name"]: tuple(entry["shape"]) for entry in goldens.names()["entries"]}
         values = {
-            entry.name: entry.to_published(ours[entry.path], shapes[entry.name])
+            entry.name: goldens.to_published(entry, ours[entry.path], shapes[entry.name])
             for entry in self.entries
             if entry.path[0] == "params"
         }

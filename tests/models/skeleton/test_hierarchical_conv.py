@@ -10,7 +10,7 @@ import pytest
 from musclemap_jax.models.skeleton.edge_conv import nearest_one_hot
 from musclemap_jax.models.skeleton.graph import skeleton_graph
 from musclemap_jax.models.skeleton.hierarchical_conv import HierarchicalGraphConv
-from musclemap_jax.pretrained.hdgcn_names import from_published, graph_conv_arrays
+from musclemap_jax.pretrained.hdgcn_names import graph_conv_arrays
 from tests.models import hdgcn_goldens as goldens
 
 TINY = goldens.load("hdgcn_tiny")
@@ -27,7 +27,7 @@ class TestGraphConv:
     @pytest.fixture
     def variables(self, x):
         shapes = goldens.init_shapes(HierarchicalGraphConv(self.graph, 16), x)
-        return from_published(goldens.unpack("gcn/param/"), shapes, self.entries)
+        return goldens.from_published(goldens.unpack("gcn/param/"), shapes, self.entries)
 
     @pytest.mark.parametrize("mode", ["eval", "train"])
     def test_equals_the_published(self, x, variables, mode):

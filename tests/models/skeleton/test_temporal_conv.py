@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.models.skeleton.temporal_conv import MultiScaleTemporalConv, temporal_branches
-from musclemap_jax.pretrained.hdgcn_names import from_published, temporal_conv_arrays
+from musclemap_jax.pretrained.hdgcn_names import temporal_conv_arrays
 from tests.models import hdgcn_goldens as goldens
 
 TINY = goldens.load("hdgcn_tiny")
@@ -23,7 +23,9 @@ class TestTemporalConv:
         group, length = f"tcn{stride}/", f"tcn{stride}/T{num_frames}/"
         x = goldens.to_ours(TINY[f"tcn/x_T{num_frames}"])
         module = MultiScaleTemporalConv(stride)
-        variables = from_published(goldens.unpack(f"{group}param/"), goldens.init_shapes(module, x), self.entries)
+        variables = goldens.from_published(
+            goldens.unpack(f"{group}param/"), goldens.init_shapes(module, x), self.entries
+        )
         for mode in ("eval", "train"):
             apply = functools.partial(module.apply, train=mode == "train", mutable=["batch_stats"])
             y, state = jax.jit(apply, compiler_options=goldens.QUICK_COMPILATION)(variables, x)

@@ -97,11 +97,11 @@ class Harm:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_nothing_is_run_and_the_instruction_is_named(tmp_path, protocol):
+def test_nothing_is_run_and_the_opcode_is_named(tmp_path, protocol):
     data = pickle.dumps(["a.mp4", Harm(str(tmp_path / "harm"))], protocol)
     (tmp_path / "evil.pkl").write_bytes(data)
-    instruction = "STACK_GLOBAL" if protocol >= 4 else "GLOBAL"
-    refused(read_paths, tmp_path / "evil.pkl", "mkdir", f"(instruction {instruction} at byte ")
+    opcode = "STACK_GLOBAL" if protocol >= 4 else "GLOBAL"
+    refused(read_paths, tmp_path / "evil.pkl", "mkdir", f"(opcode {opcode} at byte ")
     assert not (tmp_path / "harm").exists()
     pickle.loads(data)
     assert (tmp_path / "harm").exists()  # Python's own unpickler runs the very same bytes
@@ -110,17 +110,17 @@ def test_nothing_is_run_and_the_instruction_is_named(tmp_path, protocol):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"a.mp4": [1]}, "instruction EMPTY_DICT"),
-        ([1.5], "instruction BINFLOAT"),
-        ([{1, 2}], "instruction"),
-        ([[None]], "NoneType (instruction NONE)"),
-        ([[True]], "bool (instruction NEWTRUE or NEWFALSE)"),
-        ([b"ab"], "bytes (instruction BINBYTES)"),
-        ([np.float32(3)], "numpy dtype 'f4' (instruction REDUCE)"),
-        ([np.array([1.0])], "numpy dtype 'f8' (instruction REDUCE)"),
+        ({"a.mp4": [1]}, "opcode EMPTY_DICT"),
+        ([1.5], "opcode BINFLOAT"),
+        ([{1, 2}], "opcode"),
+        ([[None]], "NoneType (opcode NONE)"),
+        ([[True]], "bool (opcode NEWTRUE or NEWFALSE)"),
+        ([b"ab"], "bytes (opcode BINBYTES)"),
+        ([np.float32(3)], "numpy dtype 'f4' (opcode REDUCE)"),
+        ([np.array([1.0])], "numpy dtype 'f8' (opcode REDUCE)"),
         (np.array([[1], [1, 2]], dtype=object), "numpy dtype 'O8'"),
-        ([complex(1, 2)], ".complex' (instruction GLOBAL"),
-        ([slice(1)], "instruction GLOBAL"),
+        ([complex(1, 2)], ".complex' (opcode GLOBAL"),
+        ([slice(1)], "opcode GLOBAL"),
         ([], "a list of 1 to 200,000 items, got 0"),
         ("train", "expected a pickled list, got 'train'"),
         ([[20]], "item 0: expected a list of muscle indices from 0 to 19, got 20"),
@@ -155,7 +155,7 @@ def test_other_things_than_paths_are_refused(tmp_path, value, words):
 
 
 @pytest.mark.parametrize(
-    "instructions",
+    "opcodes",
     {
         "nothing": b"",
         "no end": b"]",
@@ -181,8 +181,8 @@ def test_other_things_than_paths_are_refused(tmp_path, value, words):
     }.items(),
     ids=lambda item: item[0],
 )
-def test_damaged_and_malicious_lists_are_refused_in_little_memory(tmp_path, instructions):
-    (tmp_path / "list.pkl").write_bytes(b"\x80\x05" + instructions[1])
+def test_damaged_and_malicious_lists_are_refused_in_little_memory(tmp_path, opcodes):
+    (tmp_path / "list.pkl").write_bytes(b"\x80\x05" + opcodes[1])
     refused(read_labels, tmp_path / "list.pkl")
     refused(read_paths, tmp_path / "list.pkl")
 
@@ -197,7 +197,7 @@ def test_the_sizes_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(release_lists, "MAX_FILE_BYTES", 1000)
     refused(read_paths, dumped(tmp_path / "paths.pkl", ["x" * 1000]), "at most 1,000 bytes")
     monkeypatch.setattr(release_lists, "MAX_STEPS", 50)
-    refused(read_paths, dumped(tmp_path / "paths.pkl", ["x"] * 60), "more than 50 instructions")
+    refused(read_paths, dumped(tmp_path / "paths.pkl", ["x"] * 60), "more than 50 opcodes")
     monkeypatch.setattr(release_lists, "MAX_CLIPS", 3)
     refused(read_paths, dumped(tmp_path / "paths.pkl", ["x"] * 4), "1 to 3 items, got 4")
 

@@ -1,4 +1,4 @@
-"""Verification of prepared data: a sound set passes, and every kind of fault is told, with the exit status."""
+"""Verification of prepared data: sound data passes, and every kind of fault is reported, with the exit status."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import Manifest, write_manifest
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build.build_log import StoredClip
+from tfds_musclemap.importing.release_clips import MUSCLEMAP
 from tfds_musclemap.prepare import load_source, prepare
-from tfds_musclemap.verify import __main__ as verify
-from tfds_musclemap.verify.checks import MUSCLEMAP, Prepared, find_faults, find_notes
-from tfds_musclemap.verify.clips import ClipFacts, facts_of
+from tfds_musclemap.verify.__main__ import main
+from tfds_musclemap.verify.checks import find_faults, find_notes
+from tfds_musclemap.verify.clips import ClipFacts, examine_record
+from tfds_musclemap.verify.prepared import Prepared, find_data_sets
+from tfds_musclemap.verify.report import verify
 
 SOUND = ClipFacts(
     clip_id="a",
@@ -42,7 +45,7 @@ def clip(clip_id, **changes):
 
 
 def data_set(*clips, **changes):
-    """Of these clips, with lists that agree with them."""
+    """A data set of these clips, with lists that agree with them."""
     sizes, listed = {}, {}
     for each in clips:
         sizes[each.split] = sizes.get(each.split, 0) + 1
@@ -61,20 +64,26 @@ SQUATS = (clip("a"), clip("b"), clip("c", split="val_known"))
         (data_set(*SQUATS, clip("d", split="test_new")), "activity 'squat' is in train, val_known, test_new"),
         (
             data_set(*SQUATS, clip("d", muscles=(13,))),
-            "activity 'squat' has 2 different sets of muscles: 13;17 (3 clips)",
+            "activity 'squat' has 2 different sets of regions: 13;17 (3 clips)",
         ),
         (data_set(*SQUATS, clip("d", split="test_known", content_hash="b")), "different splits: train/b; test_known/d"),
         (data_set(*SQUATS, clip("d", faults=("fps nan",))), "train, d: fps nan"),
-        (data_set(*SQUATS, clip("a", content_hash="other")), "clip ids that come more than once: a"),
+        (data_set(*SQUATS, clip("a", content_hash="other")), "repeated clip ids: a"),
         (
             data_set(*SQUATS, split_sizes={"train": 3, "val_known": 1}),
-            "train: the data set states 3 clips, its files hold 2",
+            "train: the data set states 3 clips, its files contain 2",
         ),
-        (data_set(*SQUATS, metadata={"num_clips": 4}), "the annotations had 4 clips, 3 stored and 0 rejected are 3"),
-        (data_set(*SQUATS, listed=data_set(*SQUATS[1:]).listed), "train: clips.csv lists 1 clips, the records are 2"),
+        (
+            data_set(*SQUATS, metadata={"num_clips": 4}),
+            "expected 4 clips as in the annotations, got 3: 3 stored and 0 rejected",
+        ),
+        (
+            data_set(*SQUATS, listed=data_set(*SQUATS[1:]).listed),
+            "train: clips.csv lists 1 clips, but there are 2 records",
+        ),
         (
             data_set(*SQUATS, listed=data_set(*SQUATS[1::-1], SQUATS[2]).listed),
-            "train: clips.csv and 2 records disagree: a; b",
+            "train: clips.csv disagrees with 2 records: a; b",
         ),
         (data_set(*SQUATS, metadata={"num_clips": 3, "release": "mine"}), None),
         (
@@ -83,7 +92,7 @@ SQUATS = (clip("a"), clip("b"), clip("c", split="val_known"))
         ),
     ],
 )
-def test_each_fault_is_told(prepared, words):
+def test_each_fault_is_reported(prepared, words):
     faults = find_faults(prepared)
     if words is None:
         assert faults == []
@@ -91,7 +100,7 @@ def test_each_fault_is_told(prepared, words):
         assert any(words in fault for fault in faults), faults
 
 
-def test_the_papers_totals_are_no_fault():
+def test_only_deviations_from_the_papers_totals_are_faults():
     activities = [f"activity {number}" for number in range(135)]
     clips = [clip(f"{n}", activity=activities[n % 135]) for n in range(300)]
     metadata = {"num_clips": 15_004, "release": MUSCLEMAP}
@@ -104,7 +113,7 @@ def test_the_papers_totals_are_no_fault():
     ]
 
 
-def test_what_is_no_fault_is_noted():
+def test_unusual_data_is_noted():
     prepared = data_set(
         *SQUATS, clip("d", content_hash="a"), clip("e", skeleton_fraction=0.0), rejected=[("x", "train", "empty file")]
     )
@@ -117,25 +126,25 @@ def test_what_is_no_fault_is_noted():
 
 def test_facts_of_a_record_and_its_faults(prepared):
     record = dict(load_source(prepared[1], "train")[0])
-    sound = facts_of(record, "train")
+    sound = examine_record(record, "train", 20, False)
     assert (sound.num_frames, sound.size, sound.fps, sound.faults) == (6, (32, 48), 12.0, ())
     assert sound.skeleton_fraction == pytest.approx(5 / 6)  # frame 2 is empty
     assert sound.num_persons == 2
     outside = record["skeleton"].copy()
     outside[0, 0, 0, 2] = 2
     damaged = {
-        "frames: 1 images that cannot be decoded, the first is number 3": {
+        "frames: 1 images cannot be decoded, the first is number 3": {
             "frames": [*record["frames"][:3], b"no image", *record["frames"][4:]]
         },
-        "expected one length": {"frames": record["frames"][:4]},
+        "expected the same number of frames": {"frames": record["frames"][:4]},
         "muscles": {"muscles": np.zeros(20, np.uint8)},
         "fps": {"fps": 0.0},
         "expected scores from 0 to 1": {"skeleton": outside},
-        "skeleton of shape": {"skeleton": record["skeleton"][:, :, :5]},
+        "does not fit layout": {"skeleton": record["skeleton"][:, :, :5]},
         "not finite": {"skeleton": np.full_like(outside, np.nan)},
     }
     for words, change in damaged.items():
-        (fault,) = facts_of(record | change, "train").faults
+        (fault,) = examine_record(record | change, "train", 20, False).faults
         assert words in fault
 
 
@@ -146,7 +155,7 @@ def copy_of(prepared, tmp_path) -> Path:
 
 def test_a_sound_data_set_passes_and_is_described(prepared, tmp_path, capsys):
     folder = copy_of(prepared, tmp_path)
-    assert verify.main([f"--data_dir={tmp_path / 'data'}", "--num_workers=2"]) == 0
+    assert main([f"--data_dir={tmp_path / 'data'}", "--num_workers=2"]) == 0
     output = capsys.readouterr().out
     assert "10 clips of 4 activities (2 known, 2 new), 0 rejected" in output
     assert "| val_new    |     2 |          2 |" in output
@@ -165,12 +174,12 @@ def test_a_sound_data_set_passes_and_is_described(prepared, tmp_path, capsys):
         assert pixels.std() > 10
 
 
-@pytest.mark.parametrize("modalities", [("optical_flow", "rgb_diff"), ("skeleton",)])
+@pytest.mark.parametrize("modalities", [("flow", "rgb_diff"), ("skeleton",)])
 def test_data_without_frames_is_verified_too(folder, tmp_path, modalities):
     builder = prepare("multimodal", tmp_path / "data", folder, num_workers=1, modalities=modalities)
-    report = verify.verify(builder.data_path)
+    report = verify(builder.data_path)
     assert report["faults"] == []
-    assert bool(report["splits"]["train"]["resolutions"]) == ("optical_flow" in modalities)
+    assert bool(report["splits"]["train"]["resolutions"]) == ("flow" in modalities)
     assert (Path(builder.data_path) / "verification" / "modalities.png").is_file()
 
 
@@ -179,26 +188,26 @@ def test_leaks_and_wrong_totals_of_a_real_build_end_the_command_with_status_1(fo
         shutil.copy(path(folder, "train_0"), path(folder, "test_new_1"))
     write_manifest(folder, Manifest(MUSCLEMAP))
     prepare("rgb", tmp_path / "data", folder, num_workers=1)
-    assert verify.main([f"--data_dir={tmp_path / 'data'}", f"--out={tmp_path / 'out'}", "--num_workers=1"]) == 1
+    assert main([f"--data_dir={tmp_path / 'data'}", f"--out={tmp_path / 'out'}", "--num_workers=1"]) == 1
     output = capsys.readouterr().out
     assert "fault: the same content in different splits: train/train_0; test_new/test_new_1" in output
-    assert "fault: the release says MuscleMap: expected 15,004 clips as in the paper, got 10" in output
+    assert "fault: release MuscleMap: expected 15,004 clips as in the paper, got 10" in output
     assert len(json.loads((tmp_path / "out" / "dataset.json").read_text())["faults"]) == 3
 
 
-def test_a_damaged_record_is_told_by_its_place(prepared, tmp_path):
+def test_a_damaged_record_is_reported(prepared, tmp_path):
     folder = copy_of(prepared, tmp_path)
     (records,) = folder.glob("*train*array_record*")
     data = bytearray(records.read_bytes())
     middle = data.index(b"\xff\xd8\xff")  # inside the first record
     data[middle : middle + 2000] = bytes(2000)
     records.write_bytes(bytes(data))
-    report = verify.verify(folder, num_workers=2)
+    report = verify(folder, num_workers=2)
     assert any("train" in fault for fault in report["faults"])
 
 
-def test_no_data_is_a_fault_of_the_user(tmp_path, capsys):
-    assert verify.main([f"--data_dir={tmp_path}"]) == 2
+def test_missing_data_is_a_user_error(tmp_path, capsys):
+    assert main([f"--data_dir={tmp_path}"]) == 2
     assert "run tfds_musclemap.prepare" in capsys.readouterr().err
     with pytest.raises(UserError, match="musclemap/rgb"):
-        verify.find_data_sets(tmp_path, "rgb")
+        find_data_sets(tmp_path, "rgb")

@@ -1,0 +1,241 @@
+"""Reading and writing of 2D skeletons as AlphaPose results, the format of a raw data set's skeleton files.
+
+It is AlphaPose's default format: a JSON list with one entry per person and frame,
+``{"image_id": "000012.jpg", "category_id": 1, "keypoints": [x, y, score] * V, "score": s, "box": [x, y, w, h],
+"idx": i}``. Frames are aligned by number (the last number in ``image_id``; the first frame is 0), never by the order of
+the entries, since frames without a person are absent from the file. ``pose_results`` turns results of other tools into
+this format.
+
+Everywhere a joint with score 0 is absent and has x = y = 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
+from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
+from musclemap_jax.storage.files import replace_text
+
+TAIL_FRAMES = 2
+"""Number of frames past the end of the video that are ignored: decoders disagree about the last frame or two."""
+
+
+class SkeletonError(ValueError):
+    """An invalid skeleton file of one clip; the message is one line that names the file."""
+
+
+def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray:
+    """Reads the persons of one clip, the most prominent one first.
+
+    ``link_persons`` says how detections of different frames are linked and what prominent means. Joint scores are
+    clipped to [0, 1].
+
+    Args:
+      path: The JSON file.
+      layout: Name of the joint order that the raw data set declares.
+      num_frames: T, the number of frames of the video.
+
+    Returns:
+      (T, P, V, 3) float32: x, y in pixels of the original video, score; P is the number of persons found, 0 or more.
+
+    Raises:
+      SkeletonError: The file cannot be read, is not such a list, or has joints of another layout or frames of another
+        video.
+      UserError: Unknown layout.
+    """
+    path = Path(path)
+    num_joints = get_layout(layout).num_joints
+    entries = read_json(path, _name(path))
+    if not isinstance(entries, list):
+        raise SkeletonError(
+            f"{_name(path)}: expected a list of detections (AlphaPose's default format), got {type(entries).__name__}"
+        )
+    detections = parse_detections(entries, layout, _name(path))
+    last = max((detection.frame for detection in detections), default=0)
+    if last >= num_frames + TAIL_FRAMES:
+        raise SkeletonError(
+            f"{_name(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
+            "is it the file of another video?"
+        )
+    detections = [detection for detection in detections if detection.frame < num_frames]
+
+    persons = link_persons(detections)
+    skeleton = np.zeros((num_frames, len(persons), num_joints, 3), np.float32)
+    for place, person in enumerate(persons):
+        for detection in person:
+            skeleton[detection.frame, place] = detection.joints
+    return skeleton
+
+
+def read_json(path: Path, name: str) -> Any:
+    """Content of a JSON file. Raises SkeletonError, which calls the file ``name``."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise SkeletonError(f"{name}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise SkeletonError(f"{name}: expected AlphaPose JSON, got a file that is not JSON: {error}") from error
+
+
+def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Detection]:
+    """Detections of AlphaPose's entries, in their order, with joint scores clipped to [0, 1].
+
+    Args:
+      entries: Parsed JSON, one entry per person and frame. Halpe-136 entries are read as Halpe-26.
+      layout: Name of the entries' joint order.
+      name: Name of the file, for the error.
+
+    Raises:
+      SkeletonError: An invalid entry; the message says which.
+      UserError: Unknown layout.
+    """
+    num_joints = get_layout(layout).num_joints
+    detections = []
+    for number, entry in enumerate(entries):
+        try:
+            detections.append(_detection(entry, layout, num_joints))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise SkeletonError(f"{name}: entry {number}: {error}") from error
+    return detections
+
+
+def write_alphapose(path: str | Path, skeleton: np.ndarray, scores: np.ndarray | None = None) -> None:
+    """Writes a clip's persons in AlphaPose's format; the same input gives the same bytes.
+
+    Places are rounded to 0.01 pixels and scores to 0.001. A person without a joint in a frame has no entry for it.
+
+    Args:
+      path: The JSON file to write.
+      skeleton: (T, P, V, 3) x, y in pixels, score in [0, 1]; score 0 is an absent joint.
+      scores: (T, P) score of each person and frame; by default the mean of the joints' scores.
+    """
+    skeleton = np.asarray(skeleton, np.float64)
+    if scores is None:
+        scores = skeleton[..., 2].mean(axis=-1)
+    persons: list[list[Detection]] = [[] for _ in range(skeleton.shape[1])]
+    for frame, person in np.argwhere((skeleton[..., 2] > 0).any(axis=-1)).tolist():
+        joints = _rounded(skeleton[frame, person])
+        persons[person].append(Detection(frame, None, joints, _bounding_box(joints), float(scores[frame, person])))
+    write_persons(path, persons)
+
+
+def write_persons(path: str | Path, persons: Sequence[Sequence[Detection]]) -> None:
+    """Writes linked persons in AlphaPose's format, rounded as by ``write_alphapose``; boxes and scores are kept.
+
+    Args:
+      path: The JSON file to write.
+      persons: The detections of each person; a person's place in the list, from 1, becomes its ``idx``.
+    """
+    entries = []
+    for place, person in enumerate(persons, start=1):
+        for frame, _, joints, box, score in person:
+            entry = {
+                "image_id": f"{frame:06d}.jpg",
+                "category_id": 1,
+                "keypoints": _rounded(joints).ravel().tolist(),
+                "score": round(score, 3),
+                "box": [round(value, 2) for value in box],
+                "idx": place,
+            }
+            entries.append(((frame, place), entry))
+    ordered = [entry for _, entry in sorted(entries, key=lambda keyed: keyed[0])]
+    replace_text(epath.Path(path), json.dumps(ordered, separators=(",", ":")) + "\n")
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
+    """One entry of the file. Raises ValueError or TypeError, saying what was expected and what came."""
+    if not isinstance(entry, dict):
+        raise TypeError(f"expected an object, got {type(entry).__name__}")
+    for field in ("image_id", "keypoints"):
+        if field not in entry:
+            raise ValueError(f"expected the field {field!r}, got {', '.join(map(repr, entry)) or 'none'}")
+    try:
+        joints = np.asarray(entry["keypoints"], np.float32).ravel()
+    except (ValueError, TypeError):
+        raise ValueError("keypoints: expected numbers [x, y, score] for each joint") from None
+    if any((layout, joints.size) == (kept, 3 * count) for kept, count in EXTENDED_LAYOUTS.values()):
+        joints = joints[: 3 * num_joints]
+    if joints.size != 3 * num_joints:
+        raise ValueError(_wrong_count(layout, num_joints, joints.size))
+    if not np.isfinite(joints).all():
+        raise ValueError("keypoints: expected finite numbers, got NaN or infinity")
+    joints = joints.reshape(num_joints, 3)
+    joints[:, 2] = np.minimum(np.maximum(joints[:, 2], 0), 1)
+    joints[joints[:, 2] == 0] = 0
+
+    score = float(entry["score"] if "score" in entry else joints[:, 2].mean())
+    if not math.isfinite(score):
+        raise ValueError(f"score: expected a finite number, got {score}")
+    return Detection(frame_number(entry["image_id"]), _idx(entry.get("idx")), joints, _box(entry, joints), score)
+
+
+def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
+    got = f"{num_values // 3}" if num_values % 3 == 0 else f"{num_values} numbers, not a multiple of 3"
+    counts = {name: other.num_joints for name, other in LAYOUTS.items()} | dict(EXTENDED_LAYOUTS.values())
+    others = [name for name, count in counts.items() if 3 * count == num_values]
+    fix = f"skeleton_layout={others[0]!r}" if others else "the layout that the file has"
+    return f"layout {layout} has {num_joints} joints, got {got}: declare {fix}"
+
+
+def frame_number(image_id: Any) -> int:
+    """The last number of an image's name (``clip_000012.jpg``), or the number itself. Raises ValueError."""
+    if isinstance(image_id, int) and not isinstance(image_id, bool):
+        return _not_negative(image_id)
+    stem = re.sub(r"\.[A-Za-z]\w*$", "", str(image_id))
+    numbers = re.findall(r"\d+", stem)
+    if not numbers:
+        raise ValueError(f"image_id: expected a name with the frame's number, such as 000012.jpg, got {image_id!r}")
+    return int(numbers[-1])
+
+
+def _not_negative(number: int) -> int:
+    if number < 0:
+        raise ValueError(f"image_id: expected a frame number of at least 0, got {number}")
+    return number
+
+
+def _idx(idx: Any) -> float | None:
+    """The tracker's number of a person: AlphaPose writes it as it is or in a (nested) list."""
+    while isinstance(idx, list) and idx:
+        idx = idx[0]
+    return float(idx) if isinstance(idx, int | float) and not isinstance(idx, bool) else None
+
+
+def _box(entry: dict[str, Any], joints: np.ndarray) -> tuple[float, float, float, float]:
+    """The entry's box, or the bounding box of its joints where it has none."""
+    if "box" in entry:
+        box = np.asarray(entry["box"], np.float64)
+        values = tuple(box.ravel().tolist())
+        if box.shape != (4,) or not all(map(math.isfinite, values)) or min(values[2:]) < 0:
+            raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")
+        return values
+    return _bounding_box(joints)
+
+
+def _bounding_box(joints: np.ndarray) -> tuple[float, float, float, float]:
+    """x, y, width, height of the bounding box of the joints that are present."""
+    places = joints[joints[:, 2] > 0, :2]
+    if not len(places):
+        return 0.0, 0.0, 0.0, 0.0
+    low, high = places.min(axis=0), places.max(axis=0)
+    return (*low.tolist(), *(high - low).tolist())
+
+
+def _rounded(joints: np.ndarray) -> np.ndarray:
+    """(V, 3) float64, rounded as in the files; absent joints are all zero."""
+    joints = np.asarray(joints, np.float64)
+    rounded = np.concatenate([joints[:, :2].round(2), joints[:, 2:].round(3).clip(0.001)], axis=-1)
+    return np.where(joints[:, 2:] > 0, rounded, 0.0) + 0.0  # adding 0.0 turns -0.0 into 0.0

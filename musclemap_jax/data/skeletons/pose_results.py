@@ -1,0 +1,158 @@
+"""Results of pose estimators in the layouts that their tools write, read clip by clip as AlphaPose entries.
+
+    FOLDER/<clip_id>.json                          AlphaPose results of a clip, or OpenPose frames in one object
+    FOLDER/<clip_id>/alphapose-results.json        AlphaPose, one folder per clip
+    FOLDER/<clip_id>/<name>_000012_keypoints.json  OpenPose (``--write_json``), one file per frame
+    FILE                                           one file for all clips: AlphaPose entries whose image names contain
+                                                   the clip (``<clip_id>_000012.jpg``, ``<clip_id>/000012.jpg``), or an
+                                                   object from clip id to the entries of the clip
+
+Sources: AlphaPose's and OpenPose's descriptions of their output. The last part of a clip id also finds the clip where
+no other clip has the same. OpenPose writes a ``person_id`` of -1 for a person that it has not numbered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, read_json
+from musclemap_jax.errors import UserError
+
+ALPHAPOSE_FILE = "alphapose-results.json"
+
+_IMAGE = re.compile(r"(?P<clip>.*?)[_./ -]?(?P<frame>[0-9]+)(?:\.[A-Za-z]\w*)?", re.DOTALL)
+_SEPARATORS = "_-./ "
+
+
+def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
+    """Yields each clip that has results, with its AlphaPose entries or with the error of its file.
+
+    Args:
+      source: A folder, which is read clip by clip, or one file for all clips, which is read into memory at once.
+      clip_ids: The clips of the raw data set.
+
+    Raises:
+      UserError: No such file or folder, a malformed file for all clips, or results of none of the clips.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise UserError(f"{source}: expected pose results, found no such file or folder")
+    names = _clip_ids_by_name(clip_ids)
+    found = False
+    for clip_id, content in _read_folder(source, names) if source.is_dir() else _read_file(source, names):
+        found = True
+        yield clip_id, content
+    if not found:
+        raise UserError(
+            f"{source}: expected pose results of clips such as {', '.join(list(clip_ids)[:3])}, found none of them: "
+            f"name the results by clip id"
+        )
+
+
+def alphapose_entries(content: Any) -> list[Any]:
+    """AlphaPose entries of a clip's parsed results: a list of entries, or an object from image name to OpenPose frame.
+
+    Raises:
+      ValueError: The results are neither.
+    """
+    if isinstance(content, list):
+        return content
+    if not isinstance(content, dict):
+        raise ValueError(f"expected a list of detections or an object of frames, got {type(content).__name__}")
+    entries = []
+    for image, frame in content.items():
+        entries += openpose_entries(image, frame)
+    return entries
+
+
+def openpose_entries(image: str, frame: Any) -> list[dict[str, Any]]:
+    """AlphaPose entries of the persons of one OpenPose frame.
+
+    Args:
+      image: Image name, which contains the frame's number.
+      frame: Parsed JSON, ``{"people": [{"person_id": [-1], "pose_keypoints_2d": [...]}]}``.
+
+    Raises:
+      ValueError: Malformed frame.
+    """
+    people = frame.get("people") if isinstance(frame, dict) else None
+    if not isinstance(people, list):
+        raise ValueError(f"{image}: expected an OpenPose frame, an object with a list 'people'")
+    entries = []
+    for person in people:
+        if not isinstance(person, dict) or "pose_keypoints_2d" not in person:
+            raise ValueError(f"{image}: expected persons with 'pose_keypoints_2d'")
+        entry = {"image_id": image, "keypoints": person["pose_keypoints_2d"]}
+        if person.get("person_id") not in (None, -1, [-1], []):
+            entry["idx"] = person["person_id"]
+        entries.append(entry)
+    return entries
+
+
+def _clip_ids_by_name(clip_ids: Sequence[str]) -> dict[str, str]:
+    """{name: clip id} of all names that find a clip: its id, and the last part of it if no other clip has the same."""
+    last_parts: dict[str, list[str]] = {}
+    for clip_id in clip_ids:
+        last_parts.setdefault(clip_id.rpartition("/")[2], []).append(clip_id)
+    unique = {part: owners[0] for part, owners in last_parts.items() if len(owners) == 1}
+    return unique | {clip_id: clip_id for clip_id in clip_ids}
+
+
+def _read_folder(folder: Path, names: dict[str, str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
+    done = set()
+    for name, clip_id in sorted(names.items(), key=lambda item: (item[1], item[1] != item[0])):
+        path = next((path for path in (folder / f"{name}.json", folder / name) if path.exists()), None)
+        if path is not None and clip_id not in done:
+            done.add(clip_id)
+            try:
+                yield clip_id, _read_clip(path)
+            except SkeletonError as error:
+                yield clip_id, error
+
+
+def _read_clip(path: Path) -> list[Any]:
+    """Entries of one clip's file or folder."""
+    label = f"{path.parent.name}/{path.name}"
+    try:
+        if path.is_dir() and (path / ALPHAPOSE_FILE).exists():
+            return alphapose_entries(read_json(path / ALPHAPOSE_FILE, f"{label}/{ALPHAPOSE_FILE}"))
+        if path.is_dir():
+            frames = sorted(path.glob("*.json"))
+            if not frames:
+                raise SkeletonError(f"{label}: expected {ALPHAPOSE_FILE} or OpenPose's files, found no JSON files")
+            return [
+                entry
+                for file in frames
+                for entry in openpose_entries(file.name, read_json(file, f"{label}/{file.name}"))
+            ]
+        return alphapose_entries(read_json(path, label))
+    except ValueError as error:
+        raise error if isinstance(error, SkeletonError) else SkeletonError(f"{label}: {error}") from error
+
+
+def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
+    try:
+        content = read_json(path, str(path))
+    except SkeletonError as error:
+        raise UserError(str(error)) from error
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key in names:
+                try:
+                    yield names[key], alphapose_entries(value)
+                except ValueError as error:
+                    yield names[key], SkeletonError(f"{path.name}: {key}: {error}")
+        return
+    if not isinstance(content, list):
+        raise UserError(f"{path}: expected a list of detections, or an object by clip id, got {type(content).__name__}")
+    clips: dict[str, list[Any]] = {}
+    for entry in content:
+        image = entry.get("image_id") if isinstance(entry, dict) else None
+        match = _IMAGE.fullmatch(image) if isinstance(image, str) else None
+        clip_id = names.get(match["clip"].rstrip(_SEPARATORS)) if match else None
+        if clip_id is not None:
+            clips.setdefault(clip_id, []).append(entry)
+    yield from sorted(clips.items())

@@ -1,0 +1,181 @@
+"""The table of branches: everything that the rest of the package needs to know about each, in one object.
+
+A branch runs a backbone on one modality of the batch. To add one, write the backbone in a file of its own and enter it
+here (docs/extending.md). Nothing outside this table and a backbone's own files asks for a branch's name.
+
+Letters of shapes: B clips, S views, T H W frames and pixels, C channels, T_s poses, P persons, V joints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.skeleton.hdgcn import HDGCN, NUM_COORDINATES, HDGCNSpec
+from musclemap_jax.models.skeleton.multiply_adds import hdgcn_multiply_adds
+from musclemap_jax.models.video.multiply_adds import mvit_multiply_adds
+from musclemap_jax.models.video.mvit import MViT, MViTSpec
+from musclemap_jax.models.video.video_input import normalised_flow, normalised_rgb, rgb_difference
+from musclemap_jax.sharding.rules import Rules
+
+Inputs = tuple[jax.Array, ...]
+Shape = tuple[int, ...]
+
+NUM_POSES = 8
+"""Poses in an example of a skeleton backbone's input; no parameter's shape depends on it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """A network that turns one modality into class tokens.
+
+    Attributes:
+      name: Key of its architecture in `config.model.backbones`.
+      default: Its default architecture, a frozen dataclass with `output_dim`, the width of its final tokens, and
+        `stage_ends`, the last layer of every stage counted from 0, the very last layer included.
+      build: Makes the module: (spec, num_tokens, receiver, dtype, remat, name) -> module, called as
+        module(*inputs, train=...) -> BranchOutput. `num_tokens` is M, 0 for the published network; `remat` is
+        `ModelSpec.remat`, which a backbone may ignore.
+      multiply_adds: Counts the forward pass without a head: (spec, shapes of the inputs without their first axis,
+        class tokens of all sets) -> multiply-adds for each row of the inputs.
+      sharding_rules: Rules for its parameters, tried before the common ones; patterns are searched in the path below
+        the branch's name.
+      token_pattern: Regular expression that matches the path, below the branch's name, of the parameters that exist
+        because of the class tokens.
+      input_fields: Fields of `config.input` that must equal the architecture's: spec -> {field: value}.
+    """
+
+    name: str
+    default: Any
+    build: Callable[[Any, int, bool, DTypeLike, str, str], nn.Module]
+    multiply_adds: Callable[[Any, Sequence[Shape], int], int]
+    sharding_rules: Rules = ()
+    token_pattern: str = r"^class_tokens/"
+    input_fields: Callable[[Any], Mapping[str, Any]] = lambda spec: {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """One branch of a model.
+
+    Attributes:
+      name: The branch's name in a configuration, in the parameters' paths and in reports.
+      modality: The modality of the batch that it reads (`data.batch.InputSpec.modalities`).
+      backbone: The network; several branches may share a backbone's architecture, not its parameters.
+      inputs: Preprocessing on the device: (batch, dtype) -> inputs of the module, whose first axis is B * S or B.
+      example: Inputs by which the parameters' shapes are found: (spec, num_persons) -> inputs of one clip.
+    """
+
+    name: str
+    modality: str
+    backbone: Backbone
+    inputs: Callable[[Mapping[str, jax.Array], jnp.dtype], Inputs]
+    example: Callable[[Any, int], Inputs]
+
+
+def _build_mvit(spec: MViTSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> MViT:
+    return MViT(spec, num_tokens or 1, receiver, dtype, remat=remat, name=name)
+
+
+def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> HDGCN:
+    del remat
+    return HDGCN(spec, num_tokens, receiver, dtype, name=name)
+
+
+MVIT = Backbone(
+    name="mvit",
+    default=MViTSpec(),
+    build=_build_mvit,
+    multiply_adds=mvit_multiply_adds,
+    sharding_rules=(
+        (r"patch_embed/.*kernel$", ("fsdp",)),
+        # Narrowing projections follow widening ones, so that the two are one pair for tensor parallelism.
+        (r"(attn/proj|mlp/fc2)/kernel$", ("tensor", "fsdp")),
+        # Widening projections and everything else of the form (..., inputs, outputs).
+        (r"kernel$", ("fsdp", "tensor")),
+        (r"pool_[qkv]$", ("fsdp",)),
+        (r"(rel_pos_[thw]|classification|receiver)$", ()),
+    ),
+)
+
+HDGCN_BACKBONE = Backbone(
+    name="hdgcn",
+    default=HDGCNSpec(),
+    build=_build_hdgcn,
+    multiply_adds=hdgcn_multiply_adds,
+    sharding_rules=(
+        # Never cut over `tensor`: the network is narrow, and GSPMD (jax 0.10.2, CPU) gives it a wrong gradient on a
+        # 2x2x2 mesh as soon as what its tokens go into is cut there.
+        (r"kernel$", ("fsdp", None)),
+        (r"(adjacency|spread|tokens)$", ()),
+    ),
+    token_pattern=r"^(tokens|norm|unit\w+/tokens)(/|$)",
+    input_fields=lambda spec: {"layout": spec.layout},
+)
+
+
+def _clip_branch(
+    name: str, modality: str, channels: int, normalise: Callable[[jax.Array, DTypeLike], jax.Array]
+) -> Branch:
+    """A branch of MViTv2 on uint8 clips (B, S, T, H, W, C) of the batch, every view a row of its own."""
+
+    def inputs(batch: Mapping[str, jax.Array], dtype: DTypeLike) -> Inputs:
+        clips = batch[modality]
+        return (normalise(clips.reshape(-1, *clips.shape[2:]), dtype),)
+
+    def example(spec: MViTSpec, num_persons: int) -> Inputs:
+        # The smallest clip: relative position tables have the length of the spec's input size whatever comes in.
+        del num_persons
+        return (jnp.zeros((1, *spec.patch_stride, channels)),)
+
+    return Branch(name, modality, MVIT, inputs, example)
+
+
+def _skeleton_inputs(batch: Mapping[str, jax.Array], dtype: DTypeLike) -> Inputs:
+    """Poses (B, T_s, P, V, 3), which the branch normalises in float32 itself, and which of them are valid."""
+    del dtype
+    return batch["skeleton"], batch["skeleton_valid"]
+
+
+def _skeleton_example(spec: HDGCNSpec, num_persons: int) -> Inputs:
+    poses = (1, NUM_POSES, num_persons, spec.graph.num_joints, NUM_COORDINATES)
+    return jnp.zeros(poses), jnp.ones(poses[:3], bool)
+
+
+BRANCHES: dict[str, Branch] = {
+    branch.name: branch
+    for branch in (
+        _clip_branch("video", "video", 3, normalised_rgb),
+        Branch("skeleton", "skeleton", HDGCN_BACKBONE, _skeleton_inputs, _skeleton_example),
+        _clip_branch("rgb_diff", "video", 3, rgb_difference),
+        _clip_branch("optical_flow", "flow", 2, normalised_flow),
+    )
+}
+"""Branches by name; a configuration's file may add its own."""
+
+
+class BackboneSpecs(dict[str, Any]):
+    """Architectures by backbone name, one for every backbone of the table; hashable, so never changed in place."""
+
+    def __init__(self, given: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()) -> None:
+        """Takes the given architectures, and defaults for the rest.
+
+        Raises:
+          UserError: Unknown backbone, or an architecture of another type than the backbone's.
+        """
+        backbones = {branch.backbone.name: branch.backbone for branch in BRANCHES.values()}
+        super().__init__({name: backbone.default for name, backbone in backbones.items()})
+        for name, spec in dict(given).items():
+            if name not in backbones:
+                raise UserError(f"config.model.backbones: expected some of {', '.join(backbones)}, got {name!r}")
+            self[name] = spec
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))

@@ -1,0 +1,71 @@
+"""Multiply-adds of HD-GCN from its shapes; counted as in cost/flops.py.
+
+Letters of shapes: T_s poses, P persons, V joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from musclemap_jax.models.skeleton.graph import NUM_SUBSETS
+from musclemap_jax.models.skeleton.hdgcn import NUM_COORDINATES, HDGCNSpec
+from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES
+
+Shape = tuple[int, ...]
+
+
+def hdgcn_multiply_adds(spec: HDGCNSpec, shapes: Sequence[Shape], num_tokens: int = 0) -> int:
+    """Counts the forward pass of HD-GCN on one clip, without a head.
+
+    Args:
+      spec: The architecture.
+      shapes: Shapes of the inputs for one clip, of which the first is (T_s, P, V, 3); absent persons are computed too.
+      num_tokens: Class tokens of all sets together, 0 for none.
+    """
+    num_poses, num_persons = shapes[0][:2]
+    joints = spec.graph.num_joints
+    width, token_width, total = NUM_COORDINATES, spec.widths[0], 0
+    for index, (features, stride) in enumerate(zip(spec.widths, spec.strides, strict=True)):
+        places, num_poses = joints * num_poses, -(-num_poses // stride)
+        total += _graph_conv(spec, width, features, places, attention=index > 0)
+        total += _temporal_conv(spec, features, places, joints * num_poses)
+        if index and (width != features or stride != 1):
+            total += joints * num_poses * width * features
+        if num_tokens:
+            last = index + 1 == spec.num_units
+            total += _token_exchange(num_tokens, token_width, features, joints, returns_joints=not last)
+            token_width = features
+        width = features
+    return total * num_persons
+
+
+def _graph_conv(spec: HDGCNSpec, width: int, features: int, places: int, attention: bool) -> int:
+    """Counts one graph convolution; `places` is joints times poses."""
+    joints, hierarchies, inner = spec.graph.num_joints, spec.graph.num_hierarchies, features // (NUM_SUBSETS + 1)
+    down = hierarchies * width * inner
+    subsets = hierarchies * NUM_SUBSETS * inner * (inner + joints)
+    shortcut = width * features if width != features else 0
+    edge = hierarchies * _edge_conv(joints, inner, spec.joint_neighbours)
+    total = places * (down + subsets + shortcut) + edge
+    if attention:
+        total += hierarchies * joints * features * inner + hierarchies * inner * features
+        total += _edge_conv(hierarchies, inner, spec.hierarchy_neighbours)
+    return total
+
+
+def _edge_conv(vertices: int, width: int, neighbours: int) -> int:
+    """Counts distances and the convolution of [difference; vertex], whose halves are computed once per vertex."""
+    return vertices**2 * width + 2 * vertices * width**2 + min(neighbours, vertices) * vertices**2 * width
+
+
+def _temporal_conv(spec: HDGCNSpec, features: int, places: int, strided_places: int) -> int:
+    quarter = features // NUM_BRANCHES
+    reduce = features * quarter * ((NUM_BRANCHES - 1) * places + strided_places)
+    return reduce + len(spec.dilations) * spec.kernel_size * quarter**2 * strided_places
+
+
+def _token_exchange(tokens: int, token_width: int, width: int, joints: int, returns_joints: bool) -> int:
+    key_width = max(width // 2, 1)
+    attend = tokens * token_width * key_width + joints * width * (key_width + width) + tokens * joints * key_width
+    total = attend + tokens * joints * width + tokens * token_width * width
+    return total + (joints * tokens * width + joints * width**2 if returns_joints else 0)

@@ -1,0 +1,119 @@
+"""Pose results as the tools lay them out: found by clip, turned into AlphaPose entries."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from musclemap_jax.data.skeletons.alphapose import SkeletonError
+from musclemap_jax.data.skeletons.pose_results import read_entries
+from musclemap_jax.errors import UserError
+
+CLIPS = ["squat_1", "sub/lunge", "sub/squat_2"]
+JOINTS = [1.0, 2.0, 0.5] * 18
+
+
+def written(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def entry(image_id):
+    return {"image_id": image_id, "keypoints": JOINTS}
+
+
+def openpose(*person_ids):
+    people = [{"person_id": [idx], "pose_keypoints_2d": JOINTS, "face_keypoints_2d": []} for idx in person_ids]
+    return {"version": 1.3, "people": people}
+
+
+def images(source, clip_ids=CLIPS):
+    """(clip, image names) of what is read."""
+    return [(clip_id, [item["image_id"] for item in items]) for clip_id, items in read_entries(source, clip_ids)]
+
+
+def test_a_folder_of_alphapose_files_by_clip_id_or_its_last_part(tmp_path):
+    written(tmp_path / "squat_1.json", [entry("0.jpg")])
+    written(tmp_path / "lunge.json", [entry("1.jpg")])
+    written(tmp_path / "sub" / "squat_2" / "alphapose-results.json", [entry("2.jpg")])
+    written(tmp_path / "of_another_clip.json", [entry("3.jpg")])
+    assert images(tmp_path) == [("squat_1", ["0.jpg"]), ("sub/lunge", ["1.jpg"]), ("sub/squat_2", ["2.jpg"])]
+
+
+def test_a_last_part_that_two_clips_have_finds_neither(tmp_path):
+    written(tmp_path / "x.json", [entry("0.jpg")])
+    with pytest.raises(UserError, match="none of them"):
+        images(tmp_path, ["a/x", "b/x"])
+
+
+def test_openpose_files_a_frame_each(tmp_path):
+    for frame, people in ((7, openpose(-1)), (12, openpose(3, -1)), (9, openpose())):
+        written(tmp_path / "squat_1" / f"squat_1_{frame:012d}_keypoints.json", people)
+    ((clip_id, entries),) = read_entries(tmp_path, CLIPS)
+    assert clip_id == "squat_1"
+    assert entries == [
+        {"image_id": "squat_1_000000000007_keypoints.json", "keypoints": JOINTS},
+        {"image_id": "squat_1_000000000012_keypoints.json", "keypoints": JOINTS, "idx": [3]},
+        {"image_id": "squat_1_000000000012_keypoints.json", "keypoints": JOINTS},
+    ]
+
+
+def test_openpose_frames_in_one_object(tmp_path):
+    written(tmp_path / "squat_1.json", {"0.jpg": openpose(-1), "5.jpg": openpose(-1, -1)})
+    assert images(tmp_path) == [("squat_1", ["0.jpg", "5.jpg", "5.jpg"])]
+
+
+@pytest.mark.parametrize(
+    "image", ["squat_1_000012.jpg", "squat_1/000012.jpg", "squat_1/12.png", "squat_1-12", "squat_1__0012.jpeg"]
+)
+def test_one_file_for_all_clips_by_the_images_names(tmp_path, image):
+    others = [entry("sub/lunge/3.jpg"), entry("squat_2_4.jpg"), entry("stranger_5.jpg"), entry("6.jpg"), {}, 3]
+    source = written(tmp_path / "all.json", [*others, entry(image)])
+    assert images(source) == [
+        ("squat_1", [image]),
+        ("sub/lunge", ["sub/lunge/3.jpg"]),
+        ("sub/squat_2", ["squat_2_4.jpg"]),
+    ]
+
+
+def test_one_file_for_all_clips_by_clip_id(tmp_path):
+    content = {"squat_1": [entry("0.jpg")], "lunge": {"1.jpg": openpose(-1)}, "stranger": []}
+    assert images(written(tmp_path / "all.json", content)) == [("squat_1", ["0.jpg"]), ("sub/lunge", ["1.jpg"])]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"0.jpg": {"bodies": []}}, "0.jpg: expected an OpenPose frame"),
+        ({"0.jpg": {"people": [3]}}, "0.jpg: expected persons with 'pose_keypoints_2d'"),
+        ("text", "expected a list of detections or an object of frames, got str"),
+    ],
+)
+def test_a_fault_of_one_clip_is_handed_out_in_its_place(tmp_path, content, words):
+    written(tmp_path / "squat_1.json", content)
+    written(tmp_path / "lunge.json", [entry("1.jpg")])
+    (_, error), (clip_id, entries) = read_entries(tmp_path, CLIPS)
+    assert isinstance(error, SkeletonError)
+    assert words in str(error)
+    assert (clip_id, len(entries)) == ("sub/lunge", 1)
+
+
+def test_files_that_are_not_json_and_empty_folders_are_faults_of_their_clips(tmp_path):
+    (tmp_path / "squat_1.json").write_bytes(b"\x00")
+    (tmp_path / "lunge").mkdir()
+    faults = dict(read_entries(tmp_path, CLIPS))
+    assert "not JSON" in str(faults["squat_1"])
+    assert "found no JSON file" in str(faults["sub/lunge"])
+
+
+def test_faults_of_the_whole(tmp_path):
+    for content, words in (([entry("stranger_1.jpg")], "none of them"), (3, "got int"), ([], "none of them")):
+        with pytest.raises(UserError, match=words):
+            images(written(tmp_path / "all.json", content))
+    with pytest.raises(UserError, match="no such file or folder"):
+        images(tmp_path / "absent")
+    (tmp_path / "all.json").write_text("[")
+    with pytest.raises(UserError, match="not JSON"):
+        images(tmp_path / "all.json")

@@ -1,0 +1,79 @@
+"""The direction of imports: each room imports only rooms below it, and no room's modules import in a circle."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+FLOORS = (
+    {"main", "compile_ahead"},
+    {"experiment"},
+    {"tfds_musclemap"},
+    {"train", "reporting", "pretrained", "cost", "synthetic"},
+    {"models", "data", "checkpoints", "eval"},
+    {"sharding", "runtime"},
+    {"storage", "skeleton_layouts"},
+    {"taxonomy"},
+    {"errors", "version"},
+)
+"""Rooms, topmost first. A room may import the rooms of lower floors, and in its own floor no other room."""
+
+FLOOR = {room: len(FLOORS) - number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in ("musclemap_jax", "tfds_musclemap")
+    for path in (ROOT / package).rglob("*.py")
+}
+
+
+def room_of(module: str) -> str:
+    """The room of a module; ``musclemap_jax`` itself, which holds the version, is the lowest."""
+    package, *rest = module.split(".")
+    if package == "tfds_musclemap":
+        return package
+    return rest[0] if rest else "version"
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules of ours that a file imports anywhere, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            # `from package import module` imports the module; `from module import name` imports the module named first.
+            found |= {name if name in MODULES else node.module for name in submodules}
+    return found & MODULES.keys()
+
+
+IMPORTS = {module: imported_modules(path) for module, path in MODULES.items()}
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(module) for module in MODULES} <= FLOOR.keys()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_lead_downwards(module):
+    room = room_of(module)
+    upward = [name for name in IMPORTS[module] if room_of(name) != room and FLOOR[room_of(name)] >= FLOOR[room]]
+    assert upward == []
+
+
+def test_modules_do_not_import_in_a_circle():
+    graphlib.TopologicalSorter(IMPORTS).prepare()  # raises CycleError, which names the circle
+
+
+def test_an_upward_import_is_seen(tmp_path):
+    module = tmp_path / "module.py"
+    module.write_text("def f():\n    from musclemap_jax.train import losses\n")
+    assert imported_modules(module) == {"musclemap_jax.train.losses"}
+    assert FLOOR["train"] > FLOOR["data"]
