@@ -117,10 +117,20 @@ class Box(NamedTuple):
     width: float
 
 
+def _uniform(bounds: Sequence[float], rng: np.random.Generator) -> float:
+    low, high = bounds
+    return rng.uniform(low, high)
+
+
+def _log_uniform(bounds: Sequence[float], rng: np.random.Generator) -> float:
+    low, high = np.log(bounds)
+    return math.exp(rng.uniform(low, high))
+
+
 def random_crop(height: int, width: int, spec: AugmentationSpec, rng: np.random.Generator) -> Box:
     """A crop of random area, aspect (log-uniform) and place; shrunk, at its aspect, where it does not fit the frame."""
-    area = height * width * rng.uniform(*spec.crop_area)
-    aspect = math.exp(rng.uniform(*np.log(spec.crop_aspect)))
+    area = height * width * _uniform(spec.crop_area, rng)
+    aspect = _log_uniform(spec.crop_aspect, rng)
     crop_height, crop_width = math.sqrt(area / aspect), math.sqrt(area * aspect)
     shrink = min(1.0, height / crop_height, width / crop_width)
     crop_height, crop_width = min(crop_height * shrink, height), min(crop_width * shrink, width)
@@ -167,8 +177,8 @@ def jitter_colours(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec, 
 def erase_rectangle(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec, rng: np.random.Generator) -> None:
     """Covers one rectangle with grey, the same in all frames of (T, H, W, 3), in place."""
     height, width = video.shape[1:3]
-    area = height * width * rng.uniform(*spec.erase_area)
-    aspect = math.exp(rng.uniform(*np.log(spec.erase_aspect)))
+    area = height * width * _uniform(spec.erase_area, rng)
+    aspect = _log_uniform(spec.erase_aspect, rng)
     erase_height = min(round(math.sqrt(area / aspect)), height)
     erase_width = min(round(math.sqrt(area * aspect)), width)
     top = int(rng.integers(0, height - erase_height + 1))

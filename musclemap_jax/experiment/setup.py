@@ -156,7 +156,7 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
     params = jax.device_put(params, setup.shardings.params)
     batch_stats = jax.device_put(batch_stats, setup.shardings.batch_stats)
     ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
-    return state.replace(params=params, batch_stats=batch_stats, ema=ema)
+    return dataclasses.replace(state, params=params, batch_stats=batch_stats, ema=ema)
 
 
 def _for_regions(spec: ExperimentSpec, regions: Sequence[str]) -> ExperimentSpec:

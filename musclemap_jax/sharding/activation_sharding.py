@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -19,7 +19,7 @@ _CLIPS: contextvars.ContextVar[NamedSharding | None] = contextvars.ContextVar("c
 
 
 @contextlib.contextmanager
-def clip_sharding(sharding: NamedSharding) -> Iterator[None]:
+def clip_sharding(sharding: NamedSharding) -> Generator[None]:
     """In this context, `constrain_clips` applies the sharding to what is traced.
 
     Args:

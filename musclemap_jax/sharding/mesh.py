@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -133,7 +133,7 @@ def batch_shard(mesh: Mesh, process_index: int | None = None) -> BatchShard:
     return BatchShard(shards.index(tuple(sorted(held[process_index]))), len(shards))
 
 
-def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
     """Makes global arrays of the processes' parts of a batch, sharded over the mesh's batch axes.
 
     Args:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
-from musclemap_jax.models.kernels.sliding_windows import Triple, strided_grid
+from musclemap_jax.models.kernels.sliding_windows import Axes, Triple, strided_grid
 from musclemap_jax.models.layers.drop_path import drop_path_factors
 from musclemap_jax.models.layers.layer_norm import LayerNorm
 from musclemap_jax.models.layers.precision import Dtypes
@@ -112,7 +112,7 @@ class MViTSpec:
         """The last block of every stage: (0, 2, 13, 15) for S."""
         return (*(first - 1 for first in self.stages), self.depth - 1)
 
-    def patch_grid(self, input_size: Triple) -> Triple:
+    def patch_grid(self, input_size: Axes) -> Triple:
         """Grid (T, H, W) of patches of a clip of (frames, height, width)."""
         return strided_grid(input_size, self.patch_stride)
 
