@@ -18,6 +18,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
@@ -37,8 +38,8 @@ class Fusion(nn.Module):
       param_dtype: Dtype of the parameters.
     """
 
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
 
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         """Fuses both sets of tokens into one feature per clip.
@@ -84,8 +85,8 @@ class CLSFusion(nn.Module):
     scale: float | None = 0.8
     qkv_bias: bool = True
     released_reshape: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, first: Tokens, second: Tokens) -> Tokens:
@@ -235,7 +236,7 @@ FUSIONS: dict[str, Callable[..., Fusion]] = {
 """Fusions by the name that a configuration gives them: called with `dtype` and `name`, each makes its module."""
 
 
-def _token_norm(name: str, dtype: jnp.dtype, param_dtype: jnp.dtype) -> LayerNorm:
+def _token_norm(name: str, dtype: DTypeLike, param_dtype: DTypeLike) -> LayerNorm:
     """Layer norm over tokens and channels together, with a weight and bias (M, D)."""
     return LayerNorm(
         num_axes=2,
