@@ -1,1 +1,1 @@
-"""Speed and memory, measured against what a user would run instead; never part of the tests."""
+"""Speed and memory, compared with what a user would run instead; not part of the tests."""

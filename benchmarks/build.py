@@ -1,10 +1,10 @@
-"""The preparation of a data set against decoding and JPEG-encoding alone, on all cores; what the rest is spent on.
+"""Preparing a data set, compared with only decoding and JPEG-encoding it, on all cores.
 
     python -m benchmarks.build [--data=FOLDER] [--turns=7] [--clips=64]
 
-The peer decodes the same mp4 files by PyAV to RGB and encodes every frame by simplejpeg, one process a core, all
-started before, and throws the bytes away. Ours is the whole of `tfds_musclemap.prepare`, with the skeletons and the
-writing; what a clip more costs is the difference of two sizes, since the start of the workers counts only once.
+The peer decodes the same mp4 files to RGB with PyAV, encodes every frame with simplejpeg and discards the bytes, in one
+running process per core. Ours is all of `tfds_musclemap.prepare`, including skeletons and writing; the cost of one more
+clip is the difference between two sizes, because workers start only once.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from tfds_musclemap.prepare import prepare
 
 PACKAGES = ("av", "array_record", "numpy", "simplejpeg", "tensorflow-datasets")
-OURS, PEER = "ours: a clip more to prepare", "peer: decode and encode alone"
-WHOLE = "ours: prepare, with the start"
+OURS, PEER = "ours: one more clip to prepare", "peer: only decode and encode"
+WHOLE = "ours: prepare, including the start"
 FRAMES, CLIPS = "part: our decode and encode", "part: our clip reader"
 
 
@@ -38,7 +38,7 @@ def _work(pool: WorkerPool, function: Callable[..., int], items: Iterable[tuple]
 
 
 def _prepare(root: Path, folder: Path, num_workers: int) -> None:
-    """Prepares into a fresh folder, which is removed."""
+    """Prepares into a new folder and deletes it."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         prepare("multimodal", folder, root, num_workers=num_workers)
     shutil.rmtree(folder)
@@ -48,10 +48,10 @@ def measure(folder: Path, turns: int, num_clips: int, results: Path) -> None:
     """Runs the benchmark and writes ``build.json`` and ``build.png``.
 
     Args:
-      folder: takes the clips; those that are there already are used.
-      turns: alternating runs that count.
-      num_clips: of the data set, a multiple of 8.
-      results: folder of the files.
+      folder: Folder for the clips; existing ones are reused.
+      turns: Number of alternating runs, without the warm-up.
+      num_clips: Clips of the data set, a multiple of 8.
+      results: Folder of the JSON file and the plot.
     """
     num_cores = os.cpu_count() or 1
     root, small = folder / "raw", folder / "raw_small"
@@ -83,21 +83,21 @@ def measure(folder: Path, turns: int, num_clips: int, results: Path) -> None:
         }
         times = alternate(rivals, turns)
     seconds = medians(times)
-    figures = {
-        "share_of_peer_speed": {name: round(speedup(times, name, PEER), 2) for name in rivals if name != PEER},
+    metrics = {
+        "fraction_of_peer_speed": {name: round(speedup(times, name, PEER), 2) for name in rivals if name != PEER},
         "clips_per_second": {name: round(1 / seconds[name], 1) for name in rivals},
     }
     settings = {"clips": num_clips, "turns": turns, "cores": num_cores}
-    write_results(results / "build.json", settings, times, figures, PACKAGES)
-    plot_bars(results / "build.png", f"Preparation of {num_clips} clips of 120 frames", times, "seconds a clip")
-    print(figures)
+    write_results(results / "build.json", settings, times, metrics, PACKAGES)
+    plot_bars(results / "build.png", f"Preparation of {num_clips} clips of 120 frames", times, "seconds per clip")
+    print(metrics)
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.build", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of the clips (default: made anew and removed)")
-    parser.add_argument("--turns", type=int, default=7, help="alternating runs that count (7)")
+    parser.add_argument("--data", type=Path, help="folder for the clips (default: a temporary one)")
+    parser.add_argument("--turns", type=int, default=7, help="alternating runs (7)")
     parser.add_argument("--clips", type=int, default=64, help="clips of the data set, a multiple of 8 (64)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of build.json and build.png")
     arguments = parser.parse_args()

@@ -1,16 +1,18 @@
-"""What the worker processes of `benchmarks.build` do for one clip."""
+"""Work of the processes of `benchmarks.build` for one clip."""
 
 from __future__ import annotations
 
 import av
 import simplejpeg
 
-from musclemap_jax.data.raw.video import JPEG_QUALITY, encode_jpeg, read_video
-from tfds_musclemap.build.clip_reader import ClipSettings, read_clip
+from musclemap_jax.data.images import JPEG_QUALITY, encode_jpeg
+from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.data.raw.video import read_video
+from tfds_musclemap.build.clip_reader import read_clip
 
 
 def peer_clip(path: str) -> int:
-    """Decodes a video and encodes its frames; returns the bytes of them all."""
+    """Decodes a video and encodes its frames; returns the total number of bytes."""
     with av.open(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
@@ -21,10 +23,10 @@ def peer_clip(path: str) -> int:
 
 
 def our_frames(path: str) -> int:
-    """The same by the builder's decoder and encoder."""
+    """Does the same with the builder's decoder and encoder."""
     return sum(len(encode_jpeg(frame)) for frame in read_video(path, pixel_format="yuvj420p").frames)
 
 
 def our_clip(root: str, clip_id: str) -> int:
-    """All that a worker of the builder does for a clip; returns its number of frames."""
+    """Does everything that a worker of the builder does for a clip; returns its number of frames."""
     return read_clip(root, clip_id, ClipSettings()).num_frames

@@ -1,8 +1,8 @@
-"""Clips for the benchmarks: real video in the form that the field hands out, and the prepared data made of it.
+"""Clips for the benchmarks: real video in the usual format, and the data prepared from it.
 
-A clip is 120 frames of 340x256 at 30 fps, h264 by FFmpeg's defaults, as the rescaled clips of the released code. The
-pictures are windows of the two 60 fps views of tests/data/real, every second frame, forwards and backwards in turn.
-The skeletons are noise: only their size counts.
+A clip has 120 frames of 340x256 at 30 fps, h264 with FFmpeg's defaults, like the rescaled clips of the released code.
+The images are windows of the two 60 fps views in tests/data/real, every second frame, alternately forwards and
+backwards. The skeletons are noise: only their size matters.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ FPS = 30
 
 
 def write_raw_dataset(root: Path, num_clips: int) -> list[str]:
-    """Writes a raw folder of training clips; nothing if it is there.
+    """Writes a raw data set of training clips, unless it exists.
 
     Args:
-      root: a folder; made if absent.
-      num_clips: even; half of them are of each view.
+      root: Folder of the raw data set; created if absent.
+      num_clips: Number of clips, even: half of them show each view.
 
     Returns:
-      The clips' ids.
+      The clip ids.
     """
     if (root / raw_dataset.ANNOTATIONS).exists():
         return [clip.clip_id for clip in raw_dataset.read_annotations(root)]
@@ -64,5 +64,5 @@ def write_raw_dataset(root: Path, num_clips: int) -> list[str]:
 
 
 def prepared_source(data_dir: Path, root: Path) -> ClipSource:
-    """The training split of the prepared data of a raw folder; prepares it if it is not there."""
+    """Training split of the data prepared from a raw data set, preparing it if needed."""
     return load_source(prepare("multimodal", data_dir, root), "train")

@@ -1,10 +1,10 @@
-"""Training input against the released code's way, on one core; where the time goes; memory with worker processes.
+"""Training input, compared with the released code's, on one core; where the time goes; memory with worker processes.
 
     python -m benchmarks.input [--data=FOLDER] [--turns=7]
 
-Both sides make the same clips: 16 frames of 224 x 224 with a stride of 4 out of 120 frames of 340 x 256, random crop
-and flip, no change of colours. Ours are uint8 from the prepared data, the peer's float32 from the mp4 files. The time
-is that of the core, of all threads, so that clips a second and core is what it says.
+Both sides make the same clips: 16 frames of 224 x 224 with a stride of 4, from 120 frames of 340 x 256, with random
+crop and flip but without colour changes. Ours are uint8 from prepared data, the peer's float32 from mp4 files. Times
+are core seconds over all threads.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, speed
 from musclemap_jax.data.augmentation import AugmentationSpec, random_crop
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.frames import decode_frames
+from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.data.pipeline import train_iterator
 from musclemap_jax.data.raw.raw_dataset import video_path
-from musclemap_jax.data.raw.video import decode_jpeg
 from musclemap_jax.data.sampling import train_indices
 from tfds_musclemap.source import ClipSource
 
@@ -63,14 +63,14 @@ def _peer(root: Path, clip_ids: Sequence[str]) -> Run:
 
 
 def _ours(source: ClipSource, spec: InputSpec) -> Run:
-    """The stream as training has it, made by the thread that asks for it."""
+    """The training stream, made by the calling thread."""
     batches = train_iterator(source, spec, BATCH_SIZE, seed=0, num_threads=0)
     num_batches = len(source) // BATCH_SIZE
     return _timed(lambda: [next(batches) for _ in range(num_batches)], per=num_batches * BATCH_SIZE)
 
 
 def _parts(source: ClipSource) -> dict[str, Run]:
-    """Where our time goes: the reading of records, and of what was read the decoding, without and with the resize."""
+    """Where our time goes: reading records, decoding frames, and decoding with crop and resize."""
     rng = np.random.default_rng(0)
     records = [source[index] for index in range(len(source))]
     indices = [train_indices(len(record["frames"]), VIDEO.num_frames, VIDEO.frame_stride, rng) for record in records]
@@ -98,17 +98,17 @@ def _parts(source: ClipSource) -> dict[str, Run]:
 
 
 def _memory(folder: Path, num_workers: int) -> int:
-    """Largest memory of a process that only takes batches, with its workers, in bytes."""
+    """Peak memory in bytes of a process that only takes batches, including its workers."""
     command = [sys.executable, "-m", "benchmarks.input", f"--data={folder}", f"--take={num_workers}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak = max(tree_bytes(process.pid) for _ in process.stdout)
     if process.returncode:
-        raise RuntimeError(f"{command} ended with status {process.returncode}")
+        raise RuntimeError(f"{command} exited with status {process.returncode}")
     return peak
 
 
 def _take(source: ClipSource, num_workers: int, num_batches: int = 24) -> None:
-    """Prints a line a batch: the memory is looked at meanwhile."""
+    """Prints a line per batch, so that the caller can measure memory in between."""
     batches = train_iterator(source, VIDEO, BATCH_SIZE, seed=0, num_workers=num_workers)
     for number, _ in enumerate(itertools.islice(batches, num_batches)):
         print(number, flush=True)
@@ -119,9 +119,9 @@ def measure(folder: Path, turns: int, results: Path) -> None:
     """Runs the benchmark and writes ``input.json`` and ``input.png``.
 
     Args:
-      folder: takes the clips; those that are there already are used.
-      turns: alternating runs that count.
-      results: folder of the files.
+      folder: Folder for the clips; existing ones are reused.
+      turns: Number of alternating runs, without the warm-up.
+      results: Folder of the JSON file and the plot.
     """
     root = folder / "raw"
     clip_ids = write_raw_dataset(root, NUM_CLIPS)
@@ -134,24 +134,24 @@ def measure(folder: Path, turns: int, results: Path) -> None:
     rivals = {PEER: _peer(root, clip_ids), OURS: _ours(source, VIDEO), WHOLE: _ours(source, everything)}
     times = alternate(rivals | _parts(source), turns)
     seconds = medians(times)
-    figures = {
+    metrics = {
         "times_as_fast_as_peer": round(speedup(times, OURS, PEER), 2),
-        "clips_per_second_and_core": {name: round(1 / seconds[name], 1) for name in rivals},
-        "share_of_jpeg_decode": round(speedup(times, OURS, DECODE), 2),
+        "clips_per_second_per_core": {name: round(1 / seconds[name], 1) for name in rivals},
+        "fraction_of_time_in_jpeg_decode": round(speedup(times, OURS, DECODE), 2),
     } | {name: round(value) for name, value in memory.items()}
     settings = {"clips": NUM_CLIPS, "batch_size": BATCH_SIZE, "turns": turns, "cores": 1}
-    write_results(results / "input.json", settings, times, figures, PACKAGES)
-    plot_bars(results / "input.png", "Training input, 16 x 224 x 224, one core", times, "core seconds a clip")
-    print(figures)
+    write_results(results / "input.json", settings, times, metrics, PACKAGES)
+    plot_bars(results / "input.png", "Training input, 16 x 224 x 224, one core", times, "core seconds per clip")
+    print(metrics)
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.input", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of the clips (default: made anew and removed)")
-    parser.add_argument("--turns", type=int, default=7, help="alternating runs that count (7)")
+    parser.add_argument("--data", type=Path, help="folder for the clips (default: a temporary one)")
+    parser.add_argument("--turns", type=int, default=7, help="alternating runs (7)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of input.json and input.png")
-    parser.add_argument("--take", type=int, help="only take batches, with so many workers (used for the memory)")
+    parser.add_argument("--take", type=int, help="only take batches, with this many workers (used to measure memory)")
     arguments = parser.parse_args()
     if arguments.take is not None:
         _take(prepared_source(arguments.data / "prepared", arguments.data / "raw"), arguments.take)

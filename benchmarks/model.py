@@ -1,11 +1,11 @@
-"""The models against their peers, in alternation, and against the machine's matmul speed.
+"""The models, compared with their peers in alternation, and with the machine's matmul speed.
 
     python -m benchmarks.model --arch=mvitv2_s --mode=train --peer_python=PYTHON [--batch=1] [--turns=7]
 
 The peer of MViTv2-S is torchvision's `mvit_v2_s` in an environment of its own (`pip install torch==2.14.1
 torchvision==0.29.1`), whose interpreter is PYTHON. TransM3E is compared with its video branch alone, HD-GCN with the
-published code's seconds on this kind of machine. Every rival is a process of its own and waits while another runs.
-`--mode=step` is the main job's training step, with its initialisation.
+times of the published code on this kind of machine. Every rival is a process of its own and waits while another runs.
+`--mode=step` is the main job's training step, including its initialisation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.worker import Worker
 
 OURS, PEER, VIDEO_ALONE, PRODUCT = "musclemap_jax", "torchvision", "MViTv2-S alone", "2048^3 product"
 PUBLISHED_HDGCN_S = {"forward": 0.27, "train": 0.95}
-"""The published PyTorch code, (4, 3, 64, 25, 1), 2 threads on a 2-core machine of this kind."""
+"""Seconds of the published PyTorch code for (4, 3, 64, 25, 1) with 2 threads, on a 2-core machine of this kind."""
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
@@ -47,20 +47,20 @@ def measure(arch: str, mode: str, batch: int, turns: int, peer_python: str | Non
     """Runs the benchmark and writes ``model_{arch}_{mode}.json`` and ``.png``.
 
     Args:
-      arch: of `our_model.ARCHITECTURES`.
+      arch: A key of `our_model.ARCHITECTURES`.
       mode: forward, train (gradient) or step.
-      batch: clips.
-      turns: alternating runs that count.
-      peer_python: interpreter with torch and torchvision, or None.
-      results: folder of the files.
+      batch: Number of clips.
+      turns: Number of alternating runs, without the warm-up.
+      peer_python: Interpreter with torch and torchvision, or None.
+      results: Folder of the JSON file and the plot.
     """
     workers = rivals(arch, mode, batch, peer_python)
     times = alternate({name: worker.run for name, worker in workers.items()}, turns)
     facts = {name: worker.facts for name, worker in workers.items()}
     multiply_adds = facts[OURS]["multiply_adds"]
     at_matmul_speed = [seconds * multiply_adds / facts[PRODUCT]["multiply_adds"] for seconds in times[PRODUCT]]
-    figures = {
-        "share_of_matmul_speed": round(
+    metrics = {
+        "fraction_of_matmul_speed": round(
             statistics.median(best / seconds for best, seconds in zip(at_matmul_speed, times[OURS], strict=True)), 2
         ),
         "cpu_seconds": {name: round(statistics.median(worker.cpu_seconds), 3) for name, worker in workers.items()},
@@ -68,11 +68,11 @@ def measure(arch: str, mode: str, batch: int, turns: int, peer_python: str | Non
         "facts": facts,
     }
     if PEER in workers:
-        figures["times_as_fast_as_peer"] = round(speedup(times, OURS, PEER), 2)
+        metrics["times_as_fast_as_peer"] = round(speedup(times, OURS, PEER), 2)
     if VIDEO_ALONE in workers:
-        figures["times_the_cost_of_the_video_branch"] = round(1 / speedup(times, OURS, VIDEO_ALONE), 2)
+        metrics["times_the_cost_of_the_video_branch"] = round(1 / speedup(times, OURS, VIDEO_ALONE), 2)
     if arch == "hdgcn" and mode in PUBLISHED_HDGCN_S and batch == 4:
-        figures["times_as_fast_as_published"] = round(PUBLISHED_HDGCN_S[mode] / medians(times)[OURS], 2)
+        metrics["times_as_fast_as_published"] = round(PUBLISHED_HDGCN_S[mode] / medians(times)[OURS], 2)
     settings = {
         "arch": arch,
         "mode": mode,
@@ -82,10 +82,10 @@ def measure(arch: str, mode: str, batch: int, turns: int, peer_python: str | Non
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ""),
     }
     stem = results / f"model_{arch}_{mode}"
-    write_results(stem.with_suffix(".json"), settings, times, figures, PACKAGES)
+    write_results(stem.with_suffix(".json"), settings, times, metrics, PACKAGES)
     plot_bars(stem.with_suffix(".png"), f"{arch}, {mode}, batch {batch}, float32", times)
     print(medians(times))
-    print(figures)
+    print(metrics)
 
 
 def main() -> None:
@@ -93,8 +93,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=__doc__.splitlines()[0])
     parser.add_argument("--arch", choices=tuple(ARCHITECTURES), default="mvitv2_s", help="the model (mvitv2_s)")
     parser.add_argument("--batch", type=int, default=1, help="clips (1)")
-    parser.add_argument("--mode", choices=MODES, default="forward", help="what is run (forward)")
-    parser.add_argument("--turns", type=int, default=7, help="alternating runs that count (7)")
+    parser.add_argument("--mode", choices=MODES, default="forward", help="what to run (forward)")
+    parser.add_argument("--turns", type=int, default=7, help="alternating runs (7)")
     parser.add_argument("--peer_python", help="interpreter with torch and torchvision, for MViTv2-S")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file and the plot")
     arguments = parser.parse_args()

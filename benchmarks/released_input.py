@@ -1,9 +1,8 @@
-"""The released code's way from an mp4 file to a training clip: the peer of our input.
+"""From an mp4 file to a training clip as the released code does it: the peer of our input.
 
-Source: the pyav decoder of PySlowFast, of which the released code is a fork, written anew without its dead branches:
-every frame from the last key frame before the window to the window's end is decoded, the window's frames are
-converted to RGB, T of them are picked; float32, 0 to 1; random resized crop (bilinear), flip. OpenCV and numpy do
-what torch does there.
+Source: the pyav decoder of PySlowFast, of which the released code is a fork, reimplemented without its dead branches:
+it decodes every frame from the last key frame before the window to the window's end, converts the window's frames to
+RGB and picks T of them; float32, 0 to 1; random resized crop (bilinear), flip. OpenCV and numpy replace torch.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from musclemap_jax.data.augmentation import AugmentationSpec, random_crop
 def released_clip(
     path: Path, num_frames: int, stride: int, size: int, spec: AugmentationSpec, rng: np.random.Generator
 ) -> np.ndarray:
-    """One training clip.
+    """Makes a training clip.
 
     Args:
-      path: an mp4 file with at least ``num_frames * stride`` frames.
+      path: An mp4 file with at least ``num_frames * stride`` frames.
       num_frames: T.
-      stride: frames from one picked frame to the next.
-      size: height and width of the crop.
-      spec: ranges of crop and flip; colours are not changed.
-      rng: draws window, crop and flip.
+      stride: Distance in frames from one picked frame to the next.
+      size: Height and width of the crop.
+      spec: Ranges of crop and flip; colours are not changed.
+      rng: Generator for the window, crop and flip.
 
     Returns:
       (T, size, size, 3) float32 in [0, 1].

@@ -1,10 +1,11 @@
-"""Cost against frames, crop, batch and number of clips: straight lines are expected where the work grows so.
+"""Cost against frames, crop, batch size and number of clips, and how close it is to a straight line.
 
     python -m benchmarks.scaling --quantity=frames [--peer_python=PYTHON] [--turns=5]
 
-For frames, crop (in pixels) and batch the cost is MViTv2-S's forward pass, in alternation with torchvision's where
-PYTHON has it. Attention's work grows faster than frames and pixels, so the cost is also fitted to the multiply-adds.
-For clips the costs are the preparation of the data set and an evaluation of it by a small TransM3E, compiled before.
+For frames, crop (in pixels) and batch, the cost is MViTv2-S's forward pass, in alternation with torchvision's if
+PYTHON is given. Attention grows faster than the number of frames and pixels, so the cost is also fitted to the
+multiply-adds. For clips, the costs are preparing the data set and evaluating it with a small, already compiled
+TransM3E.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ Points = list[tuple[float, float]]
 
 
 def straight_line(points: Points) -> dict[str, float]:
-    """Least squares fit of cost = slope * quantity + offset, with the share of the variance that it explains."""
+    """Least squares fit of cost = slope * quantity + offset, with R²."""
     quantity, cost = np.asarray(points).T
     slope, offset = np.polyfit(quantity, cost, 1)
     unexplained = np.sum((cost - slope * quantity - offset) ** 2) / np.sum((cost - cost.mean()) ** 2)
@@ -63,7 +64,7 @@ def straight_line(points: Points) -> dict[str, float]:
 
 
 def model_costs(quantity: str, turns: int, peer_python: str | None) -> tuple[dict[str, Points], Times, Points]:
-    """Lines, all times, and our cost against multiply-adds in units of 1e9."""
+    """Cost against the quantity, all times, and our cost against multiply-adds in units of 1e9."""
     lines: dict[str, Points] = {OURS: []} | ({PEER: []} if peer_python else {})
     times: Times = {}
     by_work: Points = []
@@ -84,7 +85,7 @@ def model_costs(quantity: str, turns: int, peer_python: str | None) -> tuple[dic
 
 
 def _evaluation(data_dir: Path) -> Callable[[], object]:
-    """An evaluation of the prepared clips, compiled already."""
+    """An evaluation of the prepared clips, already compiled."""
     source = load_source(data_dir, "train")
     model, mesh = TransM3E(SMALL_MODEL), make_mesh({"data": 1, "fsdp": 1, "tensor": 1})
 
@@ -100,7 +101,7 @@ def _evaluation(data_dir: Path) -> Callable[[], object]:
 
 
 def clip_costs(turns: int) -> tuple[dict[str, Points], Times]:
-    """Lines and all times of preparation and evaluation."""
+    """Cost against the number of clips, and all times, of preparation and evaluation."""
     lines: dict[str, Points] = {BUILD: [], EVALUATION: []}
     times: Times = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -127,30 +128,30 @@ def measure(quantity: str, turns: int, peer_python: str | None, results: Path) -
     """Runs the benchmark and writes ``scaling_{quantity}.json`` and ``.png``.
 
     Args:
-      quantity: of SIZES.
-      turns: alternating runs that count, at every size.
-      peer_python: interpreter with torch and torchvision, or None.
-      results: folder of the files.
+      quantity: A key of SIZES.
+      turns: Number of alternating runs at every size, without the warm-up.
+      peer_python: Interpreter with torch and torchvision, or None.
+      results: Folder of the JSON file and the plot.
     """
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     if quantity == "clips":
         lines, times = clip_costs(turns)
     else:
         lines, times, by_work = model_costs(quantity, turns, peer_python)
-        figures["line_by_multiply_adds"] = straight_line(by_work)
-    figures["line"] = {name: straight_line(points) for name, points in lines.items()}
+        metrics["line_by_multiply_adds"] = straight_line(by_work)
+    metrics["line"] = {name: straight_line(points) for name, points in lines.items()}
     settings = {"quantity": quantity, "sizes": SIZES[quantity], "turns": turns, "cores": os.cpu_count()}
     stem = results / f"scaling_{quantity}"
-    write_results(stem.with_suffix(".json"), settings, times, figures, PACKAGES)
+    write_results(stem.with_suffix(".json"), settings, times, metrics, PACKAGES)
     plot_lines(stem.with_suffix(".png"), f"Cost against {LABELS[quantity]}", lines, LABELS[quantity])
-    print(figures)
+    print(metrics)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
-    parser.add_argument("--quantity", choices=tuple(SIZES), default="batch", help="what grows (batch)")
-    parser.add_argument("--turns", type=int, default=5, help="alternating runs that count, at every size (5)")
+    parser.add_argument("--quantity", choices=tuple(SIZES), default="batch", help="what is varied (batch)")
+    parser.add_argument("--turns", type=int, default=5, help="alternating runs at every size (5)")
     parser.add_argument("--peer_python", help="interpreter with torch and torchvision")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file and the plot")
     arguments = parser.parse_args(argv)

@@ -1,10 +1,10 @@
-"""A long run watched from outside: does its memory or its number of open files grow?
+"""A long run observed from outside: does its memory or its number of open files grow?
 
     python -m benchmarks.soak --steps=3000 --out=/tmp/soak
 
-Runs the smoke variant with evaluations and checkpoints in between, and reads the resident memory and the open file
-descriptors of its process from /proc (Linux). What counts is the median over the last tenth of the run against that
-over the tenth after the warm-up: single samples move with what is being saved.
+Runs the smoke variant with evaluations and checkpoints, and reads the resident memory and the open file descriptors of
+its process from /proc (Linux). It compares the median over the last tenth of the run with that over the tenth after the
+warm-up, because single samples vary with what is being saved.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MEBIBYTE = 2**20
 
 
 class Sample(NamedTuple):
-    """The process at a moment.
+    """State of the process at one time.
 
     Attributes:
-      step: the last one logged.
-      rss_bytes: resident memory.
-      num_files: open file descriptors.
+      step: The last step logged.
+      rss_bytes: Resident memory in bytes.
+      num_files: Number of open file descriptors.
     """
 
     step: int
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 
 def last_step(log: Path) -> int:
-    """The step of the newest whole line of a scalars.jsonl."""
+    """The step of the last complete line of a scalars.jsonl."""
     if not log.exists():
         return 0
     with log.open("rb") as file:
@@ -54,10 +54,10 @@ def last_step(log: Path) -> int:
 
 
 def sample(pid: int, log: Path) -> Sample:
-    """Looks at a process.
+    """Samples a process.
 
     Raises:
-      OSError: it has ended.
+      OSError: The process has ended.
     """
     status = Path(f"/proc/{pid}/status").read_text()
     rss = next((line for line in status.splitlines() if line.startswith("VmRSS:")), "VmRSS: 0 kB")
@@ -65,7 +65,7 @@ def sample(pid: int, log: Path) -> Sample:
 
 
 def growth(samples: list[Sample], num_steps: int) -> dict[str, float]:
-    """Medians after the warm-up and at the end, and how they differ."""
+    """Medians after the warm-up and at the end, and their relative difference."""
     tenth = num_steps // 10
     early = [row for row in samples if WARM_UP_STEPS <= row.step < WARM_UP_STEPS + tenth]
     late = [row for row in samples if row.step >= num_steps - tenth]
@@ -82,7 +82,7 @@ def growth(samples: list[Sample], num_steps: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Runs and reports; the exit status says whether something grew."""
+    """Runs and reports; the exit status is 1 if something grew."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=3000, help="length of the run")
     parser.add_argument("--config", default="configs/transm3e.py:smoke", help="the experiment")
@@ -104,14 +104,14 @@ def main() -> int:
                 break
             time.sleep(SAMPLE_EVERY_S)
     if process.wait():
-        print(f"the run ended with status {process.returncode}: see {options.out / 'output.log'}", file=sys.stderr)
+        print(f"the run exited with status {process.returncode}: see {options.out / 'output.log'}", file=sys.stderr)
         return 1
-    figures = growth(samples, options.steps)
-    (options.out / "soak.json").write_text(json.dumps(figures | {"samples": samples}) + "\n")
-    grown = figures["rss_growth"] >= LARGEST_GROWTH or figures["files_late"] > figures["files_early"]
+    metrics = growth(samples, options.steps)
+    (options.out / "soak.json").write_text(json.dumps(metrics | {"samples": samples}) + "\n")
+    grown = metrics["rss_growth"] >= LARGEST_GROWTH or metrics["files_late"] > metrics["files_early"]
     print(
-        f"{options.steps} steps: resident memory {figures['rss_mib_early']:.0f} -> {figures['rss_mib_late']:.0f} MiB "
-        f"({figures['rss_growth']:+.2%}), open files {figures['files_early']:g} -> {figures['files_late']:g}: "
+        f"{options.steps} steps: resident memory {metrics['rss_mib_early']:.0f} -> {metrics['rss_mib_late']:.0f} MiB "
+        f"({metrics['rss_growth']:+.2%}), open files {metrics['files_early']:g} -> {metrics['files_late']:g}: "
         f"{'GROWN' if grown else 'steady'}"
     )
     return int(grown)

@@ -1,7 +1,7 @@
-"""What all benchmarks share: runs in alternation, medians, a JSON file and a plot.
+"""Shared by all benchmarks: alternating runs, medians, a JSON file and a plot.
 
-Rivals take turns (A B A B ...), so that what else the machine does falls on all of them alike; the ratio of two is the
-median over the turns of the ratio within one turn.
+Rivals take turns (A B A B ...), so that other load on the machine affects all of them alike; the ratio of two is the
+median over the turns of the ratio within a turn.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from musclemap_jax.reporting.plots import LINE_COLOURS, new_plot, save_plot
 RESULTS = Path(__file__).parent / "results"
 
 Run = Callable[[], float]
-"""One run of a rival; returns how long it took, in seconds."""
+"""One run of a rival; returns its duration in seconds."""
 
 Times = dict[str, list[float]]
-"""Rival -> seconds of each of its runs, in the order of the turns."""
+"""Rival -> seconds of each run, in the order of the turns."""
 
 
 def timed(function: Callable[[], Any], per: int = 1, clock: Callable[[], float] = time.perf_counter) -> Run:
-    """A run that takes the time of a function.
+    """A run that times a function.
 
     Args:
-      function: what is measured; it blocks until its result is there.
-      per: units of work that one call does; the run returns seconds a unit.
-      clock: the wall clock, or ``time.process_time`` for the time that all threads of this process had a core.
+      function: Function to time; it blocks until its result is ready.
+      per: Units of work per call; the run returns seconds per unit.
+      clock: The wall clock, or ``time.process_time`` for core seconds over all threads of this process.
     """
 
     def run() -> float:
@@ -46,15 +46,15 @@ def timed(function: Callable[[], Any], per: int = 1, clock: Callable[[], float] 
 
 
 def alternate(rivals: Mapping[str, Run], turns: int = 7, warm_up: int = 1) -> Times:
-    """Runs all rivals in every turn, in their order.
+    """Runs all rivals in every turn, in order.
 
     Args:
-      rivals: name -> its run.
-      turns: that count.
-      warm_up: turns before that do not count (compilation, caches).
+      rivals: Name -> run.
+      turns: Number of turns.
+      warm_up: Number of turns before those, whose times are dropped (compilation, caches).
 
     Returns:
-      The times, ``turns`` of each rival.
+      ``turns`` times for each rival.
     """
     times: Times = {name: [] for name in rivals}
     for turn in range(-warm_up, turns):
@@ -66,20 +66,20 @@ def alternate(rivals: Mapping[str, Run], turns: int = 7, warm_up: int = 1) -> Ti
 
 
 def medians(times: Times) -> dict[str, float]:
-    """Rival -> median of its seconds."""
+    """Rival -> median seconds."""
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def speedup(times: Times, ours: str, peer: str) -> float:
-    """How many times as fast as ``peer`` ``ours`` is: median over the turns."""
+    """Speed of ``ours`` relative to ``peer``: the median over the turns."""
     return statistics.median(slow / fast for fast, slow in zip(times[ours], times[peer], strict=True))
 
 
 def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """What the figures were measured on.
+    """The machine and the software that a benchmark ran on.
 
     Args:
-      packages: packages whose versions matter.
+      packages: Packages to list with their versions.
     """
     return {
         "processor": _processor(),
@@ -91,22 +91,22 @@ def machine(packages: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def write_results(
-    path: Path, settings: Mapping[str, Any], times: Times, figures: Mapping[str, Any], packages: Sequence[str] = ()
+    path: Path, settings: Mapping[str, Any], times: Times, metrics: Mapping[str, Any], packages: Sequence[str] = ()
 ) -> None:
     """Writes a benchmark's results as JSON, with the machine and the date.
 
     Args:
-      path: of the file; its folder is made if absent.
-      settings: what was asked for.
-      times: of ``alternate``; written with their medians.
-      figures: what follows from them, by name, JSON values: ratios, bytes, clips a second.
-      packages: see ``machine``.
+      path: Path of the file; its folder is created if absent.
+      settings: Arguments of the benchmark.
+      times: Result of ``alternate``; written with the medians.
+      metrics: Derived JSON values by name: ratios, bytes, clips per second.
+      packages: See ``machine``.
     """
     content = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(packages),
         "settings": dict(settings),
-        "figures": dict(figures),
+        "metrics": dict(metrics),
         "median_seconds": medians(times),
         "seconds": times,
     }
@@ -115,16 +115,16 @@ def write_results(
 
 
 def plot_bars(path: Path, title: str, times: Times, unit: str = "seconds") -> None:
-    """Draws a bar of each rival's median with its single runs as points; writes a PNG.
+    """Plots each rival's median as a bar and its runs as points; writes a PNG.
 
     Args:
-      path: of the file; its folder is made if absent.
-      title: says what is measured; machine and date are added.
-      times: of ``alternate``.
-      unit: what the times are of, such as "seconds a clip".
+      path: Path of the file; its folder is created if absent.
+      title: What is measured; machine and date are added.
+      times: Result of ``alternate``.
+      unit: Unit of the times, such as "seconds per clip".
     """
-    figure = new_plot(8, 1.2 + 0.45 * len(times))
-    axes = figure.subplots()
+    plot = new_plot(8, 1.2 + 0.45 * len(times))
+    axes = plot.subplots()
     for row, seconds in enumerate(times.values()):
         median = statistics.median(seconds)
         axes.barh(row, median, color=LINE_COLOURS[row % len(LINE_COLOURS)], alpha=0.75)
@@ -136,23 +136,23 @@ def plot_bars(path: Path, title: str, times: Times, unit: str = "seconds") -> No
     axes.set_xlim(left=0)
     axes.set_xlabel(unit)
     axes.set_title(f"{title}\n{_caption()}", fontsize="medium")
-    save_plot(figure, path)
+    save_plot(plot, path)
 
 
 def plot_lines(
     path: Path, title: str, lines: Mapping[str, Sequence[tuple[float, float]]], quantity: str, unit: str = "seconds"
 ) -> None:
-    """Draws cost against a quantity, a line with markers for each name; both axes start at 0; writes a PNG.
+    """Plots cost against a quantity, with a line for each name, both axes starting at 0; writes a PNG.
 
     Args:
-      path: of the file; its folder is made if absent.
-      title: says what is measured; machine and date are added.
-      lines: name -> (quantity, cost) pairs.
-      quantity: label of the horizontal axis, with its unit.
-      unit: label of the vertical axis.
+      path: Path of the file; its folder is created if absent.
+      title: What is measured; machine and date are added.
+      lines: Name -> (quantity, cost) pairs.
+      quantity: Label of the horizontal axis.
+      unit: Label of the vertical axis.
     """
-    figure = new_plot(6.5, 4)
-    axes = figure.subplots()
+    plot = new_plot(6.5, 4)
+    axes = plot.subplots()
     for number, (name, points) in enumerate(lines.items()):
         axes.plot(*zip(*sorted(points), strict=True), "o-", color=LINE_COLOURS[number % len(LINE_COLOURS)], label=name)
     axes.set_xlim(left=0)
@@ -161,7 +161,7 @@ def plot_lines(
     axes.set_ylabel(unit)
     axes.set_title(f"{title}\n{_caption()}", fontsize="medium")
     axes.legend()
-    save_plot(figure, path)
+    save_plot(plot, path)
 
 
 def _caption() -> str:
@@ -170,7 +170,7 @@ def _caption() -> str:
 
 
 def _processor() -> str:
-    """The processor's name, with family and model where the name alone (virtual machines) says little."""
+    """The processor's name, with family and model, because the name alone is vague on virtual machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The peer of the video branch: torchvision's MViTv2-S, run by an interpreter that has torch and torchvision.
+"""The peer of the video branch: torchvision's MViTv2-S, run by an interpreter with torch and torchvision.
 
     PEER_PYTHON -m benchmarks.torchvision_mvit --batch=1 --mode=forward
 
@@ -18,7 +18,7 @@ NUM_CLASSES = 20
 
 
 def build(frames: int, crop: int) -> torch.nn.Module:
-    """The model for clips of so many frames and pixels; tables of relative positions are interpolated."""
+    """The model for clips of ``frames`` frames of ``crop`` x ``crop`` pixels; relative positions are interpolated."""
     model = torchvision.models.video.mvit_v2_s(num_classes=NUM_CLASSES)
     grid = -(-frames // 2), -(-crop // 4), -(-crop // 4)
     model.pos_encoding.temporal_size, model.pos_encoding.spatial_size = grid[0], grid[1:]

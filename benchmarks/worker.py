@@ -1,6 +1,6 @@
-"""A rival in a process of its own, with its own interpreter and memory, that runs when it is told to.
+"""A rival in a process of its own, with its own interpreter and memory, that runs on request.
 
-Standard library alone: the process of a peer imports this module in an environment without the project's packages.
+Uses only the standard library: a peer's process imports this module in an environment without this project's packages.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ ROOT = Path(__file__).parent.parent
 
 
 class Worker:
-    """The caller's end.
+    """The caller's side.
 
     Attributes:
-      facts: what the process told when it was ready.
-      cpu_seconds: of each run, on all cores together; other work on the machine hardly changes it.
+      facts: What the process reported when it was ready.
+      cpu_seconds: Core seconds of each run; other load on the machine hardly changes them.
     """
 
     def __init__(self, module: str, arguments: Sequence[str], python: str = sys.executable) -> None:
         """Starts a module that calls `serve` and waits until it is ready.
 
         Args:
-          module: name of the module.
-          arguments: of its command line.
-          python: interpreter that runs it.
+          module: Name of the module.
+          arguments: Its command line arguments.
+          python: Interpreter that runs it.
         """
         self._process = subprocess.Popen(
             [python, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -40,13 +40,13 @@ class Worker:
         self.cpu_seconds: list[float] = []
 
     def run(self) -> float:
-        """Runs once; seconds, by the process's own clock."""
+        """Runs once; returns seconds by the process's own clock."""
         answer = self._ask("run")
         self.cpu_seconds.append(answer["cpu_seconds"])
         return answer["seconds"]
 
     def close(self) -> float:
-        """Ends the process; the most memory that it held, in GiB."""
+        """Ends the process; returns its peak memory in GiB."""
         peak = self._ask("end")["peak_gib"]
         self._process.communicate()
         return peak
@@ -58,16 +58,16 @@ class Worker:
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self._process.args} ended with status {self._process.wait()}")
+            raise RuntimeError(f"{self._process.args} exited with status {self._process.wait()}")
         return json.loads(line)
 
 
 def serve(run: Callable[[], object], facts: Mapping[str, Any]) -> None:
-    """The process's end: runs and answers until it is told to end.
+    """The process's side: runs and answers until it is asked to end.
 
     Args:
-      run: what is measured; it blocks until its result is there. It runs once before the process is ready.
-      facts: what is told to the caller.
+      run: Function to time; it blocks until its result is ready. It is called once before the process is ready.
+      facts: What to report to the caller.
     """
     run()
     print(json.dumps(dict(facts)), flush=True)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A run on two nodes of eight GPUs each under SLURM, one process a GPU. Not run on hardware.
+# A run on two nodes with eight GPUs each under SLURM, one process per GPU. Not run on hardware.
 #   sbatch launch/gpu_slurm.sh --config=configs/transm3e.py --config.data.data_dir=/scratch/data --workdir=runs/transm3e
-# from the repository's folder, where .venv holds `pip install -e '.[cuda]'`; data and workdir on a shared disk.
+# Submit it from the repository, with `pip install -e '.[cuda]'` in .venv; data and workdir are on a shared disk.
 #SBATCH --job-name=musclemap
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=8
@@ -12,11 +12,11 @@
 #SBATCH --signal=TERM@120
 #SBATCH --open-mode=append
 
-# Two minutes before the time is up, or when it is preempted, the run saves its state and ends with status 75.
+# Two minutes before the time limit, or when it is preempted, the run saves a checkpoint and exits with status 75.
 readonly STOPPED=75
 srun --kill-on-bad-exit=0 .venv/bin/python -m musclemap_jax.main "$@" --stopped_status="$STOPPED"
 status=$?
 if [ "$status" -eq "$STOPPED" ]; then
-  scontrol requeue "$SLURM_JOB_ID" # goes on from the checkpoint
+  scontrol requeue "$SLURM_JOB_ID" # resumes from the checkpoint
 fi
 exit "$status"

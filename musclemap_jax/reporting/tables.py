@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from musclemap_jax.eval.metrics import Headline, Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.reporting.formatting import percent, percentage_points
+from musclemap_jax.storage.csv_files import write_csv
 
 MACRO_ROW = "macro mean"
 """Name of the last row of the per-region tables."""
@@ -38,7 +38,7 @@ def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
             row += [_cell(value), str(support), _cell(random), _cell(all_ones)]
         mean = split.headline
         last += [_cell(mean.mean_ap), str(split.num_clips), _cell(mean.random_floor), _cell(mean.all_ones_floor)]
-    _write_csv(path, header, [*rows, last])
+    write_csv(path, header, [*rows, last])
 
 
 def headline_table(metrics: Metrics) -> str:
@@ -99,7 +99,7 @@ def write_predictions(
         [clip_id, activity, ";".join(map(str, np.flatnonzero(labels))), *(f"{score:.6g}" for score in scores)]
         for clip_id, activity, labels, scores in clips
     ]
-    _write_csv(csv_path, ["clip_id", "activity", "muscles", *regions], rows)
+    write_csv(csv_path, ["clip_id", "activity", "muscles", *regions], rows)
     np.savez_compressed(
         npz_path,
         scores=predictions.scores,
@@ -118,10 +118,3 @@ def _headline_cells(headline: Headline) -> list[str]:
 
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6f}"
-
-
-def _write_csv(path: str | Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

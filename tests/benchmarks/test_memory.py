@@ -1,4 +1,4 @@
-"""Memory of a process and of what it starts."""
+"""Memory of a process and its descendants."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ child.communicate(b"end")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_of_a_child_counts():
+def test_memory_of_a_child_is_included():
     with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         found = tree_bytes(process.pid)
@@ -29,5 +29,5 @@ def test_memory_of_a_child_counts():
     assert 100 * MEBIBYTE < found < 250 * MEBIBYTE
 
 
-def test_no_such_process_holds_nothing():
+def test_a_missing_process_has_no_memory():
     assert tree_bytes(2**22 + 1) == 0

@@ -1,4 +1,4 @@
-"""The peer of the input benchmark makes the clips that it is said to make."""
+"""The peer of the input benchmark makes the clips that it should."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ def test_flip_mirrors_the_clip(tmp_path):
     _grey_video(tmp_path / "clip.mp4", 40)
     arguments = (tmp_path / "clip.mp4", 4, 3, 16)
     plain, flipped = (
-        released_clip(*arguments, replace(NO_AUGMENTATION, flip_probability=share), np.random.default_rng(1))
-        for share in (0.0, 1.0)
+        released_clip(*arguments, replace(NO_AUGMENTATION, flip_probability=probability), np.random.default_rng(1))
+        for probability in (0.0, 1.0)
     )
     np.testing.assert_array_equal(flipped, plain[:, :, ::-1])

@@ -18,7 +18,7 @@ def _rival(log, name, seconds):
     return run
 
 
-def test_rivals_take_turns_and_warm_up_does_not_count():
+def test_rivals_take_turns_and_the_warm_up_is_dropped():
     log = []
     times = alternate({"a": _rival(log, "a", [9, 1, 2]), "b": _rival(log, "b", [9, 3, 4])}, turns=2)
     assert log == ["a", "b"] * 3
@@ -31,20 +31,20 @@ def test_ratio_is_the_median_of_the_ratios_within_turns():
     assert medians(times) == {"ours": 2.0, "peer": 6.0}
 
 
-def test_time_is_of_one_unit_of_work():
+def test_times_are_per_unit_of_work():
     times, calls = iter([5.0, 9.0]), []
     assert timed(lambda: calls.append(1), per=2, clock=lambda: next(times))() == 2.0
     assert calls == [1]
 
 
-def test_results_bear_machine_date_and_runs(tmp_path):
+def test_results_include_machine_date_and_runs(tmp_path):
     path = tmp_path / "results" / "input.json"
     times = {"ours": [1.0, 3.0, 2.0], "peer": [2.0, 2.0, 4.0]}
     write_results(path, {"frames": 16}, times, {"speedup": 2.0}, packages=["numpy"])
     found = json.loads(path.read_text())
     assert found["seconds"] == times
     assert found["median_seconds"] == {"ours": 2.0, "peer": 2.0}
-    assert (found["settings"], found["figures"]) == ({"frames": 16}, {"speedup": 2.0})
+    assert (found["settings"], found["metrics"]) == ({"frames": 16}, {"speedup": 2.0})
     assert found["machine"]["cores"] >= 1
     assert found["machine"]["processor"]
     assert found["machine"]["packages"]["numpy"][0].isdigit()

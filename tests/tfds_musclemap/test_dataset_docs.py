@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import importlib
 import re
-import shlex
-from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
+from tests.documented_commands import python_commands
 from tfds_musclemap.build.builder_config import CONFIGS
 
-DOCS = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text()
-COMMANDS = [
-    shlex.split(line)
-    for block in re.findall(r"```bash\n(.*?)```", DOCS, re.DOTALL)
-    for line in block.replace("\\\n", " ").splitlines()
-]
-OWN = [command for command in COMMANDS if command[:2] == ["python", "-m"]]
+PAGE = ROOT / "docs" / "dataset.md"
+DOCS = PAGE.read_text()
+COMMANDS = python_commands(PAGE)
 
 
 def test_every_module_and_config_is_described():
-    assert {command[2] for command in OWN} == {"tfds_musclemap.prepare", "tfds_musclemap.verify"}
+    assert {command[2] for command in COMMANDS} == {"tfds_musclemap.prepare", "tfds_musclemap.verify"}
     assert all(f"`{config.name}`" in DOCS for config in CONFIGS)
 
 
-@pytest.mark.parametrize("command", OWN, ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_option_exists(command):
     module = importlib.import_module(command[2])
     if hasattr(module, "__path__"):  # a package: its command is __main__

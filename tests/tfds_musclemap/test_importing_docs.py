@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import re
-import shlex
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
+from tests.documented_commands import python_commands
 from tfds_musclemap.extract_skeletons import estimator_command
 
-DOCS = (Path(__file__).parents[2] / "docs" / "importing.md").read_text()
-COMMANDS = [
-    shlex.split(line)
-    for block in re.findall(r"```bash\n(.*?)```", DOCS, re.DOTALL)
-    for line in block.replace("\\\n", " ").splitlines()
-    if line.startswith("python -m ")
-]
+COMMANDS = [command for command in python_commands(ROOT / "docs" / "importing.md") if command[3:]]
 
 
 def test_there_are_commands_of_each_module():
@@ -29,17 +23,6 @@ def test_there_are_commands_of_each_module():
 def test_every_option_exists(command):
     arguments = importlib.import_module(command[2])._parser().parse_args(command[3:])
     assert arguments
-
-
-@pytest.mark.parametrize("module", ["import_release", "import_skeletons", "extract_skeletons"])
-def test_help_names_every_option_of_the_text(module, capsys):
-    with pytest.raises(SystemExit) as error:
-        importlib.import_module(f"tfds_musclemap.{module}").main(["--help"])
-    assert error.value.code == 0
-    text = capsys.readouterr().out
-    for command in COMMANDS:
-        if command[2].endswith(module):
-            assert all(option.partition("=")[0] in text for option in command[3:])
 
 
 def test_mediapipe_is_the_named_estimator():
