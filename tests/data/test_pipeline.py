@@ -1,4 +1,4 @@
-"""The input as a whole: coverage, determinism, resume, masks, faults."""
+"""The input as a whole: coverage, determinism, resumption, masks, errors."""
 
 import itertools
 import json
@@ -110,7 +110,7 @@ def _assert_each_clip_once_an_epoch(order):
 
 @pytest.mark.parametrize("process_count", [1, 2, 3, 4])
 def test_every_clip_comes_exactly_once_an_epoch_over_all_processes(process_count):
-    order, _ = _stream(21, 2, process_count)  # 21 batches of 2 a process: whole epochs of 7, which 2 does not divide
+    order, _ = _stream(21, 2, process_count)  # 21 batches of 2 per process: whole epochs of 7, which 2 does not divide
     _assert_each_clip_once_an_epoch(order)
 
 
@@ -122,7 +122,8 @@ def test_the_stream_does_not_depend_on_the_number_of_processes(process_count):
         for p in range(process_count)
     ]
     joined = [
-        {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} for parts in zip(*by_process, strict=True)
+        {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        for parts in zip(*by_process, strict=True)
     ]
     _assert_equal(joined, alone)
 

@@ -160,7 +160,7 @@ def test_a_cut_by_edit_list_counts_what_is_shown(frames, tmp_path):
     assert len(decoded) == pytest.approx(NUM_FRAMES - 9, abs=1)
 
 
-def test_faults_are_told_apart(tmp_path):
+def test_each_error_has_its_own_message(tmp_path):
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_text("this is no video\n" * 20)
     with av.open(str(tmp_path / "sound.mp4"), "w") as target:

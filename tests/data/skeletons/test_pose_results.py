@@ -100,15 +100,15 @@ def test_a_fault_of_one_clip_is_handed_out_in_its_place(tmp_path, content, words
     assert (clip_id, len(entries)) == ("sub/lunge", 1)
 
 
-def test_files_that_are_not_json_and_empty_folders_are_faults_of_their_clips(tmp_path):
+def test_files_that_are_not_json_and_empty_folders_are_errors_of_their_clips(tmp_path):
     (tmp_path / "squat_1.json").write_bytes(b"\x00")
     (tmp_path / "lunge").mkdir()
-    faults = dict(read_entries(tmp_path, CLIPS))
-    assert "not JSON" in str(faults["squat_1"])
-    assert "found no JSON file" in str(faults["sub/lunge"])
+    errors = dict(read_entries(tmp_path, CLIPS))
+    assert "not JSON" in str(errors["squat_1"])
+    assert "found no JSON file" in str(errors["sub/lunge"])
 
 
-def test_faults_of_the_whole(tmp_path):
+def test_errors_of_all_results(tmp_path):
     for content, words in (([entry("stranger_1.jpg")], "none of them"), (3, "got int"), ([], "none of them")):
         with pytest.raises(UserError, match=words):
             images(written(tmp_path / "all.json", content))
