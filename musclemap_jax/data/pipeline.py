@@ -25,8 +25,9 @@ import grain
 import numpy as np
 from absl import flags
 
-from musclemap_jax.data.batch import Batch, InputSpec, empty_batch
-from musclemap_jax.data.examples import RandomAccessClips, write_eval_example, write_train_example
+from musclemap_jax.data.batch import Batch, InputSpec
+from musclemap_jax.data.examples import RandomAccessClips, empty_batch, write_eval_example, write_train_example
+from musclemap_jax.data.modalities import batch_modalities
 from musclemap_jax.data.worker_process import one_opencv_thread, prepare_worker
 from musclemap_jax.errors import UserError
 
@@ -66,8 +67,9 @@ def train_iterator(
       An iterator that Grain's and Orbax's checkpoint handlers can save.
 
     Raises:
-      UserError: No clips, or invalid sizes; from the iterator, a record that cannot be read.
+      UserError: Unknown modality, no clips, or invalid sizes; from the iterator, a record that cannot be read.
     """
+    batch_modalities(spec)
     shard = _BatchShard(batch_size, process_index, process_count)
     if len(source) == 0:
         raise UserError("training split: expected at least one clip, got none: prepare the data again")
@@ -184,8 +186,9 @@ def eval_batches(
       num_threads: Batches made in parallel; 0 makes each when it is asked for.
 
     Raises:
-      UserError: Invalid sizes; from the iterator, a record that cannot be read.
+      UserError: Unknown modality or invalid sizes; from the iterator, a record that cannot be read.
     """
+    batch_modalities(spec)
     shard = _BatchShard(batch_size, process_index, process_count)
     num_batches = num_eval_batches(len(source), batch_size, process_count)
     if not num_batches:

@@ -330,7 +330,6 @@ def test_clips_without_a_person_have_no_valid_pose():
     ("fields", "message"),
     [
         ({"modalities": ()}, "input.modalities"),
-        ({"modalities": ("depth",)}, "input.modalities: expected some of video, flow, skeleton"),
         ({"num_frames": 0}, "input.num_frames: expected at least 1, got 0"),
         ({"frame_stride": 0}, "input.frame_stride"),
         ({"fps": float("nan")}, "input.fps"),
@@ -340,6 +339,13 @@ def test_clips_without_a_person_have_no_valid_pose():
 def test_impossible_specifications_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         InputSpec(**fields)
+
+
+def test_an_unknown_modality_is_refused_before_a_record_is_read():
+    spec = replace(SPEC, modalities=("video", "depth"))
+    for batches in (train_iterator, eval_batches):
+        with pytest.raises(UserError, match=r"input\.modalities: expected some of video, flow, skeleton, got .*depth"):
+            batches(Clips(2), spec, 1, 0)
 
 
 def test_impossible_sizes_are_refused():

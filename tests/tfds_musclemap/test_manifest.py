@@ -41,7 +41,7 @@ def test_a_link_inside_the_raw_data_set_is_followed(folder):
 
 
 @pytest.mark.parametrize("kind", ["skeleton", "flow"])
-def test_links_to_nothing_are_refused_in_every_place(folder, kind):
+def test_dangling_links_are_refused_in_every_place(folder, kind):
     place = {"skeleton": f"skeletons/{CLIP}.json", "flow": f"flow/{CLIP}_x.mp4"}[kind]
     for name in (place, place.replace("_x", "_y")):
         (folder / name).parent.mkdir(exist_ok=True)

@@ -48,7 +48,7 @@ def test_a_last_part_that_two_clips_have_finds_neither(tmp_path):
         images(tmp_path, ["a/x", "b/x"])
 
 
-def test_openpose_files_a_frame_each(tmp_path):
+def test_openpose_files_with_one_frame_each(tmp_path):
     for frame, people in ((7, openpose(-1)), (12, openpose(3, -1)), (9, openpose())):
         written(tmp_path / "squat_1" / f"squat_1_{frame:012d}_keypoints.json", people)
     ((clip_id, entries),) = read_entries(tmp_path, CLIPS)
@@ -91,7 +91,7 @@ def test_one_file_for_all_clips_by_clip_id(tmp_path):
         ("text", "expected a list of detections or an object of frames, got str"),
     ],
 )
-def test_a_fault_of_one_clip_is_handed_out_in_its_place(tmp_path, content, words):
+def test_an_error_of_one_clip_is_yielded_in_its_place(tmp_path, content, words):
     written(tmp_path / "squat_1.json", content)
     written(tmp_path / "lunge.json", [entry("1.jpg")])
     (_, error), (clip_id, entries) = read_entries(tmp_path, CLIPS)

@@ -124,6 +124,6 @@ def test_an_invalid_clip_is_rejected_with_its_reason(folder, damage, file, words
     assert "\n" not in content.reason
 
 
-def test_a_wrong_skeleton_is_a_fault_even_where_none_is_required(folder):
+def test_a_wrong_skeleton_rejects_the_clip_even_where_none_is_required(folder):
     eighteen_joints(folder)
     assert isinstance(read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False)), Rejected)
