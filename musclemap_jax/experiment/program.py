@@ -12,7 +12,8 @@ from typing import Any, cast
 import jax
 import optax
 
-from musclemap_jax.data.batch import InputSpec, empty_batch
+from musclemap_jax.data.batch import InputSpec
+from musclemap_jax.data.examples import empty_batch
 from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.train.optimizer import make_optimizer, make_schedule
