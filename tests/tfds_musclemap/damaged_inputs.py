@@ -341,9 +341,7 @@ def main() -> int:
     counts = check(arguments.count, arguments.seed, arguments.num_workers)
     for kind, number in sorted(counts.items()):
         print(f"{number:4d}  {kind}")
-    print(
-        f"{arguments.count} damaged inputs: no crash, each is reported, all {NUM_GOOD} good clips were stored"
-    )
+    print(f"{arguments.count} damaged inputs: no crash, each is reported, all {NUM_GOOD} good clips were stored")
     return 0
 
 
