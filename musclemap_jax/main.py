@@ -92,7 +92,8 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     """
     import jax
 
-    from musclemap_jax.experiment.experiment import Experiment, load_data
+    from musclemap_jax.experiment.experiment import Experiment
+    from musclemap_jax.experiment.prepared_data import load_data
     from musclemap_jax.experiment.run_report import report_run
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
 
@@ -145,7 +146,7 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
     keep_freed_memory()
     list_remote_folders_anew()
     use_compilation_cache()
-    start_processes(processes)
+    peers = start_processes(processes)
     process_log = ProcessLog(_WORKDIR.value, PACKAGE)
     log.info("%s", describe_process())
     status = 0
@@ -156,9 +157,9 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
         print(f"stopped: {stop}; to go on, give the same command again:\n  {given_command()}", flush=True)
         status = _STOPPED_STATUS.value
     except Exception as error:
-        abandon_processes(error, processes)
+        abandon_processes(error, peers)
         raise
-    finish_processes()
+    finish_processes(peers)
     return status
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS
-from tests.fault_test import differences, final_state, run_with_kills
+from tools.fault_test import differences, final_state, run_with_kills
 
 NUM_STEPS = 40
 

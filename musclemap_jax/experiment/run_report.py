@@ -15,11 +15,12 @@ import numpy as np
 from etils import epath
 
 from musclemap_jax import __version__
-from musclemap_jax.data.raw.video import decode_jpeg
+from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import data_statistics
-from musclemap_jax.experiment.experiment import Experiment, PreparedData
+from musclemap_jax.experiment.experiment import Experiment
+from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.reporting.examples import Example, choose_examples
 from musclemap_jax.reporting.report import write_report
 from musclemap_jax.reporting.report_page import RunInfo

@@ -1,8 +1,7 @@
 """Start and end of a process among the processes of a run.
 
-Where the scheduler says how many processes there are (Cloud TPU, GKE, SLURM, Open MPI), JAX reads it; elsewhere the
-flags say it; else the process is alone. A process that dies is noticed by the others through JAX's coordination
-service, whose heartbeats go on while a device waits: it ends them with a message that names the missing process.
+JAX reads the number of processes from the scheduler (Cloud TPU, GKE, SLURM, Open MPI); elsewhere the flags give it;
+otherwise the process is alone. `peers` ends the others when one process dies.
 """
 
 from __future__ import annotations
@@ -19,16 +18,18 @@ import jax
 
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.runtime.device_memory import is_out_of_memory
+from musclemap_jax.runtime.peers import PeerWatch
 
 PEER_TIMEOUT_S = 50
-"""Silence after which a process counts as dead; with `train.stall_timeout_s` it stays below two minutes."""
+"""Silence after which a process counts as dead; together with `train.stall_timeout_s` below two minutes."""
 
 FAILURE_STATUS = 1
 _CONNECT_TIMEOUT_S = 300
 _SHUTDOWN_TIMEOUT_S = 600
-"""The others wait so long at the end while process 0 writes the report."""
-_COORDINATOR_LINGERS_S = 3.0
-_ABORT_MARGIN_S = 20.0
+"""How long the others wait at the end while process 0 writes the report."""
+_VERDICT_MARGIN_S = 20.0
+_JAX_MARGIN_S = 30
+"""JAX's coordination service waits longer than our watch: it would end the process by an abort."""
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,9 @@ class ProcessSpec:
 
     Attributes:
       coordinator: host:port of process 0; empty to ask the scheduler.
-      num_processes: of the run; 0 to ask the scheduler, 1 for a process alone whatever the scheduler says.
-      process_id: number of this one; -1 to ask the scheduler.
-      peer_timeout_s: seconds of silence after which a process counts as dead.
+      num_processes: Processes of the run; 0 to ask the scheduler, 1 for a process alone whatever the scheduler says.
+      process_id: Number of this process; -1 to ask the scheduler.
+      peer_timeout_s: Seconds of silence after which a process counts as dead.
     """
 
     coordinator: str = ""
@@ -62,14 +63,17 @@ class ProcessSpec:
             raise UserError(f"--peer_timeout_s must be at least 1, got {self.peer_timeout_s}")
 
 
-def start_processes(spec: ProcessSpec) -> None:
-    """Joins the other processes, if there are any; before anything touches a device.
+def start_processes(spec: ProcessSpec) -> PeerWatch | None:
+    """Connects to the other processes, if there are any; call it before anything touches a device.
+
+    Returns:
+      The watch over the others; None for a process alone.
 
     Raises:
-      UserError: the others were not found.
+      UserError: The others were not found.
     """
     if spec.num_processes == 1:
-        return
+        return None
     address = {}
     if spec.coordinator:
         address = {
@@ -80,23 +84,24 @@ def start_processes(spec: ProcessSpec) -> None:
     try:
         jax.distributed.initialize(
             **address,
-            heartbeat_timeout_seconds=spec.peer_timeout_s,
+            heartbeat_timeout_seconds=2 * spec.peer_timeout_s + _JAX_MARGIN_S,
             shutdown_timeout_seconds=_SHUTDOWN_TIMEOUT_S,
             initialization_timeout=_CONNECT_TIMEOUT_S,
         )
     except ValueError as error:
         if address or "should be defined" not in str(error):
             raise UserError(_unreachable(spec, error)) from error
-        return  # no scheduler here: a process alone
+        return None  # no scheduler here: a process alone
     except RuntimeError as error:
         raise UserError(_unreachable(spec, error)) from error
+    return PeerWatch(spec.peer_timeout_s)
 
 
 def _unreachable(spec: ProcessSpec, error: Exception) -> str:
     reason = str(error).strip().partition("\n")[0]
     return (
-        f"the processes of the run did not come together at {spec.coordinator or 'the scheduler address'}: {reason}: "
-        "start all of them, or give --num_processes=1 for a process alone"
+        f"could not connect all processes at {spec.coordinator or 'the address given by the scheduler'}: {reason}: "
+        "start all of them, or pass --num_processes=1 to run one process alone"
     )
 
 
@@ -109,37 +114,39 @@ def describe_process() -> str:
     )
 
 
-def finish_processes() -> None:
+def finish_processes(peers: PeerWatch | None) -> None:
     """Leaves the others after a success; waits for them."""
-    if jax.distributed.is_initialized():
+    if peers is not None:
+        peers.leave()
         jax.distributed.shutdown()
+        peers.close()
 
 
-def abandon_processes(error: Exception, spec: ProcessSpec) -> None:
-    """Ends this process after a failure, without waiting for the others, who may wait for it; returns if it is alone.
+def abandon_processes(error: Exception, peers: PeerWatch | None) -> None:
+    """Ends this process and the others after a failure; returns if it is alone.
 
     Args:
-      error: what happened. If it came from JAX's runtime and is not this process's own, a peer's death is the likely
-        cause; then this stays until the coordination service has named the dead process and ended this one, or has
-        found all alive.
-      spec: of `start_processes`.
+      error: What happened. If it came from JAX's runtime and is not this process's own, the likely cause is the death
+        of another one; then this process stays until its watch has named that one and ended it, or all prove alive.
+      peers: The result of `start_processes`.
     """
-    if not jax.distributed.is_initialized():
+    if peers is None:
         return
     if isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
     else:
         traceback.print_exception(error)
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):
+        wait_s = peers.timeout_s + _VERDICT_MARGIN_S
         print(
-            f"error: {describe_process()}: {str(error).strip().splitlines()[0]}: another process may have died; "
-            f"waiting up to {spec.peer_timeout_s + _ABORT_MARGIN_S:.0f} s for its number ('unhealthy tasks')",
+            f"error: {reason}: another process may have died; waiting up to {wait_s:.0f} s to learn which",
             file=sys.stderr,
             flush=True,
         )
-        time.sleep(spec.peer_timeout_s + _ABORT_MARGIN_S)
-    elif jax.process_index() == 0:
-        time.sleep(_COORDINATOR_LINGERS_S)  # with process 0 goes the coordinator: let the others tell their own reason
+        time.sleep(wait_s)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(USER_ERROR_STATUS if isinstance(error, UserError) else FAILURE_STATUS)
+    status = USER_ERROR_STATUS if isinstance(error, UserError) else FAILURE_STATUS
+    peers.report_failure(status, reason)
+    os._exit(status)

@@ -50,7 +50,7 @@ sys.exit(exit_on_user_error(body))
 )
 def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path):
     command = ["unshare", "-Urm", "sh", "-c", MOUNT, str(tmp_path), sys.executable, "-c", SAVES, str(tmp_path)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
     assert process.returncode == 2, process.stderr
     assert process.stdout.strip() == "left: ['1']"
     line = process.stderr.strip().splitlines()[-1]

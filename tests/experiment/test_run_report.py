@@ -8,7 +8,7 @@ import pytest
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.experiment.experiment import PreparedData
+from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.run_report import FRAMES_PER_EXAMPLE, example_clips
 from musclemap_jax.reporting.frame_strip import plot_frame_strip
 from tfds_musclemap.prepare import load_source, prepare

@@ -1,12 +1,15 @@
 """Tests of runs on several processes: one that dies, one that is preempted, and what is evaluated at the end."""
 
 import json
+import re
 import signal
 import socket
 import time
 from pathlib import Path
 
 import pytest
+
+from musclemap_jax.runtime.peers import PEER_DIED_STATUS
 
 NUM_STEPS = 60
 NUM_DEVICES = 4
@@ -59,7 +62,7 @@ def wait_for_steps(workdir, number, processes):
     """Waits until ``number`` more steps are logged."""
     log = workdir / "scalars.jsonl"
     before = log.read_text().count("\n") if log.exists() else 0
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not (log.exists() and log.read_text().count("\n") >= before + number):
         for process in processes:
             assert process.poll() is None, process.communicate()[1]
@@ -69,15 +72,13 @@ def wait_for_steps(workdir, number, processes):
 
 @pytest.fixture(scope="module")
 def after_a_death(start, workdir):
-    """Process 0's status, errors and seconds to its end, after process 1 was killed."""
-    processes = start("--peer_timeout_s=8")
+    """Process 0's status and errors after process 1 was killed, which no silence has to tell."""
+    processes = start("--peer_timeout_s=1000")
     wait_for_steps(workdir, 7, processes)
     processes[1].send_signal(signal.SIGKILL)
-    died = time.monotonic()
-    _, errors = processes[0].communicate(timeout=120)
-    seconds = time.monotonic() - died
+    _, errors = processes[0].communicate(timeout=600)
     processes[1].communicate()
-    return processes[0].returncode, errors, seconds
+    return processes[0].returncode, errors
 
 
 def preempted(processes, told, workdir):
@@ -85,7 +86,7 @@ def preempted(processes, told, workdir):
     wait_for_steps(workdir, 3, processes)
     for process in told:
         process.send_signal(signal.SIGTERM)
-    ended = [(process.returncode, *texts) for process in processes for texts in [process.communicate(timeout=120)]]
+    ended = [(process.returncode, *texts) for process in processes for texts in [process.communicate(timeout=600)]]
     return newest(workdir), ended
 
 
@@ -108,7 +109,7 @@ def finished(after_a_preemption_of_all, start, workdir):
     """Status, output and errors of both processes that went on to the end."""
     steps_before = newest(workdir)
     processes = start()
-    ended = [process.communicate(timeout=300) for process in processes]
+    ended = [process.communicate(timeout=600) for process in processes]
     return steps_before, [(process.returncode, *texts) for process, texts in zip(processes, ended, strict=True)]
 
 
@@ -117,13 +118,10 @@ def newest(workdir):
 
 
 def test_the_death_of_a_process_ends_the_other_with_its_number(after_a_death):
-    status, errors, seconds = after_a_death
-    assert status not in (0, None)
-    # Gloo may see the closed connection at once, or wait in it until the coordination service ends the process.
-    assert ("another process may have died" in errors) == ("JaxRuntimeError" in errors)
-    unhealthy = errors.partition("tasks are unhealthy (stopped sending heartbeats):")[2]
-    assert unhealthy.split()[0] == "1"
-    assert seconds < 100  # 8 s of silence, and a busy machine
+    # Gloo may report the closed connection first, with a traceback; the last word is the product's own.
+    status, errors = after_a_death
+    assert status == PEER_DIED_STATUS, errors
+    assert re.search(r"^error: process 0 of 2 on \S+: process 1 died: its connection closed: see", errors, re.MULTILINE)
 
 
 @pytest.mark.parametrize("preemption", ["after_a_preemption", "after_a_preemption_of_all"])
@@ -161,6 +159,6 @@ def test_one_process_and_four_give_the_figures_of_two_to_the_last_bit(num_proces
     metrics.unlink()
     processes = start("--mode=eval", "--config.mesh.fsdp=1", num_processes=num_processes)
     for process in processes:
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
     assert metrics.read_bytes() == of_two

@@ -28,8 +28,8 @@ def test_flags_that_contradict_each_other_are_refused(arguments, message):
 ALONE = """
 import jax
 from musclemap_jax.runtime.startup import ProcessSpec, describe_process, start_processes
-start_processes(ProcessSpec())
-start_processes(ProcessSpec(num_processes=1))
+assert start_processes(ProcessSpec()) is None
+assert start_processes(ProcessSpec(num_processes=1)) is None
 assert not jax.distributed.is_initialized()
 print(describe_process())
 """
@@ -45,9 +45,9 @@ def test_a_process_without_scheduler_is_alone():
 SLURM = """
 import jax
 from musclemap_jax.runtime.startup import ProcessSpec, describe_process, finish_processes, start_processes
-start_processes(ProcessSpec())
+peers = start_processes(ProcessSpec())
 print(describe_process())
-finish_processes()
+finish_processes(peers)
 """
 
 
@@ -64,7 +64,7 @@ def test_slurm_tells_who_the_processes_are():
         for number in range(2)
     ]
     for number, process in enumerate(processes):
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=600)
         assert process.returncode == 0
         assert f"process {number} of 2 on " in output
         assert output.strip().endswith("1 of 2 devices, cpu")
@@ -85,7 +85,7 @@ except Preempted:
 
 
 def test_a_process_alone_notices_sigterm_and_lives():
-    process = subprocess.run([sys.executable, "-c", NOTICE], capture_output=True, text=True, timeout=120)
+    process = subprocess.run([sys.executable, "-c", NOTICE], capture_output=True, text=True, timeout=600)
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == ["False", "True", "stopped"]
 

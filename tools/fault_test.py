@@ -1,6 +1,6 @@
 """Kills training runs at random moments, goes on with them, and compares what they end with, bit for bit.
 
-    python -m tests.fault_test --runs=25 --out=/tmp/fault_test
+    python -m tools.fault_test --runs=25 --out=/tmp/fault_test
 
 Each run is killed (SIGKILL) one to three times: at a random moment of its start or training, or while a checkpoint is
 being written; then it is left to finish. The test suite runs the same with fewer runs. With `--workdirs=gs://BUCKET/RUNS`

@@ -1,9 +1,9 @@
-"""Tests of what an experiment takes of its data."""
+"""Tests of the prepared clips of a run."""
 
 import pytest
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.experiment.experiment import PreparedData
+from musclemap_jax.experiment.prepared_data import PreparedData
 
 
 def test_splits_without_clips_are_named_before_the_run(caplog):

@@ -1,0 +1,110 @@
+"""The workdir of a run: its configuration and its muscle regions, ``config.json``, by which it is recognised."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import jax
+from etils import epath
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.experiment.config import ExperimentSpec
+from musclemap_jax.storage.files import replace_text
+
+CONFIG = "config.json"
+REGIONS = "regions"
+
+MAY_CHANGE = (
+    "data",
+    "eval",
+    "mesh",
+    "train.log_every",
+    "train.keep_checkpoints",
+    "train.checkpoint_every",
+    "train.stall_timeout_s",
+)
+"""Keys that may differ in a resumed run, because they do not change what is learned."""
+
+
+def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[str]) -> None:
+    """Writes the configuration and the regions into a new workdir, or compares them with those of its run.
+
+    Args:
+      workdir: The run's workdir; made if absent.
+      spec: The configuration.
+      regions: Names of the muscle regions, in label order.
+
+    Raises:
+      UserError: The workdir holds a run with another configuration or other regions.
+    """
+    check_regions(workdir, regions)
+    path = workdir / CONFIG
+    config = json.loads(json.dumps(dataclasses.asdict(spec)))
+    if path.exists():
+        before = json.loads(path.read_text())
+        different = _differences({name: value for name, value in before.items() if name != REGIONS}, config)
+        if different:
+            raise UserError(
+                f"{path}: this workdir holds a run with another configuration ({'; '.join(different[:3])}): "
+                "choose another --workdir, or pass the same configuration to resume that run"
+            )
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    if jax.process_index() == 0:
+        replace_text(path, json.dumps(config | {REGIONS: list(regions)}, indent=2) + "\n")
+
+
+def check_regions(workdir: epath.Path, regions: Sequence[str]) -> None:
+    """Compares the regions of the data with those that the run in a workdir was trained on.
+
+    Args:
+      workdir: The run's workdir; one without a run fits all data.
+      regions: Names of the data's muscle regions, in label order.
+
+    Raises:
+      UserError: They differ, or the workdir is of a version that did not record them.
+    """
+    path = workdir / CONFIG
+    if not path.exists():
+        return
+    trained = json.loads(path.read_text()).get(REGIONS)
+    if trained is None:
+        raise UserError(f"{path}: written by an older version, whose runs cannot be read: choose another --workdir")
+    if trained != list(regions):
+        raise UserError(
+            f"{path}: the run was trained on {len(trained)} muscle regions and the prepared data has {len(regions)}: "
+            f"{_difference(trained, regions)}: choose another --workdir, or the data that the run was trained on"
+        )
+
+
+def _difference(trained: Sequence[str], given: Sequence[str]) -> str:
+    """What two different lists of names do not share; the first place at which they differ if they share all."""
+    parts = [
+        f"only {owner} {', '.join(names)}"
+        for owner, names in (
+            ("the run has", [name for name in trained if name not in given]),
+            ("the data has", [name for name in given if name not in trained]),
+        )
+        if names
+    ]
+    if parts:
+        return "; ".join(parts)
+    place = next(place for place, pair in enumerate(zip(trained, given, strict=False)) if pair[0] != pair[1])
+    return f"number {place} is {trained[place]} in the run and {given[place]} in the data"
+
+
+def _differences(before: dict, after: dict, path: str = "") -> list[str]:
+    """Keys whose values differ and must not, as text."""
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        key = f"{path}{name}"
+        old, new = before.get(name), after.get(name)
+        if key in MAY_CHANGE or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{key}.")
+        else:
+            found.append(f"{key} was {old}, is {new}")
+    return found
