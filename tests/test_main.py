@@ -41,7 +41,7 @@ def finished_run(run_main, arguments, tmp_path_factory):
 def scalars(workdir):
     """Logged values by step, without those that clocks decide."""
     rows = [json.loads(line) for line in (workdir / "scalars.jsonl").read_text().splitlines()]
-    timed = ("train/clips_per_second", "train/data_wait_share", "train/step_seconds")
+    timed = ("train/clips_per_second", "train/data_wait_fraction", "train/step_seconds")
     return [{name: value for name, value in row.items() if name not in timed} for row in rows]
 
 

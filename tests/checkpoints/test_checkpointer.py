@@ -94,7 +94,7 @@ def test_a_folder_that_vanishes_between_two_looks_is_looked_at_again(tmp_path, m
     whole = ocp.CheckpointManager._load_checkpoint_infos
     monkeypatch.setattr(ocp.CheckpointManager, "_load_checkpoint_infos", vanishing)
     with contextlib.closing(Checkpointer(tmp_path, read_only=True)) as checkpointer:
-        assert checkpointer.newest_whole_step() is None
+        assert checkpointer.newest_undamaged_step() is None
     assert len(looks) >= 2
 
 
@@ -189,8 +189,8 @@ def cut_short(path):
 @pytest.mark.parametrize(
     ("damage", "file", "named"),
     [
-        (flip_a_bit, "state/d/*", "is not as it was written"),
-        (cut_short, "data/metadata", "data/metadata is not as it was written"),
+        (flip_a_bit, "state/d/*", "has changed since it was written"),
+        (cut_short, "data/metadata", "data/metadata has changed since it was written"),
         (lambda path: path.unlink(), "state/manifest.ocdbt", "state/manifest.ocdbt is missing"),
         (lambda path: path.unlink(), "SHA256SUMS", "SHA256SUMS is missing"),
     ],

@@ -55,4 +55,4 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path):
     assert process.stdout.strip() == "left: ['1']"
     line = process.stderr.strip().splitlines()[-1]
     assert f"error: {tmp_path}/checkpoints: the disk was full while a checkpoint was written" in line
-    assert "the checkpoint of step 1 is kept: free some space and give the same command" in line
+    assert "the checkpoint of step 1 is kept: free some space and run the same command" in line

@@ -10,7 +10,7 @@ from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
 
 def test_a_program_that_does_not_fit_ends_with_a_sentence_that_says_what_to_change():
     with (
-        pytest.raises(UserError, match=r"cpu does not suffice \(RESOURCE_EXHAUSTED: .*: lower config.train"),
+        pytest.raises(UserError, match=r"cpu ran out of memory \(RESOURCE_EXHAUSTED: .*: lower config.train"),
         out_of_memory_is_user_error("config.train.batch_size", "raise config.train.grad_accum_steps"),
     ):
         jax.block_until_ready(jax.jit(lambda: jnp.ones((2**22, 2**22)))())

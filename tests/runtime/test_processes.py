@@ -129,7 +129,7 @@ def test_processes_that_are_told_to_stop_leave_a_checkpoint_and_a_line(preemptio
     step, ended = request.getfixturevalue(preemption)
     for status, output, errors in ended:
         assert status == 0, errors
-        assert "to go on, give the same command again" in output
+        assert "to resume, run the same command again" in output
         assert "python -m musclemap_jax.main --config=configs/hdgcn.py:smoke" in output
     assert step < NUM_STEPS
     assert f"the state after step {step} of {NUM_STEPS} is saved" in ended[0][1]

@@ -11,7 +11,7 @@ from etils import epath
 from etils.epath import gpath
 
 from musclemap_jax.checkpoints.validation_scores import BEST_METRIC, ValidationScores
-from musclemap_jax.storage.files import LocalFolder, list_remote_folders_anew, move_folder, replace_text, staged
+from musclemap_jax.storage.files import LocalFolder, disable_listings_cache, move_folder, replace_text, staged
 from musclemap_jax.storage.run_log import RunLog
 from tests.object_store import BUCKET, Store
 
@@ -62,7 +62,7 @@ def test_listings_of_cloud_storage_are_not_remembered(monkeypatch):
         cachable = False
 
     assert CloudFileSystem().dircache.use_listings_cache
-    list_remote_folders_anew()
+    disable_listings_cache()
     assert not CloudFileSystem().dircache.use_listings_cache
 
 
