@@ -5,8 +5,10 @@ from __future__ import annotations
 import av
 import simplejpeg
 
-from musclemap_jax.data.raw.video import JPEG_QUALITY, encode_jpeg, read_video
-from tfds_musclemap.build.clip_reader import ClipSettings, read_clip
+from musclemap_jax.data.images import JPEG_QUALITY, encode_jpeg
+from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.data.raw.video import read_video
+from tfds_musclemap.build.clip_reader import read_clip
 
 
 def peer_clip(path: str) -> int:

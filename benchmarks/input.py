@@ -31,9 +31,9 @@ from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, speed
 from musclemap_jax.data.augmentation import AugmentationSpec, random_crop
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.frames import decode_frames
+from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.data.pipeline import train_iterator
 from musclemap_jax.data.raw.raw_dataset import video_path
-from musclemap_jax.data.raw.video import decode_jpeg
 from musclemap_jax.data.sampling import train_indices
 from tfds_musclemap.source import ClipSource
 

@@ -18,7 +18,8 @@ FLOORS = (
     {"models", "data", "checkpoints", "eval"},
     {"sharding", "runtime"},
     {"storage", "skeleton_layouts"},
-    {"taxonomy", "errors", "version"},
+    {"taxonomy"},
+    {"errors", "version"},
 )
 """Rooms, topmost first. A room may import the rooms of lower floors, and in its own floor no other room."""
 

@@ -1,4 +1,4 @@
-"""What a model takes: the batch, and the specification of the input that makes it.
+"""The batch that a model takes, and the specification of the input that makes it.
 
 Letters of shapes: B clips, S views, T frames, H W pixels, T_s poses, P persons, V joints, K muscle regions.
 """
@@ -13,24 +13,25 @@ from typing import TypedDict
 import numpy as np
 
 from musclemap_jax.data.augmentation import AugmentationSpec
-from musclemap_jax.data.raw.flow import NO_MOTION
+from musclemap_jax.data.modalities import BATCH_MODALITIES
+from musclemap_jax.data.modalities.modality import BatchModality
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.taxonomy import NUM_REGIONS
-
-MODALITIES = ("video", "flow", "skeleton")
 
 
 class Batch(TypedDict, total=False):
     """Arrays of one batch of one process; shapes never change from batch to batch.
 
+    The keys of a modality are absent where the model does not take it.
+
     Attributes:
-      video: (B, S, T, H, W, 3) uint8 RGB; S is 1 in training. Absent where the model takes no video.
-      flow: (B, S, T, H, W, 2) uint8 optical flow of the same frames and crop, to the right and downwards, 128 for no
-        motion. Absent where the model takes no flow.
+      video: (B, S, T, H, W, 3) uint8 RGB; S is 1 in training.
+      flow: (B, S, T, H, W, 2) uint8 optical flow of the same frames and crop, to the right and downwards; 128 is no
+        motion.
       skeleton: (B, T_s, P, V, 3) float32 x, y relative to the person's centre and size, score in [0, 1]; absent joints
-        are all zero. The key is absent where the model takes no skeleton.
-      skeleton_valid: (B, T_s, P) bool, True where the person has a joint in that pose; present as `skeleton` is.
+        are all zero.
+      skeleton_valid: (B, T_s, P) bool, True where the person has a joint in that pose.
       muscles: (B, K) float32, 1 for an active region, else 0.
       clip_valid: (B,) bool, True for a clip, False for padding (rows of zeros; evaluation only).
       clip_index: (B,) int32 position of the clip in its split; 0 in padding.
@@ -51,15 +52,16 @@ class InputSpec:
 
     Attributes:
       num_frames: T, frames of one view.
-      frame_stride: distance between them, in frames at `fps`.
-      fps: frames a second that `frame_stride` is meant at; 0 counts the clip's own frames, whatever their rate.
+      frame_stride: Distance between them, in frames at `fps`.
+      fps: Frame rate at which `frame_stride` counts; 0 counts the clip's own frames, whatever their rate.
       crop_size: H = W, pixels.
       num_views: S in evaluation; training has one view.
       num_poses: T_s, poses over the clip.
-      num_persons: P, the most prominent ones of the clip.
-      layout: V, the order of joints that the model takes.
-      modalities: any of "video", "flow", "skeleton"; what is not named is neither decoded nor in the batch.
-      augmentation: random changes in training.
+      num_persons: P, the most prominent persons of the clip.
+      layout: Order of the V joints that the model takes.
+      modalities: Names of `BATCH_MODALITIES`; the others are neither decoded nor in the batch.
+      num_regions: K, muscle regions that the clips are labelled with.
+      augmentation: Random augmentation in training.
     """
 
     num_frames: int = 16
@@ -71,14 +73,15 @@ class InputSpec:
     num_persons: int = 2
     layout: str = "coco19"
     modalities: Sequence[str] = ("video", "skeleton")
+    num_regions: int = NUM_REGIONS
     augmentation: AugmentationSpec = field(default_factory=AugmentationSpec)
 
     def __post_init__(self) -> None:
         """Raises UserError for a field that is impossible."""
         object.__setattr__(self, "modalities", tuple(self.modalities))
-        if not self.modalities or not set(self.modalities) <= set(MODALITIES):
-            raise UserError(f"input.modalities: expected some of {', '.join(MODALITIES)}, got {self.modalities}")
-        for name in ("num_frames", "crop_size", "num_views", "num_poses", "num_persons"):
+        if not self.modalities or not set(self.modalities) <= set(BATCH_MODALITIES):
+            raise UserError(f"input.modalities: expected some of {', '.join(BATCH_MODALITIES)}, got {self.modalities}")
+        for name in ("num_frames", "crop_size", "num_views", "num_poses", "num_persons", "num_regions"):
             if getattr(self, name) < 1:
                 raise UserError(f"input.{name}: expected at least 1, got {getattr(self, name)}")
         if not 0 < self.frame_stride < math.inf:
@@ -88,34 +91,25 @@ class InputSpec:
         get_layout(self.layout)
 
     @property
-    def takes_frames(self) -> bool:
-        """Whether something is made of single frames, so that some have to be chosen and cropped."""
-        return "video" in self.modalities or "flow" in self.modalities
+    def batch_modalities(self) -> tuple[BatchModality, ...]:
+        """The modalities' objects, in the order of the table."""
+        return tuple(modality for name, modality in BATCH_MODALITIES.items() if name in self.modalities)
 
 
 def empty_batch(spec: InputSpec, num_rows: int, num_padding: int = 0, num_views: int = 1) -> Batch:
-    """A batch whose last rows are padding and whose other rows are to be written: their video is not initialised.
+    """A batch whose last rows are padding; the others are still to be written and may hold anything.
 
     Args:
-      spec: what the model takes.
+      spec: What the model takes.
       num_rows: B.
-      num_padding: rows at the end that stay zeros.
+      num_padding: Number of rows at the end that stay empty: zeros, and flow without motion.
       num_views: S.
     """
     batch: Batch = {
-        "muscles": np.zeros((num_rows, NUM_REGIONS), np.float32),
+        "muscles": np.zeros((num_rows, spec.num_regions), np.float32),
         "clip_valid": np.zeros(num_rows, np.bool_),
         "clip_index": np.zeros(num_rows, np.int32),
     }
-    if "video" in spec.modalities:
-        shape = (num_rows, num_views, spec.num_frames, spec.crop_size, spec.crop_size, 3)
-        batch["video"] = np.empty(shape, np.uint8)  # zeros would cost 4 KiB pages where this gets huge ones
-        batch["video"][num_rows - num_padding :] = 0
-    if "flow" in spec.modalities:
-        shape = (num_rows, num_views, spec.num_frames, spec.crop_size, spec.crop_size, 2)
-        batch["flow"] = np.full(shape, NO_MOTION, np.uint8)
-    if "skeleton" in spec.modalities:
-        poses = (num_rows, spec.num_poses, spec.num_persons)
-        batch["skeleton"] = np.zeros((*poses, get_layout(spec.layout).num_joints, 3), np.float32)
-        batch["skeleton_valid"] = np.zeros(poses, np.bool_)
+    for modality in spec.batch_modalities:
+        batch |= modality.arrays(spec, num_rows, num_padding, num_views)
     return batch

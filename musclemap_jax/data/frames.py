@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 
 from musclemap_jax.data.augmentation import Box
-from musclemap_jax.data.raw.video import decode_jpeg
+from musclemap_jax.data.images import decode_jpeg
 
 _STRONG_DOWNSCALE = 2.0
 """Beyond this ratio two neighbouring pixels no longer stand for what lies between them: area averaging instead."""

@@ -117,7 +117,7 @@ class ExperimentSpec:
                     )
 
 
-DERIVED: dict[str, tuple[str, ...]] = {"input": ("modalities", "num_views"), "model": ("num_regions",)}
+DERIVED: dict[str, tuple[str, ...]] = {"input": ("modalities", "num_views", "num_regions"), "model": ("num_regions",)}
 """Fields by section that follow from other sections or from the data, and so are not in a ConfigDict."""
 
 

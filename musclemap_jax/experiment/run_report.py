@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from musclemap_jax import __version__
-from musclemap_jax.data.raw.video import decode_jpeg
+from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import data_statistics

@@ -25,7 +25,7 @@ def distillation_loss(
     sender: Float[Array, "B M D"],
     receiver: Float[Array, "B M D"],
     *,
-    clip_valid: Shaped[Array, B],
+    clip_valid: Shaped[Array, " B"],
     tau: float = 10.0,
     axis: str = "token",
     reduction: str = "sum",

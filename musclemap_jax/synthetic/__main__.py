@@ -14,7 +14,7 @@ from musclemap_jax.synthetic.spec import SyntheticSpec
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose faults end as all others of the project do."""
+    """A parser whose errors end like all other user errors."""
 
     def error(self, message: str):
         raise UserError(f"{message}: see --help")
@@ -23,33 +23,31 @@ class _Parser(argparse.ArgumentParser):
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m musclemap_jax.synthetic", description=__doc__, allow_abbrev=False)
     default = SyntheticSpec()
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write; absent or empty")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, absent or empty")
     parser.add_argument(
         "--clips_per_activity",
         type=int,
-        help="clips of each activity, shared out over its splits; by default "
+        help="clips per activity, distributed over its splits; by default "
         + ", ".join(f"{count} {split}" for split, count in default.clips_per_activity),
     )
-    parser.add_argument(
-        "--seed", type=int, default=default.seed, help="decides everything that is random (default %(default)s)"
-    )
+    parser.add_argument("--seed", type=int, default=default.seed, help="random seed (default %(default)s)")
     parser.add_argument(
         "--size", type=int, default=default.size, help="height and width in pixels (default %(default)s)"
     )
-    parser.add_argument("--activities", help=f"names, joined by commas (default: all {len(ACTIVITIES)})")
+    parser.add_argument("--activities", help=f"names, separated by commas (default: all {len(ACTIVITIES)})")
     parser.add_argument("--preview", metavar="PNG", help="also write a contact sheet of the raw data set")
-    parser.add_argument("--num_workers", type=int, help="processes (default: one for each core)")
-    parser.add_argument("--overwrite", action="store_true", help="remove what an earlier run left in the folder")
+    parser.add_argument("--num_workers", type=int, help="processes (default: one per core)")
+    parser.add_argument("--overwrite", action="store_true", help="delete an earlier raw data set in the folder")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status, 2 for a fault of the user."""
+    """The command; returns its exit status, 2 when the input is invalid."""
 
     def body() -> None:
         args = _parse(arguments)
         if args.num_workers is not None and args.num_workers < 1:
-            raise UserError(f"num_workers: expected at least 1, got {args.num_workers}: leave it out for one a core")
+            raise UserError(f"num_workers: expected at least 1, got {args.num_workers}: omit it for one per core")
         spec = SyntheticSpec(
             clips_per_activity=SyntheticSpec().clips_per_activity
             if args.clips_per_activity is None

@@ -1,9 +1,10 @@
-"""Body proportions, which vary by subject, and the rotations and two-bone chains that a kinematic body is made of.
+"""Body proportions, which vary between subjects, and the rotations and two-bone chains of a kinematic body.
 
-Mean proportions follow the segment lengths over stature of Drillis and Contini (1966), as printed in D. A. Winter,
+Mean proportions are the segment lengths relative to stature of Drillis and Contini (1966), as printed in D. A. Winter,
 Biomechanics and Motor Control of Human Movement, chapter on anthropometry; the spread between subjects is ours.
 
-World axes: x the way the subject faces when it stands, y to its left, z up; metres. A rotation is an array (T, 3, 3).
+World axes in metres: x is the direction in which the standing subject faces, y is to its left, z is up. A rotation is
+an array (T, 3, 3).
 """
 
 from __future__ import annotations
@@ -15,10 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Proportions:
-    """Segment lengths in metres, and the thickness of the drawn body.
-
-    ``girth`` scales every drawn radius; the radii themselves are in figure.py.
-    """
+    """Segment lengths in metres, and ``girth``, a factor on the radii of the drawn body in person.py."""
 
     stature: float
     thigh: float
@@ -38,17 +36,17 @@ class Proportions:
 
     @property
     def leg(self) -> float:
-        """Hip to ankle, straight."""
+        """Length of the straight leg, hip to ankle."""
         return self.thigh + self.shank
 
     @property
     def arm(self) -> float:
-        """Shoulder to the grip of the hand, straight."""
+        """Length of the straight arm, shoulder to grip."""
         return self.upper_arm + self.forearm + self.hand
 
 
 def sample_proportions(rng: np.random.Generator) -> Proportions:
-    """A subject's proportions: stature 1.50 to 1.95 m, limbs and trunk a few per cent off, girth 0.85 to 1.25."""
+    """Samples proportions: stature 1.50 to 1.95 m, limbs and trunk within a few per cent, girth 0.85 to 1.25."""
     stature = float(rng.uniform(1.50, 1.95))
     leg, trunk, arm = (stature * float(s) for s in rng.uniform(0.96, 1.04, 3))
     shoulder, hip = (stature * float(s) for s in rng.uniform((0.9, 0.92), (1.12, 1.12)))
@@ -72,7 +70,7 @@ def sample_proportions(rng: np.random.Generator) -> Proportions:
 
 
 def rotation(axis: int, degrees: np.ndarray | float) -> np.ndarray:
-    """Rotations (T, 3, 3) about the x (0), y (1) or z (2) axis; +y tips the head forward, +z turns to the left."""
+    """Rotations (T, 3, 3) about the x (0), y (1) or z (2) axis; +y tilts the head forward, +z turns to the left."""
     angle = np.deg2rad(np.atleast_1d(np.asarray(degrees, np.float64)))
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = np.zeros(angle.shape + (3, 3))
@@ -85,43 +83,45 @@ def rotation(axis: int, degrees: np.ndarray | float) -> np.ndarray:
     return matrix
 
 
-def turned(matrix: np.ndarray, vector: tuple[float, float, float] | np.ndarray) -> np.ndarray:
-    """(T, 3) the vector (3,) or (T, 3), given in the frame ``matrix`` (T, 3, 3), in that frame's parent."""
+def rotate(matrix: np.ndarray, vector: tuple[float, float, float] | np.ndarray) -> np.ndarray:
+    """Rotates a vector (3,) or (T, 3) from the frame ``matrix`` (T, 3, 3) to the frame's parent; returns (T, 3)."""
     return np.einsum("tij,tj->ti", matrix, np.broadcast_to(np.asarray(vector, np.float64), matrix.shape[:1] + (3,)))
 
 
 def swing(raise_deg: np.ndarray, plane_deg: np.ndarray, twist_deg: np.ndarray) -> np.ndarray:
-    """Frame of a limb that hangs down at 0 and is raised by ``raise_deg`` in a vertical plane.
+    """Frame of a limb that is raised in a vertical plane.
 
     Args:
-      raise_deg: (T,) 0 hangs down, 90 is level, 180 is overhead.
-      plane_deg: (T,) 0 raises forward, 90 to the left, 180 backward.
-      twist_deg: (T,) turn about the limb's own axis.
+      raise_deg: (T,) angle by which the limb is raised: 0 hangs down, 90 is horizontal, 180 is overhead.
+      plane_deg: (T,) direction in which it is raised: 0 forward, 90 to the left, 180 backward.
+      twist_deg: (T,) rotation about the limb's own axis.
 
     Returns:
-      (T, 3, 3) in the frame of the trunk; the limb runs along its -z, an elbow bends toward its +x, a knee
-      toward its -x.
+      (T, 3, 3) in the frame of the trunk. The limb extends along its -z; an elbow bends toward its +x, a knee toward
+      its -x.
     """
     return rotation(2, plane_deg) @ rotation(1, -raise_deg) @ rotation(2, twist_deg - plane_deg)
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """Vectors (..., 3) scaled to length one; a zero vector stays zero."""
+    """Scales vectors (..., 3) to unit length; a zero vector stays zero."""
     return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9)
 
 
-def two_bone(start: np.ndarray, target: np.ndarray, pole: np.ndarray, first: float, second: float):
-    """A knee or an elbow for a limb from ``start`` toward ``target``.
+def solve_two_bones(
+    start: np.ndarray, target: np.ndarray, pole: np.ndarray, first: float, second: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two-bone inverse kinematics: the knee or elbow of a limb that reaches from ``start`` to ``target``.
 
     Args:
       start: (T, 3) hip or shoulder.
-      target: (T, 3) wanted ankle or wrist; one out of reach is brought within reach along the line from start.
-      pole: (T, 3) the way the middle joint points.
-      first: length of the upper bone, metres.
-      second: length of the lower bone, metres.
+      target: (T, 3) ankle or wrist; if out of reach, it is moved toward ``start``.
+      pole: (T, 3) direction in which the middle joint points.
+      first: Length of the upper bone, metres.
+      second: Length of the lower bone, metres.
 
     Returns:
-      middle and end joint, each (T, 3).
+      The middle joint and the end joint, each (T, 3).
     """
     offset = target - start
     distance = np.linalg.norm(offset, axis=-1, keepdims=True)

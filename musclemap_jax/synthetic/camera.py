@@ -1,4 +1,4 @@
-"""A pinhole camera in the room, and the slight motion of a camera that is held by hand."""
+"""A pinhole camera in the room, and the slight motion of a hand-held camera."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Camera:
     """A pinhole camera.
 
     Attributes:
-      position: (3,) in the world, metres.
-      axes: (3, 3) rows are the image's right and down and the way the camera looks, in the world.
-      focal: focal length, pixels.
+      position: (3,) position in the world, metres.
+      axes: (3, 3) unit vectors in the world as rows: right and down in the picture, and the viewing direction.
+      focal: Focal length, pixels.
       centre: (2,) principal point x, y, pixels.
     """
 
@@ -26,29 +26,37 @@ class Camera:
     centre: np.ndarray
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """World points (..., 3) to pixels (..., 2) and distance along the view (...,), metres."""
+        """Projects world points (..., 3) to pixels (..., 2) and distances along the view (...,), metres."""
         local = (points - self.position) @ self.axes.T
         depth = np.maximum(local[..., 2], 0.05)
         return self.centre + self.focal * local[..., :2] / depth[..., None], depth
 
     def rays(self, height: int, width: int) -> np.ndarray:
-        """Directions (height, width, 3) in the world through the pixels' centres; one unit along the view."""
+        """Directions (height, width, 3) in the world through the pixels, of length 1 along the view."""
         x = (np.arange(width) - self.centre[0]) / self.focal
         y = (np.arange(height) - self.centre[1]) / self.focal
         right, down, ahead = self.axes
         return x[None, :, None] * right + y[:, None, None] * down + ahead
 
 
-def looking_at(position: np.ndarray, target: np.ndarray) -> Camera:
-    """A level camera with focal length 1 and centre 0, to be framed."""
+def look_at(position: np.ndarray, target: np.ndarray) -> Camera:
+    """A level camera that looks at ``target``, with focal length 1 and centre 0; see ``zoom_to_fit``."""
     ahead = unit(target - position)
     right = unit(np.cross(ahead, np.array([0.0, 0.0, 1.0])))
     down = np.cross(ahead, right)
     return Camera(position, np.stack([right, down, ahead]), 1.0, np.zeros(2))
 
 
-def framed(camera: Camera, points: np.ndarray, size: int, fill: float, offset: tuple[float, float]) -> Camera:
-    """The camera zoomed so that points (..., 3) take ``fill`` of ``size`` pixels, ``offset`` pixels off the middle."""
+def zoom_to_fit(camera: Camera, points: np.ndarray, size: int, fill: float, offset: tuple[float, float]) -> Camera:
+    """Zooms the camera so that points (..., 3) fill a part of the picture.
+
+    Args:
+      camera: A camera of focal length 1 and centre 0.
+      points: (..., 3) world points.
+      size: Side of the picture in pixels.
+      fill: Fraction of the side that the points fill.
+      offset: Offset of the points from the middle of the picture, pixels.
+    """
     uv, _ = camera.project(points)
     uv = uv.reshape(-1, 2)
     low, high = uv.min(axis=0), uv.max(axis=0)
@@ -57,10 +65,10 @@ def framed(camera: Camera, points: np.ndarray, size: int, fill: float, offset: t
     return Camera(camera.position, camera.axes, focal, centre)
 
 
-def view_azimuth(view: str, rng: np.random.Generator) -> float:
-    """Azimuth of the camera about the subject in degrees; 0 is in front of it, 90 to its left.
+def sample_azimuth(view: str, rng: np.random.Generator) -> float:
+    """Samples the camera's azimuth around the subject in degrees; 0 is in front of it, 90 to its left.
 
-    Views that show the movement are likelier, as people film; one clip in eight is taken from anywhere.
+    Most clips are filmed from where the movement shows, as people do; one in eight is filmed from anywhere.
     """
     if view == "any" or rng.random() < 0.125:
         return float(rng.uniform(-180, 180))
@@ -69,14 +77,17 @@ def view_azimuth(view: str, rng: np.random.Generator) -> float:
     return float(rng.uniform(-50, 50) + (180 if rng.random() < 0.2 else 0))
 
 
-def hand_motion(num_frames: int, size: int, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Similarity transforms (T, 2, 3) of the picture by a hand-held camera: slow drift, tremor, roll and zoom.
+def sample_motion(num_frames: int, size: int, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Samples the motion of a hand-held camera: slow drift, tremor, roll and zoom.
 
     Args:
       num_frames: T.
-      size: pixels of the picture's side.
+      size: Side of the picture in pixels.
       amount: 0 is a tripod, 1 a hand.
-      rng: source of randomness.
+      rng: Source of randomness.
+
+    Returns:
+      (T, 2, 3) similarity transforms of the picture.
     """
     time = np.arange(num_frames)
 

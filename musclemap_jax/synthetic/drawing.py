@@ -1,4 +1,4 @@
-"""From a scene to the frames of a clip, and what of the joints can be seen in them."""
+"""Draws a scene into the frames of a clip and finds which joints are visible in them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import cv2
 import numpy as np
 
 from musclemap_jax.skeleton_layouts import get_layout
-from musclemap_jax.synthetic import figure, props
+from musclemap_jax.synthetic import person, props
 from musclemap_jax.synthetic.body import unit
 from musclemap_jax.synthetic.camera import Camera
+from musclemap_jax.synthetic.cones import ConeList
 from musclemap_jax.synthetic.kinematics import Body
 from musclemap_jax.synthetic.raster import Canvas, Cones, colour_table
 from musclemap_jax.synthetic.room import draw_room
 from musclemap_jax.synthetic.scene import Scene
 
 SUPERSAMPLING = 2
-_MARGIN = 0.06  # of the size; what the camera's motion may bring into view
+_MARGIN = 0.06
+"""Fraction of the clip's size that is drawn around it, since the camera's motion may bring it into view."""
 
 _JOINT_POINTS = tuple(
     {"left": name.removeprefix("left_") + "_l", "right": name.removeprefix("right_") + "_r"}.get(
@@ -27,13 +29,13 @@ _JOINT_POINTS = tuple(
     for name in get_layout("coco17").joints
 )
 
-# Metres of flesh in front of a joint that are its own and do not hide it: face, shoulders to wrists, hips, legs.
-_OWN_FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
+_FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
+"""Metres of the body's own flesh in front of each joint, which do not hide it: face, arms, hips, legs."""
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What is drawn besides bodies: lights and lens."""
+class _Photography:
+    """Light, exposure, and the camera's noise and blur."""
 
     light: tuple[float, float, float]
     gain: np.ndarray
@@ -41,18 +43,19 @@ class _Look:
     blur: float
 
 
-def joint_places(scene: Scene, body: Body) -> np.ndarray:
-    """(T, 17, 2) true places of a body's COCO joints in the clip, pixels."""
+def joint_positions(scene: Scene, body: Body) -> np.ndarray:
+    """(T, 17, 2) true positions of a body's COCO joints in the clip, pixels."""
     uv, _ = scene.camera.project(np.stack([body.points[name] for name in _JOINT_POINTS], axis=1))
     matrix = scene.motion
     return np.einsum("tij,tvj->tvi", matrix[:, :, :2], uv) + matrix[:, None, :, 2]
 
 
 class ClipRenderer:
-    """Draws a scene frame by frame; after the last frame, ``seen`` tells which joints were in view.
+    """Draws a scene frame by frame.
 
     Attributes:
-      seen: (T, P, 17) bool, for the subject and the bystander.
+      visible: (T, P, 17) bool, whether each joint of the subject and of the bystander is visible; complete after the
+        last frame.
     """
 
     def __init__(self, scene: Scene, size: int, rng: np.random.Generator):
@@ -63,57 +66,57 @@ class ClipRenderer:
         self._camera = Camera(
             camera.position, camera.axes, camera.focal * SUPERSAMPLING, self._to_canvas(camera.centre)
         )
-        self._look = self._sample_look()
+        self._photography = self._sample_photography()
         room = draw_room(self._camera, self._side, self._side, scene.wall_distance, scene.clutter, rng)
         self._floor = room.floor
-        self._room_picture = np.clip(room.picture * self._look.gain, 0, 255).astype(np.uint8)
+        self._room_picture = np.clip(room.picture * self._photography.gain, 0, 255).astype(np.uint8)
         self._bodies = [body for body in (scene.body, scene.bystander) if body is not None]
         self._num_frames = len(scene.motion)
-        self._base = figure.NUM_BODY_MATERIALS * len(self._bodies)
+        self._base = person.NUM_BODY_MATERIALS * len(self._bodies)
         colours = self._prepare(room.colours)
-        self._table = colour_table(colours * self._look.gain)
-        self.seen = np.zeros((self._num_frames, len(self._bodies), len(_JOINT_POINTS)), bool)
+        self._table = colour_table(colours * self._photography.gain)
+        self.visible = np.zeros((self._num_frames, len(self._bodies), len(_JOINT_POINTS)), bool)
 
     def _to_canvas(self, pixels: np.ndarray) -> np.ndarray:
         return np.asarray(pixels) * SUPERSAMPLING + self._margin + (SUPERSAMPLING - 1) / 2
 
-    def _sample_look(self) -> _Look:
+    def _sample_photography(self) -> _Photography:
         rng, dark = self._rng, self._scene.darkness
         light = unit(np.array([rng.uniform(-0.8, 0.8), -rng.uniform(0.4, 1.0), rng.uniform(0.5, 1.1)]))
         warmth = rng.normal(0, 0.06)
         gain = (1.0 - 0.88 * dark) * rng.uniform(0.92, 1.1) * np.array([1 + warmth, 1.0, 1 - warmth])
-        return _Look(
+        return _Photography(
             tuple(light.tolist()), gain, float(rng.uniform(0.5, 4.0) + 5.0 * dark), float(rng.choice((0.0, 0.6, 0.9)))
         )
 
     def _prepare(self, room_colours: np.ndarray) -> np.ndarray:
-        """Builds cones, discs and the static canvas; returns the colours of all materials."""
+        """Builds the cones, the plates and the static canvas; returns the colours of all materials."""
         scene, rng, camera = self._scene, self._rng, self._camera
-        cones, colours = figure.ConeList(self._num_frames), []
+        cones, colours = ConeList(self._num_frames), []
         for index, body in enumerate(self._bodies):
-            hidden = scene.hidden_clothes and index == 0
-            look = figure.sample_appearance(rng, room_colours if hidden else None)
-            figure.add_person(cones, body, look, figure.NUM_BODY_MATERIALS * index, detail=index == 0)
-            colours.append(look.colours)
+            camouflaged = scene.camouflaged and index == 0
+            appearance = person.sample_appearance(rng, room_colours if camouflaged else None)
+            person.add_person(cones, body, appearance, person.NUM_BODY_MATERIALS * index, detail=index == 0)
+            colours.append(appearance.colours)
         shadow_start, shadow_end, shadow_rest = cones.arrays()
         self._shadows = self._project_shadows(shadow_start, shadow_end, shadow_rest)
         props.add_held(cones, scene.body, scene.props, self._base, scene.weight_size)
         colours.append(props.sample_colours(rng))
         self._cones = self._projected(cones)
-        self._discs = None
+        self._plates = None
         if "barbell" in scene.props:
-            discs, normal = props.barbell_discs(scene.body, scene.weight_size)
-            self._discs = camera.project(discs), np.abs(normal @ camera.axes[2])
-        self._static = Canvas(self._side, self._side, self._look.light)
+            plates, normal = props.barbell_plates(scene.body, scene.weight_size)
+            self._plates = camera.project(plates), np.abs(normal @ camera.axes[2])
+        self._static = Canvas(self._side, self._side, self._photography.light)
         for low, high, material in props.static_boxes(scene.props, scene.body, self._base):
             self._draw_box(low, high, material)
-        bars = figure.ConeList(1)
+        bars = ConeList(1)
         props.add_static_bars(bars, scene.props, scene.body, self._base)
         if len(bars):
             self._static.draw_cones(self._projected(bars), 0)
         return np.concatenate(colours)
 
-    def _projected(self, cones: figure.ConeList) -> Cones:
+    def _projected(self, cones: ConeList) -> Cones:
         start, end, rest = cones.arrays()
         (a, za), (b, zb) = self._camera.project(start), self._camera.project(end)
         focal = self._camera.focal
@@ -123,24 +126,24 @@ class ClipRenderer:
         )
 
     def _project_shadows(self, start: np.ndarray, end: np.ndarray, rest: np.ndarray):
-        """Where the cones' shadows fall on the floor under a light nearly overhead: segments and widths, pixels."""
+        """The cones' shadows on the floor under a light that is nearly overhead: segments and widths, pixels."""
         right, _, ahead = self._camera.axes
-        x, _, z = self._look.light
+        x, _, z = self._photography.light
         tilt = -(right * x - ahead * z)[:2] * 0.35
 
-        def fall(points: np.ndarray) -> np.ndarray:
+        def onto_floor(points: np.ndarray) -> np.ndarray:
             ground = points.copy()
             ground[..., :2] += points[..., 2:] * tilt
             ground[..., 2] = 0.0
             return ground
 
-        (a, za), (b, _) = self._camera.project(fall(start)), self._camera.project(fall(end))
+        (a, za), (b, _) = self._camera.project(onto_floor(start)), self._camera.project(onto_floor(end))
         width = rest[:, 0] * 1.5 * self._camera.focal / za / 2
         segments = np.rint(np.concatenate([a, b], axis=-1) / 2).astype(int)
         return segments, np.maximum(np.rint(width), 1).astype(int)
 
     def _draw_box(self, low: np.ndarray, high: np.ndarray, material: int) -> None:
-        light_x, light_y, light_z = self._look.light
+        light_x, light_y, light_z = self._photography.light
         right, down, ahead = self._camera.axes
         toward = right * light_x + down * light_y - ahead * light_z
         for axis in range(3):
@@ -159,25 +162,25 @@ class ClipRenderer:
     def frames(self) -> Iterator[np.ndarray]:
         """Yields uint8 (size, size, 3) RGB frames."""
         size, side = self._size, self._side
-        canvas = Canvas(side, side, self._look.light)
-        noise = np.rint(self._rng.normal(0, self._look.noise, (size + 64, size + 64, 3))).astype(np.int16)
+        canvas = Canvas(side, side, self._photography.light)
+        noise = np.rint(self._rng.normal(0, self._photography.noise, (size + 64, size + 64, 3))).astype(np.int16)
         corners = self._rng.integers(0, 64, (self._num_frames, 2))
         for t in range(self._num_frames):
             canvas.copy_from(self._static)
             canvas.draw_cones(self._cones, t)
-            if self._discs is not None:
-                self._draw_discs(canvas, t)
-            self._look_for_joints(canvas, t)
+            if self._plates is not None:
+                self._draw_plates(canvas, t)
+            self._find_visible_joints(canvas, t)
             picture = self._shaded_room(t)
-            self._fill(picture, canvas)
+            self._paint(picture, canvas)
             frame = self._photograph(picture, self._scene.motion[t])
             row, column = corners[t]
             yield cv2.add(frame, noise[row : row + size, column : column + size], dtype=cv2.CV_8U)
 
-    def _draw_discs(self, canvas: Canvas, t: int) -> None:
-        (corners, depths), facing = self._discs
-        for disc, depth in zip(corners[t], depths[t], strict=True):
-            canvas.draw_polygon(disc, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
+    def _draw_plates(self, canvas: Canvas, t: int) -> None:
+        (corners, depths), facing = self._plates
+        for plate, depth in zip(corners[t], depths[t], strict=True):
+            canvas.draw_polygon(plate, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
 
     def _shaded_room(self, t: int) -> np.ndarray:
         picture = self._room_picture.copy()
@@ -194,7 +197,7 @@ class ClipRenderer:
             picture[box] = cv2.multiply(picture[box], cv2.merge((keep, keep, keep)), scale=1 / 255)
         return picture
 
-    def _fill(self, picture: np.ndarray, canvas: Canvas) -> None:
+    def _paint(self, picture: np.ndarray, canvas: Canvas) -> None:
         drawn = canvas.code > 0
         rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
         if not len(rows):
@@ -204,8 +207,8 @@ class ClipRenderer:
         np.copyto(picture[box], colour, where=drawn[box][..., None])
 
     def _photograph(self, picture: np.ndarray, motion: np.ndarray) -> np.ndarray:
-        """Scales the picture down with the camera's motion; the lens may blur a little."""
-        blur = self._look.blur
+        """Applies blur and the camera's motion, and scales the picture down."""
+        blur = self._photography.blur
         if blur:
             picture = cv2.GaussianBlur(picture, (5, 5), blur * SUPERSAMPLING * 0.6)
         shrink = np.eye(3)
@@ -216,7 +219,7 @@ class ClipRenderer:
             picture, matrix, (self._size, self._size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
 
-    def _look_for_joints(self, canvas: Canvas, t: int) -> None:
+    def _find_visible_joints(self, canvas: Canvas, t: int) -> None:
         for index, body in enumerate(self._bodies):
             points = np.stack([body.points[name][t] for name in _JOINT_POINTS])
             uv, depth = self._camera.project(points)
@@ -228,4 +231,4 @@ class ClipRenderer:
                 & (y < self._side - self._margin)
             )
             front = canvas.depth[np.clip(y, 0, self._side - 1), np.clip(x, 0, self._side - 1)]
-            self.seen[t, index] = inside & (depth - _OWN_FLESH < front)
+            self.visible[t, index] = inside & (depth - _FLESH < front)

@@ -1,24 +1,24 @@
-"""From animation tracks to the joints of a body in the world: forward kinematics, with contacts kept.
+"""Kinematics: turns animation tracks into the joints of a body in the world and keeps its contacts.
 
-The trunk is turned first, then the limbs that are given by joint angles; the root is placed so that what carries the
-body touches its support; last, limbs whose hand or foot has a fixed place are bent to reach it.
+First the trunk is rotated, then the limbs that are given by joint angles. The root is placed so that whatever carries
+the body touches its support. Finally the limbs whose hand or foot has a fixed position are bent to reach it.
 
-Channels (degrees; lengths in statures unless said otherwise; ``out`` is away from the middle of the body):
+Channels (angles in degrees, lengths in statures unless noted; ``out`` is away from the middle of the body):
 
     lean, tilt, spin, turn      trunk: 90 is prone and -90 supine; to the right; about its long axis; about the vertical
     bend, side, twist           spine: forward, to the right, to the left
-    nod, look, shrug            head: down, to the left; shoulders up (statures)
-    height, shift, sway, hop    root "pelvis": height over standing height, forward, left; hop lifts the whole body
-    lift                        root "lowest": the lowest anchor is so far over the floor
+    nod, look, shrug            head: down, to the left; height of the shoulders
+    height, shift, sway, hop    root "pelvis": height relative to standing, forward, left; height of a jump
+    lift                        root "lowest": height of the lowest anchor above the floor
     grip, drop                  root "hang": height of the bar; shoulders below it, in arm lengths
-    foot, heel                  legs "planted": place of the foot (forward, out, up); pitch with the heel up
-    toe_out, knee_out           legs "planted": the ways the toes and the knee point
+    foot, heel                  legs "planted": position of the foot (forward, out, up); pitch with the heel up
+    toe_out, knee_out           legs "planted": directions of the toes and the knee
     hip, plane, knee            legs "free": hip flexion in a plane (0 forward, 90 out), knee flexion
-    leg_twist, point            legs "free": turn about the thigh, foot pointed
+    leg_twist, point            legs "free": rotation about the thigh, pointing of the foot
     raise, arm_plane, elbow, arm_twist      arms "angles": as for the legs
-    hand, pole                  place of the hand, and the way the elbow points, when the arms are
+    hand, pole                  position of the hand and direction of the elbow if the arms are
                                 "chest", "level": from the shoulder in arm lengths, in the chest's frame or upright;
-                                "plant", "floor": "level" as it is at phase 0, then fixed; flat on the floor;
+                                "plant", "floor": fixed where "level" is at phase 0; the same, flat on the floor;
                                 "place", "bar": from the origin; forward and out, at height ``grip``
 """
 
@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from musclemap_jax.synthetic import tracks
-from musclemap_jax.synthetic.body import Proportions, rotation, swing, turned, two_bone, unit
+from musclemap_jax.synthetic.body import Proportions, rotate, rotation, solve_two_bones, swing, unit
 
 SIDES = ("l", "r")
 SIDE_SIGN = {"l": 1.0, "r": -1.0}
@@ -57,11 +57,11 @@ _DEFAULTS: dict[str, tracks.Value] = dict.fromkeys(
 
 _DEFAULT_MODES = {"legs": "planted", "arms": "angles", "root": "pelvis", "anchor": "toe"}
 
-# Distance from a joint to the floor when the body rests on it, statures: half the thickness of the flesh there.
 _CLEARANCE = {
     "toe": 0.012, "knee": 0.034, "pelvis": 0.060, "chest": 0.066, "head": 0.058, "elbow": 0.028, "shoulder": 0.045,
     "hip": 0.085, "ankle": 0.03, "hand": 0.02,
 }  # fmt: skip
+"""Distance from a joint to the floor when the body rests on it: half the thickness of the flesh, statures."""
 
 _BALL = np.array([0.082, 0.0, -1.0])  # ball of the foot from the ankle: forward in statures, down in ankle heights
 _HEEL_X, _TOE_X = -0.034, 0.112
@@ -69,19 +69,19 @@ _HEEL_X, _TOE_X = -0.034, 0.112
 
 @dataclass(frozen=True)
 class Style:
-    """How a subject does a movement, beside the program.
+    """A subject's deviations from the program.
 
     Attributes:
-      range_of_motion: scales every channel's way from its value at the start of the repetition.
-      offsets: channel -> number added throughout.
-      lag: phase by which the right limbs come later than the left.
-      unrest: (T,) slow wavering in degrees, added to lean and tilt.
+      range_of_motion: Factor on the difference of every channel from its value at the start of the repetition.
+      offsets: Channel -> constant to add.
+      lag: Phase by which the right limbs lag behind the left.
+      wobble: (T,) slow wobble in degrees, added to lean and tilt.
     """
 
     range_of_motion: float = 1.0
     offsets: Mapping[str, float] = field(default_factory=dict)
     lag: float = 0.0
-    unrest: np.ndarray | None = None
+    wobble: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class Body:
     """A moving body in the world.
 
     Attributes:
-      points: name -> (T, 3) metres; limbs as ``knee_l``.
-      frames: "pelvis", "chest", "head" -> (T, 3, 3), columns are forward, left and up of that part.
-      proportions: the subject's.
+      points: Name, such as ``neck`` or ``knee_l`` -> (T, 3) position in metres.
+      frames: "pelvis", "chest" and "head" -> (T, 3, 3), whose columns are that part's forward, left and up.
+      proportions: The subject's proportions.
     """
 
     points: dict[str, np.ndarray]
@@ -107,7 +107,7 @@ class Body:
 
 
 class _Solver:
-    """State of one solution; the last row of every array is phase 0, where planted hands are read off."""
+    """State of one solution; the last row of every array is phase 0, which gives the position of planted hands."""
 
     def __init__(self, program: tracks.Part, proportions: Proportions, phase: np.ndarray, style: Style):
         self.program = program
@@ -128,19 +128,19 @@ class _Solver:
             track = tracks.hold(_DEFAULTS[name])
         phase = self.phase - (self.style.lag if side == "r" else 0.0)
         value = tracks.sample(track, phase, self.style.range_of_motion) + self.style.offsets.get(name, 0.0)
-        if name in ("lean", "tilt") and self.style.unrest is not None:
-            value = value + np.append(self.style.unrest, self.style.unrest[:1])
+        if name in ("lean", "tilt") and self.style.wobble is not None:
+            value = value + np.append(self.style.wobble, self.style.wobble[:1])
         return value
 
     def statures(self, name: str, side: str | None = None) -> np.ndarray:
         return self.channel(name, side) * self.size.stature
 
     def out(self, vector: np.ndarray, side: str) -> np.ndarray:
-        """(forward, out, up) as (x, y, z) of that side."""
+        """Converts (forward, out, up) of a side to (x, y, z)."""
         return vector * np.array([1.0, SIDE_SIGN[side], 1.0])
 
-    # The trunk and the head, from the middle of the hips at the origin.
     def trunk(self) -> None:
+        """Places the trunk and the head, with the middle of the hips at the origin."""
         size, points = self.size, self.points
         self.heading = rotation(2, self.channel("turn"))
         upright = self.heading @ rotation(0, self.channel("tilt"))
@@ -151,24 +151,24 @@ class _Solver:
         chest = middle @ half
         head = chest @ rotation(1, self.channel("nod")) @ rotation(2, self.channel("look"))
         points["pelvis"] = np.zeros((len(self.phase), 3))
-        points["waist"] = turned(middle, (0.0, 0.0, size.lumbar))
-        points["neck"] = points["waist"] + turned(chest, (0.0, 0.0, size.thorax))
+        points["waist"] = rotate(middle, (0.0, 0.0, size.lumbar))
+        points["neck"] = points["waist"] + rotate(chest, (0.0, 0.0, size.thorax))
         points["chest"] = 0.35 * points["waist"] + 0.65 * points["neck"]
-        points["head"] = points["neck"] + turned(head, (0.010 * size.stature, 0.0, size.neck))
+        points["head"] = points["neck"] + rotate(head, (0.010 * size.stature, 0.0, size.neck))
         self.frames = {"pelvis": pelvis, "chest": chest, "head": head}
-        for name, place in (("nose", (1.05, 0, -0.1)), ("crown", (-0.1, 0, 1.15)), ("chin", (0.55, 0, -0.75))):
-            points[name] = points["head"] + turned(head, np.array(place) * size.head_radius)
+        for name, offset in (("nose", (1.05, 0, -0.1)), ("crown", (-0.1, 0, 1.15)), ("chin", (0.55, 0, -0.75))):
+            points[name] = points["head"] + rotate(head, np.array(offset) * size.head_radius)
         shrug = self.statures("shrug")
         for side in SIDES:
             sign = SIDE_SIGN[side]
-            for name, place in (("eye", (0.9, 0.36, 0.18)), ("ear", (0.0, 0.8, 0.0))):
-                local = np.array([place[0], place[1] * sign, place[2]]) * size.head_radius
-                points[f"{name}_{side}"] = points["head"] + turned(head, local)
+            for name, offset in (("eye", (0.9, 0.36, 0.18)), ("ear", (0.0, 0.8, 0.0))):
+                local = np.array([offset[0], offset[1] * sign, offset[2]]) * size.head_radius
+                points[f"{name}_{side}"] = points["head"] + rotate(head, local)
             joint = np.zeros((len(self.phase), 3))
             joint[:, 1] = sign * size.shoulder_half_width
             joint[:, 2] = shrug - size.shoulder_drop
-            points[f"shoulder_{side}"] = points["neck"] + turned(chest, joint)
-            points[f"hip_{side}"] = turned(pelvis, (0.0, sign * size.hip_half_width, 0.0))
+            points[f"shoulder_{side}"] = points["neck"] + rotate(chest, joint)
+            points[f"hip_{side}"] = rotate(pelvis, (0.0, sign * size.hip_half_width, 0.0))
 
     def free_leg(self, side: str) -> None:
         sign, size, points = SIDE_SIGN[side], self.size, self.points
@@ -176,17 +176,17 @@ class _Solver:
         thigh = self.frames["pelvis"] @ swing(self.channel("hip", side), plane, twist)
         shank = thigh @ rotation(1, self.channel("knee", side))
         foot = shank @ rotation(1, self.channel("point", side))
-        points[f"knee_{side}"] = points[f"hip_{side}"] + turned(thigh, (0.0, 0.0, -size.thigh))
-        points[f"ankle_{side}"] = points[f"knee_{side}"] + turned(shank, (0.0, 0.0, -size.shank))
+        points[f"knee_{side}"] = points[f"hip_{side}"] + rotate(thigh, (0.0, 0.0, -size.thigh))
+        points[f"ankle_{side}"] = points[f"knee_{side}"] + rotate(shank, (0.0, 0.0, -size.shank))
         self.foot(side, foot)
 
     def foot(self, side: str, frame: np.ndarray) -> None:
         size = self.size
         for name, x in (("heel", _HEEL_X), ("toe", _TOE_X)):
             local = (x * size.stature, 0.0, -0.62 * size.ankle_height)
-            self.points[f"{name}_{side}"] = self.points[f"ankle_{side}"] + turned(frame, local)
+            self.points[f"{name}_{side}"] = self.points[f"ankle_{side}"] + rotate(frame, local)
         if self.mode("legs", side) == "planted":
-            # Toes bend at the ball of the foot when the heel comes up.
+            # The toes bend at the ball of the foot when the heel is raised.
             toe, ground = self.points[f"toe_{side}"], self.channel("foot", side)[:, 2] + self.channel("hop")
             toe[:, 2] = np.maximum(toe[:, 2], (ground + _CLEARANCE["toe"]) * size.stature)
 
@@ -195,9 +195,9 @@ class _Solver:
         plane, twist = sign * self.channel("arm_plane", side), sign * self.channel("arm_twist", side)
         upper = self.frames["chest"] @ swing(self.channel("raise", side), plane, twist)
         fore = upper @ rotation(1, -self.channel("elbow", side))
-        points[f"elbow_{side}"] = points[f"shoulder_{side}"] + turned(upper, (0.0, 0.0, -size.upper_arm))
-        points[f"wrist_{side}"] = points[f"elbow_{side}"] + turned(fore, (0.0, 0.0, -size.forearm))
-        points[f"hand_{side}"] = points[f"wrist_{side}"] + turned(fore, (0.0, 0.0, -size.hand))
+        points[f"elbow_{side}"] = points[f"shoulder_{side}"] + rotate(upper, (0.0, 0.0, -size.upper_arm))
+        points[f"wrist_{side}"] = points[f"elbow_{side}"] + rotate(fore, (0.0, 0.0, -size.forearm))
+        points[f"hand_{side}"] = points[f"wrist_{side}"] + rotate(fore, (0.0, 0.0, -size.hand))
 
     def place_root(self) -> None:
         root, size, points = self.mode("root"), self.size, self.points
@@ -221,17 +221,17 @@ class _Solver:
             points[name] = points[name] + position
 
     def ankle_target(self, side: str) -> tuple[np.ndarray, np.ndarray]:
-        """Place (T, 3) of a planted foot's ankle without the hop, and the foot's frame (T, 3, 3)."""
+        """Position (T, 3) of a planted foot's ankle without the hop, and the foot's frame (T, 3, 3)."""
         toe_out = SIDE_SIGN[side] * self.channel("toe_out", side)
         frame = self.heading @ rotation(2, toe_out) @ rotation(1, self.channel("heel", side))
         flat = self.heading @ rotation(2, toe_out)
         scale = np.array([self.size.stature, 1.0, self.size.ankle_height])
-        ball = turned(self.heading, self.out(self.statures("foot", side), side)) + turned(flat, _BALL * scale)
+        ball = rotate(self.heading, self.out(self.statures("foot", side), side)) + rotate(flat, _BALL * scale)
         ball[:, 2] += self.size.ankle_height
-        return ball - turned(frame, _BALL * scale), frame
+        return ball - rotate(frame, _BALL * scale), frame
 
     def reachable_height(self, position: np.ndarray) -> np.ndarray:
-        """Height of the pelvis (T,), lowered where a planted foot would otherwise leave its place."""
+        """Height of the pelvis (T,), lowered where a planted foot could otherwise not stay in place."""
         height = position[:, 2]
         for side in SIDES:
             if self.mode("legs", side) == "planted":
@@ -245,9 +245,9 @@ class _Solver:
     def planted_leg(self, side: str) -> None:
         ankle, frame = self.ankle_target(side)
         ankle[:, 2] += self.statures("hop")
-        pole = turned(self.frames["pelvis"] @ rotation(2, SIDE_SIGN[side] * self.channel("knee_out", side)), (1, 0, 0))
+        pole = rotate(self.frames["pelvis"] @ rotation(2, SIDE_SIGN[side] * self.channel("knee_out", side)), (1, 0, 0))
         hip = self.points[f"hip_{side}"]
-        knee, ankle = two_bone(hip, ankle, pole, self.size.thigh, self.size.shank)
+        knee, ankle = solve_two_bones(hip, ankle, pole, self.size.thigh, self.size.shank)
         self.points[f"knee_{side}"], self.points[f"ankle_{side}"] = knee, ankle
         self.foot(side, frame)
 
@@ -262,32 +262,32 @@ class _Solver:
             target[:, 2] = self.statures("grip")
         else:
             frame = self.frames["chest"] if mode == "chest" else self.heading
-            target = shoulder + turned(frame, hand) * size.arm
+            target = shoulder + rotate(frame, hand) * size.arm
         if mode in ("plant", "floor"):
             target = np.broadcast_to(target[-1], target.shape).copy()
-        pole = turned(self.frames["chest"], self.out(self.channel("pole", side), side))
+        pole = rotate(self.frames["chest"], self.out(self.channel("pole", side), side))
         if mode == "floor":
             target[:, 2] = 0.024 * size.stature
-            elbow, wrist = two_bone(shoulder, target, pole, size.upper_arm, size.forearm)
-            ahead = turned(self.heading, (1.0, 0.0, -0.18)) * size.hand * 1.3
+            elbow, wrist = solve_two_bones(shoulder, target, pole, size.upper_arm, size.forearm)
+            ahead = rotate(self.heading, (1.0, 0.0, -0.18)) * size.hand * 1.3
         else:
-            elbow, wrist = two_bone(shoulder, target, pole, size.upper_arm, size.forearm + size.hand)
+            elbow, wrist = solve_two_bones(shoulder, target, pole, size.upper_arm, size.forearm + size.hand)
             ahead = unit(wrist - elbow) * size.hand
             wrist = wrist - ahead
         points[f"elbow_{side}"], points[f"wrist_{side}"], points[f"hand_{side}"] = elbow, wrist, wrist + ahead
 
 
 def solve(program: tracks.Part, proportions: Proportions, phase: np.ndarray, style: Style | None = None) -> Body:
-    """Joints of a body that follows a program.
+    """The joints of a body that follows a program.
 
     Args:
-      program: tracks and modes, see the module's head.
-      proportions: the subject's.
+      program: Tracks and modes, see the module's docstring.
+      proportions: The subject's proportions.
       phase: (T,) phase of the repetition in each frame.
-      style: the subject's way of doing it; as written by default.
+      style: The subject's deviations from the program; none by default.
 
     Returns:
-      The body, with T frames; the floor is z = 0.
+      The body over T frames; the floor is z = 0.
     """
     solver = _Solver(program, proportions, np.asarray(phase, np.float64), style or Style())
     solver.trunk()

@@ -1,7 +1,7 @@
 """Movement patterns and the muscle regions that they activate; an activity's regions are the union over its patterns.
 
-So the same movement has the same regions wherever it occurs. Regions are the prime movers and main synergists, and
-stabilisers where the sources report them as clearly active.
+The same movement thus has the same regions wherever it occurs. Regions are the prime movers, the main synergists, and
+the stabilisers that the sources report as clearly active.
 
 Sources:
   [NSCA]     Haff and Triplett (eds.), Essentials of Strength Training and Conditioning, 4th ed., 2016, ch. 14, 15, 18.

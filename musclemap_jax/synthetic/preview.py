@@ -1,4 +1,4 @@
-"""A contact sheet of a raw data set: one clip of each activity in a few frames, the skeleton over the last one."""
+"""A contact sheet of a raw data set: a few frames of one clip per activity, the last one with the skeleton."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_contact_sheet(path: str | Path, root: str | Path) -> None:
     """Writes a PNG with the first clip of each activity of the raw data set in ``root``.
 
     Raises:
-      UserError: the sheet cannot be written.
+      UserError: The sheet cannot be written.
     """
     first: dict[str, raw_dataset.Clip] = {}
     for clip in raw_dataset.read_annotations(root):
@@ -35,21 +35,20 @@ def write_contact_sheet(path: str | Path, root: str | Path) -> None:
     for index, row in enumerate(rows):
         top, left = (index % num_rows) * height, (index // num_rows) * (width + _GAP_PX)
         sheet[top : top + row.shape[0], left : left + row.shape[1]] = row
-    encoded, data = cv2.imencode(".png", sheet[..., ::-1])
+    _, data = cv2.imencode(".png", sheet[..., ::-1])
     try:
         Path(path).write_bytes(data.tobytes())
     except OSError as error:
         raise UserError(
-            f"{path}: the contact sheet cannot be written ({error.strerror}): give another --preview"
+            f"{path}: the contact sheet cannot be written ({error.strerror}): choose another --preview"
         ) from error
-    del encoded
 
 
 def _strip(root: str | Path, clip: raw_dataset.Clip) -> np.ndarray:
     frames = list(video.read_video(raw_dataset.video_path(root, clip.clip_id)).frames)
-    picked = np.linspace(0, len(frames) - 1, _NUM_FRAMES + 1).round().astype(int)
+    chosen = np.linspace(0, len(frames) - 1, _NUM_FRAMES + 1).round().astype(int)
     skeleton = read_alphapose(raw_dataset.skeleton_path(root, clip.clip_id), "coco17", len(frames))
-    pictures = [frames[i] for i in picked[:-1]] + [_with_skeleton(frames[picked[-1]], skeleton[picked[-1]])]
+    pictures = [frames[i] for i in chosen[:-1]] + [_with_skeleton(frames[chosen[-1]], skeleton[chosen[-1]])]
     strip = np.concatenate(pictures, axis=1)
     title = np.full((_TITLE_PX, strip.shape[1], 3), 255, np.uint8)
     text = f"{clip.activity}  ({clip.split})"
@@ -58,7 +57,7 @@ def _strip(root: str | Path, clip: raw_dataset.Clip) -> np.ndarray:
 
 
 def _with_skeleton(frame: np.ndarray, persons: np.ndarray) -> np.ndarray:
-    """The frame, darkened, with the bones of persons (P, 17, 3)."""
+    """The darkened frame with the bones of persons (P, 17, 3)."""
     picture = np.ascontiguousarray(frame // 2)
     index = {name: i for i, name in enumerate(get_layout("coco17").joints)}
     for number, joints in enumerate(persons):

@@ -1,4 +1,4 @@
-"""Weights, bands, benches and bars: seen in RGB, never in the skeleton."""
+"""Weights, bands, benches and bars: visible in RGB, absent from the skeleton."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from musclemap_jax.synthetic.body import turned, unit
-from musclemap_jax.synthetic.figure import ConeList
+from musclemap_jax.synthetic.body import rotate, unit
+from musclemap_jax.synthetic.cones import ConeList
 from musclemap_jax.synthetic.kinematics import SIDE_SIGN, SIDES, Body
 
 METAL, WEIGHT, PAD, BAND, WOOD = range(1, 6)
-NUM_PROP_MATERIALS = 5
 
-HELD = (
+PROPS = (
     "dumbbells",
     "dumbbell",
     "dumbbell left",
@@ -23,14 +22,21 @@ HELD = (
     "ball",
     "band",
     "cable bar",
+    "bench",
+    "stool",
+    "box",
+    "mat",
+    "pull-up bar",
+    "dip bars",
 )
-STATIC = ("bench", "stool", "box", "mat", "pull-up bar", "dip bars")
+"""Names of the props that activities may use."""
 
-Box = tuple[np.ndarray, np.ndarray, int]  # lower corner, upper corner (metres), material
+Box = tuple[np.ndarray, np.ndarray, int]
+"""Lower corner and upper corner in metres, and material."""
 
 
 def sample_colours(rng: np.random.Generator) -> np.ndarray:
-    """(5, 3) colours of metal, weights, pads, bands and wood, in [0, 255]."""
+    """Samples the colours of metal, weights, pads, bands and wood: (5, 3), in [0, 255]."""
     weights = np.array([(45, 45, 50), (70, 70, 76), (190, 40, 44), (40, 90, 180), (50, 140, 80), (215, 180, 50)], float)
     pads = np.array([(40, 42, 52), (130, 36, 40), (50, 80, 130), (90, 120, 90), (130, 90, 150)], float)
     bands = np.array([(230, 60, 60), (60, 180, 90), (240, 200, 60), (70, 110, 220)], float)
@@ -41,14 +47,14 @@ def sample_colours(rng: np.random.Generator) -> np.ndarray:
 
 
 def add_held(cones: ConeList, body: Body, props: Sequence[str], base: int, weight_size: float) -> None:
-    """Adds what the hands hold.
+    """Adds the props that are held in the hands.
 
     Args:
-      cones: what is drawn.
-      body: who holds it.
-      props: names; those in ``STATIC`` are passed over.
-      base: the props' materials start after this one.
-      weight_size: factor on the size of weights, about 1.
+      cones: The cones to add to.
+      body: The body that holds the props.
+      props: Names in PROPS; props that are not held are ignored.
+      base: The props' materials start after this one.
+      weight_size: Factor on the size of weights, about 1.
     """
     points, stature = body.points, body.proportions.stature
     across = body.frames["chest"][:, :, 1]
@@ -64,17 +70,10 @@ def add_held(cones: ConeList, body: Body, props: Sequence[str], base: int, weigh
             _add_dumbbell(cones, middle + hang * 0.03 * stature, hang, stature, base, 1.25 * weight_size)
         elif prop == "barbell":
             axis = unit(left - right + 1e-3 * across)
-            # On the back the bar rests on the shoulders, behind the neck.
-            _add_barbell(cones, middle, axis, stature, base, weight_size)
+            _add_bar(cones, middle, axis, 0.44 * stature, 0.0085 * stature, base)
         elif prop == "cable bar":
             axis = unit(left - right + 1e-3 * across)
-            cones.add(
-                middle - axis * 0.27 * stature,
-                middle + axis * 0.27 * stature,
-                0.008 * stature,
-                0.008 * stature,
-                base + METAL,
-            )
+            _add_bar(cones, middle, axis, 0.27 * stature, 0.008 * stature, base)
             cable_top = middle.copy()
             cable_top[:, 2] = 1.35 * stature
             cones.add(middle, cable_top, 0.004 * stature, 0.004 * stature, base + METAL)
@@ -93,19 +92,23 @@ def add_held(cones: ConeList, body: Body, props: Sequence[str], base: int, weigh
 
 
 def _grip_axis(body: Body, side: str) -> np.ndarray:
-    """(T, 3) direction of a bar in the hand, square to the forearm: fore and aft where the arm hangs, else across the
-    body."""
+    """(T, 3) direction of a bar in the hand, perpendicular to the forearm: forward if the arm hangs, otherwise across
+    the body."""
     fore = unit(body.points[f"wrist_{side}"] - body.points[f"elbow_{side}"])
     chest = body.frames["chest"]
     hanging = np.clip(-4.0 * np.sum(fore * chest[:, :, 2], axis=-1, keepdims=True) - 2.6, 0.0, 1.0)
-    across, ahead = turned(chest, (0.35, SIDE_SIGN[side], 0.0)), turned(chest, (1.0, 0.25 * SIDE_SIGN[side], 0.0))
+    across, ahead = rotate(chest, (0.35, SIDE_SIGN[side], 0.0)), rotate(chest, (1.0, 0.25 * SIDE_SIGN[side], 0.0))
     axis = (1.0 - hanging) * across + hanging * ahead
     return unit(axis - fore * np.sum(axis * fore, axis=-1, keepdims=True) + 1e-3)
 
 
+def _add_bar(cones: ConeList, middle: np.ndarray, axis: np.ndarray, half: float, radius: float, base: int) -> None:
+    cones.add(middle - axis * half, middle + axis * half, radius, radius, base + METAL)
+
+
 def _add_dumbbell(cones: ConeList, hand: np.ndarray, axis: np.ndarray, stature: float, base: int, size: float) -> None:
     half, radius = 0.050 * stature * size**0.5, 0.030 * stature * size
-    cones.add(hand - axis * half, hand + axis * half, 0.009 * stature, 0.009 * stature, base + METAL)
+    _add_bar(cones, hand, axis, half, 0.009 * stature, base)
     for sign in (-1.0, 1.0):
         cones.add(
             hand + axis * sign * half,
@@ -116,13 +119,8 @@ def _add_dumbbell(cones: ConeList, hand: np.ndarray, axis: np.ndarray, stature: 
         )
 
 
-def _add_barbell(cones: ConeList, middle: np.ndarray, axis: np.ndarray, stature: float, base: int, size: float) -> None:
-    half = 0.44 * stature
-    cones.add(middle - axis * half, middle + axis * half, 0.0085 * stature, 0.0085 * stature, base + METAL)
-
-
-def barbell_discs(body: Body, weight_size: float) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (T, discs, 16, 3) of a barbell's plates and their normals (T, 3)."""
+def barbell_plates(body: Body, weight_size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (T, plates, 16, 3) of a barbell's plates and their normals (T, 3)."""
     points, stature = body.points, body.proportions.stature
     axis = unit(points["hand_l"] - points["hand_r"] + 1e-3 * body.frames["chest"][:, :, 1])
     middle = (points["hand_l"] + points["hand_r"]) / 2
@@ -131,14 +129,15 @@ def barbell_discs(body: Body, weight_size: float) -> tuple[np.ndarray, np.ndarra
     angle = np.arange(16) * (2 * np.pi / 16)
     rim = np.cos(angle)[None, :, None] * up[:, None] + np.sin(angle)[None, :, None] * side[:, None]
     radius = 0.085 * stature * weight_size
-    discs = []
-    for place in (-0.40, -0.385, -0.37, 0.37, 0.385, 0.40):
-        discs.append((middle + axis * place * stature)[:, None] + rim * radius)
-    return np.stack(discs, axis=1), axis
+    plates = [
+        (middle + axis * offset * stature)[:, None] + rim * radius
+        for offset in (-0.40, -0.385, -0.37, 0.37, 0.385, 0.40)
+    ]
+    return np.stack(plates, axis=1), axis
 
 
 def static_boxes(props: Sequence[str], body: Body, base: int) -> list[Box]:
-    """Benches, boxes and mats as boxes whose sides follow the world's axes, placed where the body needs them."""
+    """Benches, stools, boxes and mats as axis-aligned boxes, placed where the body needs them."""
     points, stature = body.points, body.proportions.stature
     boxes: list[Box] = []
 
@@ -161,7 +160,7 @@ def static_boxes(props: Sequence[str], body: Body, base: int) -> list[Box]:
             box((-0.10, -0.12, seat - 0.05), (0.12, 0.12, seat), PAD, pelvis)
             box((-0.03, -0.03, 0.0), (0.03, 0.03, seat - 0.05), METAL, pelvis)
         elif prop == "box":
-            # Under the ball of a foot that has stepped up: its place in the program, statures.
+            # Under the ball of the raised foot: its position in the step-up's program, in statures.
             box((0.20, -0.20, 0.0), (0.46, 0.20, 0.195), WOOD, np.zeros(3))
         elif prop == "mat":
             spread = np.concatenate([points[n] for n in ("head", "pelvis", "ankle_l", "ankle_r", "hand_l", "hand_r")])
@@ -174,7 +173,7 @@ def static_boxes(props: Sequence[str], body: Body, base: int) -> list[Box]:
 
 
 def add_static_bars(cones: ConeList, props: Sequence[str], body: Body, base: int) -> None:
-    """Adds pull-up and dip bars with their posts; they do not move."""
+    """Adds pull-up and dip bars with their posts."""
     stature = body.proportions.stature
     hands = {side: body.points[f"hand_{side}"].mean(axis=0) for side in SIDES}
     thick = 0.011 * stature

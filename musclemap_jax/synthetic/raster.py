@@ -1,9 +1,9 @@
-"""A small z-buffer renderer of rounded cones and flat polygons, for people and what they hold.
+"""A small z-buffer renderer of rounded cones and flat polygons, for people and props.
 
-A rounded cone (a capsule with two radii) is drawn as an impostor: per pixel the nearest point of its axis gives depth
-and normal, so limbs that cross hide each other as they should, at every pixel, whatever the order of drawing. Pixels
-hold a code (material and shade) that a table turns into colour. Drawn at twice the size of the clip; scaling down
-anti-aliases.
+A rounded cone (a capsule with two radii) is drawn as an impostor: at each pixel the nearest point of its axis gives
+depth and normal, so limbs that cross hide each other correctly at every pixel, in whatever order they are drawn. Each
+pixel holds a code (material and shade) that a table maps to a colour. The canvas is twice the size of the clip; scaling
+it down anti-aliases.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ import cv2
 import numpy as np
 
 SHADES = 64
-"""Levels of brightness of a material."""
+"""Brightness levels of a material."""
 
 _MATERIAL_STEP = np.float32(SHADES)
 
 
 @dataclass(frozen=True)
 class Cones:
-    """Rounded cones in a picture; N cones, T frames.
+    """N rounded cones as they appear in a picture, over T frames.
 
     Attributes:
-      start, end: (T, N, 2) pixels.
-      start_depth, end_depth: (T, N) metres from the camera.
-      start_radius, end_radius: (T, N) pixels.
-      metres: (T, N) metres a pixel at the cone.
+      start: (T, N, 2) start of the axis, pixels.
+      end: (T, N, 2) end of the axis, pixels.
+      start_depth: (T, N) distance of the start from the camera, metres.
+      end_depth: (T, N) distance of the end from the camera, metres.
+      start_radius: (T, N) pixels.
+      end_radius: (T, N) pixels.
+      metres: (T, N) metres per pixel at the cone.
       material: (N,) index into the table of colours, at least 1.
-      stripes: (N,) stripes a pixel-radius along the axis; 0 for plain.
+      stripes: (N,) number of stripes along the axis; 0 for plain.
     """
 
     start: np.ndarray
@@ -44,10 +47,16 @@ class Cones:
 
 
 class Canvas:
-    """Depth and code of each pixel; code 0 is the background."""
+    """Depth and code of every pixel; code 0 is the background."""
 
     def __init__(self, height: int, width: int, light: tuple[float, float, float]):
-        """``light``: unit vector toward the light in the image's axes: right, down, toward the camera."""
+        """Creates an empty canvas.
+
+        Args:
+          height: Height in pixels.
+          width: Width in pixels.
+          light: Unit vector toward the light in the picture's axes: right, down, toward the camera.
+        """
         self.depth = np.full((height, width), np.inf, np.float32)
         self.code = np.zeros((height, width), np.uint16)
         self.light = light
@@ -55,7 +64,7 @@ class Canvas:
         self._y = np.arange(height, dtype=np.float32)[:, None]
 
     def copy_from(self, other: Canvas) -> None:
-        """Takes over another canvas's pixels (of the same size), as the start of a new frame."""
+        """Copies the pixels of another canvas of the same size."""
         np.copyto(self.depth, other.depth)
         np.copyto(self.code, other.code)
 
@@ -63,7 +72,7 @@ class Canvas:
         self, ax: float, ay: float, bx: float, by: float, za: float, zb: float, ra: float, rb: float, metres: float,
         material: int, stripes: float = 0.0,
     ) -> None:  # fmt: skip
-        """Draws one rounded cone; numbers as in ``Cones``."""
+        """Draws one rounded cone, with the numbers of a cone in ``Cones``."""
         height, width = self.depth.shape
         x0, x1 = max(int(min(ax - ra, bx - rb)), 0), min(int(max(ax + ra, bx + rb)) + 2, width)
         y0, y1 = max(int(min(ay - ra, by - rb)), 0), min(int(max(ay + ra, by + rb)) + 2, height)
@@ -108,7 +117,7 @@ class Canvas:
         np.copyto(self.code[y0:y1, x0:x1], bulge, where=inside, casting="unsafe")
 
     def draw_cones(self, cones: Cones, frame: int) -> None:
-        """Draws all cones of one frame."""
+        """Draws the cones of one frame."""
         rows = np.concatenate(
             [
                 cones.start[frame], cones.end[frame], cones.start_depth[frame, :, None], cones.end_depth[frame, :,
@@ -124,10 +133,10 @@ class Canvas:
         """Draws a flat convex polygon.
 
         Args:
-          corners: (N, 2) pixels.
-          depths: (N,) metres from the camera; the corners lie in one plane.
-          material: index into the table of colours.
-          shade: brightness in [0, 1].
+          corners: (N, 2) corners in pixels.
+          depths: (N,) distance of each corner from the camera in metres; the corners are coplanar.
+          material: Index into the table of colours.
+          shade: Brightness in [0, 1].
         """
         height, width = self.depth.shape
         low, high = corners.min(axis=0), corners.max(axis=0)
@@ -137,7 +146,7 @@ class Canvas:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         cv2.fillConvexPoly(mask, np.rint(corners - (x0, y0)).astype(np.int32), 1)
-        # The inverse of depth is linear over the picture of a plane.
+        # In the picture of a plane the inverse of depth is linear.
         design = np.concatenate([corners, np.ones((len(corners), 1))], axis=1)
         (px, py, p1), *_ = np.linalg.lstsq(design, 1.0 / depths, rcond=None)
         inverse = self._x[x0:x1] * np.float32(px) + self._y[y0:y1] * np.float32(py) + np.float32(p1)
@@ -148,8 +157,14 @@ class Canvas:
 
 
 def colour_table(colours: np.ndarray) -> np.ndarray:
-    """(256 * SHADES, 3) uint8 colour of each code; ``colours`` (M, 3) in [0, 255] is the colour of material 1, 2, ...
-    fully lit."""
+    """Maps codes to colours.
+
+    Args:
+      colours: (M, 3) colours of the materials 1 to M when fully lit, in [0, 255].
+
+    Returns:
+      (256 * SHADES, 3) uint8 colour of each code.
+    """
     shades = np.arange(SHADES) / (SHADES - 1)
     table = np.zeros((256, SHADES, 3), np.float32)
     table[1 : len(colours) + 1] = colours[:, None, :] * shades[None, :, None]

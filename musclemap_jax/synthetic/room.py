@@ -1,4 +1,4 @@
-"""The room: a floor and a wall in perspective, their textures, and clutter along the wall."""
+"""The room: a floor and a wall in perspective, their textures, and clutter on the wall."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Room:
 
     Attributes:
       picture: (H, W, 3) float32 RGB in [0, 255].
-      floor: (H, W) uint8, 1 where the floor is seen, so that shadows fall there.
-      colours: (N, 3) colours that occur in it, for clothes that hide a person.
+      floor: (H, W) uint8, 1 where the floor is visible and shadows may fall.
+      colours: (N, 3) colours of the wall and the clutter, for clothes that camouflage a person.
     """
 
     picture: np.ndarray
@@ -47,12 +47,12 @@ def draw_room(
     """Draws the room that a camera sees.
 
     Args:
-      camera: the camera, in a picture of ``height`` and ``width`` pixels.
-      height: H.
-      width: W.
-      wall_distance: metres from the camera to the wall, along the view.
+      camera: The camera of a picture of ``height`` and ``width`` pixels.
+      height: H in pixels.
+      width: W in pixels.
+      wall_distance: Distance from the camera to the wall in metres, along the view.
       clutter: 0 is an empty room, 1 a crowded one with loud textures.
-      rng: source of randomness.
+      rng: Source of randomness.
     """
     rays = camera.rays(height, width).astype(np.float32)
     ahead = camera.axes[2]
@@ -65,19 +65,19 @@ def draw_room(
     to_floor = np.where(down < -1e-4, -start[2] / np.minimum(down, -1e-4), np.inf)
     floor = to_floor < to_wall
     distance = np.where(floor, to_floor, to_wall)[..., None]
-    place = start + rays * distance
-    u = place @ along
-    wall_rgb, colours = _wall(u, place[..., 2], clutter, rng)
-    floor_rgb = _floor(place, rng, clutter)
+    points = start + rays * distance
+    u = points @ along
+    wall_rgb, colours = _wall(u, points[..., 2], clutter, rng)
+    floor_rgb = _floor(points, rng, clutter)
     picture = np.where(floor[..., None], floor_rgb, wall_rgb)
-    # Skirting board and the dark where the wall meets the floor make the horizon easy to read.
+    # A skirting board: a dark band where the wall meets the floor.
     edge = np.exp(-np.abs(to_floor - to_wall) / (0.05 * wall_distance))
     picture *= 1.0 - 0.28 * np.where(np.isfinite(to_floor), edge, 0.0)[..., None]
     return Room(picture.astype(np.float32), floor.astype(np.uint8), colours)
 
 
 def _blotches(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) smooth noise about 0 with about ``cells`` blotches across."""
+    """(H, W) smooth noise around 0 with about ``cells`` blotches across."""
     coarse = rng.normal(0, 1, (cells, cells)).astype(np.float32)
     return cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
 
@@ -117,11 +117,11 @@ def _wall(u: np.ndarray, z: np.ndarray, clutter: float, rng: np.random.Generator
     return picture, np.asarray(colours)
 
 
-def _floor(place: np.ndarray, rng: np.random.Generator, clutter: float) -> np.ndarray:
+def _floor(points: np.ndarray, rng: np.random.Generator, clutter: float) -> np.ndarray:
     base = _FLOORS[rng.integers(len(_FLOORS))] * rng.uniform(0.75, 1.15) + rng.normal(0, 5, 3)
     angle = rng.uniform(0, np.pi)
-    x = place[..., 0] * np.cos(angle) + place[..., 1] * np.sin(angle)
-    y = -place[..., 0] * np.sin(angle) + place[..., 1] * np.cos(angle)
+    x = points[..., 0] * np.cos(angle) + points[..., 1] * np.sin(angle)
+    y = -points[..., 0] * np.sin(angle) + points[..., 1] * np.cos(angle)
     kind = rng.choice(("plain", "planks", "tiles", "checks"), p=(0.35, 0.3, 0.2, 0.15))
     tone = 1.0 + 0.05 * _blotches(x.shape, 9, rng)
     if kind == "planks":

@@ -1,4 +1,4 @@
-"""One clip's scene: who does what, where the camera stands, what the light is; drawn from the clip's own generator."""
+"""A clip's scene: the person and the movement, the camera, the room and the light, all sampled."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from musclemap_jax.synthetic import camera as cameras
-from musclemap_jax.synthetic import parts, tracks
+from musclemap_jax.synthetic import program_parts as parts
+from musclemap_jax.synthetic import tracks
 from musclemap_jax.synthetic.activities.activity import Activity
 from musclemap_jax.synthetic.body import sample_proportions
 from musclemap_jax.synthetic.kinematics import Body, Style, solve
 
-_JITTERED_CHANNELS = {
+_OFFSET_SCALES = {
     "lean": 2.0, "raise": 3.0, "arm_plane": 5.0, "elbow": 3.0, "toe_out": 5.0, "knee_out": 4.0, "nod": 6.0,
     "look": 6.0, "twist": 2.0,
 }  # fmt: skip
+"""Channels of kinematics.py that differ between subjects, and the standard deviation of the difference, degrees."""
 
 _IDLE = (
     tracks.compose(parts.ON_HIPS, tracks.part(twist=tracks.cycle(-12.0, 14.0), look=tracks.cycle(-25.0, 20.0))),
@@ -25,8 +27,8 @@ _IDLE = (
 )
 
 
-def generator(seed: int, clip_id: str, stream: str) -> np.random.Generator:
-    """The random generator of one concern of one clip; nothing else decides it, neither order nor processes."""
+def clip_rng(seed: int, clip_id: str, stream: str) -> np.random.Generator:
+    """The random generator of one aspect of a clip; it depends on the arguments alone, not on order or processes."""
     return np.random.default_rng([seed, zlib.crc32(clip_id.encode()), zlib.crc32(stream.encode())])
 
 
@@ -35,16 +37,16 @@ class Scene:
     """Everything about a clip that is fixed before drawing.
 
     Attributes:
-      body: the subject.
-      props: what is held or stood by, see props.py.
-      bystander: a second person in the background, or None.
-      camera: in a picture of ``size`` pixels; its motion comes on top.
-      motion: (T, 2, 3) the camera's motion, a transform of the picture's pixels.
-      wall_distance: metres from the camera.
-      darkness: 0 is a well lit room, 1 is nearly night.
-      clutter: 0 to 1, of the room.
-      hidden_clothes: whether the clothes look like the room.
-      weight_size: factor on the size of weights.
+      body: The subject.
+      props: Names of the props, see props.py.
+      bystander: A second person in the background, or None.
+      camera: The camera without its motion.
+      motion: (T, 2, 3) the camera's motion as transforms of the picture's pixels.
+      wall_distance: Distance from the camera to the wall, metres.
+      darkness: 0 is a well-lit room, 1 is nearly night.
+      clutter: 0 is an empty room, 1 a crowded one.
+      camouflaged: Whether the subject's clothes look like the room.
+      weight_size: Factor on the size of weights.
     """
 
     body: Body
@@ -55,39 +57,39 @@ class Scene:
     wall_distance: float
     darkness: float
     clutter: float
-    hidden_clothes: bool
+    camouflaged: bool
     weight_size: float
 
 
 def sample_body(activity: Activity, num_frames: int, fps: float, rng: np.random.Generator) -> tuple[Body, bool]:
-    """A subject of random proportions that does the activity in its own tempo, range of motion and start.
+    """Samples a subject who does the activity with proportions, tempo, range of motion and start of their own.
 
     Returns:
-      the body, and whether left and right are swapped against the program.
+      The body, and whether left and right are swapped relative to the program.
     """
     period = rng.uniform(*activity.period_s) * rng.uniform(0.9, 1.15)
     phase = rng.uniform() + np.arange(num_frames) / (fps * period)
     range_of_motion = 1.0 if activity.exact else float(rng.uniform(0.82, 1.06))
-    offsets = {name: float(rng.normal(0, scale)) for name, scale in _JITTERED_CHANNELS.items()}
+    offsets = {name: float(rng.normal(0, scale)) for name, scale in _OFFSET_SCALES.items()}
     if activity.exact or activity.program.modes.get("root") == "lowest":
-        # The trunk's tilt is what brings these bodies to their contacts.
+        # The lean of these bodies is what makes them touch their supports.
         offsets["lean"] = 0.0
     time = np.arange(num_frames) / fps
-    unrest = 0.8 * np.sin(2 * np.pi * rng.uniform(0.2, 0.5) * time + rng.uniform(0, 6.3)) * rng.uniform(0.2, 1.0)
-    style = Style(range_of_motion, offsets, float(np.clip(rng.normal(0, 0.012), -0.03, 0.03)), unrest)
+    wobble = 0.8 * np.sin(2 * np.pi * rng.uniform(0.2, 0.5) * time + rng.uniform(0, 6.3)) * rng.uniform(0.2, 1.0)
+    style = Style(range_of_motion, offsets, float(np.clip(rng.normal(0, 0.012), -0.03, 0.03)), wobble)
     mirrored = bool(rng.random() < 0.5)
     program = tracks.mirror(activity.program) if mirrored else activity.program
     return solve(program, sample_proportions(rng), phase, style), mirrored
 
 
-def _on_side(prop: str, mirrored: bool) -> str:
+def _mirrored_prop(prop: str, mirrored: bool) -> str:
     if mirrored and prop.endswith(" left"):
         return prop[:-4] + "right"
     return prop[:-5] + "left" if mirrored and prop.endswith(" right") else prop
 
 
 def _framing_points(activity: Activity, body: Body, rng: np.random.Generator) -> np.ndarray:
-    """(N, 3) what the picture must hold: the whole body, or for some upright exercises the upper body."""
+    """(N, 3) points that the picture must contain: the whole body, or in some upright exercises the upper body."""
     upper_only = activity.upright and rng.random() < 0.25
     names = [n for n in body.points if not upper_only or n.split("_")[0] not in ("knee", "ankle", "heel", "toe")]
     points = np.concatenate([body.points[n] for n in names])
@@ -103,55 +105,57 @@ def _framing_points(activity: Activity, body: Body, rng: np.random.Generator) ->
 
 
 def sample_scene(activity: Activity, seed: int, clip_id: str, num_frames: int, size: int, fps: float) -> Scene:
-    """The scene of a clip.
+    """Samples the scene of a clip.
 
     Args:
-      activity: what is done.
-      seed: the raw data set's seed.
-      clip_id: the clip's name; with the seed it decides everything.
+      activity: The activity.
+      seed: The raw data set's seed.
+      clip_id: The clip's id, which with the seed determines the scene.
       num_frames: T.
-      size: pixels of the clip's side.
-      fps: frames per second.
+      size: Side of the clip in pixels.
+      fps: Frames per second.
     """
-    body, mirrored = sample_body(activity, num_frames, fps, generator(seed, clip_id, "body"))
-    rng = generator(seed, clip_id, "scene")
+    body, mirrored = sample_body(activity, num_frames, fps, clip_rng(seed, clip_id, "body"))
+    rng = clip_rng(seed, clip_id, "scene")
     points = _framing_points(activity, body, rng)
     target = (points.min(axis=0) + points.max(axis=0)) / 2
-    azimuth = np.deg2rad(cameras.view_azimuth(activity.view, rng))
+    azimuth = np.deg2rad(cameras.sample_azimuth(activity.view, rng))
     distance, height = rng.uniform(3.2, 6.0), rng.uniform(0.7, 2.0)
     position = np.array([target[0] + distance * np.cos(azimuth), target[1] + distance * np.sin(azimuth), height])
     offset = tuple(rng.uniform(-0.03, 0.03, 2) * size)
-    camera = cameras.framed(cameras.looking_at(position, target), points, size, float(rng.uniform(0.70, 0.88)), offset)
+    fill = float(rng.uniform(0.70, 0.88))
+    camera = cameras.zoom_to_fit(cameras.look_at(position, target), points, size, fill, offset)
     reach = float(np.max(np.abs((points - position) @ camera.axes[2])))
     wall_distance = max(reach, distance) + rng.uniform(0.5, 2.5)
     bystander = None
     if rng.random() < 0.15:
-        bystander, wall_distance = _bystander(camera, size, wall_distance, num_frames, fps, rng)
+        bystander, wall_distance = _sample_bystander(camera, size, wall_distance, num_frames, fps, rng)
     kind = rng.choice(("plain", "dark", "camouflage"), p=(0.73, 0.13, 0.14))
     return Scene(
         body=body,
-        props=tuple(_on_side(prop, mirrored) for prop in activity.props),
+        props=tuple(_mirrored_prop(prop, mirrored) for prop in activity.props),
         bystander=bystander,
         camera=camera,
-        motion=cameras.hand_motion(num_frames, size, float(rng.choice((0.0, 0.5, 1.0), p=(0.3, 0.4, 0.3))), rng),
+        motion=cameras.sample_motion(num_frames, size, float(rng.choice((0.0, 0.5, 1.0), p=(0.3, 0.4, 0.3))), rng),
         wall_distance=float(wall_distance),
         darkness=float(rng.uniform(0.6, 0.9)) if kind == "dark" else float(rng.uniform(0.0, 0.25)),
         clutter=float(rng.uniform(0.8, 1.0)) if kind == "camouflage" else float(rng.beta(1.2, 2.5)),
-        hidden_clothes=kind == "camouflage",
+        camouflaged=kind == "camouflage",
         weight_size=float(rng.uniform(0.85, 1.25)),
     )
 
 
-def _bystander(camera, size: int, wall_distance: float, num_frames: int, fps: float, rng: np.random.Generator):
-    """A second person who stands about, behind the subject and to one side, and the wall's distance that leaves it
-    room."""
+def _sample_bystander(
+    camera: cameras.Camera, size: int, wall_distance: float, num_frames: int, fps: float, rng: np.random.Generator
+) -> tuple[Body, float]:
+    """Samples a person who stands idle behind the subject and to one side, and a wall that is farther away."""
     depth = wall_distance + rng.uniform(0.0, 0.5)
     phase = rng.uniform() + np.arange(num_frames) / (fps * rng.uniform(3.0, 6.0))
-    style = Style(offsets={name: float(rng.normal(0, scale)) for name, scale in _JITTERED_CHANNELS.items()})
+    style = Style(offsets={name: float(rng.normal(0, scale)) for name, scale in _OFFSET_SCALES.items()})
     body = solve(_IDLE[rng.integers(len(_IDLE))], sample_proportions(rng), phase, style)
     pixel = size * (0.5 + rng.choice((-1, 1)) * rng.uniform(0.30, 0.42))
     right, ahead = camera.axes[0], camera.axes[2] * np.array([1.0, 1.0, 0.0])
     ahead = ahead / np.linalg.norm(ahead)
-    place = camera.position + ahead * depth + right * (pixel - camera.centre[0]) / camera.focal * depth
+    position = camera.position + ahead * depth + right * (pixel - camera.centre[0]) / camera.focal * depth
     facing = np.rad2deg(np.arctan2(-ahead[1], -ahead[0])) + rng.uniform(-70, 70)
-    return body.moved(np.array([place[0], place[1], 0.0]), facing), depth + 0.5
+    return body.moved(np.array([position[0], position[1], 0.0]), facing), depth + 0.5

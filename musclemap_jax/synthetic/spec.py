@@ -1,4 +1,4 @@
-"""What a synthetic raw data set holds: activities, clips, size, seed."""
+"""The specification of a synthetic raw data set: activities, clips, size, seed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.synthetic.activities.activity import Activity
 from musclemap_jax.synthetic.activities.table import select
-from musclemap_jax.synthetic.scene import generator
+from musclemap_jax.synthetic.scene import clip_rng
 from musclemap_jax.taxonomy import NEW_SPLITS, SPLITS
 
 FORMAT = 1
-"""Raised whenever the same spec would give other clips."""
+"""Increment this whenever the same spec gives other clips."""
 
 DEFAULT_CLIPS = (("train", 12), ("val_known", 2), ("test_known", 3), ("val_new", 4), ("test_new", 6))
 _MAX_CLIPS = 10_000
@@ -25,14 +25,14 @@ class SyntheticSpec:
     """A synthetic raw data set; equal specs give equal clips.
 
     Attributes:
-      clips_per_activity: clips of each activity: either one number, of which a known activity gives about 3/20 to
-        val_known, 4/20 to test_known and the rest to train, a new one 2/5 to val_new and the rest to test_new; or a
-        number for each of the five splits (a mapping, or pairs).
-      seed: decides everything that is random, at least 0.
-      size: height and width of the clips in pixels, even, 32 to 512.
-      num_frames: shortest and longest clip, frames.
-      fps: frames per second.
-      activities: names of the activities (see activities.py); None for all.
+      clips_per_activity: Number of clips of each activity: either one number, of which a known activity gives about
+        3/20 to val_known, 4/20 to test_known and the rest to train, and a new one 2/5 to val_new and the rest to
+        test_new; or a number for each of the five splits (a mapping, or pairs).
+      seed: Random seed, at least 0.
+      size: Height and width of the clips in pixels, even, 32 to 512.
+      num_frames: Number of frames of the shortest and of the longest clip.
+      fps: Frames per second.
+      activities: Names of the activities (see activities/table.py); None for all.
     """
 
     clips_per_activity: int | Mapping[str, int] | tuple[tuple[str, int], ...] = DEFAULT_CLIPS
@@ -48,26 +48,26 @@ class SyntheticSpec:
         if self.activities is not None:
             object.__setattr__(self, "activities", tuple(self.activities))
         if self.seed < 0:
-            raise UserError(f"seed: expected at least 0, got {self.seed}: give a non-negative number")
+            raise UserError(f"seed: expected at least 0, got {self.seed}")
         if not 32 <= self.size <= 512 or self.size % 2:
             raise UserError(
-                f"size: expected an even number from 32 to 512 pixels, got {self.size}: give 128, for example"
+                f"size: expected an even number from 32 to 512 pixels, got {self.size}: use 128, for example"
             )
         if len(self.num_frames) != 2 or not 2 <= self.num_frames[0] <= self.num_frames[1] <= 1000:
             raise UserError(
-                f"num_frames: expected a range within 2 to 1000, got {self.num_frames}: give (40, 56), for example"
+                f"num_frames: expected a range within 2 to 1000, got {self.num_frames}: use (40, 56), for example"
             )
         if not 1 <= self.fps <= 120:
-            raise UserError(f"fps: expected 1 to 120 frames per second, got {self.fps}: give 15, for example")
+            raise UserError(f"fps: expected 1 to 120 frames per second, got {self.fps}: use 15, for example")
         if not select(self.activities):
-            raise UserError("activities: expected at least one name, got none: leave it out for all")
+            raise UserError("activities: expected at least one name, got none: omit it for all activities")
 
     def to_json(self) -> str:
-        """The spec as text, to recognise a finished raw data set."""
+        """The spec as JSON, by which a finished raw data set is recognised."""
         return json.dumps({"format": FORMAT} | dataclasses.asdict(self), indent=1) + "\n"
 
     def clips(self) -> list[tuple[Clip, Activity, int]]:
-        """All clips in the order of the annotations, with their activity and number of frames."""
+        """All clips in the order of the annotations, each with its activity and number of frames."""
         counts = dict(self.clips_per_activity)
         low, high = self.num_frames
         result = []
@@ -78,19 +78,19 @@ class SyntheticSpec:
                     continue
                 for _ in range(counts[split]):
                     clip = Clip(f"{activity.slug}_{number:04d}", split, activity.name, activity.muscles)
-                    # Each clip's length is a function of its name, like all else.
-                    length = int(generator(self.seed, clip.clip_id, "length").integers(low, high + 1))
+                    # Like everything else, a clip's length depends only on the seed and its id.
+                    length = int(clip_rng(self.seed, clip.clip_id, "length").integers(low, high + 1))
                     result.append((clip, activity, length))
                     number += 1
         if not result:
-            raise UserError("clips_per_activity: no clip is asked for: give at least one for a split of the activities")
+            raise UserError("clips_per_activity: expected at least one clip in a split of the activities, got none")
         return result
 
 
 def _checked_clips(clips: int | Mapping[str, int] | tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
     if isinstance(clips, int):
         if not 3 <= clips <= _MAX_CLIPS:
-            raise UserError(f"clips_per_activity: expected 3 to {_MAX_CLIPS}, so that each split has one, got {clips}")
+            raise UserError(f"clips_per_activity: expected 3 to {_MAX_CLIPS}, so that every split has one, got {clips}")
         val, test = max(1, round(0.15 * clips)), max(1, round(0.2 * clips))
         val_new = max(1, round(0.4 * clips))
         clips = {

@@ -1,9 +1,9 @@
-"""Exercise programs as animation tracks: what each joint channel does over one repetition.
+"""Exercise programs as keyframe animation: the value of each joint channel over one repetition.
 
-A *track* is a tuple of keys ``(phase, value)`` with phases in [0, 1); a value is a number or a 3-vector. Between keys
-the value eases in and out (smoothstep), over the end of the repetition it runs back to the first key. A *part* is a
-set of tracks with the modes that tell the body how to read them (see kinematics.py). Parts compose: a squat for the
-legs with a press for the arms is a thruster.
+A *track* is a tuple of keys ``(phase, value)`` with phases in [0, 1); a value is a number or a 3-vector. Values between
+keys are interpolated by smoothstep, and from the last key back to the first. A *part* is a set of tracks with modes
+that say how the body uses them (see kinematics.py). Parts compose: a squat for the legs with a press for the arms is a
+thruster.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import numpy as np
 Value = float | tuple[float, ...]
 Track = tuple[tuple[float, Value], ...]
 
-# Channels that change sign when the movement is done on the other side.
 _SIGNED_CHANNELS = frozenset({"turn", "tilt", "spin", "side", "twist", "look", "sway"})
+"""Channels that change sign when the movement is mirrored."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Tracks and modes of a part of the body, or of the whole of it.
+    """Tracks and modes of the whole body or a part of it.
 
     Attributes:
-      tracks: channel name -> track; a channel that ends in ``_l`` or ``_r`` holds for one side and goes before the
-        plain name.
-      modes: mode name -> value, for example ``{"legs": "planted"}``; ``_l`` and ``_r`` as for tracks.
+      tracks: Channel name -> track. A name that ends in ``_l`` or ``_r`` applies to one side and takes precedence over
+        the plain name.
+      modes: Mode name -> value, such as ``{"legs": "planted"}``; ``_l`` and ``_r`` as for tracks.
     """
 
     tracks: Mapping[str, Track] = field(default_factory=dict)
@@ -35,30 +35,30 @@ class Part:
 
 
 def hold(value: Value) -> Track:
-    """A channel that keeps one value."""
+    """A track with one value throughout."""
     return ((0.0, value),)
 
 
 def cycle(rest: Value, peak: Value, at: float = 0.42, pause: float = 0.1) -> Track:
-    """From rest to peak and back: the peak is reached at phase ``at``, held for ``pause``; rest is held shortly
-    before the end."""
+    """A track from rest to peak and back: the peak is reached at phase ``at`` and held for ``pause``; rest is reached
+    shortly before the end."""
     return ((0.0, rest), (at, peak), (at + pause, peak), (0.94, rest))
 
 
 def keys(*pairs: tuple[float, Value]) -> Track:
-    """A track from its keys, in order of phase."""
+    """A track of the given keys, in order of phase."""
     return tuple(pairs)
 
 
 def alternate(rest: Value, peak: Value, half: int, pause: float = 0.04) -> Track:
-    """Rest to peak and back within the first (half=0) or the second (half=1) half of the repetition."""
+    """A track from rest to peak and back in the first (half=0) or second (half=1) half of the repetition."""
     start = 0.5 * half
     pairs = [(start + 0.02, rest), (start + 0.23, peak), (start + 0.23 + pause, peak), (start + 0.48, rest)]
     return tuple(pairs)
 
 
 def part(modes: Mapping[str, str] | None = None, **tracks: Track | float | tuple[float, ...]) -> Part:
-    """A part from keyword channels; a bare number or 3-vector is held over the whole repetition."""
+    """A part with the given channels; a bare number or 3-vector is held over the whole repetition."""
 
     def as_track(value: Track | Value) -> Track:
         is_track = isinstance(value, tuple) and value and isinstance(value[0], tuple)
@@ -68,8 +68,7 @@ def part(modes: Mapping[str, str] | None = None, **tracks: Track | float | tuple
 
 
 def compose(*parts: Part) -> Part:
-    """One part out of several; a later part goes before an earlier one, its plain channels replace both sides of an
-    earlier one."""
+    """Combines parts; a later part overrides an earlier one, and its plain channels override both sides."""
     tracks: dict[str, Track] = {}
     modes: dict[str, str] = {}
     for piece in parts:
@@ -82,15 +81,6 @@ def compose(*parts: Part) -> Part:
     return Part(tracks, modes)
 
 
-def delay(piece: Part, phase: float) -> Part:
-    """The same part, later by ``phase`` of a repetition."""
-    tracks = {}
-    for name, track in piece.tracks.items():
-        shifted = sorted(((p + phase) % 1.0, v) for p, v in track)
-        tracks[name] = tuple(shifted)
-    return Part(tracks, piece.modes)
-
-
 def _other_side(name: str) -> str:
     if name.endswith("_l"):
         return name[:-2] + "_r"
@@ -98,7 +88,7 @@ def _other_side(name: str) -> str:
 
 
 def mirror(piece: Part) -> Part:
-    """The same movement done on the other side: left and right swap, turns change their sign."""
+    """The same movement with left and right swapped."""
     tracks = {}
     for name, track in piece.tracks.items():
         sign = -1.0 if name in _SIGNED_CHANNELS else 1.0
@@ -111,12 +101,12 @@ def sample(track: Track, phase: np.ndarray, range_of_motion: float = 1.0) -> np.
     """Values of a track.
 
     Args:
-      track: keys in order of phase.
-      phase: (T,) phases, any real number (the repetition is periodic).
-      range_of_motion: scales the way from the first key's value; 1 is the program as written.
+      track: Keys in order of phase.
+      phase: (T,) phases, any real numbers: the repetition is periodic.
+      range_of_motion: Factor on the difference from the first key's value; 1 is the program as written.
 
     Returns:
-      (T,) float64, or (T, D) when the keys hold D-vectors.
+      (T,) float64, or (T, D) if the values are D-vectors.
     """
     values = np.asarray([value for _, value in track], np.float64)
     values = values[0] + range_of_motion * (values - values[0])

@@ -56,7 +56,7 @@ def test_flow_is_that_of_the_frames_in_their_crop_and_turns_round_with_a_flip(tm
     picture = np.repeat(columns[..., None], 3, axis=-1).astype(np.uint8)
     for path in (raw_dataset.video_path(root, "a"), *flow_paths(root, "a")):
         encode_video(path, picture, fps=25, crf=4)
-    builder = prepare("rgb", tmp_path / "prepared", root, num_workers=1, modalities=("rgb", "optical_flow"))
+    builder = prepare("rgb", tmp_path / "prepared", root, num_workers=1, modalities=("video", "flow"))
     source = load_source(builder, "train")
 
     spec = dataclasses.replace(SPEC, modalities=("video", "flow"))

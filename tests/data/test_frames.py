@@ -8,7 +8,8 @@ import pytest
 
 from musclemap_jax.data.augmentation import Box, centre_crop
 from musclemap_jax.data.frames import FrameError, decode_frames, frame_size
-from musclemap_jax.data.raw.video import decode_jpeg, encode_jpeg, read_video
+from musclemap_jax.data.images import decode_jpeg, encode_jpeg
+from musclemap_jax.data.raw.video import read_video
 
 REAL = Path(__file__).parent / "real" / "pose2sim_cam01.mp4"
 

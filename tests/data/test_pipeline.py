@@ -11,8 +11,8 @@ from etils import epath
 
 from musclemap_jax.data.augmentation import NO_AUGMENTATION, AugmentationSpec
 from musclemap_jax.data.batch import InputSpec
+from musclemap_jax.data.images import encode_jpeg
 from musclemap_jax.data.pipeline import eval_batches, num_eval_batches, train_iterator
-from musclemap_jax.data.raw.video import encode_jpeg
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import LAYOUTS
 

@@ -1,4 +1,4 @@
-"""Drawing: depth order, cameras, scenes and what of the joints is seen."""
+"""Drawing: depth order, cameras, scenes and the visibility of joints."""
 
 import dataclasses
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from musclemap_jax.synthetic.activities.table import ACTIVITIES, select
-from musclemap_jax.synthetic.camera import framed, hand_motion, looking_at
-from musclemap_jax.synthetic.drawing import ClipRenderer, joint_places
+from musclemap_jax.synthetic.camera import look_at, sample_motion, zoom_to_fit
+from musclemap_jax.synthetic.drawing import ClipRenderer, joint_positions
 from musclemap_jax.synthetic.raster import SHADES, Canvas, colour_table
-from musclemap_jax.synthetic.scene import generator, sample_scene
+from musclemap_jax.synthetic.scene import clip_rng, sample_scene
 
 LIGHT = (0.0, -0.6, 0.8)
 
@@ -32,8 +32,8 @@ def test_a_near_limb_hides_a_far_one_whatever_is_drawn_first(near_first):
 
 def test_crossing_limbs_hide_each_other_pixel_by_pixel():
     canvas = Canvas(64, 64, LIGHT)
-    canvas.draw_cone(8, 32, 56, 32, 2.0, 4.0, 6, 6, 0.01, 1)  # goes away to the right
-    canvas.draw_cone(8, 34, 56, 34, 4.0, 2.0, 6, 6, 0.01, 2)  # comes nearer to the right
+    canvas.draw_cone(8, 32, 56, 32, 2.0, 4.0, 6, 6, 0.01, 1)  # recedes to the right
+    canvas.draw_cone(8, 34, 56, 34, 4.0, 2.0, 6, 6, 0.01, 2)  # approaches to the right
     assert material(canvas, 12, 33) == 1
     assert material(canvas, 52, 33) == 2
 
@@ -48,7 +48,7 @@ def test_a_polygon_keeps_the_depth_of_its_plane():
     assert material(canvas, 20, 20) == 1
 
 
-def test_light_falls_from_above_and_colours_are_the_tables():
+def test_light_comes_from_above_and_colours_from_the_table():
     canvas = Canvas(64, 64, LIGHT)
     canvas.draw_cone(8, 32, 56, 32, 2.0, 2.0, 12, 12, 0.01, 1)
     table = colour_table(np.array([[200.0, 100.0, 50.0]]))
@@ -57,9 +57,9 @@ def test_light_falls_from_above_and_colours_are_the_tables():
     assert top[0] / top[1] == pytest.approx(2.0, abs=0.1)
 
 
-def test_the_camera_frames_what_it_is_given():
+def test_the_camera_zooms_to_the_points():
     points = np.random.default_rng(0).uniform(-1, 1, (50, 3)) + [0, 0, 1]
-    camera = framed(looking_at(np.array([4.0, 1.0, 1.5]), np.array([0, 0, 1.0])), points, 128, 0.8, (0.0, 0.0))
+    camera = zoom_to_fit(look_at(np.array([4.0, 1.0, 1.5]), np.array([0, 0, 1.0])), points, 128, 0.8, (0.0, 0.0))
     uv, depth = camera.project(points)
     assert np.ptp(uv, axis=0).max() == pytest.approx(0.8 * 128)
     assert uv.min() > 0
@@ -71,53 +71,53 @@ def test_the_camera_frames_what_it_is_given():
 
 
 def test_a_tripod_does_not_move():
-    motion = hand_motion(5, 128, 0.0, np.random.default_rng(0))
+    motion = sample_motion(5, 128, 0.0, np.random.default_rng(0))
     np.testing.assert_allclose(motion, np.broadcast_to(np.eye(2, 3), (5, 2, 3)), atol=1e-12)
 
 
 def test_joints_are_mostly_in_the_picture_and_vary_between_clips():
-    shares, places = [], []
+    fractions, positions = [], []
     for activity in ACTIVITIES[::4]:
         scene = sample_scene(activity, 0, f"{activity.slug}_0", 6, 128, 15.0)
-        joints = joint_places(scene, scene.body)
+        joints = joint_positions(scene, scene.body)
         assert joints.shape == (6, 17, 2)
-        shares.append(((joints > 0) & (joints < 128)).all(-1).mean())
-        places.append(joints[0])
-    assert np.mean(shares) > 0.93
-    assert np.ptp(np.stack(places), axis=0).min() > 10
+        fractions.append(((joints > 0) & (joints < 128)).all(-1).mean())
+        positions.append(joints[0])
+    assert np.mean(fractions) > 0.93
+    assert np.ptp(np.stack(positions), axis=0).min() > 10
 
 
-def test_hidden_joints_are_told_from_seen_ones():
+def test_hidden_joints_are_distinguished_from_visible_ones():
     (activity,) = select(("jumping jack",))
     for number in range(200):
         scene = sample_scene(activity, 0, f"clip_{number}", 8, 64, 15.0)
         ahead = scene.camera.axes[2]
         face = scene.body.frames["head"][0, :, 0]
         if ahead @ face > 0.85 and scene.bystander is None:  # filmed from behind
-            renderer = ClipRenderer(scene, 64, generator(0, "x", "drawing"))
+            renderer = ClipRenderer(scene, 64, clip_rng(0, "x", "drawing"))
             frames = list(renderer.frames())
             assert all(frame.shape == (64, 64, 3) and frame.dtype == np.uint8 for frame in frames)
-            assert renderer.seen[:, 0, 5:7].all()  # shoulders
-            assert not renderer.seen[:, 0, 0].any()  # nose
+            assert renderer.visible[:, 0, 5:7].all()  # shoulders
+            assert not renderer.visible[:, 0, 0].any()  # nose
             return
     pytest.fail("no clip is filmed from behind")
 
 
-def test_weights_are_seen_in_the_picture_only():
+def test_weights_are_visible_in_the_picture_only():
     (activity,) = select(("biceps curl",))
     scene = dataclasses.replace(sample_scene(activity, 0, "clip", 2, 64, 15.0), darkness=0.0)
     bare = dataclasses.replace(scene, props=())
     with_weights, without = (
-        next(ClipRenderer(s, 64, generator(0, "clip", "drawing")).frames()).astype(int) for s in (scene, bare)
+        next(ClipRenderer(s, 64, clip_rng(0, "clip", "drawing")).frames()).astype(int) for s in (scene, bare)
     )
     assert (np.abs(with_weights - without).max(-1) > 30).sum() > 5
-    np.testing.assert_array_equal(joint_places(scene, scene.body), joint_places(bare, bare.body))
+    np.testing.assert_array_equal(joint_positions(scene, scene.body), joint_positions(bare, bare.body))
 
 
 def test_dark_scenes_are_dark():
     scene = sample_scene(ACTIVITIES[0], 0, "clip", 2, 64, 15.0)
     light, dark = (
-        np.mean(list(ClipRenderer(dataclasses.replace(scene, darkness=d), 64, generator(0, "c", "d")).frames()))
+        np.mean(list(ClipRenderer(dataclasses.replace(scene, darkness=d), 64, clip_rng(0, "c", "d")).frames()))
         for d in (0.0, 0.9)
     )
     assert dark < 0.4 * light

@@ -1,4 +1,4 @@
-"""The raw data set as files: valid, reproducible, and refused where it would overwrite."""
+"""The raw data set as files: valid, reproducible, and never written over something else."""
 
 import filecmp
 import json
@@ -13,7 +13,7 @@ from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.synthetic import __main__ as command
 from musclemap_jax.synthetic.generate import SPEC_FILE, render, render_clip
-from musclemap_jax.synthetic.skeleton_noise import Faults, corrupt, sample_faults
+from musclemap_jax.synthetic.skeleton_noise import Corruption, corrupt, sample_corruption
 from musclemap_jax.synthetic.spec import SyntheticSpec
 from musclemap_jax.taxonomy import SPLITS
 
@@ -62,7 +62,7 @@ def test_two_processes_write_the_same_bytes_as_one(rendered, tmp_path):
         np.testing.assert_array_equal(frames_of(rendered, clip.clip_id), frames_of(tmp_path / "b", clip.clip_id))
 
 
-def test_a_clip_does_not_depend_on_which_others_are_asked_for():
+def test_a_clip_does_not_depend_on_the_other_clips():
     spec = SyntheticSpec(activities=("thruster",))
     alone = {clip.clip_id: (clip, frames) for clip, _, frames in spec.clips()}
     for clip, _, frames in SyntheticSpec().clips():
@@ -113,12 +113,12 @@ def test_an_unfinished_folder_is_refused_unless_overwritten(tmp_path):
         ({"activities": ()}, "activities"),
     ],
 )
-def test_specs_that_make_no_sense_are_refused(fields, message):
+def test_invalid_specs_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         SyntheticSpec(**fields)
 
 
-def test_one_number_of_clips_is_shared_out_over_the_splits():
+def test_one_number_of_clips_is_distributed_over_the_splits():
     counts = dict(SyntheticSpec(clips_per_activity=20).clips_per_activity)
     assert counts == {"train": 13, "val_known": 3, "test_known": 4, "val_new": 8, "test_new": 12}
     assert all(count >= 1 for _, count in SyntheticSpec(clips_per_activity=3).clips_per_activity)
@@ -160,16 +160,16 @@ def test_the_command_writes_clips_and_a_contact_sheet(tmp_path):
     assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_skeleton_faults_do_what_they_say():
+def test_skeleton_corruption_has_the_stated_effects():
     rng = np.random.default_rng(0)
     joints = np.broadcast_to(rng.uniform(20, 100, (17, 2)), (400, 17, 2))
-    seen = np.ones((400, 17), bool)
-    seen[:, 9] = False
-    none = Faults(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.9)
-    clean = corrupt(joints, seen, none, np.random.default_rng(1))
+    visible = np.ones((400, 17), bool)
+    visible[:, 9] = False
+    none = Corruption(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.9)
+    clean = corrupt(joints, visible, none, np.random.default_rng(1))
     np.testing.assert_allclose(clean[..., :2], joints)
     assert clean[:, 9, 2].mean() < clean[:, 5, 2].mean() - 0.2  # hidden joints have low scores
-    bad = corrupt(joints, seen, Faults(0.01, 0.03, 0.05, 0.3, 0.03, 0.0, 0.9), np.random.default_rng(1))
+    bad = corrupt(joints, visible, Corruption(0.01, 0.03, 0.05, 0.3, 0.03, 0.0, 0.9), np.random.default_rng(1))
     absent = bad[..., 2] == 0
     assert (bad[absent] == 0).all()
     lost = absent.all(axis=1)
@@ -178,14 +178,14 @@ def test_skeleton_faults_do_what_they_say():
     assert 0.2 < absent[~lost][:, 9].mean() < 0.4
     present = ~absent[:, 5]
     assert 0.2 < np.std(bad[present, 5, 0] - joints[present, 5, 0]) < 2.0
-    swapped = corrupt(joints, seen, Faults(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.9), np.random.default_rng(1))
+    swapped = corrupt(joints, visible, Corruption(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.9), np.random.default_rng(1))
     np.testing.assert_allclose(swapped[:, 5, :2], joints[:, 6])
 
 
-def test_faults_vary_between_clips():
-    faults = [sample_faults(np.random.default_rng(seed)) for seed in range(60)]
-    assert {f.lost_frames > 0 for f in faults} == {True, False}
-    assert min(f.score for f in faults) < 0.65 < 0.75 < max(f.score for f in faults)
+def test_corruption_varies_between_clips():
+    samples = [sample_corruption(np.random.default_rng(seed)) for seed in range(60)]
+    assert {f.lost_frames > 0 for f in samples} == {True, False}
+    assert min(f.score for f in samples) < 0.65 < 0.75 < max(f.score for f in samples)
 
 
 def test_some_clips_have_a_second_person():

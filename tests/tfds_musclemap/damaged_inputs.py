@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from musclemap_jax.data.modalities import MODALITIES
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.raw.flow import flow_paths
 from musclemap_jax.data.skeletons.alphapose import write_alphapose
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build.build_log import read_rejected
-from tfds_musclemap.build.clip_reader import MODALITIES
 from tfds_musclemap.prepare import load_source, prepare
 
 NUM_FRAMES, SIZE, NUM_JOINTS = 6, (32, 48), 17

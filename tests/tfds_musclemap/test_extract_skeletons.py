@@ -99,7 +99,7 @@ def test_failures_are_reported_listed_and_retried(make, capsys):
     assert reasons[2] == "no response within 1 s"
     assert "malformed response: expected the field detections or error" in reasons[3]
     assert "frame 2 of 2" in reasons[4]
-    assert "out of the raw data set" in reasons[5]
+    assert "outside the raw data set" in reasons[5]
     assert skeleton_path(root, "clip_0").exists()
     output = capsys.readouterr()
     assert output.out == "skeletons: 1 clips written, 6 failed\n"

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from musclemap_jax.data.images import decode_grey_jpeg, decode_jpeg, decode_png
+from musclemap_jax.data.modalities import MODALITIES
+from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw import flow, video
 from musclemap_jax.models.video.video_input import STD, rgb_difference
 from tfds_musclemap.build.builder_config import CONFIGS
-from tfds_musclemap.build.clip_reader import MODALITIES, ClipSettings, Rejected, read_clip
-from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
+from tfds_musclemap.build.clip_reader import Rejected, read_clip
 from tfds_musclemap.prepare import load_source, prepare
 
 CLIP = "train_1"  # number 1
@@ -61,7 +63,7 @@ def test_tfds_reads_what_the_config_stores_and_nothing_else(all_configs, config)
 def test_stored_differences_are_exactly_those_of_the_stored_frames(all_configs):
     pairs = zip(load_source(all_configs["rgb"], "train"), load_source(all_configs["rgb_diff"], "train"), strict=True)
     for rgb, rgb_diff in pairs:
-        frames = np.stack([video.decode_jpeg(data) for data in rgb["frames"]])
+        frames = np.stack([decode_jpeg(data) for data in rgb["frames"]])
         stored = np.stack([decode_png(data) for data in rgb_diff["rgb_diff"]])
         assert not stored[0].any()
         assert stored[1:].max() > 20
@@ -106,18 +108,18 @@ def moving_clip(speed, num_frames=6, height=32, width=48):
 
 def read_flow(content):
     """(T, H, W, 2) pixels a frame."""
-    features = content.features
+    features = content.fields
     values = [np.stack([decode_grey_jpeg(data) for data in features[name]]) for name in ("flow_x", "flow_y")]
     return flow.decode_flow(np.stack(values, axis=-1), features["flow_scale"])
 
 
 def test_estimated_flow_is_the_motion_in_pixels_of_the_stored_frames(folder):
     video.encode_video(folder / "clips" / f"{CLIP}.mp4", moving_clip(1.5), 12, crf=4)
-    motion = read_flow(read_clip(str(folder), CLIP, ClipSettings(modalities=("optical_flow",))))
+    motion = read_flow(read_clip(str(folder), CLIP, ClipSettings(modalities=("flow",))))
     assert motion.shape == (6, 32, 48, 2)
     assert not motion[0].any()
     np.testing.assert_allclose(np.median(motion[1:], axis=(1, 2)), [[1.5, 0]] * 5, atol=0.2)
-    half = read_flow(read_clip(str(folder), CLIP, ClipSettings(modalities=("optical_flow",), short_side=16)))
+    half = read_flow(read_clip(str(folder), CLIP, ClipSettings(modalities=("flow",), short_side=16)))
     assert half.shape == (6, 16, 24, 2)
     np.testing.assert_allclose(np.median(half[1:], axis=(1, 2)), [[0.75, 0]] * 5, atol=0.2)
 
@@ -134,8 +136,8 @@ def write_flow(folder, num_frames, size=(32, 48), axes="xy"):
 @pytest.mark.parametrize("num_frames", [6, 5])
 def test_flow_of_the_raw_data_set_is_taken_as_it_is(folder, num_frames):
     write_flow(folder, num_frames)
-    content = read_clip(str(folder), CLIP, ClipSettings(modalities=("optical_flow",), flow_bound=25.5))
-    np.testing.assert_allclose(content.features["flow_scale"], 0.2)
+    content = read_clip(str(folder), CLIP, ClipSettings(modalities=("flow",), flow_bound=25.5))
+    np.testing.assert_allclose(content.fields["flow_scale"], 0.2)
     motion = read_flow(content)
     assert len(motion) == 6
     # With one frame less than the clip, it begins with the motion from the first frame to the second.
@@ -145,8 +147,8 @@ def test_flow_of_the_raw_data_set_is_taken_as_it_is(folder, num_frames):
 
 def test_flow_of_another_size_is_scaled_to_the_frames_in_place_and_length(folder):
     write_flow(folder, 6, size=(64, 64))
-    content = read_clip(str(folder), CLIP, ClipSettings(modalities=("optical_flow",), flow_bound=25.5))
-    np.testing.assert_allclose(content.features["flow_scale"], [0.2 * 48 / 64, 0.2 * 32 / 64])
+    content = read_clip(str(folder), CLIP, ClipSettings(modalities=("flow",), flow_bound=25.5))
+    np.testing.assert_allclose(content.fields["flow_scale"], [0.2 * 48 / 64, 0.2 * 32 / 64])
     assert read_flow(content).shape == (6, 32, 48, 2)
 
 
@@ -162,6 +164,6 @@ def test_flow_files_at_fault_are_named(folder, num_frames, axes, words):
     write_flow(folder, num_frames or 6, axes=axes)
     if not num_frames:
         (folder / "flow" / f"{CLIP}_x.mp4").write_bytes(b"")
-    content = read_clip(str(folder), CLIP, ClipSettings(modalities=("optical_flow",)))
+    content = read_clip(str(folder), CLIP, ClipSettings(modalities=("flow",)))
     assert isinstance(content, Rejected)
     assert content.reason.startswith(words)

@@ -16,16 +16,19 @@ import pytest
 import tensorflow_datasets as tfds
 
 from musclemap_jax import taxonomy
+from musclemap_jax.data.images import decode_jpeg
+from musclemap_jax.data.modalities import MODALITIES
+from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.errors import UserError
-from tfds_musclemap.build import build, clip_reader, shards
+from tfds_musclemap.build import build, shards
 from tfds_musclemap.build.builder_config import CONFIGS, MuscleMapConfig
 from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.prepare import load_source, prepare
 
 
 def version_folder(data_dir, config="multimodal"):
-    return data_dir / "musclemap" / config / "2.0.0"
+    return data_dir / "musclemap" / config / "3.0.0"
 
 
 def read_csv(path):
@@ -58,7 +61,7 @@ def test_prepared_values_are_those_of_the_raw_data_set(prepared, example):
         assert record["fps"] == 12.0
         assert record["skeleton_layout"] == "coco17"
         np.testing.assert_allclose(record["skeleton"], clip_skeleton(number), atol=1e-3)
-        frames = np.stack([video.decode_jpeg(data) for data in record["frames"]])
+        frames = np.stack([decode_jpeg(data) for data in record["frames"]])
         assert np.abs(frames.astype(np.int32) - clip_frames(number)).mean() < 6
 
 
@@ -73,7 +76,7 @@ def test_tfds_reads_the_same(prepared):
         np.testing.assert_array_equal(theirs["muscles"], ours["muscles"])
         np.testing.assert_array_equal(theirs["skeleton"], ours["skeleton"])
         assert len(theirs["frames"]) == len(ours["frames"])
-        difference = theirs["frames"][3].astype(np.int32) - video.decode_jpeg(ours["frames"][3])
+        difference = theirs["frames"][3].astype(np.int32) - decode_jpeg(ours["frames"][3])
         assert np.abs(difference).max() <= 4  # two JPEG decoders
 
 
@@ -150,10 +153,10 @@ def test_several_shards_also_one_without_clips(folder, tmp_path, monkeypatch):
 def test_an_interrupted_build_leaves_nothing_and_starts_again(folder, tmp_path, monkeypatch):
     read = build.read_example
 
-    def interrupted(root, clip, settings):
+    def interrupted(root, clip, *settings):
         if clip.clip_id == "test_known_0":
             raise KeyboardInterrupt
-        return read(root, clip, settings)
+        return read(root, clip, *settings)
 
     monkeypatch.setattr(build, "read_example", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -167,8 +170,8 @@ def test_what_a_killed_build_left_is_removed_by_the_next_one(folder, tmp_path):
     program = (
         "import os, signal, sys; from tfds_musclemap import prepare; from tfds_musclemap.build import build\n"
         "read = build.read_example\n"
-        "build.read_example = lambda root, clip, settings: (\n"
-        "    os.kill(os.getpid(), signal.SIGKILL) if clip.clip_id == 'test_known_0' else read(root, clip, settings))\n"
+        "build.read_example = lambda root, clip, *settings: (\n"
+        "    os.kill(os.getpid(), signal.SIGKILL) if clip.clip_id == 'test_known_0' else read(root, clip, *settings))\n"
         "prepare.prepare('multimodal', sys.argv[1], sys.argv[2], num_workers=1)"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path), str(folder)], check=False)
@@ -177,7 +180,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next_one(folder, tmp_path):
     assert not version_folder(tmp_path).exists()
     builder = prepare("multimodal", tmp_path, folder, num_workers=1)
     assert builder.info.splits.total_num_examples == 10
-    assert folders_of(tmp_path) == ["2.0.0"]
+    assert folders_of(tmp_path) == ["3.0.0"]
 
 
 def test_too_little_disk_is_found_before_anything_is_built(folder, tmp_path, monkeypatch):
@@ -192,13 +195,13 @@ def test_too_little_disk_is_found_before_anything_is_built(folder, tmp_path, mon
 def test_the_estimate_of_the_size_skips_what_cannot_be_read(folder):
     clips = raw_dataset.read_annotations(folder)
     raw_dataset.video_path(folder, clips[0].clip_id).write_bytes(b"")
-    settings = clip_reader.ClipSettings()
+    settings = ClipSettings()
     assert shards.estimate_clip_bytes(folder, clips, settings) == int(6 * 32 * 48 * 0.35)
     assert shards.estimate_clip_bytes(folder, clips[:1], settings) == 0
 
 
 def test_more_data_than_the_disk_holds_is_told_by_the_estimate(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_BYTES_PER_PIXEL", {"rgb": 1e12})
+    monkeypatch.setattr(MODALITIES["video"], "bytes_per_pixel", 1e12)
     with pytest.raises(UserError, match=r"expected about 92,160,000,000,000,000 free bytes"):
         prepare("multimodal", tmp_path, folder, num_workers=1)
     assert folders_of(tmp_path) == []
@@ -243,9 +246,9 @@ def test_the_synthetic_raw_data_set_is_rendered_built_and_removed(tmp_path):
     known = {record["activity"] for record in train}
     assert known.isdisjoint(record["activity"] for record in load_source(builder, "test_new"))
     record = train[0]
-    assert video.decode_jpeg(record["frames"][0]).shape == (64, 64, 3)
+    assert decode_jpeg(record["frames"][0]).shape == (64, 64, 3)
     assert 16 <= len(record["frames"]) == len(record["skeleton"]) <= 24
-    assert folders_of(tmp_path, "synthetic_smoke") == ["2.0.0"]
+    assert folders_of(tmp_path, "synthetic_smoke") == ["3.0.0"]
     assert not list(tmp_path.rglob("*.mp4"))
 
 
@@ -255,7 +258,7 @@ def test_the_synthetic_raw_data_set_is_rendered_built_and_removed(tmp_path):
 )
 def test_a_config_that_makes_no_sense_is_refused(field, value):
     with pytest.raises(UserError, match=str(value)):
-        MuscleMapConfig(name="mine", **{field: value})
+        MuscleMapConfig(name="mine", clip=ClipSettings(**{field: value}))
 
 
 def test_description_citation_and_tags_are_read_from_the_package(prepared):

@@ -27,7 +27,7 @@ def test_prepared_data_is_reused_without_the_raw_data_set(prepared, capsys):
 
 def test_a_process_that_waited_uses_what_the_other_one_built(prepared, tmp_path):
     root, builder = prepared
-    folder = tmp_path / "musclemap" / "multimodal" / "2.0.0"
+    folder = tmp_path / "musclemap" / "multimodal" / "3.0.0"
     command = [sys.executable, "-m", "tfds_musclemap.prepare", "--config=multimodal", f"--data_dir={tmp_path}"]
     with build_lock(folder):
         waiting = subprocess.Popen(
@@ -59,7 +59,7 @@ def test_absent_data_names_tfds_build_the_licence_and_the_synthetic_variant(tmp_
     [
         ("x,test,squat,3", "column split"),
         ("x,train,squat,20", "got 20"),
-        ("train_0,train,squat,3", "'train_0' which line 2 has too"),
+        ("train_0,train,squat,3", "'train_0', which is also at line 2"),
         ("x,train,new 0,3", "'new 0' in train here and in val_new"),
     ],
 )
@@ -91,7 +91,7 @@ def test_the_command_prepares_and_says_where(folder, tmp_path, capsys):
     assert main([*arguments, "--short_side=16", "--no-require_skeleton"]) == 0
     output = capsys.readouterr().out.strip().splitlines()
     assert "rejected 0 of 10" in output[0]
-    folder_of_data = tmp_path / "musclemap" / "multimodal-require_skeleton-False-short_side-16" / "2.0.0"
+    folder_of_data = tmp_path / "musclemap" / "multimodal-require_skeleton-False-short_side-16" / "3.0.0"
     assert output[1] == f"prepared data: {folder_of_data}"
     assert load_source(folder_of_data, "train")[0]["skeleton"][..., 0].max() <= 24
 

@@ -43,7 +43,7 @@ def test_places_outside_the_split_and_unknown_splits_are_refused(prepared, tmp_p
     for place in (2, -1):
         with pytest.raises(IndexError):
             source[place]
-    with pytest.raises(UserError, match="split test, found some in train, val_known"):
+    with pytest.raises(UserError, match="split test, found clips in train, val_known"):
         load_source(prepared[1], "test")
     with pytest.raises(UserError, match="expected a prepared data set"):
         load_source(tmp_path, "train")

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax.data.raw import raw_dataset, video
+from musclemap_jax.data.images import decode_grey_jpeg, decode_jpeg, decode_png
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.synthetic.generate import render
 from musclemap_jax.synthetic.spec import SyntheticSpec
 from tfds_musclemap.build.builder_config import CONFIGS
-from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
 from tfds_musclemap.prepare import load_source
 from tfds_musclemap.verify.prepared import find_data_sets
 from tfds_musclemap.verify.report import verify
@@ -104,13 +104,13 @@ def test_every_config_is_built_whole_and_sound(built):
 def test_tfds_load_reads_what_random_access_reads(built):
     found = json.loads(run(sys.executable, "-c", READ, built, *NAMES).splitlines()[-1])
     decoders = {
-        "frames": video.decode_jpeg,
+        "frames": decode_jpeg,
         "rgb_diff": decode_png,
         "flow_x": decode_grey_jpeg,
         "flow_y": decode_grey_jpeg,
     }
     for config in NAMES:
-        source = load_source(built / "musclemap" / config / "2.0.0", "test_known")
+        source = load_source(built / "musclemap" / config / "3.0.0", "test_known")
         assert found[config].pop("num") == len(source)
         for record in source:
             theirs = found[config].pop(record["clip_id"], None)

@@ -1,7 +1,7 @@
-"""Builds the data set by Apache Beam: each shard is made by one worker; what became of its clips comes back in a file.
+"""Builds the data set by Apache Beam: one worker makes each shard, and returns the log of its clips in a file.
 
-TFDS's own way to run a shard based builder by Beam is not taken: it starts from a runner object, which the `tfds build`
-command cannot give, and runs the pipeline anew for every split.
+TFDS's own Beam support for shard-based builders is not used: it starts from a runner object, which the `tfds build`
+command cannot give, and runs a pipeline for every split.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 from etils import epath
 
+from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.errors import UserError
 from tfds_musclemap.build.build import records
 from tfds_musclemap.build.build_log import BuildLog, StoredClip
-from tfds_musclemap.build.clip_reader import ClipSettings
 from tfds_musclemap.build.example import read_example
 from tfds_musclemap.build.shards import Shard
 
@@ -35,35 +35,42 @@ def check_beam() -> None:
 
 
 def write_shards(
-    root: str, shards: Sequence[Shard], settings: ClipSettings, options: Any, runner: Any, log: BuildLog
+    root: str,
+    shards: Sequence[Shard],
+    num_regions: int,
+    settings: ClipSettings,
+    options: Any,
+    runner: Any,
+    log: BuildLog,
 ) -> None:
     """Writes all shards in one pipeline.
 
     Args:
-      root: the raw data set's folder, as every worker sees it.
-      shards: what to write, in the order that the log shall have.
-      settings: how clips are read.
+      root: The raw data set's folder, as every worker sees it.
+      shards: The shards, in the order in which their clips are logged.
+      num_regions: K, muscle regions of the raw data set.
+      settings: How clips are stored.
       options: apache_beam's PipelineOptions, or None.
       runner: apache_beam's runner, or None for the one that the options name.
-      log: is told of every clip, when all is done.
+      log: Gets every clip when the pipeline has ended.
 
     Raises:
-      UserError: too many clips have been rejected.
+      UserError: Too many clips have been rejected.
     """
     import apache_beam as beam
 
     options = options or beam.options.pipeline_options.PipelineOptions()
-    write = functools.partial(write_shard, root=root, settings=settings)
+    write = functools.partial(write_shard, root=root, num_regions=num_regions, settings=settings)
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         _ = pipeline | beam.Create(shards) | beam.Reshuffle() | "WriteShards" >> beam.Map(write)
     for shard in shards:
         _take_log(shard, log)
 
 
-def write_shard(shard: Shard, root: str, settings: ClipSettings) -> None:
-    """Reads the clips of a shard and writes it, and beside it what became of them. A retry writes the same again."""
+def write_shard(shard: Shard, root: str, num_regions: int, settings: ClipSettings) -> None:
+    """Reads the clips of a shard and writes it, with their log in a file next to it. A retry writes the same."""
     log = BuildLog(len(shard.clips), max_rejected_fraction=1.0)
-    shard.write(records(shard.clips, (read_example(root, clip, settings) for clip in shard.clips), log))
+    shard.write(records(shard.clips, (read_example(root, clip, num_regions, settings) for clip in shard.clips), log))
     stored = [[each.num_frames, each.fps, each.size] for each in log.stored]
     places = {clip.clip_id: place for place, clip in enumerate(shard.clips)}
     entry = {
@@ -74,7 +81,7 @@ def write_shard(shard: Shard, root: str, settings: ClipSettings) -> None:
 
 
 def _take_log(shard: Shard, log: BuildLog) -> None:
-    """Moves a shard's log into that of the build."""
+    """Moves a shard's log into the build's."""
     path = epath.Path(shard.path + _LOG_SUFFIX)
     entry = json.loads(path.read_text())
     path.unlink()

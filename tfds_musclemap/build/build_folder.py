@@ -1,4 +1,4 @@
-"""The folder that a build writes into: one build at a time, enough room, nothing left over from builds that died."""
+"""The folder that a build writes to: one build at a time, enough disk space, no leftovers of interrupted builds."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MIN_FREE_BYTES = 64 << 20
 
 @contextlib.contextmanager
 def build_lock(data_path: Path) -> Iterator[None]:
-    """Keeps other processes from building the same data set; waits while one does.
+    """Keeps other processes from building the same data set, and waits while one does.
 
     Args:
-      data_path: folder of the data set's version. What an interrupted build left beside it is removed. On an object
-        store, which knows no locks, neither is done.
+      data_path: Folder of the data set's version. Leftovers of an interrupted build next to it are removed. On object
+        stores, which have no locks, neither is done.
     """
     if is_remote(data_path):
         yield
@@ -42,7 +42,7 @@ def build_lock(data_path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scratch_folder(data_path: Path) -> Iterator[Path]:
-    """A temporary folder beside the data set; named so that ``build_lock`` removes it if the process dies."""
+    """A temporary folder next to the data set, named so that ``build_lock`` removes it if the process dies."""
     if is_remote(data_path):
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
@@ -56,12 +56,12 @@ def scratch_folder(data_path: Path) -> Iterator[Path]:
 
 
 def _temporary_name(data_path: Path, part: str) -> str:
-    """TFDS's way to name the folder that it builds in, part being random letters."""
+    """Name of a folder as TFDS names the one that it builds in, where the part is random letters."""
     return f"incomplete.{part}_{data_path.name}"
 
 
 def check_free_disk(folder: Path, needed_bytes: int) -> None:
-    """Raises UserError if the disk of a folder, existing or not, has less free than needed; not on object stores."""
+    """Raises UserError if a folder, which need not exist, is on a disk with too little space; not for object stores."""
     if is_remote(folder):
         return
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -76,7 +76,7 @@ def check_free_disk(folder: Path, needed_bytes: int) -> None:
 
 @contextlib.contextmanager
 def disk_faults_are_user_errors(folder: Path) -> Iterator[None]:
-    """Turns the system's 'no space left' and 'not permitted' into a UserError that names the folder."""
+    """Turns 'no space left' and 'not permitted' errors of the system into a UserError that names the folder."""
     try:
         yield
     except OSError as error:

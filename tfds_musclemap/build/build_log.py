@@ -1,15 +1,14 @@
-"""What became of each clip of a build: stored or rejected, and the two lists that are left beside the data."""
+"""Which clips a build stored and which it rejected, and the two lists of them that lie next to the data."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import io
-from collections.abc import Iterable
 from pathlib import Path
 
 from musclemap_jax.data.raw.raw_dataset import SEPARATOR, Clip
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.csv_files import write_csv
 
 REJECTED = "rejected.csv"
 REJECTED_COLUMNS = ("clip_id", "split", "reason")
@@ -22,10 +21,10 @@ class StoredClip:
     """A row of ``clips.csv``.
 
     Attributes:
-      clip: the clip's annotations.
-      num_frames: frames stored.
-      fps: frames per second.
-      size: (height, width) of the stored frames in pixels; where none are stored, the size that joints are in.
+      clip: The clip's annotations.
+      num_frames: Number of frames stored.
+      fps: Frames per second.
+      size: (height, width) of the stored frames in pixels; where none are stored, the size that joints refer to.
     """
 
     clip: Clip
@@ -35,61 +34,62 @@ class StoredClip:
 
 
 class BuildLog:
-    """Counts a build's clips and ends it when too many are rejected.
+    """The clips of a build, which it ends when too many are rejected.
 
     Attributes:
-      stored: in the order of the records, split by split.
-      rejected: (clip, reason) in the same order.
+      stored: The stored clips in the order of the records, split by split.
+      rejected: (clip, reason) of the rejected ones in the same order.
     """
 
     def __init__(self, num_clips: int, max_rejected_fraction: float):
         """
         Args:
-          num_clips: clips of the raw data set, all splits.
-          max_rejected_fraction: 0 to 1, of all clips.
+          num_clips: Number of clips of the raw data set, over all splits.
+          max_rejected_fraction: Largest accepted fraction of rejected clips, 0 to 1.
         """
         self.stored: list[StoredClip] = []
         self.rejected: list[tuple[Clip, str]] = []
         self._num_clips = num_clips
-        self._max_rejected_share = max_rejected_fraction
+        self._max_rejected_fraction = max_rejected_fraction
 
     def add_stored(self, stored: StoredClip) -> None:
-        """Notes a clip that was written."""
+        """Records a clip that was written."""
         self.stored.append(stored)
 
     def add_rejected(self, clip: Clip, reason: str) -> None:
-        """Notes a clip that was left out.
+        """Records a clip that was rejected.
 
         Raises:
-          UserError: more than the stated share has been rejected; no need to read the others.
+          UserError: More than the accepted fraction has been rejected, so that the build can end.
         """
         self.rejected.append((clip, reason))
-        if len(self.rejected) > self._max_rejected_share * self._num_clips:
+        if len(self.rejected) > self._max_rejected_fraction * self._num_clips:
             named = "; ".join(reason for _, reason in self.rejected[:3])
             raise UserError(
                 f"rejected {len(self.rejected)} of {self._num_clips} clips, more than max_rejected_fraction="
-                f"{self._max_rejected_share:g} ({named}{'; ...' if len(self.rejected) > 3 else ''}): "
-                f"mend or remove them, or raise max_rejected_fraction"
+                f"{self._max_rejected_fraction:g} ({named}{'; ...' if len(self.rejected) > 3 else ''}): "
+                f"fix or remove them, or raise max_rejected_fraction"
             )
 
     def counts(self) -> dict[str, int]:
-        """Clips stored a split."""
+        """{split: number of clips stored}."""
         counts: dict[str, int] = {}
         for stored in self.stored:
             counts[stored.clip.split] = counts.get(stored.clip.split, 0) + 1
         return counts
 
     def write(self, folder: Path) -> None:
-        """Writes ``rejected.csv`` and ``clips.csv``, both with a header also where they have no rows."""
-        _write(folder / REJECTED, REJECTED_COLUMNS, ((clip.clip_id, clip.split, why) for clip, why in self.rejected))
-        _write(folder / CLIPS, CLIPS_COLUMNS, (_row(stored) for stored in self.stored))
+        """Writes ``rejected.csv`` and ``clips.csv``, each with a header even if it has no rows."""
+        rejected = ((clip.clip_id, clip.split, reason) for clip, reason in self.rejected)
+        write_csv(folder / REJECTED, REJECTED_COLUMNS, rejected)
+        write_csv(folder / CLIPS, CLIPS_COLUMNS, (_row(stored) for stored in self.stored))
 
 
 def read_stored_clips(folder: Path) -> dict[str, list[StoredClip]]:
     """``clips.csv`` of a prepared data set: the clips of each split in the order of its records."""
     splits: dict[str, list[StoredClip]] = {}
     for row in _rows(folder / CLIPS):
-        muscles = tuple(int(index) for index in row["muscles"].split(SEPARATOR))
+        muscles = tuple(int(index) for index in row["muscles"].split(SEPARATOR) if index)
         clip = Clip(row["clip_id"], row["split"], row["activity"], muscles)
         size = int(row["height"]), int(row["width"])
         splits.setdefault(clip.split, []).append(StoredClip(clip, int(row["num_frames"]), float(row["fps"]), size))
@@ -110,11 +110,3 @@ def _row(stored: StoredClip) -> tuple[object, ...]:
     clip = stored.clip
     muscles = SEPARATOR.join(str(index) for index in clip.muscles)
     return clip.clip_id, clip.split, clip.activity, muscles, stored.num_frames, f"{stored.fps:.6g}", *stored.size
-
-
-def _write(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    path.write_bytes(text.getvalue().encode("utf-8"))

@@ -8,8 +8,11 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from musclemap_jax.data.modalities import MODALITIES, stored_modalities
+from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.errors import UserError
+from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.spec import SyntheticSpec
-from tfds_musclemap.build.clip_reader import ClipSettings, check_settings
 
 _SMOKE = SyntheticSpec(
     clips_per_activity={"train": 4, "val_known": 1, "test_known": 1, "val_new": 1, "test_new": 2},
@@ -31,59 +34,61 @@ _SMOKE = SyntheticSpec(
 
 @dataclasses.dataclass(eq=False)
 class MuscleMapConfig(tfds.core.BuilderConfig):
-    """A configuration of the builder; fields that are not named here are those of ClipSettings.
+    """A configuration of the builder.
 
     Attributes:
-      max_rejected_fraction: share of all clips, 0 to 1, past which the build ends with an error.
-      synthetic: what to render; None where the raw data set is given by the user.
+      clip: How clips are stored.
+      max_rejected_fraction: Fraction of all clips, 0 to 1, above which the build ends with an error.
+      synthetic: What to render; None where the user gives the raw data set.
     """
 
-    modalities: tuple[str, ...] = ClipSettings.modalities
-    skeleton_layout: str = ClipSettings.skeleton_layout
-    require_skeleton: bool = ClipSettings.require_skeleton
-    short_side: int = ClipSettings.short_side
-    jpeg_quality: int = ClipSettings.jpeg_quality
-    max_persons: int = ClipSettings.max_persons
-    flow_method: str = ClipSettings.flow_method
-    flow_bound: float = ClipSettings.flow_bound
+    clip: ClipSettings = dataclasses.field(default_factory=ClipSettings)
     max_rejected_fraction: float = 0.05
     synthetic: SyntheticSpec | None = None
 
     def __post_init__(self):
-        self.modalities = tuple(self.modalities)
-        check_settings(self.clip_settings())
-
-    def clip_settings(self) -> ClipSettings:
-        """The part that concerns the reading of one clip."""
-        return ClipSettings(**{name: getattr(self, name) for name in CLIP_FIELDS})
+        """Raises UserError for settings that make no sense, or that need a package which is not installed."""
+        clip = self.clip
+        if not clip.modalities or not set(clip.modalities) <= set(MODALITIES):
+            raise UserError(f"modalities: expected some of {', '.join(MODALITIES)}, got {clip.modalities}")
+        get_layout(clip.skeleton_layout)
+        ranges = {"short_side": (16, 4096), "jpeg_quality": (1, 100), "max_persons": (1, 100), "flow_bound": (1, 1000)}
+        for name, (lowest, highest) in ranges.items():
+            check_range(name, getattr(clip, name), lowest, highest)
+        for modality in stored_modalities(clip):
+            modality.check_settings(clip)
 
     def made_of(self) -> dict[str, Any]:
         """What determines the prepared data, as JSON values."""
-        settings = json.loads(json.dumps(dataclasses.asdict(self.clip_settings())))
+        settings = json.loads(json.dumps(dataclasses.asdict(self.clip)))
         return settings | {"synthetic": json.loads(self.synthetic.to_json()) if self.synthetic else None}
 
 
-CLIP_FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(ClipSettings))
+def check_range(name: str, value: float, lowest: float, highest: float) -> None:
+    """Raises UserError unless lowest <= value <= highest."""
+    if not lowest <= value <= highest:
+        raise UserError(f"{name}: expected {lowest} to {highest}, got {value}")
+
 
 CONFIGS: tuple[MuscleMapConfig, ...] = (
     MuscleMapConfig(name="multimodal", description="RGB frames and 2D skeletons of the user's raw data set."),
-    MuscleMapConfig(name="rgb", description="RGB frames alone.", modalities=("rgb",)),
+    MuscleMapConfig(name="rgb", description="RGB frames alone.", clip=ClipSettings(modalities=("video",))),
     MuscleMapConfig(
         name="rgb_diff",
         description="Absolute differences of neighbouring RGB frames, lossless.",
-        modalities=("rgb_diff",),
+        clip=ClipSettings(modalities=("rgb_diff",)),
     ),
     MuscleMapConfig(
         name="optical_flow",
-        description="Optical flow in two 8-bit channels: the raw data set's, or estimated.",
-        modalities=("optical_flow",),
+        description="Optical flow in two 8-bit channels: the raw data set's own, or estimated.",
+        clip=ClipSettings(modalities=("flow",)),
     ),
     MuscleMapConfig(
         name="rgb_flow",
         description="RGB frames and their optical flow.",
-        modalities=("rgb", "optical_flow"),
+        clip=ClipSettings(modalities=("video", "flow")),
     ),
-    MuscleMapConfig(name="skeleton", description="2D skeletons alone.", modalities=("skeleton",)),
+    MuscleMapConfig(name="skeleton", description="2D skeletons alone.", clip=ClipSettings(modalities=("skeleton",))),
     MuscleMapConfig(
         name="synthetic",
         description="RGB frames and 2D skeletons of a raw data set that the builder renders itself.",
@@ -91,7 +96,7 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
     ),
     MuscleMapConfig(
         name="synthetic_smoke",
-        description="As synthetic, a few small clips: for a first run and for tests.",
+        description="A few small clips of the kind of synthetic: for a first run and for tests.",
         synthetic=_SMOKE,
     ),
 )

@@ -1,4 +1,4 @@
-"""A clip as it is stored: a serialised tf.train.Example, made where the clip is read, in a worker process."""
+"""A clip as a serialised tf.train.Example, made by the worker process that reads the clip."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
-from musclemap_jax import taxonomy
+from musclemap_jax.data.modalities import IMAGE_FIELDS
+from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw.raw_dataset import Clip
-from tfds_musclemap.build.clip_reader import ClipSettings, Rejected, read_clip
+from tfds_musclemap.build.clip_reader import Rejected, read_clip
 from tfds_musclemap.build.features import make_features
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredExample:
-    """A record, and what the build's log says of it.
+    """A record, and what the build's log needs to know of it.
 
     Attributes:
-      data: the record.
-      num_frames: frames stored.
-      fps: frames per second.
+      data: The record.
+      num_frames: Number of frames stored.
+      fps: Frames per second.
       size: (height, width) of the stored frames in pixels, or that they would have.
     """
 
@@ -32,43 +33,40 @@ class StoredExample:
     size: tuple[int, int]
 
 
-def read_example(root: str, clip: Clip, settings: ClipSettings) -> StoredExample | Rejected:
+def read_example(root: str, clip: Clip, num_regions: int, settings: ClipSettings) -> StoredExample | Rejected:
     """Reads a clip of a raw data set as a record.
 
     Args:
-      root: the raw data set's folder, also a remote one.
-      clip: its annotations.
-      settings: how to read it.
+      root: The raw data set's folder; may be remote.
+      clip: The clip's annotations.
+      num_regions: K, muscle regions of the raw data set.
+      settings: How to store the clip.
 
     Returns:
-      The record, or why the clip is left out. The same files give the same bytes, on any worker.
+      The record, or why the clip is rejected. The same files give the same bytes, on any worker.
     """
     content = read_clip(root, clip.clip_id, settings)
     if isinstance(content, Rejected):
         return content
-    images = {name: value for name, value in content.features.items() if isinstance(value, list)}
+    images = {name: content.fields[name] for name in IMAGE_FIELDS if name in content.fields}
     example = {
         "clip_id": clip.clip_id,
         "activity": clip.activity,
-        "muscles": np.isin(np.arange(taxonomy.NUM_REGIONS), clip.muscles).astype(np.uint8),
+        "muscles": np.isin(np.arange(num_regions), clip.muscles).astype(np.uint8),
         "fps": np.float32(content.fps),
-        **content.features,
+        **content.fields,
         **{name: [] for name in images},
     }
-    if "skeleton" in example:
-        example["skeleton_layout"] = settings.skeleton_layout
-    features, serializer = _serializer(settings.modalities, settings.skeleton_layout)
+    features, serializer = _serializer(settings)
     proto = serializer.get_tf_example(features.encode_example(example))
     for name, encoded in images.items():  # megabytes, which TFDS's serialiser would copy three times
         proto.features.feature[name].bytes_list.value.extend(encoded)
-    # Deterministic: the order of the proto's map is otherwise another one in every process.
+    # Deterministic, since the order of the proto's map differs between processes otherwise.
     data = proto.SerializeToString(deterministic=True)
     return StoredExample(data, content.num_frames, content.fps, content.size)
 
 
 @functools.cache
-def _serializer(
-    modalities: tuple[str, ...], skeleton_layout: str
-) -> tuple[tfds.features.FeaturesDict, ExampleSerializer]:
-    features = make_features(modalities, skeleton_layout)
+def _serializer(settings: ClipSettings) -> tuple[tfds.features.FeaturesDict, ExampleSerializer]:
+    features = make_features(settings)
     return features, ExampleSerializer(features.get_serialized_info())

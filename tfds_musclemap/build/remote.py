@@ -1,7 +1,7 @@
-"""Raw data sets and data sets on object stores (``gs://``, ``s3://``), as builds on Dataflow and its like have them.
+"""Raw and prepared data sets on object stores (``gs://``, ``s3://``), as builds on Dataflow and the like have them.
 
-PyAV and ArrayRecord know files of this machine only, so a clip is copied here to be read, and a shard is written here
-and copied there. Paths are etils.epath's, as TFDS's are.
+PyAV and ArrayRecord can only use local files, so a clip is copied here to be read, and a shard is written here and then
+copied to the store. Paths are etils.epath's, as TFDS's are.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from pathlib import Path
 
 from etils import epath
 
-from musclemap_jax.data.raw import flow, raw_dataset
+from musclemap_jax.data.modalities import MODALITIES
+from musclemap_jax.data.modalities.modality import RawClip
+from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST
 from musclemap_jax.storage.files import is_remote
 
 
 @contextlib.contextmanager
 def local_clip(root: str | os.PathLike, clip_id: str) -> Iterator[Path]:
-    """A folder of this machine that holds a clip's files as the raw data set does: that itself, unless it is remote."""
+    """A local folder with a clip's files laid out as in the raw data set, which it is itself unless that is remote."""
     if not is_remote(root):
         yield Path(root)
         return
     with tempfile.TemporaryDirectory() as folder:
-        files = (raw_dataset.video_path, raw_dataset.skeleton_path)
-        paths = [path_of(folder, clip_id) for path_of in files] + list(flow.flow_paths(folder, clip_id))
-        for path in paths:
+        clip = RawClip(Path(folder), clip_id)
+        files = [path for modality in MODALITIES.values() for path in modality.raw_files(clip)]
+        for path in (raw_dataset.video_path(folder, clip_id), *files):
             source = epath.Path(root) / path.relative_to(folder).as_posix()
             if source.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +40,7 @@ def local_clip(root: str | os.PathLike, clip_id: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def local_annotations(root: str | os.PathLike) -> Iterator[Path]:
-    """As `local_clip`, with ``annotations.csv`` and ``raw_dataset.json``."""
+    """As `local_clip`, for ``annotations.csv`` and ``raw_dataset.json``."""
     if not is_remote(root):
         yield Path(root)
         return
@@ -52,7 +54,7 @@ def local_annotations(root: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def written_locally(path: str | os.PathLike) -> Iterator[str]:
-    """A path to write a file to; if the wanted one is remote, the file is copied there afterwards, at once."""
+    """A local path to write a file to; if the target is remote, the finished file is then copied there."""
     if not is_remote(path):
         yield os.fspath(path)
         return

@@ -15,24 +15,21 @@ from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.core.writer import ExampleWriter
 
 from musclemap_jax import taxonomy
+from musclemap_jax.data.modalities import stored_modalities
+from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.raw.raw_dataset import Clip
-from tfds_musclemap.build.clip_reader import ClipSettings
 from tfds_musclemap.build.remote import local_clip, written_locally
 
 SHARD_BYTES = 256 << 20
-"""Size that shards are given, by estimate."""
-
-_BYTES_PER_PIXEL = {"rgb": 0.35, "rgb_diff": 1.0, "optical_flow": 0.15}
-"""Upper estimates. JPEG at quality 90 with colour at half resolution: 0.2 to 0.3 were seen; PNG of differences: 0.4 to
-0.7; two grey JPEGs of flow: 0.04 to 0.11."""
+"""Estimated size of a shard."""
 
 _NUM_PROBED = 16
 
 _ARRAY_RECORD_OPTIONS = "group_size:1,uncompressed"
-"""One record at a time can be read. JPEG images are compressed already: Zstandard, which TFDS takes, finds more where a
-picture stands still (fixed cameras: 40 % of the size), for a tenth of the time of the build and of every training clip,
-epoch for epoch."""
+"""Records can be read one at a time. Zstandard, which TFDS chooses, gains only where the picture stands still (fixed
+cameras: 40 % of the size), since JPEG images are compressed already. It costs a tenth of the time of the build and of
+reading every training clip in every epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +37,9 @@ class Shard:
     """A shard to write.
 
     Attributes:
-      path: the file, as every worker sees it.
+      path: The file's path, as every worker sees it.
       file_format: TFDS's name of the record format.
-      clips: its clips, in order.
+      clips: The shard's clips, in order.
     """
 
     path: str
@@ -50,7 +47,7 @@ class Shard:
     clips: Sequence[Clip]
 
     def write(self, records: Iterable[bytes]) -> None:
-        """Writes the records, on object stores too; anew where the file is there, as after a retry."""
+        """Writes the records, also to object stores; a retry overwrites the file."""
         with written_locally(self.path) as local:
             file_format = file_adapters.FileFormat.from_value(self.file_format)
             if file_format != file_adapters.FileFormat.ARRAY_RECORD:
@@ -64,13 +61,14 @@ class Shard:
 
 
 def assign_clips(clips: Sequence[Clip], clip_bytes: int) -> dict[str, list[list[Clip]]]:
-    """For each split that has clips, in the order of the taxonomy, the clips of its shards.
+    """{split: clips of each of its shards} for the splits that have clips, in the order of the taxonomy.
 
-    A hash of the name mixes the activities over the shards, and does not change when clips are added.
+    Clips are ordered by a hash of their ids, which mixes the activities over the shards and does not change when clips
+    are added.
 
     Args:
-      clips: the raw data set's annotations.
-      clip_bytes: estimate of a clip's prepared size.
+      clips: The raw data set's annotations.
+      clip_bytes: Estimate of a clip's prepared size.
     """
     shards = {}
     for split in taxonomy.SPLITS:
@@ -85,16 +83,17 @@ def assign_clips(clips: Sequence[Clip], clip_bytes: int) -> dict[str, list[list[
 def estimate_clip_bytes(root: str, clips: Sequence[Clip], settings: ClipSettings) -> int:
     """Upper estimate of a clip's mean prepared size, from the headers of some of the mp4 files.
 
-    From the frames' pixels, not from the mp4 files' sizes: a still scene is 30 times larger as JPEG, a lively one 7.
+    It counts the frames' pixels: as JPEG, a still scene is 30 times as large as its mp4 file, a lively one 7 times.
     """
+    bytes_per_pixel = sum(modality.bytes_per_pixel for modality in stored_modalities(settings))
     sizes = []
     for clip in clips[:: max(1, len(clips) // _NUM_PROBED)]:
         try:
             with local_clip(root, clip.clip_id) as folder:
                 pixels = video.count_stored_pixels(raw_dataset.video_path(folder, clip.clip_id), settings.short_side)
         except (video.VideoError, OSError):
-            continue  # it will be rejected when its turn comes
-        sizes.append(pixels * sum(_BYTES_PER_PIXEL.get(modality, 0) for modality in settings.modalities))
+            continue  # the build will reject it
+        sizes.append(pixels * bytes_per_pixel)
     return int(np.mean(sizes)) if sizes else 0
 
 

@@ -1,4 +1,4 @@
-"""ArrayRecord data as a tf.data.Dataset, which TFDS itself does not offer. Needs the extra ``tfds``."""
+"""ArrayRecord data as a tf.data.Dataset, which TFDS does not offer. Needs the extra ``tfds``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def array_record_dataset(
     """What ``DatasetBuilder._as_dataset`` returns, by random access to the records.
 
     Args:
-      info: of the prepared data.
-      split: TFDS's name or instruction of a split, such as ``train[:10%]``.
+      info: Info of the prepared data.
+      split: TFDS's name of a split or instruction, such as ``train[:10%]``.
       decoders: TFDS's decoders, or PartialDecoding.
-      read_config: TFDS's ReadConfig; its shuffle seed and its choice of reshuffling count.
-      shuffle_files: whether to shuffle, here the clips themselves.
+      read_config: TFDS's ReadConfig, of which the shuffle seed and whether to reshuffle are used.
+      shuffle_files: Whether to shuffle; here it shuffles the clips themselves.
     """
     features = info.features
     if isinstance(decoders, tfds.decode.PartialDecoding):

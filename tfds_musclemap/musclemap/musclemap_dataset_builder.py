@@ -1,12 +1,12 @@
 """TFDS builder ``musclemap``: from the raw data set (mp4, AlphaPose JSON, csv) to ArrayRecord files.
 
-Works with the ``tfds build`` command (which needs TensorFlow) and, without TensorFlow, by ``tfds_musclemap.prepare``.
+It runs under the ``tfds build`` command, which needs TensorFlow, and without TensorFlow by ``tfds_musclemap.prepare``.
 
-It writes its shards itself (`build`, `beam_build`) and takes from TFDS what stands around them: versions, features,
-metadata, reading. TFDS's generator based builder shuffles by a shuffler that needs TensorFlow as soon as a split passes
-1 GB, holds that GB in memory, and writes everything twice; its shard based builder serialises in one process, which
-two workers keep busy. Here each record is made where the clip is read and goes straight to its shard; the order within
-a split is that of a hash of the clip id, so that shards are mixed all the same.
+It writes the shards itself (`build`, `beam_build`) and uses TFDS for the rest: versions, features, metadata, reading.
+TFDS's generator-based builder shuffles by a shuffler that needs TensorFlow once a split exceeds 1 GB, holds that GB in
+memory and writes everything twice; its shard-based builder serialises in one process, which two workers already keep
+busy. Here each record is made where the clip is read and goes straight to its shard. Within a split, the clips are in
+the order of a hash of their ids, so that shards are mixed all the same.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tqdm
 from etils import epath
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
+from musclemap_jax.data.modalities import stored_modalities
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest
 from musclemap_jax.errors import UserError
@@ -36,27 +37,29 @@ from tfds_musclemap.build.build_folder import (
     scratch_folder,
 )
 from tfds_musclemap.build.build_log import REJECTED, BuildLog
-from tfds_musclemap.build.builder_config import CONFIGS
-from tfds_musclemap.build.clip_reader import check_range
+from tfds_musclemap.build.builder_config import CONFIGS, check_range
 from tfds_musclemap.build.features import make_features
 from tfds_musclemap.build.remote import local_annotations
 from tfds_musclemap.build.shards import Shard, assign_clips, estimate_clip_bytes
 
 HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
 
+_REBUILD = "remove the folder or choose another data_dir"
+
 
 class Builder(FileReaderBuilder):
-    """Builds ``musclemap``; see README.md beside this file for the features."""
+    """Builds ``musclemap``; README.md in this folder describes the features."""
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("3.0.0")
     RELEASE_NOTES = {  # noqa: RUF012 (TFDS's own declaration)
         "1.0.0": "Initial release.",
-        "2.0.0": "Frames go from h264 to JPEG without a way through RGB: their pixels are nearer to the video's.",
+        "2.0.0": "Frames are converted from h264 to JPEG without RGB in between, which is closer to the video.",
+        "3.0.0": "The data holds the names of the muscle regions, which the raw data set may choose.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     MuscleMap is handed out by its authors under a user agreement: {HOMEPAGE}
     manual_dir is a folder with annotations.csv (clip_id,split,activity,muscles), clips/<clip_id>.mp4,
-    skeletons/<clip_id>.json (AlphaPose results) and, where there is flow, flow/<clip_id>_x.mp4 and _y.mp4.
+    skeletons/<clip_id>.json (AlphaPose results) and, optionally, flow/<clip_id>_x.mp4 and _y.mp4.
     """
     BUILDER_CONFIGS = list(CONFIGS)  # noqa: RUF012
 
@@ -70,25 +73,25 @@ class Builder(FileReaderBuilder):
     ):
         """
         Args:
-          file_format: TFDS's name of a record format; ``array_record`` unless the data is there in another one.
-          num_workers: processes that decode; by default the CPUs that this process may use.
-          max_rejected_fraction: by default that of the config.
-          **kwargs: see ``tfds.core.DatasetBuilder``.
+          file_format: TFDS's name of a record format; ``array_record`` unless the data exists in another one.
+          num_workers: Processes that decode; by default the CPUs that this process may use.
+          max_rejected_fraction: See MuscleMapConfig; by default that of the config.
+          **kwargs: See ``tfds.core.DatasetBuilder``.
 
         Raises:
-          UserError: a number out of its range.
+          UserError: A number out of its range.
         """
         super().__init__(file_format=file_format, **kwargs)
         if file_format is None and not self.data_path.exists():
             self.info.set_file_format("array_record", override=True)
-        config_share = self.builder_config.max_rejected_fraction
-        self._max_rejected_share = config_share if max_rejected_fraction is None else max_rejected_fraction
-        check_range("max_rejected_fraction", self._max_rejected_share, 0, 1)
+        default = self.builder_config.max_rejected_fraction
+        self._max_rejected_fraction = default if max_rejected_fraction is None else max_rejected_fraction
+        check_range("max_rejected_fraction", self._max_rejected_fraction, 0, 1)
         self._num_workers = num_cpus() if num_workers is None else num_workers
         check_range("num_workers", self._num_workers, 1, 1024)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = make_features(self.builder_config.modalities, self.builder_config.skeleton_layout)
+        features = make_features(self.builder_config.clip)
         return self.dataset_info_from_configs(features=features, homepage=HOMEPAGE, metadata=tfds.core.MetadataDict())
 
     def download_and_prepare(
@@ -98,11 +101,11 @@ class Builder(FileReaderBuilder):
         download_config: tfds.download.DownloadConfig | None = None,
         **kwargs: Any,
     ) -> None:
-        """Builds the data set unless it is there; see ``tfds.core.DatasetBuilder.download_and_prepare``.
+        """Builds the data set unless it exists; see ``tfds.core.DatasetBuilder.download_and_prepare``.
 
         Raises:
-          UserError: no raw data set, faults of its annotations, too little disk, too many clips rejected, or data that
-            is there but was made of something else. A failed build leaves no data set behind.
+          UserError: No raw data set, invalid annotations, too little disk space, too many rejected clips, or existing
+            data that was made of something else. A failed build leaves no data set behind.
         """
         download_config = download_config or tfds.download.DownloadConfig()
         final_path = epath.Path(self.data_path)
@@ -124,7 +127,7 @@ class Builder(FileReaderBuilder):
         with contextlib.ExitStack() as stack:
             stack.enter_context(disk_faults_are_user_errors(final_path))
             stack.enter_context(build_lock(final_path))
-            if final_path.exists() and not overwrite:  # by the process that held the lock
+            if final_path.exists() and not overwrite:  # the process that held the lock has built it
                 self.info.read_from_directory(final_path)
                 return
             if root is None:
@@ -135,7 +138,7 @@ class Builder(FileReaderBuilder):
         print(self.summary())
 
     def summary(self) -> str:
-        """One line: clips of each split of the prepared data, and how many were rejected."""
+        """One line with the number of clips in each split of the prepared data and of rejected ones."""
         counts = ", ".join(f"{name} {split.num_examples}" for name, split in self.info.splits.items())
         metadata = self.info.metadata
         return (
@@ -146,36 +149,39 @@ class Builder(FileReaderBuilder):
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
-        """Runs inside TFDS's temporary folder, which ``self.data_path`` is meanwhile; renamed if all went well."""
+        """Runs while ``self.data_path`` is TFDS's temporary folder, which is renamed if the build succeeds."""
         config = self.builder_config
         with local_annotations(self._root) as folder:
-            clips, name, digest = raw_dataset.read_annotations(folder), read_manifest(folder).name, _digest(folder)
-        clip_bytes = estimate_clip_bytes(self._root, clips, config.clip_settings())
+            clips, manifest, digest = raw_dataset.read_annotations(folder), read_manifest(folder), _digest(folder)
+        num_regions = len(manifest.regions)
+        clip_bytes = estimate_clip_bytes(self._root, clips, config.clip)
         check_free_disk(epath.Path(self._data_dir_root), len(clips) * clip_bytes)
-        log = BuildLog(len(clips), self._max_rejected_share)
+        log = BuildLog(len(clips), self._max_rejected_fraction)
         shards = self._shards(clips, clip_bytes)
         in_order = [shard for of_split in shards.values() for shard in of_split]
         if _uses_beam(download_config):
             options, runner = download_config.beam_options, download_config.beam_runner
-            beam_build.write_shards(self._root, in_order, config.clip_settings(), options, runner, log)
+            beam_build.write_shards(self._root, in_order, num_regions, config.clip, options, runner, log)
         else:
             with (
                 WorkerPool(self._num_workers) as pool,
                 tqdm.tqdm(total=len(clips), desc=self.info.full_name, unit="clip", disable=None) as progress,
             ):
-                build.write_shards(self._root, in_order, config.clip_settings(), pool, log, progress.update)
+                build.write_shards(self._root, in_order, num_regions, config.clip, pool, log, progress.update)
         self._set_splits(shards, log)
         log.write(epath.Path(self.data_path))
         self.info.metadata.update(
             made_of=config.made_of(),
             annotations_sha256=digest,
-            release=name,
+            release=manifest.name,
+            regions=manifest.regions,
+            allow_background=manifest.allow_background,
             num_clips=len(clips),
             num_rejected=len(log.rejected),
         )
 
     def _shards(self, clips: list[raw_dataset.Clip], clip_bytes: int) -> dict[str, list[Shard]]:
-        """The files of each split."""
+        """{split: its files}."""
         shards = {}
         for split, of_split in assign_clips(clips, clip_bytes).items():
             template = self._get_filename_template(split_name=split)
@@ -190,7 +196,7 @@ class Builder(FileReaderBuilder):
         return shards
 
     def _set_splits(self, shards: dict[str, list[Shard]], log: BuildLog) -> None:
-        """Tells TFDS what was written."""
+        """Passes on to TFDS what was written."""
         stored = {each.clip.clip_id for each in log.stored}
         infos = [
             tfds.core.SplitInfo(
@@ -204,34 +210,32 @@ class Builder(FileReaderBuilder):
         self.info.set_splits(tfds.core.SplitDict(infos))
 
     def _as_dataset(self, split: Any, decoders: Any = None, read_config: Any = None, shuffle_files: bool = False):
-        """TFDS has no tf.data of ArrayRecord files: read them by random access."""
+        """A tf.data.Dataset; TFDS offers none for ArrayRecord files, so they are read by random access."""
         if self.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
             return super()._as_dataset(split, decoders, read_config, shuffle_files)
-        from tfds_musclemap.build.tf_dataset import array_record_dataset  # TensorFlow is an extra
+        from tfds_musclemap.build.tf_dataset import array_record_dataset  # TensorFlow comes with an extra
 
         return array_record_dataset(self.info, split, decoders, read_config, shuffle_files)
 
     def _check_raw_dataset(self, root: Path) -> None:
-        """Raises UserError if the raw folder is absent or its annotations are at fault."""
+        """Raises UserError if there is no raw data set or it is invalid."""
         if not root.is_dir() or not any(root.iterdir()):
             raise UserError(
                 f"{self.data_path}: no prepared data, and no raw data set to build it from in {root}: get MuscleMap "
                 f"from its authors under their licence (user agreement, {HOMEPAGE}) and run `tfds build "
                 f"tfds_musclemap/musclemap --config={self.builder_config.name} --manual_dir=FOLDER "
-                f"--data_dir={self._data_dir_root}`; or, without it, train on rendered data by "
+                f"--data_dir={self._data_dir_root}`; or, without it, train on rendered data with "
                 f"--config=configs/transm3e.py:synthetic"
             )
         with local_annotations(root) as folder:
             raw_dataset.read_annotations(folder)
-            layout = read_manifest(folder).skeleton_layout
-        if "skeleton" in self.builder_config.modalities and layout not in (None, self.builder_config.skeleton_layout):
-            raise UserError(
-                f"{root / MANIFEST}: expected skeletons in layout {self.builder_config.skeleton_layout}, which the "
-                f"build is of, got {layout}: build with skeleton_layout={layout!r}"
-            )
+            manifest = read_manifest(folder)
+        settings = self.builder_config.clip
+        for modality in stored_modalities(settings):
+            modality.check_manifest(manifest, root / MANIFEST, settings)
 
     def _check_made_of(self, root: Path | None) -> None:
-        """Raises UserError if the prepared data was made by other settings or of other annotations than asked for."""
+        """Raises UserError if the prepared data was made with other settings, or of other annotations or labels."""
         metadata = self.info.metadata
         expected = self.builder_config.made_of()
         found = metadata.get("made_of", {})
@@ -240,16 +244,25 @@ class Builder(FileReaderBuilder):
             name = different[0]
             raise UserError(
                 f"{self.data_path}: expected data made with {name}={expected[name]!r}, found {found.get(name)!r}: "
-                f"remove the folder or choose another data_dir"
+                f"{_REBUILD}"
             )
-        if root and (root / raw_dataset.ANNOTATIONS).is_file() and metadata["annotations_sha256"] != _digest(root):
+        if not root or not (root / raw_dataset.ANNOTATIONS).is_file():
+            return
+        with local_annotations(root) as folder:
+            manifest, digest = read_manifest(folder), _digest(folder)
+        if metadata["annotations_sha256"] != digest:
             raise UserError(
                 f"{self.data_path}: expected data made of {root / raw_dataset.ANNOTATIONS}, found data made of other "
-                f"annotations: remove the folder or choose another data_dir"
+                f"annotations: {_REBUILD}"
+            )
+        if (list(manifest.regions), manifest.allow_background) != (metadata["regions"], metadata["allow_background"]):
+            raise UserError(
+                f"{self.data_path}: expected data made with the muscle regions of {root / MANIFEST}, or without it "
+                f"MuscleMap's, found data of other labels: {_REBUILD}"
             )
 
     def _log_download_bytes(self) -> None:
-        """TFDS announces a download in bold letters; there is none."""
+        """TFDS announces a download in bold letters, but there is none."""
 
     def _log_download_done(self) -> None:
         """``summary`` is the last line."""

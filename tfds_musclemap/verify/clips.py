@@ -12,21 +12,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from musclemap_jax.data.raw import video
+from musclemap_jax.data.modalities import IMAGE_FIELDS
+from musclemap_jax.data.modalities.fields import ClipRecord, Images
 from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from musclemap_jax.skeleton_layouts import LAYOUTS
-from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
-from tfds_musclemap.source import IMAGE_FEATURES, ClipRecord, ClipSource
+from tfds_musclemap.source import ClipSource
 
 _CHUNK_SIZE = 16
 """Clips per call of a worker."""
-
-_DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
-    "frames": video.decode_jpeg,
-    "rgb_diff": decode_png,
-    "flow_x": decode_grey_jpeg,
-    "flow_y": decode_grey_jpeg,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,20 +84,20 @@ def examine_clips(folder: str, split: str, start: int, end: int) -> list[ClipFac
         except Exception as error:  # a damaged record may raise anything
             facts.append(_unreadable(split, index, f"{type(error).__name__}: {' '.join(str(error).split())}"))
         else:
-            facts.append(examine_record(record, split))
+            facts.append(examine_record(record, split, len(source.regions), source.allow_background))
     return facts
 
 
-def examine_record(record: ClipRecord, split: str) -> ClipFacts:
-    """Facts about one record."""
+def examine_record(record: ClipRecord, split: str, num_regions: int, allow_background: bool) -> ClipFacts:
+    """Facts about one record of a data set with K muscle regions, where clips without an active one may be allowed."""
     faults: list[str] = []
     sizes: set[tuple[int, int]] = set()
     lengths = {}
     digest, num_bytes = hashlib.sha256(), 0
-    for name in IMAGE_FEATURES:
+    for name, field in IMAGE_FIELDS.items():
         if name in record:
             lengths[name] = len(record[name])
-            sizes |= _decode_all(name, record[name], faults)
+            sizes |= _decode_all(name, field, record[name], faults)
             for data in record[name]:
                 digest.update(len(data).to_bytes(8, "little") + data)
                 num_bytes += len(data)
@@ -125,9 +118,11 @@ def examine_record(record: ClipRecord, split: str) -> ClipFacts:
         faults.append(f"expected the same number of frames, at least 1, got {lengths}")
     if not 0 < record["fps"] < math.inf:
         faults.append(f"fps: expected a positive number, got {record['fps']}")
-    muscles = tuple(np.flatnonzero(record["muscles"]).tolist())
-    if not muscles or not np.isin(record["muscles"], (0, 1)).all():
-        faults.append(f"muscles: expected only 0 and 1, at least one 1, got {record['muscles'].tolist()}")
+    muscles = tuple(np.flatnonzero(record["muscles"][:num_regions]).tolist())
+    if len(record["muscles"]) != num_regions or not np.isin(record["muscles"], (0, 1)).all():
+        faults.append(f"muscles: expected {num_regions} times 0 or 1, got {record['muscles'].tolist()}")
+    elif not muscles and not allow_background:
+        faults.append("muscles: expected at least one 1, got none")
     return ClipFacts(
         clip_id=record["clip_id"],
         split=split,
@@ -144,12 +139,12 @@ def examine_record(record: ClipRecord, split: str) -> ClipFacts:
     )
 
 
-def _decode_all(name: str, images: list[bytes], faults: list[str]) -> set[tuple[int, int]]:
+def _decode_all(name: str, field: Images, images: list[bytes], faults: list[str]) -> set[tuple[int, int]]:
     """The sizes of an image sequence; images that cannot be decoded are reported in ``faults``."""
     sizes, broken = set(), []
     for index, data in enumerate(images):
         try:
-            sizes.add(_DECODERS[name](data).shape[:2])
+            sizes.add(field.decode(data).shape[:2])
         except (ValueError, cv2.error):
             broken.append(index)
     if broken:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from musclemap_jax import taxonomy
-from musclemap_jax.data.raw import flow, video
+from musclemap_jax.data.images import decode_grey_jpeg, decode_jpeg, decode_png
+from musclemap_jax.data.modalities.fields import ClipRecord
+from musclemap_jax.data.raw import flow
 from musclemap_jax.eval.statistics import DataStatistics
 from musclemap_jax.reporting.frame_strip import plot_frame_strip
 from musclemap_jax.reporting.plots import INK, new_plot, plot_data_statistics, save_plot
 from musclemap_jax.skeleton_layouts import get_layout
-from tfds_musclemap.build.frame_encoder import decode_grey_jpeg, decode_png
-from tfds_musclemap.source import ClipRecord, ClipSource
+from tfds_musclemap.source import ClipSource
 from tfds_musclemap.verify.prepared import Prepared
 
 NUM_COLUMNS = 6
@@ -44,10 +45,11 @@ def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataSta
     chosen = max(candidates, key=lambda clip: clip.skeleton_fraction or 0)
     index = [clip.clip_id for clip in prepared.clips if clip.split == split].index(chosen.clip_id)
     size = prepared.listed[split][index].size
-    save_plot(plot_modalities(ClipSource(folder, split)[index], size), out / "modalities.png")
+    source = ClipSource(folder, split)
+    save_plot(plot_modalities(source[index], size, source.regions), out / "modalities.png")
 
 
-def plot_modalities(record: ClipRecord, size: tuple[int, int]) -> Figure:
+def plot_modalities(record: ClipRecord, size: tuple[int, int], regions: Sequence[str]) -> Figure:
     """A clip's RGB, RGB difference, optical flow (hue: direction, saturation: speed) and 2D skeleton over time.
 
     Differences and flow that are not stored are computed from the frames; rows without data are left out.
@@ -55,12 +57,13 @@ def plot_modalities(record: ClipRecord, size: tuple[int, int]) -> Figure:
     Args:
       record: The clip.
       size: (height, width) of its frames.
+      regions: K names of the data set's muscle regions.
     """
     length = len(next(record[name] for name in ("frames", "rgb_diff", "flow_x", "skeleton") if name in record))
     columns = np.linspace(0, length - 1, NUM_COLUMNS + 1).round().astype(int)[1:]  # the first frame has no motion
     rows = {}
     if "frames" in record:
-        rows["RGB"] = _strip([video.decode_jpeg(record["frames"][column]) for column in columns])
+        rows["RGB"] = _strip([decode_jpeg(record["frames"][column]) for column in columns])
     differences = [_difference(record, column) for column in columns]
     if differences[0] is not None:
         rows["RGB difference"] = _strip([cv2.convertScaleAbs(image, alpha=_DIFFERENCE_GAIN) for image in differences])
@@ -69,15 +72,15 @@ def plot_modalities(record: ClipRecord, size: tuple[int, int]) -> Figure:
         rows["optical flow"] = _strip(_coloured(np.stack(motions)))
     if "skeleton" in record:
         rows["2D skeleton"] = _skeleton_strip(record, columns, size)
-    return _draw(record, rows)
+    active = ", ".join(regions[index] for index in np.flatnonzero(record["muscles"])) or "no active region"
+    return _draw(f"{record['activity']}: {active}", rows)
 
 
-def _draw(record: ClipRecord, rows: dict[str, np.ndarray]) -> Figure:
+def _draw(title: str, rows: dict[str, np.ndarray]) -> Figure:
     width = 12.0
     heights = [width * strip.shape[0] / strip.shape[1] for strip in rows.values()]
     figure = new_plot(width, sum(heights) + 0.35 * len(rows) + 0.7, dpi=100)
-    regions = [taxonomy.MUSCLE_REGIONS[index] for index in np.flatnonzero(record["muscles"])]
-    figure.suptitle(f"{record['activity']}: {', '.join(regions)}", color=INK, fontsize=14, parse_math=False)
+    figure.suptitle(title, color=INK, fontsize=14, parse_math=False)
     all_axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (name, strip) in zip(all_axes, rows.items(), strict=True):
         axes.imshow(strip, interpolation="lanczos", aspect="auto")
@@ -90,7 +93,7 @@ def _difference(record: ClipRecord, column: int) -> np.ndarray | None:
     if "rgb_diff" in record:
         return decode_png(record["rgb_diff"][column])
     if "frames" in record:
-        return cv2.absdiff(*(video.decode_jpeg(record["frames"][index]) for index in (column, max(column - 1, 0))))
+        return cv2.absdiff(*(decode_jpeg(record["frames"][index]) for index in (column, max(column - 1, 0))))
     return None
 
 
@@ -100,7 +103,7 @@ def _motion(record: ClipRecord, column: int) -> np.ndarray | None:
         values = np.stack([decode_grey_jpeg(record[name][column]) for name in ("flow_x", "flow_y")], axis=-1)
         return flow.decode_flow(values, record["flow_scale"])
     if "frames" in record:
-        pair = [video.decode_jpeg(record["frames"][index]) for index in (max(column - 1, 0), column)]
+        pair = [decode_jpeg(record["frames"][index]) for index in (max(column - 1, 0), column)]
         return flow.make_estimator("dis")(*(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pair))
     return None
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from musclemap_jax import taxonomy
 from musclemap_jax.eval.statistics import DataStatistics, data_statistics
 from musclemap_jax.reporting.tables import markdown_table
 from tfds_musclemap.verify.checks import find_faults, find_notes
@@ -40,8 +39,9 @@ def verify(folder: str | os.PathLike, out: str | os.PathLike | None = None, num_
     """
     folder = Path(folder)
     prepared = read_prepared(folder, num_workers)
-    clips = [(clip.split, clip.activity, clip.muscles) for clip in prepared.clips if clip.muscles]
-    statistics = data_statistics(clips, taxonomy.MUSCLE_REGIONS)
+    readable = [clip for clip in prepared.clips if clip.activity]
+    clips = [(clip.split, clip.activity, clip.muscles) for clip in readable]
+    statistics = data_statistics(clips, prepared.metadata["regions"])
     report = _summary(prepared, statistics) | {
         "data_set": prepared.name,
         "folder": os.fspath(folder),

@@ -1,11 +1,13 @@
-"""What a raw data set says of itself, and which files outside its folder its links may lead to.
+"""The manifest of a raw data set: its labels, its skeletons, and where its links may lead.
 
-    raw_dataset.json   optional: {"name": "MuscleMap", "video_root": "/data/videos", "skeleton_layout": "coco17"}
+    raw_dataset.json   optional, as is each of its fields: {
+                         "name": "MuscleMap", "video_root": "/data/videos", "skeleton_layout": "coco17",
+                         "regions": ["left arm", "right arm"], "allow_background": true}
 
-The rule on links: a clip's file counts when, all links followed, it is a regular file below the raw data set's folder
-or below ``video_root``, the one folder that the manifest names. A link to anywhere else, a link to nothing, a pipe or a
-device is a fault of that clip. So a folder of links, as the importer makes it of a release that stays where it is, can
-be read, and a raw data set that a stranger packed cannot have other files of this machine read by a link, unless its
+Links: a clip's file is read if, with all links followed, it is a regular file below the raw data set's folder or below
+``video_root``, the one other folder that the manifest may name. For a link to anywhere else, a dangling link, a pipe or
+a device, the clip is rejected. So a folder of links, such as the importer makes for a release that stays where it is,
+can be read, while a raw data set from a stranger cannot use a link to read other files of this machine unless its
 manifest says so openly. Moving the videos means changing one line.
 """
 
@@ -14,46 +16,52 @@ from __future__ import annotations
 import dataclasses
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
+from musclemap_jax.taxonomy import MUSCLE_REGIONS, check_regions
 
 MANIFEST = "raw_dataset.json"
 MAX_MANIFEST_BYTES = 1 << 16
 
 
 class LinkError(ValueError):
-    """A clip's file that is none, or lies outside of what the raw data set may read; one line that says why."""
+    """A clip's file that does not exist or must not be read; the message is one line that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What ``raw_dataset.json`` holds; a raw data set without that file has the default values.
+    """Content of ``raw_dataset.json``; a raw data set without that file has the default values.
 
     Attributes:
-      name: of the data set, such as ``MuscleMap``; empty if it has none.
-      video_root: absolute path of the one folder outside the raw data set that its links may lead to; None for none.
-      skeleton_layout: joint order of the skeleton files; None where the manifest does not say.
+      name: Name of the data set, such as ``MuscleMap``; may be empty.
+      video_root: Absolute path of the one folder outside the raw data set that its links may lead to, if any.
+      skeleton_layout: Joint order of the skeleton files; None where the manifest does not say.
+      regions: Names of the K muscle regions, in the order of the indices in the annotations.
+      allow_background: Whether clips may have no active region.
     """
 
     name: str = ""
     video_root: str | None = None
     skeleton_layout: str | None = None
+    regions: tuple[str, ...] = MUSCLE_REGIONS
+    allow_background: bool = False
 
 
 def read_manifest(root: str | Path) -> Manifest:
     """Reads ``raw_dataset.json``.
 
     Args:
-      root: the raw data set's folder.
+      root: The raw data set's folder.
 
     Returns:
-      The manifest; the default one where there is no such file.
+      The manifest; the default one without such a file.
 
     Raises:
-      UserError: the file cannot be read, or holds something else.
+      UserError: The file cannot be read or is invalid.
     """
     path = Path(root) / MANIFEST
     try:
@@ -64,7 +72,7 @@ def read_manifest(root: str | Path) -> Manifest:
     except OSError as error:
         raise UserError(f"{path}: expected a readable file: {error.strerror}") from error
     if len(data) > MAX_MANIFEST_BYTES:
-        raise UserError(f"{path}: expected at most {MAX_MANIFEST_BYTES:,} bytes: remove what is no part of it")
+        raise UserError(f"{path}: expected at most {MAX_MANIFEST_BYTES:,} bytes: remove what does not belong to it")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -73,27 +81,28 @@ def read_manifest(root: str | Path) -> Manifest:
 
 
 def write_manifest(root: str | Path, manifest: Manifest) -> None:
-    """Writes ``raw_dataset.json``; fields that say nothing are left out.
+    """Writes ``raw_dataset.json`` without the fields that have their default values.
 
     Raises:
       UserError: if ``read_manifest`` would refuse it.
     """
     path = Path(root) / MANIFEST
-    content = {name: value for name, value in dataclasses.asdict(manifest).items() if value}
+    values = dataclasses.asdict(manifest)
+    content = {name: value for name, value in values.items() if value != getattr(Manifest, name)}
     _parse(path, content)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def check_file(root: str | Path, path: str | Path) -> None:
-    """Refuses a clip's file that is absent or, links followed, outside of what the raw data set may read.
+    """Refuses a clip's file that does not exist or that the rule on links forbids.
 
     Args:
-      root: the raw data set's folder.
-      path: the file, by a path below that folder.
+      root: The raw data set's folder.
+      path: The file, a path below that folder.
 
     Raises:
-      LinkError: by the rule above; does not name the file, which the caller does.
-      UserError: a faulty manifest.
+      LinkError: The file is refused; the message does not name it, which is left to the caller.
+      UserError: Invalid manifest.
     """
     root, path = Path(root), Path(path)
     try:
@@ -101,9 +110,9 @@ def check_file(root: str | Path, path: str | Path) -> None:
         kind = target.stat().st_mode
         inside = target.is_relative_to(root.resolve(strict=True))
     except FileNotFoundError as error:
-        raise LinkError("a link to nothing" if path.is_symlink() else "no such file") from error
+        raise LinkError("a dangling link" if path.is_symlink() else "no such file") from error
     except RuntimeError as error:  # before Python 3.13: links in a circle
-        raise LinkError("links that lead in a circle") from error
+        raise LinkError("a circle of links") from error
     except (OSError, ValueError) as error:
         raise LinkError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(kind):
@@ -113,7 +122,7 @@ def check_file(root: str | Path, path: str | Path) -> None:
     video_root = read_manifest(root).video_root
     if video_root is None:
         raise LinkError(
-            f"a link to {target}, out of the raw data set: copy the file, or name the folder in {MANIFEST}: "
+            f"a link to {target}, outside the raw data set: copy the file, or name its folder in {MANIFEST}: "
             f'{{"video_root": FOLDER}}'
         )
     if not target.is_relative_to(Path(video_root).resolve()):
@@ -124,19 +133,45 @@ def _parse(path: Path, content: Any) -> Manifest:
     fields = [field.name for field in dataclasses.fields(Manifest)]
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected an object with {', '.join(fields)}, got {type(content).__name__}")
+    values = {}
     for name, value in content.items():
         if name not in fields:
             raise UserError(f"{path}: expected the fields {', '.join(fields)}, got {name[:50]!r}")
-        if value is not None and not isinstance(value, str):
-            raise UserError(f"{path}, field {name}: expected text, got {type(value).__name__}")
-    manifest = Manifest(**{name: value for name, value in content.items() if value})
-    if manifest.skeleton_layout is not None:
-        get_layout(manifest.skeleton_layout)
-    if manifest.video_root is not None:
-        folder = Path(manifest.video_root)
-        if not folder.is_absolute() or folder == folder.parent or "\x00" in manifest.video_root:
-            raise UserError(
-                f"{path}, field video_root: expected the absolute path of a folder below the root, got "
-                f"{manifest.video_root!r}: name the folder that holds the videos"
-            )
-    return manifest
+        if value not in (None, ""):
+            values[name] = _PARSERS.get(name, _text)(f"{path}, field {name}", value)
+    return Manifest(**values)
+
+
+def _text(where: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{where}: expected text, got {type(value).__name__}")
+    return value
+
+
+def _bool(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"{where}: expected true or false, got {type(value).__name__}")
+    return value
+
+
+def _layout(where: str, value: Any) -> str:
+    return get_layout(_text(where, value)).name
+
+
+def _folder(where: str, value: Any) -> str:
+    folder = Path(_text(where, value))
+    if not folder.is_absolute() or folder == folder.parent or "\x00" in value:
+        raise UserError(
+            f"{where}: expected the absolute path of a folder below the root, got {value!r}: name the folder that "
+            "holds the videos"
+        )
+    return value
+
+
+_PARSERS: dict[str, Callable[[str, Any], Any]] = {
+    "video_root": _folder,
+    "skeleton_layout": _layout,
+    "regions": check_regions,
+    "allow_background": _bool,
+}
+"""How a field's value is checked; text where it is not said. The first argument names the field in errors."""

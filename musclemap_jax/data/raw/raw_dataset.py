@@ -1,12 +1,12 @@
-"""The MuscleMap raw data set: the raw folder that the TFDS builder reads and the synthetic renderer writes.
+"""The raw data set: the folder that the TFDS builder reads and the synthetic renderer writes.
 
     annotations.csv             clip_id,split,activity,muscles
     clips/<clip_id>.mp4
     skeletons/<clip_id>.json    AlphaPose results
-    raw_dataset.json           optional: name, layout of the skeletons, folder that links may lead to (manifest.py)
+    raw_dataset.json            optional: name, muscle regions, layout of the skeletons and more (manifest.py)
 
-Source: the project's design, section 2. Only the annotations are checked here, since a fault in them is a fault of the
-whole; a clip whose video or skeleton cannot be read is the builder's affair.
+Only the annotations are checked here, since an error in them makes the whole raw data set invalid. A clip whose video
+or skeleton cannot be read is left to the builder.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw.manifest import read_manifest
+from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.csv_files import write_csv
 
 ANNOTATIONS = "annotations.csv"
 CLIPS = "clips"
@@ -38,10 +39,10 @@ class Clip:
     """One row of the annotations.
 
     Attributes:
-      clip_id: unique in the raw data set; names the clip's files; '/' is the separator of sub-folders, if any.
-      split: one of ``taxonomy.SPLITS``.
-      activity: name of the exercise.
-      muscles: indices into ``taxonomy.MUSCLE_REGIONS``, ascending, at least one.
+      clip_id: Unique in the raw data set; names the clip's files. '/' separates sub-folders, if any.
+      split: One of ``taxonomy.SPLITS``.
+      activity: Name of the exercise.
+      muscles: Indices into the raw data set's regions, ascending; empty for background.
     """
 
     clip_id: str
@@ -61,34 +62,34 @@ def skeleton_path(root: str | Path, clip_id: str) -> Path:
 
 
 def read_annotations(root: str | Path) -> list[Clip]:
-    """Reads and checks ``annotations.csv``; checks ``raw_dataset.json`` where there is one.
+    """Reads ``annotations.csv`` and checks it against the regions of ``raw_dataset.json``.
 
     Args:
-      root: the raw data set's folder.
+      root: The raw data set's folder.
 
     Returns:
       The clips in the file's order.
 
     Raises:
-      UserError: naming file, line, column and mend, at the first fault.
+      UserError: The first error, with its file, line, column and fix.
     """
     path = Path(root) / ANNOTATIONS
     clips: list[Clip] = []
     lines: list[int] = []
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
+    manifest = read_manifest(root)
     try:
         header = [name.strip() for name in next(reader, [])]
         _check_header(path, header)
         for row in reader:
             if row:
-                clips.append(_parse_row(f"{path}, line {reader.line_num}", header, row))
+                clips.append(_parse_row(f"{path}, line {reader.line_num}", header, row, manifest))
                 lines.append(reader.line_num)
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: expected comma-separated values: {error}") from error
     if not clips:
         raise UserError(f"{path}: expected at least one clip below the header, found none: add one row per clip")
     check_clips([f"{path}, line {line}" for line in lines], clips)
-    read_manifest(root)
     return clips
 
 
@@ -96,23 +97,22 @@ def write_annotations(root: str | Path, clips: Sequence[Clip]) -> None:
     """Writes ``annotations.csv`` in the order given; equal clips give equal bytes.
 
     Args:
-      root: the raw data set's folder; created if absent.
-      clips: muscles may be in any order.
+      root: The raw data set's folder, created if absent; its manifest, if any, must be there already.
+      clips: The clips; their muscles may be in any order.
 
     Raises:
-      UserError: if ``read_annotations`` would refuse what is to be written.
+      UserError: ``read_annotations`` would refuse what is to be written.
     """
     path = Path(root) / ANNOTATIONS
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    manifest = read_manifest(root)
+    rows = []
     for number, clip in enumerate(clips, start=2):
         row = [clip.clip_id, clip.split, clip.activity, SEPARATOR.join(str(index) for index in sorted(clip.muscles))]
-        _parse_row(f"{path}, line {number}", list(COLUMNS), row)
-        writer.writerow(row)
+        _parse_row(f"{path}, line {number}", list(COLUMNS), row, manifest)
+        rows.append(row)
     check_clips([f"{path}, line {number}" for number in range(2, len(clips) + 2)], clips)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.getvalue().encode("utf-8"))
+    write_csv(path, COLUMNS, rows)
 
 
 def _read_text(path: Path) -> str:
@@ -144,7 +144,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise UserError(f"{path}, line 1: expected each column once, got {','.join(repeated)} more than once")
 
 
-def _parse_row(where: str, header: Sequence[str], row: Sequence[str]) -> Clip:
+def _parse_row(where: str, header: Sequence[str], row: Sequence[str], manifest: Manifest) -> Clip:
     if len(row) != len(header):
         raise UserError(
             f"{where}: expected {len(header)} fields, got {len(row)}: quote fields that hold commas and join muscle "
@@ -163,7 +163,7 @@ def _parse_row(where: str, header: Sequence[str], row: Sequence[str]) -> Clip:
         clip_id=parse_clip_id(where, fields["clip_id"]),
         split=fields["split"],
         activity=fields["activity"],
-        muscles=_parse_muscles(where, fields["muscles"]),
+        muscles=_parse_muscles(where, fields["muscles"], manifest),
     )
 
 
@@ -186,18 +186,26 @@ def parse_clip_id(where: str, clip_id: str) -> str:
     return clip_id
 
 
-def _parse_muscles(where: str, text: str) -> tuple[int, ...]:
-    last = taxonomy.NUM_REGIONS - 1
+def _parse_muscles(where: str, text: str, manifest: Manifest) -> tuple[int, ...]:
+    last = len(manifest.regions) - 1
     expected = f"{where}, column muscles: expected indices 0 to {last} joined by '{SEPARATOR}'"
     if not text:
-        raise UserError(f"{expected}, at least one, got none: give the clip's muscle regions or remove the row")
+        if manifest.allow_background:
+            return ()
+        raise UserError(
+            f"{expected}, at least one, got none: give the clip's muscle regions, or allow clips without one by "
+            f'"allow_background": true in {MANIFEST}'
+        )
     indices = []
     for item in text.split(SEPARATOR):
         item = item.strip()
         if not _INDEX.fullmatch(item):
             raise UserError(f"{expected}, got {item!r} in {text!r}: write whole numbers")
         if int(item) > last:
-            raise UserError(f"{expected}, got {int(item)}: indices count from 0, as in musclemap_jax/taxonomy.py")
+            raise UserError(
+                f"{expected}, got {int(item)}: indices count from 0; {MANIFEST} names the regions if they are not "
+                f"MuscleMap's {taxonomy.NUM_REGIONS}"
+            )
         indices.append(int(item))
     if len(set(indices)) != len(indices):
         raise UserError(f"{expected}, each once, got {text!r}: remove the repeated index")
@@ -208,19 +216,19 @@ def check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
     """Refuses repeated clip ids and activities that are both in a new split and in another one.
 
     Args:
-      places: where each clip comes from, such as ``/path/annotations.csv, line 7``, for the error.
-      clips: the whole raw data set's.
+      places: Where each clip comes from, such as ``/path/annotations.csv, line 7``, for the error.
+      clips: All clips of the raw data set.
 
     Raises:
-      UserError: naming both places.
+      UserError: Names both places.
     """
     first_place: dict[str, str] = {}
     first_use: dict[tuple[str, bool], tuple[str, str]] = {}
     for place, clip in zip(places, clips, strict=True):
         if clip.clip_id in first_place:
             raise UserError(
-                f"{place}, column clip_id: expected each clip once, got {clip.clip_id!r} which "
-                f"{_short(first_place[clip.clip_id], place)} has too: remove or rename one"
+                f"{place}, column clip_id: expected each clip once, got {clip.clip_id!r}, which is also at "
+                f"{_short(first_place[clip.clip_id], place)}: remove or rename one"
             )
         first_place[clip.clip_id] = place
         is_new = clip.split in taxonomy.NEW_SPLITS
@@ -234,7 +242,7 @@ def check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
             )
 
 
-def _short(place: str, beside: str) -> str:
-    """'line 7' of '/path/annotations.csv, line 7' where the place beside it is in the same file."""
+def _short(place: str, other: str) -> str:
+    """'line 7' for '/path/annotations.csv, line 7' if the other place is in the same file."""
     file, _, line = place.rpartition(", ")
-    return line if file == beside.rpartition(", ")[0] else place
+    return line if file == other.rpartition(", ")[0] else place

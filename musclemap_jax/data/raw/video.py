@@ -16,11 +16,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-import simplejpeg
 
 from musclemap_jax.data.raw.jpeg_planes import JpegPlanes, jpeg_planes
 
-JPEG_QUALITY = 90
 SHORT_SIDE_PX = 256
 
 _MIN_SHARE_OF_FRAMES = 0.9
@@ -168,30 +166,6 @@ def encode_video(
         if stream is None:
             raise ValueError("expected at least one frame, got none")
         container.mux(stream.encode())
-
-
-def encode_jpeg(image: np.ndarray | JpegPlanes, quality: int = JPEG_QUALITY) -> bytes:
-    """JPEG bytes of planes or of a uint8 (H, W, 3) RGB image; colour at half resolution, as the h264 source has it."""
-    if isinstance(image, JpegPlanes):
-        return simplejpeg.encode_jpeg_yuv_planes(*image, quality)
-    return simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, colorspace="RGB", colorsubsampling="420")
-
-
-def decode_jpeg(data: bytes, min_height: int = 0, min_width: int = 0, out: np.ndarray | None = None) -> np.ndarray:
-    """uint8 (H, W, 3) RGB of JPEG bytes.
-
-    Args:
-      data: the JPEG.
-      min_height: with min_width: the image may come at a reduced scale (k/8, from the DCT, cheap) as long as it keeps
-        at least so many pixels; 0 for full size.
-      min_width: see min_height.
-      out: uint8, contiguous, of at least the image's size: is written to, and the result is a view of it. A fresh
-        array for every frame costs half as much again as the decoding, in page faults.
-
-    Raises:
-      ValueError: not a JPEG, a broken one, or larger than ``out``.
-    """
-    return simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=min_height, min_width=min_width, buffer=out)
 
 
 _Interpolation = av.video.reformatter.Interpolation

@@ -1,4 +1,4 @@
-"""What an activity of the synthetic raw data set is."""
+"""An activity of the synthetic raw data set."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class Activity:
     """An exercise.
 
     Attributes:
-      name: as a trainer would say it; letters, digits, spaces and hyphens.
-      movements: names in ``movements.MOVEMENTS``; they give the muscle regions.
-      program: one repetition.
-      props: what is held or stood by, names that props.py knows; seen in RGB only.
-      view: where it is filmed from: "side", "front" or "any".
-      period_s: shortest and longest repetition in seconds.
-      known: whether training shows it; activities that are not known are in the new splits only.
-      exact: the program's contacts do not allow a smaller or larger range of motion.
-      upright: standing or seated, so that a camera may show the upper body alone when the arms do the work.
+      name: The exercise's usual name: letters, digits, spaces and hyphens.
+      movements: Names in ``movements.MOVEMENTS``, which determine the muscle regions.
+      program: The movement of one repetition.
+      props: Names in ``props.PROPS``; props are visible in RGB only.
+      view: The direction from which it is filmed: "side", "front" or "any".
+      period_s: Duration of the shortest and of the longest repetition, seconds.
+      known: Whether it occurs in training; otherwise it is in the new splits only.
+      exact: Whether the program's contacts require the full range of motion.
+      upright: Whether the camera may show only the upper body, because the person is upright and the arms do the work.
     """
 
     name: str
@@ -42,5 +42,5 @@ class Activity:
 
     @property
     def slug(self) -> str:
-        """The name for files: lower case, words joined by '_'."""
+        """The name in file names: lower case, words joined by '_'."""
         return self.name.lower().replace("-", " ").replace(" ", "_")

@@ -1,18 +1,18 @@
-"""Known activities of the trunk, and of the whole body. Muscle regions: see movements.py for the sources."""
+"""Known activities of the trunk and of the whole body; movements.py has the sources of their muscle regions."""
 
 from __future__ import annotations
 
-from musclemap_jax.synthetic import parts as p
+from musclemap_jax.synthetic import program_parts as parts
 from musclemap_jax.synthetic.activities.activity import Activity
 from musclemap_jax.synthetic.tracks import alternate, compose, cycle, keys, part
 
-CLIMBER_LEGS = part(
+_CLIMBER_LEGS = part(
     foot_l=alternate((0.0, 0.05, 0.0), (0.40, 0.05, 0.05), 0, pause=0.02),
     foot_r=alternate((0.0, 0.05, 0.0), (0.40, 0.05, 0.05), 1, pause=0.02),
     heel_l=alternate(76.0, 50.0, 0),
     heel_r=alternate(76.0, 50.0, 1),
 )
-_LEG_RAISE = compose(p.SUPINE, p.ARMS_ALONG, part(hip=cycle(6.0, 88.0), knee=8.0))
+_LEG_RAISE = compose(parts.SUPINE, parts.ARMS_ALONG, part(hip=cycle(6.0, 88.0), knee=8.0))
 _TWIST = compose(
     part(
         {"root": "lowest", "anchor": "pelvis", "legs": "free"},
@@ -27,8 +27,8 @@ _TWIST = compose(
     part({"arms": "chest"}, hand=(0.56, -0.28, -0.34), pole=(-0.4, 1.0, -0.5)),
 )
 _BICYCLE = compose(
-    p.SUPINE,
-    p.BEHIND_HEAD,
+    parts.SUPINE,
+    parts.BEHIND_HEAD,
     part({"anchor": "pelvis"}),
     part(
         lean=-84.0,
@@ -55,7 +55,7 @@ _FOREARM_PLANK = part(
         "nod": -12.0,
     },
 )
-SIDE_PLANK = part(
+_SIDE_PLANK = part(
     {"root": "lowest", "anchor": "ankle_r,elbow_r", "legs": "free"},
     **{
         "lean": cycle(76.5, 82.0),
@@ -149,7 +149,7 @@ CORE_ACTIVITIES: tuple[Activity, ...] = (
     Activity(
         "sit-up",
         ("trunk flexion", "hip flexion", "head held up"),
-        compose(p.SIT_UP, p.CROSSED),
+        compose(parts.SIT_UP, parts.CROSSED),
         ("mat",),
         view="side",
         period_s=(2.0, 3.2),
@@ -157,7 +157,7 @@ CORE_ACTIVITIES: tuple[Activity, ...] = (
     Activity(
         "crunch",
         ("trunk flexion", "head held up"),
-        compose(p.SUPINE_KNEES_BENT, p.BEHIND_HEAD, part(bend=cycle(2.0, 58.0), nod=cycle(6.0, 14.0))),
+        compose(parts.SUPINE_KNEES_BENT, parts.BEHIND_HEAD, part(bend=cycle(2.0, 58.0), nod=cycle(6.0, 14.0))),
         ("mat",),
         view="side",
         period_s=(1.3, 2.2),
@@ -175,18 +175,18 @@ CORE_ACTIVITIES: tuple[Activity, ...] = (
         period_s=(1.4, 2.2),
     ),
     Activity("forearm plank", ("front support",), _FOREARM_PLANK, ("mat",), view="side"),
-    Activity("side plank hip lift", ("side support",), SIDE_PLANK, ("mat",), view="side", period_s=(1.8, 3.0)),
+    Activity("side plank hip lift", ("side support",), _SIDE_PLANK, ("mat",), view="side", period_s=(1.8, 3.0)),
     Activity(
         "mountain climber",
         ("front support", "weight on the hands", "hip flexion"),
-        compose(p.HIGH_PLANK, CLIMBER_LEGS),
+        compose(parts.HIGH_PLANK, _CLIMBER_LEGS),
         view="side",
         period_s=(0.9, 1.5),
     ),
     Activity(
         "superman",
         ("hip extension", "head held up", "arms held up"),
-        compose(p.SUPERMAN, part({"arms": "angles"}, **{"raise": 172.0, "arm_plane": 30.0, "elbow": 6.0})),
+        compose(parts.SUPERMAN, part({"arms": "angles"}, **{"raise": 172.0, "arm_plane": 30.0, "elbow": 6.0})),
         ("mat",),
         view="side",
     ),

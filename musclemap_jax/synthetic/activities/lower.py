@@ -1,8 +1,8 @@
-"""Known activities of the legs and hips. Muscle regions: see movements.py for the sources."""
+"""Known activities of the legs and hips; movements.py has the sources of their muscle regions."""
 
 from __future__ import annotations
 
-from musclemap_jax.synthetic import parts as p
+from musclemap_jax.synthetic import program_parts as parts
 from musclemap_jax.synthetic.activities.activity import Activity
 from musclemap_jax.synthetic.tracks import alternate, compose, cycle, keys, part
 
@@ -88,7 +88,7 @@ _STEP_UP = compose(
         lean=keys((0.0, 3.0), (0.22, 22.0), (0.45, 3.0), (0.55, 3.0), (0.7, 20.0), (0.95, 3.0)),
         heel_r=keys((0.0, 0.0), (0.2, 5.0), (0.28, 40.0), (0.42, 0.0), (0.62, 20.0), (0.74, 0.0)),
     ),
-    p.SWING_ARMS,
+    parts.SWING_ARMS,
 )
 
 _SIDE_LYING = part(
@@ -108,19 +108,25 @@ _SIDE_LYING = part(
     pole_l=(-0.2, 1.0, 0.2),
 )
 
-_DONKEY_KICK = compose(p.ALL_FOURS, part(hip_l=cycle(76.0, -14.0), knee_l=cycle(88.0, 80.0), point_l=cycle(62.0, 15.0)))
+_DONKEY_KICK = compose(
+    parts.ALL_FOURS, part(hip_l=cycle(76.0, -14.0), knee_l=cycle(88.0, 80.0), point_l=cycle(62.0, 15.0))
+)
 
 LOWER_ACTIVITIES: tuple[Activity, ...] = (
-    Activity("bodyweight squat", ("squat",), compose(p.SQUAT, p.FORWARD_WITH_LEGS)),
+    Activity("bodyweight squat", ("squat",), compose(parts.SQUAT, parts.FORWARD_WITH_LEGS)),
     Activity(
-        "barbell back squat", ("squat", "back held level"), compose(p.SQUAT, _BACK_BAR), ("barbell",), upright=False
+        "barbell back squat", ("squat", "back held level"), compose(parts.SQUAT, _BACK_BAR), ("barbell",), upright=False
     ),
-    Activity("sumo squat", ("squat", "wide stance"), compose(p.SUMO_SQUAT, p.RACKED), view="front"),
-    Activity("forward lunge", ("lunge",), compose(p.LUNGE, p.ON_HIPS), view="side", period_s=(2.2, 3.4)),
+    Activity("sumo squat", ("squat", "wide stance"), compose(parts.SUMO_SQUAT, parts.RACKED), view="front"),
+    Activity("forward lunge", ("lunge",), compose(parts.LUNGE, parts.ON_HIPS), view="side", period_s=(2.2, 3.4)),
     Activity(
-        "side lunge", ("squat", "wide stance"), compose(p.SIDE_LUNGE, p.ON_HIPS), view="front", period_s=(2.2, 3.4)
+        "side lunge",
+        ("squat", "wide stance"),
+        compose(parts.SIDE_LUNGE, parts.ON_HIPS),
+        view="front",
+        period_s=(2.2, 3.4),
     ),
-    Activity("calf raise", ("heel raise",), compose(p.HEEL_RAISE, p.ON_HIPS), view="side", period_s=(1.2, 2.2)),
+    Activity("calf raise", ("heel raise",), compose(parts.HEEL_RAISE, parts.ON_HIPS), view="side", period_s=(1.2, 2.2)),
     Activity(
         "barbell deadlift",
         ("squat", "hip extension", "heavy grip"),
@@ -129,12 +135,12 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
         view="side",
         period_s=(2.2, 3.4),
     ),
-    # The same movement as the Romanian deadlift: only the picture tells whether there is a weight to grip.
-    Activity("standing hip hinge", ("hip extension",), compose(p.HIP_HINGE, p.HANG_IN_FRONT), view="side"),
+    # The same movement as the Romanian deadlift: only the picture shows whether there is a weight to grip.
+    Activity("standing hip hinge", ("hip extension",), compose(parts.HIP_HINGE, parts.HANG_IN_FRONT), view="side"),
     Activity(
         "dumbbell romanian deadlift",
         ("hip extension", "heavy grip"),
-        compose(p.HIP_HINGE, p.HANG_IN_FRONT),
+        compose(parts.HIP_HINGE, parts.HANG_IN_FRONT),
         ("dumbbells",),
         view="side",
     ),
@@ -144,22 +150,26 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
     Activity(
         "glute bridge",
         ("hip extension",),
-        compose(p.BRIDGE, part({"arms": "plant"}, hand=(0.92, 0.22, -0.06), pole=(0, 1, 0))),
+        compose(parts.BRIDGE, part({"arms": "plant"}, hand=(0.92, 0.22, -0.06), pole=(0, 1, 0))),
         ("mat",),
         view="side",
     ),
-    Activity("standing side leg raise", ("hip abduction",), compose(p.SIDE_KICK, p.ON_HIPS), view="front"),
+    Activity("standing side leg raise", ("hip abduction",), compose(parts.SIDE_KICK, parts.ON_HIPS), view="front"),
     Activity("side-lying leg raise", ("hip abduction",), _SIDE_LYING, ("mat",), view="side"),
     Activity(
         "jumping jack",
         ("leg spread and close", "heel raise", "arms held up"),
-        compose(p.JACK_LEGS, p.FULL_SIDE_RAISE),
+        compose(parts.JACK_LEGS, parts.FULL_SIDE_RAISE),
         view="front",
         period_s=(0.9, 1.5),
     ),
     Activity("jump squat", ("squat", "leap"), _JUMP_SQUAT, period_s=(1.6, 2.4), exact=True),
     Activity(
-        "high knees", ("hip flexion", "heel raise"), compose(p.STEPPING, p.SWING_ARMS), view="side", period_s=(0.8, 1.3)
+        "high knees",
+        ("hip flexion", "heel raise"),
+        compose(parts.STEPPING, parts.SWING_ARMS),
+        view="side",
+        period_s=(0.8, 1.3),
     ),
     Activity("skater hop", ("hip abduction", "leap"), _SKATER, view="front", period_s=(1.5, 2.3), exact=True),
     Activity("step-up", ("lunge",), _STEP_UP, ("box",), view="side", period_s=(2.6, 3.8), exact=True),
@@ -168,7 +178,7 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
         "bird dog",
         ("hip extension", "weight on the hands", "arms held up"),
         compose(
-            p.ALL_FOURS,
+            parts.ALL_FOURS,
             part(hip_l=cycle(76.0, -4.0), knee_l=cycle(88.0, 6.0)),
             part(
                 {"arms_r": "level"},
@@ -200,7 +210,7 @@ LOWER_ACTIVITIES: tuple[Activity, ...] = (
                 point_r=alternate(4.0, 35.0, 1),
                 lift=keys((0.0, 0.0), (0.22, 0.025), (0.48, 0.0), (0.72, 0.025), (0.97, 0.0)),
             ),
-            p.SWING_ARMS,
+            parts.SWING_ARMS,
         ),
         view="side",
         period_s=(0.8, 1.3),

@@ -1,18 +1,18 @@
-"""New activities: movement patterns of known ones in combinations that no known activity has.
+"""New activities: they combine movement patterns of known activities, and their muscle regions, in new ways.
 
-So do their muscle regions: a model that understands movement can infer them, one that recognises activities by heart
-cannot. Most are exercises of the ACE Exercise Library or of NSCA's and ACE's group programmes; regions as in
-movements.py.
+A model that understands movement can infer their regions; one that has memorised the known activities cannot. Most are
+exercises of the ACE Exercise Library or of NSCA's and ACE's group programmes; movements.py has the sources of their
+muscle regions.
 """
 
 from __future__ import annotations
 
-from musclemap_jax.synthetic import parts as p
+from musclemap_jax.synthetic import program_parts as parts
 from musclemap_jax.synthetic.activities.activity import Activity
 from musclemap_jax.synthetic.tracks import Part, alternate, compose, cycle, keys, part
 
 _THRUSTER = compose(
-    p.SQUAT,
+    parts.SQUAT,
     part(
         height=keys((0.0, 1.0), (0.30, 0.56), (0.36, 0.56), (0.56, 1.0)),
         shift=keys((0.0, 0.0), (0.30, -0.10), (0.36, -0.10), (0.56, 0.0)),
@@ -47,15 +47,15 @@ _CURL_PRESS = part(
     pole=(-0.15, 0.6, -1.0),
 )
 _FIRE_HYDRANT = compose(
-    p.ALL_FOURS, part(hip_l=cycle(76.0, 84.0), plane_l=cycle(0.0, 70.0), leg_twist_l=cycle(0.0, 70.0), knee_l=88.0)
+    parts.ALL_FOURS, part(hip_l=cycle(76.0, 84.0), plane_l=cycle(0.0, 70.0), leg_twist_l=cycle(0.0, 70.0), knee_l=88.0)
 )
 _RENEGADE_ROW = compose(
-    p.HIGH_PLANK,
+    parts.HIGH_PLANK,
     part(foot=(0.0, 0.11, 0.0), twist=cycle(0.0, 12.0)),
     part({"arms_l": "level"}, hand_l=cycle((0.0, 0.04, -0.86), (-0.16, 0.08, -0.28)), pole_l=(-1.0, 0.25, -0.3)),
 )
 _PLANK_JACK = compose(
-    p.HIGH_PLANK,
+    parts.HIGH_PLANK,
     part(
         foot=keys(
             (0.0, (0, 0.03, 0)),
@@ -68,7 +68,7 @@ _PLANK_JACK = compose(
     ),
 )
 _TWIST_PUSH_UP = compose(
-    p.PUSH_UP,
+    parts.PUSH_UP,
     part(
         {"arms_l": "level"},
         lean=keys((0.0, 73.0), (0.24, 87.0), (0.30, 87.0), (0.5, 73.0)),
@@ -86,7 +86,7 @@ _TWIST_PUSH_UP = compose(
     ),
 )
 _SIT_UP_PRESS = compose(
-    p.SIT_UP,
+    parts.SIT_UP,
     part(
         {"arms": "chest"},
         hand=keys(
@@ -102,7 +102,7 @@ _SIT_UP_PRESS = compose(
     ),
 )
 _PUNCHING_KNEES = compose(
-    p.STEPPING,
+    parts.STEPPING,
     part(
         {"arms": "chest"},
         hand_l=alternate((0.30, -0.16, 0.06), (0.98, -0.22, 0.08), 1),
@@ -112,7 +112,7 @@ _PUNCHING_KNEES = compose(
     ),
 )
 _JUMP_SHRUG = compose(
-    p.HANG,
+    parts.HANG,
     part(
         height=keys((0.0, 1.0), (0.28, 0.82), (0.36, 0.82), (0.52, 1.0), (0.74, 1.0), (0.82, 0.9), (0.95, 1.0)),
         shift=keys((0.0, 0.0), (0.28, -0.07), (0.36, -0.07), (0.52, 0.0), (0.82, -0.03), (0.95, 0.0)),
@@ -124,7 +124,7 @@ _JUMP_SHRUG = compose(
     ),
 )
 _SUPERMAN_PULL = compose(
-    p.SUPERMAN,
+    parts.SUPERMAN,
     part(
         {"arms": "chest"},
         lean=84.0,
@@ -136,7 +136,7 @@ _SUPERMAN_PULL = compose(
     ),
 )
 _KNEE_RAISE = compose(
-    p.HANGING,
+    parts.HANGING,
     part(hip=cycle(2.0, 112.0), knee=cycle(8.0, 104.0), lean=cycle(0.0, -12.0), bend=cycle(0.0, 24.0), nod=-4.0),
 )
 _SQUAT_KICK = compose(
@@ -157,7 +157,7 @@ _SQUAT_KICK = compose(
         foot_r=(0.0, 0.08, 0.0),
         knee_out=18.0,
     ),
-    p.RACKED,
+    parts.RACKED,
 )
 
 
@@ -178,7 +178,7 @@ NEW_ACTIVITIES: tuple[Activity, ...] = (
     _new(
         "lunge with biceps curl",
         ("lunge", "elbow flexion"),
-        compose(p.LUNGE, p.CURL),
+        compose(parts.LUNGE, parts.CURL),
         ("dumbbells",),
         "side",
         (2.2, 3.4),
@@ -187,7 +187,7 @@ NEW_ACTIVITIES: tuple[Activity, ...] = (
         "lunge with twist",
         ("lunge", "trunk rotation"),
         compose(
-            p.LUNGE,
+            parts.LUNGE,
             part({"arms": "chest"}, hand=(0.62, -0.28, -0.12), pole=(-0.2, 0.8, -0.8)),
             part(twist=keys((0.0, 0.0), (0.3, 0.0), (0.48, 62.0), (0.56, 62.0), (0.75, 0.0))),
         ),
@@ -198,7 +198,7 @@ NEW_ACTIVITIES: tuple[Activity, ...] = (
     _new(
         "side lunge with front raise",
         ("squat", "wide stance", "front raise"),
-        compose(p.SIDE_LUNGE, p.FRONT_RAISE),
+        compose(parts.SIDE_LUNGE, parts.FRONT_RAISE),
         ("dumbbells",),
         "front",
         (2.2, 3.4),
@@ -208,7 +208,9 @@ NEW_ACTIVITIES: tuple[Activity, ...] = (
     _new(
         "glute bridge chest press",
         ("hip extension", "horizontal press"),
-        compose(p.BRIDGE, part({"arms": "level"}, hand=cycle((0.0, 0.24, 0.34), (0.0, 0.04, 0.95)), pole=(0, 1, -0.3))),
+        compose(
+            parts.BRIDGE, part({"arms": "level"}, hand=cycle((0.0, 0.24, 0.34), (0.0, 0.04, 0.95)), pole=(0, 1, -0.3))
+        ),
         ("mat", "dumbbells"),
         "side",
         (2.0, 3.0),
@@ -217,10 +219,10 @@ NEW_ACTIVITIES: tuple[Activity, ...] = (
         "romanian deadlift row",
         ("hip extension", "row", "heavy grip"),
         compose(
-            p.HIP_HINGE,
+            parts.HIP_HINGE,
             part(height=cycle(1.0, 0.94, at=0.3, pause=0.4), shift=cycle(0.0, -0.13, at=0.3, pause=0.4)),
             part(lean=cycle(2.0, 76.0, at=0.3, pause=0.4), nod=cycle(0.0, -25.0, at=0.3, pause=0.4)),
-            p.ROW_ARMS,
+            parts.ROW_ARMS,
             part(
                 hand=keys(
                     (0.0, (0.06, 0.04, -0.96)),
@@ -239,7 +241,7 @@ NEW_ACTIVITIES: tuple[Activity, ...] = (
     _new(
         "calf raise with biceps curl",
         ("heel raise", "elbow flexion"),
-        compose(p.HEEL_RAISE, p.CURL),
+        compose(parts.HEEL_RAISE, parts.CURL),
         ("dumbbells",),
         "side",
         (1.6, 2.6),
@@ -247,7 +249,7 @@ NEW_ACTIVITIES: tuple[Activity, ...] = (
     _new(
         "jumping jack press",
         ("leg spread and close", "heel raise", "overhead press"),
-        compose(p.JACK_LEGS, p.PRESS_OVERHEAD),
+        compose(parts.JACK_LEGS, parts.PRESS_OVERHEAD),
         ("dumbbells",),
         "front",
         (1.1, 1.7),

@@ -1,4 +1,4 @@
-"""All activities of the synthetic raw data set, known ones first."""
+"""The table of all activities of the synthetic raw data set, known ones first."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ACTIVITIES: tuple[Activity, ...] = LOWER_ACTIVITIES + UPPER_ACTIVITIES + CORE_AC
 
 
 def select(names: tuple[str, ...] | None) -> tuple[Activity, ...]:
-    """Activities by name or slug, in the order of ``ACTIVITIES``; all for None.
+    """Selects activities by name or slug, in the order of ``ACTIVITIES``; all for None.
 
     Raises:
-      UserError: an unknown name, with the ones that come nearest.
+      UserError: Unknown name; the message suggests similar ones.
     """
     if names is None:
         return ACTIVITIES
@@ -28,8 +28,6 @@ def select(names: tuple[str, ...] | None) -> tuple[Activity, ...]:
             near = difflib.get_close_matches(name, [a.name for a in ACTIVITIES], 3, 0.3) or [
                 a.name for a in ACTIVITIES[:3]
             ]
-            raise UserError(
-                f"activities: {name!r} is none of the {len(ACTIVITIES)} synthetic activities: try {', '.join(near)}"
-            )
+            raise UserError(f"activities: expected names of synthetic activities, got {name!r}: try {', '.join(near)}")
     wanted = {known[name].name for name in names}
     return tuple(a for a in ACTIVITIES if a.name in wanted)

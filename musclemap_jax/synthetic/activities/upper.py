@@ -1,17 +1,17 @@
-"""Known activities of the arms, shoulders, chest and back. Muscle regions: see movements.py for the sources."""
+"""Known activities of the arms, shoulders, chest and back; movements.py has the sources of their muscle regions."""
 
 from __future__ import annotations
 
-from musclemap_jax.synthetic import parts as p
+from musclemap_jax.synthetic import program_parts as parts
 from musclemap_jax.synthetic.activities.activity import Activity
 from musclemap_jax.synthetic.tracks import alternate, compose, cycle, keys, part
 
 _BENCH_PRESS = compose(
-    p.ON_BENCH,
+    parts.ON_BENCH,
     part({"arms": "chest"}, hand=cycle((0.94, 0.10, -0.05), (0.26, 0.26, -0.16)), pole=(-0.6, 1.0, -0.5)),
 )
-_FLY = compose(p.ON_BENCH, part(**{"raise": 86.0, "arm_plane": cycle(2.0, 84.0), "elbow": 22.0}))
-_PULL_OVER = compose(p.ON_BENCH, part(**{"raise": cycle(84.0, 172.0), "arm_plane": -15.0, "elbow": 18.0}))
+_FLY = compose(parts.ON_BENCH, part(**{"raise": 86.0, "arm_plane": cycle(2.0, 84.0), "elbow": 22.0}))
+_PULL_OVER = compose(parts.ON_BENCH, part(**{"raise": cycle(84.0, 172.0), "arm_plane": -15.0, "elbow": 18.0}))
 _DIP = part(
     {"root": "hang", "arms": "bar", "legs": "free"},
     grip=0.60,
@@ -25,7 +25,7 @@ _DIP = part(
     point=35.0,
 )
 _PULL_UP = compose(
-    p.HANGING, part(drop=cycle(0.965, 0.10), shift=cycle(0.0, -0.045), knee=70.0, hip=4.0, nod=cycle(-8.0, -16.0))
+    parts.HANGING, part(drop=cycle(0.965, 0.10), shift=cycle(0.0, -0.045), knee=70.0, hip=4.0, nod=cycle(-8.0, -16.0))
 )
 _PUNCH = compose(
     part(height=0.93, foot_l=(0.13, 0.07, 0.0), foot_r=(-0.12, 0.08, 0.0), heel_r=14.0, toe_out=18.0, lean=8.0),
@@ -47,15 +47,15 @@ _PULL_DOWN = compose(
         pole=(-0.3, 0.8, -1.0),
     ),
 )
-_NECK = compose(p.ON_HIPS, part(nod=keys((0.0, -34.0), (0.45, 44.0), (0.55, 44.0), (0.95, -34.0)), shrug=-0.004))
-_SHRUG = compose(p.HANG, part(shrug=cycle(-0.008, 0.040), nod=cycle(0.0, 8.0)))
+_NECK = compose(parts.ON_HIPS, part(nod=keys((0.0, -34.0), (0.45, 44.0), (0.55, 44.0), (0.95, -34.0)), shrug=-0.004))
+_SHRUG = compose(parts.HANG, part(shrug=cycle(-0.008, 0.040), nod=cycle(0.0, 8.0)))
 _WRIST_CURL = compose(
     _SEATED,
     part(lean=34.0, bend=18.0, nod=10.0),
     part({"arms": "chest"}, hand=cycle((0.70, -0.06, -0.52), (0.62, -0.06, -0.30)), pole=(-1.0, 0.2, -0.6)),
 )
-_HALO = compose(
-    p.STAND,
+_TRICEPS_EXTENSION = compose(
+    parts.STAND,
     part({"arms": "chest"}, hand=cycle((-0.30, -0.27, 0.36), (0.0, -0.27, 0.93)), pole=(0.6, 0.35, 0.9)),
 )
 _CHOP = compose(
@@ -69,7 +69,7 @@ UPPER_ACTIVITIES: tuple[Activity, ...] = (
     Activity(
         "push-up",
         ("horizontal press", "front support", "weight on the hands"),
-        p.PUSH_UP,
+        parts.PUSH_UP,
         view="side",
         period_s=(1.4, 2.4),
     ),
@@ -77,26 +77,32 @@ UPPER_ACTIVITIES: tuple[Activity, ...] = (
     Activity("dumbbell chest fly", ("chest fly",), _FLY, ("bench", "dumbbells")),
     Activity("dumbbell pull-over", ("pull-over",), _PULL_OVER, ("bench", "dumbbell"), view="side"),
     Activity("parallel bar dip", ("horizontal press", "weight on the hands"), _DIP, ("dip bars",)),
-    Activity("overhead press", ("overhead press",), p.PRESS_OVERHEAD, ("dumbbells",), upright=True),
-    Activity("lateral raise", ("side raise",), p.SIDE_RAISE, ("dumbbells",), view="front", upright=True),
-    Activity("front raise", ("front raise",), p.FRONT_RAISE, ("dumbbells",), view="side", upright=True),
+    Activity("overhead press", ("overhead press",), parts.PRESS_OVERHEAD, ("dumbbells",), upright=True),
+    Activity("lateral raise", ("side raise",), parts.SIDE_RAISE, ("dumbbells",), view="front", upright=True),
+    Activity("front raise", ("front raise",), parts.FRONT_RAISE, ("dumbbells",), view="side", upright=True),
     Activity(
         "bent-over row",
         ("row", "heavy grip", "back held level"),
-        compose(p.BENT_OVER, p.ROW_ARMS),
+        compose(parts.BENT_OVER, parts.ROW_ARMS),
         ("barbell",),
         view="side",
     ),
     Activity("pull-up", ("pull-down", "hang"), _PULL_UP, ("pull-up bar",), period_s=(2.0, 3.2)),
     Activity("lat pull-down", ("pull-down", "heavy grip"), _PULL_DOWN, ("stool", "cable bar")),
-    Activity("biceps curl", ("elbow flexion",), p.CURL, ("dumbbells",), upright=True),
+    Activity("biceps curl", ("elbow flexion",), parts.CURL, ("dumbbells",), upright=True),
     Activity("wrist curl", ("wrist flexion",), _WRIST_CURL, ("stool", "dumbbells"), view="side", period_s=(1.2, 2.0)),
-    Activity("overhead triceps extension", ("elbow extension", "arms held up"), _HALO, ("dumbbell",), upright=True),
+    Activity(
+        "overhead triceps extension",
+        ("elbow extension", "arms held up"),
+        _TRICEPS_EXTENSION,
+        ("dumbbell",),
+        upright=True,
+    ),
     Activity(
         "triceps kickback",
         ("elbow extension", "back held level", "arms held up"),
         compose(
-            p.BENT_OVER,
+            parts.BENT_OVER,
             part(**{"raise": 14.0, "arm_plane": 180.0, "elbow": cycle(92.0, 8.0)}),
         ),
         ("dumbbells",),
@@ -105,9 +111,11 @@ UPPER_ACTIVITIES: tuple[Activity, ...] = (
     Activity(
         "dumbbell shrug", ("shrug", "heavy grip"), _SHRUG, ("dumbbells",), "front", period_s=(1.2, 2.0), upright=True
     ),
-    # The same movement without a weight to grip.
+    # The same movement as the dumbbell shrug, without a weight to grip.
     Activity("shoulder shrug", ("shrug",), _SHRUG, (), "front", period_s=(1.2, 2.0), upright=True),
-    Activity("upright row", ("upright pull", "heavy grip"), p.UPRIGHT_PULL, ("barbell",), view="front", upright=True),
+    Activity(
+        "upright row", ("upright pull", "heavy grip"), parts.UPRIGHT_PULL, ("barbell",), view="front", upright=True
+    ),
     Activity(
         "band pull-apart",
         ("side raise",),
@@ -131,7 +139,7 @@ UPPER_ACTIVITIES: tuple[Activity, ...] = (
         "dumbbell side bend",
         ("side bend", "heavy grip"),
         compose(
-            p.HANG,
+            parts.HANG,
             part({"arms_l": "chest"}, hand_l=(-0.04, -0.12, 0.33), pole_l=(0.15, 1.0, 0.25)),
             part(side=cycle(-12.0, 46.0), tilt=cycle(-2.0, 6.0)),
         ),

@@ -31,7 +31,8 @@ def link(root, target):
 
 def test_what_was_written_is_read(tmp_path):
     assert read_manifest(tmp_path) == Manifest()
-    for manifest in (Manifest(), Manifest("MuscleMap", str(tmp_path / "videos"), "halpe26")):
+    full = Manifest("Gym", str(tmp_path / "videos"), "halpe26", ("arms", "legs"), allow_background=True)
+    for manifest in (Manifest(), Manifest("MuscleMap", str(tmp_path / "videos"), "halpe26"), full):
         write_manifest(tmp_path, manifest)
         assert read_manifest(tmp_path) == manifest
 
@@ -48,7 +49,7 @@ def test_files_and_links_within_the_folder_are_read(folders):
 def test_a_link_out_of_the_folder_is_refused_unless_the_manifest_names_its_folder(folders):
     root, videos, elsewhere = folders
     path = link(root, videos / "sub" / "x.mp4")
-    with pytest.raises(LinkError, match=r"out of the raw data set: .*video_root"):
+    with pytest.raises(LinkError, match=r"outside the raw data set: .*video_root"):
         check_file(root, path)
     write_manifest(root, Manifest(video_root=str(videos)))
     check_file(root, path)
@@ -70,7 +71,7 @@ def test_what_is_no_file_is_refused_without_being_opened(folders):
     root, videos, _ = folders
     os.mkfifo(videos / "pipe")
     write_manifest(root, Manifest(video_root=str(videos)))
-    for target, words in ((videos / "pipe", "regular"), (videos, "regular"), (videos / "absent", "link to nothing")):
+    for target, words in ((videos / "pipe", "regular"), (videos, "regular"), (videos / "absent", "dangling link")):
         with pytest.raises(LinkError, match=words):
             check_file(root, link(root, target))
     with pytest.raises(LinkError, match="no such file"):
@@ -94,6 +95,15 @@ def test_what_is_no_file_is_refused_without_being_opened(folders):
         (b'{"video_root": "videos"}', "absolute path"),
         (b'{"video_root": "/"}', "absolute path"),
         (b'{"skeleton_layout": "coco18"}', "coco17"),
+        (b'{"regions": "arms"}', "field regions: expected a list of 1 to 1,000 names of muscle regions, got str"),
+        (b'{"regions": []}', "got 0"),
+        (b'{"regions": ["arm"' + b', "arm"' * 1000 + b"]}", "got 1001"),
+        (b'{"regions": ["arm", "leg", "arm"]}', "expected different names, got 'arm' twice"),
+        (b'{"regions": ["arm", " "]}', "printable characters, got ' ' for region 1"),
+        (b'{"regions": ["arm\\n"]}', "printable"),
+        (b'{"regions": [3]}', "printable characters, got 3 for region 0"),
+        (b'{"regions": ["' + b"a" * 101 + b'"]}', "1 to 100 printable characters"),
+        (b'{"allow_background": "yes"}', "field allow_background: expected true or false, got str"),
     ],
 )
 def test_a_fault_of_the_manifest_is_a_fault_of_the_whole(tmp_path, content, words):
@@ -105,7 +115,7 @@ def test_a_fault_of_the_manifest_is_a_fault_of_the_whole(tmp_path, content, word
 
 
 def test_nothing_is_written_that_would_be_refused(tmp_path):
-    for manifest in (Manifest(video_root="videos"), Manifest(skeleton_layout="coco18")):
+    for manifest in (Manifest(video_root="videos"), Manifest(skeleton_layout="coco18"), Manifest(regions=("a", "a"))):
         with pytest.raises(UserError):
             write_manifest(tmp_path, manifest)
     assert not (tmp_path / MANIFEST).exists()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from musclemap_jax import taxonomy
 from musclemap_jax.data.raw import raw_dataset
+from musclemap_jax.data.raw.manifest import Manifest, write_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, write_annotations
 from musclemap_jax.errors import UserError
 
@@ -73,7 +74,7 @@ def test_tolerates_byte_order_mark_crlf_blank_lines_spaces_and_further_columns(t
         (HEADER + "a,train,squat,\n", 2, "at least one, got none"),
         (HEADER + "a,train,squat,3;3\n", 2, "each once"),
         (HEADER + "a,train,,3\n", 2, "column activity"),
-        (HEADER + "a,train,squat,3\n\na,val_known,squat,3\n", 4, "got 'a' which line 2 has too"),
+        (HEADER + "a,train,squat,3\n\na,val_known,squat,3\n", 4, "got 'a', which is also at line 2"),
         (HEADER + "a,train,squat,3\nb,test_new,squat,3\n", 3, "'squat' in test_new here and in train at line 2"),
         (HEADER + "a,val_new,jump,3\nb,val_known,jump,3\n", 3, "'jump' in val_known here and in val_new at line 2"),
         (HEADER + "../x,train,squat,3\n", 2, "column clip_id"),
@@ -134,5 +135,23 @@ def test_files_of_a_clip_lie_inside_the_folder(tmp_path):
 
 def test_both_new_splits_may_share_activities(tmp_path):
     clips = [Clip(split, split, "jump" if split in taxonomy.NEW_SPLITS else "squat", (1,)) for split in taxonomy.SPLITS]
+    write_annotations(tmp_path, clips)
+    assert read_annotations(tmp_path) == clips
+
+
+def test_muscles_are_checked_against_the_regions_of_the_manifest(tmp_path):
+    write_manifest(tmp_path, Manifest(regions=("arms", "trunk", "legs")))
+    clips = [Clip("a", "train", "squat", (2,))]
+    write_annotations(tmp_path, clips)
+    assert read_annotations(tmp_path) == clips
+    with pytest.raises(UserError, match="line 2, column muscles: expected indices 0 to 2 joined by ';', got 3"):
+        write_annotations(tmp_path, [Clip("a", "train", "squat", (3,))])
+
+
+def test_background_clips_are_read_where_the_manifest_allows_them(tmp_path):
+    clips = [Clip("a", "train", "standing", ()), Clip("b", "train", "squat", (13, 17))]
+    with pytest.raises(UserError, match=r'line 2, .*"allow_background": true in raw_dataset\.json'):
+        write_annotations(tmp_path, clips)
+    write_manifest(tmp_path, Manifest(allow_background=True))
     write_annotations(tmp_path, clips)
     assert read_annotations(tmp_path) == clips

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 
+from musclemap_jax.data.images import decode_jpeg, encode_jpeg
 from musclemap_jax.data.raw import video
 from musclemap_jax.data.raw.jpeg_planes import JpegPlanes, jpeg_planes
 
@@ -223,16 +224,16 @@ def test_pixels_are_counted_without_decoding(camera_mp4, tmp_path):
 
 
 def test_jpeg_keeps_the_image(frames):
-    data = video.encode_jpeg(frames[0], quality=95)
+    data = encode_jpeg(frames[0], quality=95)
     assert data[:2] == b"\xff\xd8"
-    decoded = video.decode_jpeg(data)
+    decoded = decode_jpeg(data)
     assert decoded.shape == frames[0].shape
     assert mean_difference(decoded, frames[0]) < 3
-    assert len(video.encode_jpeg(frames[0], quality=50)) < len(data)
+    assert len(encode_jpeg(frames[0], quality=50)) < len(data)
 
 
 def test_jpeg_can_be_decoded_at_a_reduced_scale(frames):
-    decoded = video.decode_jpeg(video.encode_jpeg(frames[0]), min_height=24, min_width=32)
+    decoded = decode_jpeg(encode_jpeg(frames[0]), min_height=24, min_width=32)
     assert decoded.shape == (24, 32, 3)
     assert mean_difference(decoded, frames[0].reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))) < 6
 
@@ -257,7 +258,7 @@ def test_planes_make_the_jpeg_that_the_pixels_would(frames, camera_mp4, short_si
     assert {isinstance(each, JpegPlanes) for each in planes} == {short_side % 2 == 0}  # odd ones go by RGB
     size = video.scaled_size((HEIGHT, WIDTH), short_side)
     truth = [cv2.resize(each, size[::-1], interpolation=cv2.INTER_AREA) for each in frames]
-    decoded = np.stack([video.decode_jpeg(video.encode_jpeg(each, 98)) for each in planes])
+    decoded = np.stack([decode_jpeg(encode_jpeg(each, 98)) for each in planes])
     assert decoded.shape == np.stack(truth).shape
     assert mean_difference(decoded, np.stack(truth)) < 4
     assert abs(decoded.astype(float).mean() - np.stack(truth).mean()) < 0.5  # no darker, as by way of FFmpeg's RGB

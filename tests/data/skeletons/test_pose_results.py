@@ -109,7 +109,7 @@ def test_files_that_are_not_json_and_empty_folders_are_faults_of_their_clips(tmp
 
 
 def test_faults_of_the_whole(tmp_path):
-    for content, words in (([entry("stranger_1.jpg")], "none of them"), (3, "got int"), ([], "none of any")):
+    for content, words in (([entry("stranger_1.jpg")], "none of them"), (3, "got int"), ([], "none of them")):
         with pytest.raises(UserError, match=words):
             images(written(tmp_path / "all.json", content))
     with pytest.raises(UserError, match="no such file or folder"):

@@ -37,7 +37,7 @@ def test_without_beam_the_extra_is_named(folder, tmp_path, monkeypatch):
 def test_beam_gives_the_same_files(beam, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "SHARD_BYTES", 3000)  # several shards a split
     raw_dataset.video_path(folder, "train_1").write_bytes(b"")
-    arguments = {"max_rejected_fraction": 0.2, "modalities": ("rgb", "optical_flow", "skeleton")}
+    arguments = {"max_rejected_fraction": 0.2, "modalities": ("video", "flow", "skeleton")}
     plain = prepare("multimodal", tmp_path / "plain", folder, num_workers=1, **arguments)
     by_beam = prepare("multimodal", tmp_path / "beam", folder, beam_pipeline_options=OPTIONS, **arguments)
     assert plain.info.splits["val_known"].num_shards == 2

@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from musclemap_jax.data.images import decode_jpeg
+from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.alphapose import write_alphapose
-from tfds_musclemap.build.clip_reader import ClipSettings, Rejected, read_clip
+from tfds_musclemap.build.clip_reader import Rejected, read_clip
 
 CLIP = "train_1"  # number 1
 
@@ -17,37 +19,37 @@ CLIP = "train_1"  # number 1
 def test_frames_and_joints_are_those_of_the_files(folder, example):
     clip_frames, clip_skeleton = example
     content = read_clip(str(folder), CLIP, ClipSettings(jpeg_quality=95))
-    frames = np.stack([video.decode_jpeg(data) for data in content.features["frames"]]).astype(np.int32)
+    frames = np.stack([decode_jpeg(data) for data in content.fields["frames"]]).astype(np.int32)
     assert frames.shape == clip_frames(1).shape
     assert np.abs(frames - clip_frames(1)).mean() < 6
-    np.testing.assert_allclose(content.features["skeleton"], clip_skeleton(1), atol=1e-3)
-    assert content.features["skeleton"].dtype == np.float32
+    np.testing.assert_allclose(content.fields["skeleton"], clip_skeleton(1), atol=1e-3)
+    assert content.fields["skeleton"].dtype == np.float32
     assert content.fps == 12.0
 
 
 def test_joints_are_scaled_with_the_frames_and_scores_are_kept(folder, example):
     content = read_clip(str(folder), CLIP, ClipSettings(short_side=8))
-    assert video.decode_jpeg(content.features["frames"][0]).shape == (8, 12, 3)
+    assert decode_jpeg(content.fields["frames"][0]).shape == (8, 12, 3)
     expected = example[1](1) * [0.25, 0.25, 1.0]
-    np.testing.assert_allclose(content.features["skeleton"], expected, atol=1e-3)
+    np.testing.assert_allclose(content.fields["skeleton"], expected, atol=1e-3)
 
 
 def test_the_most_prominent_persons_are_kept(folder, example):
     content = read_clip(str(folder), CLIP, ClipSettings(max_persons=1))
-    np.testing.assert_allclose(content.features["skeleton"], example[1](1)[:, :1], atol=1e-3)
+    np.testing.assert_allclose(content.fields["skeleton"], example[1](1)[:, :1], atol=1e-3)
 
 
 def test_reading_twice_gives_equal_bytes(folder):
     first, second = (read_clip(str(folder), CLIP, ClipSettings()) for _ in range(2))
-    assert first.features["frames"] == second.features["frames"]
-    assert first.features["skeleton"].tobytes() == second.features["skeleton"].tobytes()
+    assert first.fields["frames"] == second.fields["frames"]
+    assert first.fields["skeleton"].tobytes() == second.fields["skeleton"].tobytes()
 
 
 def test_a_clip_without_skeleton_gets_an_absent_person_where_none_is_required(folder):
     raw_dataset.skeleton_path(folder, CLIP).unlink()
     content = read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False))
-    assert content.features["skeleton"].shape == (6, 1, 17, 3)
-    assert not content.features["skeleton"].any()
+    assert content.fields["skeleton"].shape == (6, 1, 17, 3)
+    assert not content.fields["skeleton"].any()
 
 
 def cut_video(folder):

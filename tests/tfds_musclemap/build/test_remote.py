@@ -44,8 +44,8 @@ def test_a_build_from_store_to_store_gives_the_local_bytes(store, tmp_path, beam
     builder = prepare(
         "multimodal", f"{BUCKET}/data", f"{BUCKET}/raw", beam_pipeline_options=beam_pipeline_options, **arguments
     )
-    assert os.fspath(builder.data_path) == f"{BUCKET}/data/musclemap/multimodal/2.0.0"
-    found = contents(store.folder / "data" / "musclemap" / "multimodal" / "2.0.0")
+    assert os.fspath(builder.data_path) == f"{BUCKET}/data/musclemap/multimodal/3.0.0"
+    found = contents(store.folder / "data" / "musclemap" / "multimodal" / "3.0.0")
     assert found == contents(Path(expected.data_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bucket", "data"]
 

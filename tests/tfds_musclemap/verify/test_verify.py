@@ -126,7 +126,7 @@ def test_unusual_data_is_noted():
 
 def test_facts_of_a_record_and_its_faults(prepared):
     record = dict(load_source(prepared[1], "train")[0])
-    sound = examine_record(record, "train")
+    sound = examine_record(record, "train", 20, False)
     assert (sound.num_frames, sound.size, sound.fps, sound.faults) == (6, (32, 48), 12.0, ())
     assert sound.skeleton_fraction == pytest.approx(5 / 6)  # frame 2 is empty
     assert sound.num_persons == 2
@@ -144,7 +144,7 @@ def test_facts_of_a_record_and_its_faults(prepared):
         "not finite": {"skeleton": np.full_like(outside, np.nan)},
     }
     for words, change in damaged.items():
-        (fault,) = examine_record(record | change, "train").faults
+        (fault,) = examine_record(record | change, "train", 20, False).faults
         assert words in fault
 
 
@@ -174,12 +174,12 @@ def test_a_sound_data_set_passes_and_is_described(prepared, tmp_path, capsys):
         assert pixels.std() > 10
 
 
-@pytest.mark.parametrize("modalities", [("optical_flow", "rgb_diff"), ("skeleton",)])
+@pytest.mark.parametrize("modalities", [("flow", "rgb_diff"), ("skeleton",)])
 def test_data_without_frames_is_verified_too(folder, tmp_path, modalities):
     builder = prepare("multimodal", tmp_path / "data", folder, num_workers=1, modalities=modalities)
     report = verify(builder.data_path)
     assert report["faults"] == []
-    assert bool(report["splits"]["train"]["resolutions"]) == ("optical_flow" in modalities)
+    assert bool(report["splits"]["train"]["resolutions"]) == ("flow" in modalities)
     assert (Path(builder.data_path) / "verification" / "modalities.png").is_file()
 
 

@@ -1,4 +1,4 @@
-"""Flesh, hair and clothes on a body: the rounded cones that a person is drawn with, and their colours."""
+"""A person's appearance: the rounded cones of flesh, hair and clothes on a body, and their colours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from musclemap_jax.synthetic.body import turned, unit
+from musclemap_jax.synthetic.body import rotate, unit
+from musclemap_jax.synthetic.cones import ConeList
 from musclemap_jax.synthetic.kinematics import SIDES, Body
 
 SKIN, HAIR, SHIRT, TROUSERS, SHOE, EYE, SOLE = range(1, 8)
@@ -31,13 +32,13 @@ class Appearance:
     """How a person looks.
 
     Attributes:
-      colours: (7, 3) of skin, hair, shirt, trousers, shoes, eyes and soles, in [0, 255].
-      sleeve: share of the arm under the shirt: 0 none, 1 to the elbow, 2 to the wrist.
-      leg: share of the leg under the trousers: 0.5 shorts, 1 to the knee, 2 to the ankle.
+      colours: (7, 3) colours of skin, hair, shirt, trousers, shoes, eyes and soles, in [0, 255].
+      sleeve: Length of the sleeves: 0 none, 1 to the elbow, 2 to the wrist.
+      leg: Length of the trousers: 0.5 shorts, 1 to the knee, 2 to the ankle.
       hair: "short", "long", "tail", "bun" or "bald".
-      stripes: stripes on shirt and trousers, 0 for plain.
-      loose: factor on the radii of clothes.
-      width_bias: shoulders against hips in the trunk's drawing, about 1.
+      stripes: Number of stripes along a cone of the shirt and of the trousers, 0 for plain.
+      loose: Factor on the radii of clothes.
+      width_bias: Width of the shoulders relative to the hips in the drawn trunk, about 1.
     """
 
     colours: np.ndarray
@@ -50,7 +51,7 @@ class Appearance:
 
 
 def sample_appearance(rng: np.random.Generator, background: np.ndarray | None = None) -> Appearance:
-    """A person's look; with ``background`` (N, 3) the clothes take its colours and stripes, and are hard to see."""
+    """Samples an appearance; given a ``background`` (N, 3), the clothes get its colours and stripes as camouflage."""
     colours = np.empty((NUM_BODY_MATERIALS, 3))
     colours[0] = _SKIN_TONES[rng.integers(len(_SKIN_TONES))] * rng.uniform(0.92, 1.06)
     colours[1] = _HAIR_TONES[rng.integers(len(_HAIR_TONES))] * rng.uniform(0.9, 1.1)
@@ -73,88 +74,58 @@ def sample_appearance(rng: np.random.Generator, background: np.ndarray | None = 
     )
 
 
-class ConeList:
-    """Collects rounded cones given in the world, metres."""
-
-    def __init__(self, num_frames: int):
-        self.num_frames = num_frames
-        self._ends: list[tuple[np.ndarray, np.ndarray]] = []
-        self._rest: list[tuple[float, float, int, float]] = []
-
-    def add(
-        self,
-        start: np.ndarray,
-        end: np.ndarray,
-        start_radius: float,
-        end_radius: float,
-        material: int,
-        stripes: float = 0.0,
-    ) -> None:
-        """One cone; start and end are (T, 3) or (3,)."""
-        shape = (self.num_frames, 3)
-        self._ends.append((np.broadcast_to(start, shape), np.broadcast_to(end, shape)))
-        self._rest.append((start_radius, end_radius, material, stripes))
-
-    def __len__(self) -> int:
-        return len(self._rest)
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """start and end (T, N, 3), and (N, 4) start radius, end radius, material, stripes."""
-        start = np.stack([s for s, _ in self._ends], axis=1)
-        end = np.stack([e for _, e in self._ends], axis=1)
-        return start, end, np.asarray(self._rest, np.float64)
-
-
-def add_person(cones: ConeList, body: Body, look: Appearance, first_material: int = 0, detail: bool = True) -> None:
-    """Adds the cones of a person; materials start after ``first_material``."""
-    _add_trunk(cones, body, look, first_material)
-    _add_head(cones, body, look, first_material, detail)
+def add_person(
+    cones: ConeList, body: Body, appearance: Appearance, first_material: int = 0, detail: bool = True
+) -> None:
+    """Adds a person's cones; their materials start after ``first_material``."""
+    _add_trunk(cones, body, appearance, first_material)
+    _add_head(cones, body, appearance, first_material, detail)
     for side in SIDES:
-        _add_arm(cones, body, look, first_material, side)
-        _add_leg(cones, body, look, first_material, side)
+        _add_arm(cones, body, appearance, first_material, side)
+        _add_leg(cones, body, appearance, first_material, side)
 
 
-def _add_trunk(cones: ConeList, body: Body, look: Appearance, base: int) -> None:
+def _add_trunk(cones: ConeList, body: Body, appearance: Appearance, base: int) -> None:
     points, stature = body.points, body.proportions.stature
     girth = stature * body.proportions.girth**0.8
     chest, pelvis = body.frames["chest"], body.frames["pelvis"]
     shirt, trousers = base + SHIRT, base + TROUSERS
-    shirt_stripes, trouser_stripes = look.stripes
+    shirt_stripes, trouser_stripes = appearance.stripes
     waist_to_neck = points["neck"] - points["waist"]
-    breast = points["waist"] + 0.62 * waist_to_neck + turned(chest, (0.006 * stature, 0.0, 0.0))
-    belly = points["waist"] + turned(chest, (0.004 * stature, 0.0, 0.0))
+    breast = points["waist"] + 0.62 * waist_to_neck + rotate(chest, (0.006 * stature, 0.0, 0.0))
+    belly = points["waist"] + rotate(chest, (0.004 * stature, 0.0, 0.0))
     cones.add(breast, belly, 0.060 * girth, 0.053 * girth, shirt, shirt_stripes)
     cones.add(
-        belly, points["pelvis"] + turned(pelvis, (0.0, 0.0, 0.050 * stature)), 0.053 * girth, 0.052 * girth, shirt
+        belly, points["pelvis"] + rotate(pelvis, (0.0, 0.0, 0.050 * stature)), 0.053 * girth, 0.052 * girth, shirt
     )
-    seat = turned(pelvis, (-0.012 * stature, 0.0, 0.0))
+    seat = rotate(pelvis, (-0.012 * stature, 0.0, 0.0))
     cones.add(points["hip_l"] + seat, points["hip_r"] + seat, 0.057 * girth, 0.057 * girth, trousers)
     for side, sign in (("l", 1.0), ("r", -1.0)):
-        inner = 0.056 * girth * look.width_bias
-        high = points["waist"] + 0.68 * waist_to_neck + turned(chest, (0.004 * stature, sign * inner, 0.0))
-        low = points["waist"] + turned(chest, (0.0, sign * 0.036 * girth, 0.0))
-        hip = points["pelvis"] + turned(
-            pelvis, (-0.004 * stature, sign * 0.042 * girth / look.width_bias, 0.012 * stature)
+        inner = 0.056 * girth * appearance.width_bias
+        high = points["waist"] + 0.68 * waist_to_neck + rotate(chest, (0.004 * stature, sign * inner, 0.0))
+        low = points["waist"] + rotate(chest, (0.0, sign * 0.036 * girth, 0.0))
+        hip = points["pelvis"] + rotate(
+            pelvis, (-0.004 * stature, sign * 0.042 * girth / appearance.width_bias, 0.012 * stature)
         )
         cones.add(high, low, 0.055 * girth, 0.047 * girth, shirt, shirt_stripes)
         cones.add(low, hip, 0.047 * girth, 0.055 * girth, shirt, shirt_stripes * 0.7)
-        cones.add(hip, points[f"hip_{side}"] + turned(pelvis, (-0.008 * stature, 0.0, -0.012 * stature)),
+        cones.add(hip, points[f"hip_{side}"] + rotate(pelvis, (-0.008 * stature, 0.0, -0.012 * stature)),
                   0.057 * girth, 0.056 * girth, trousers, trouser_stripes * 0.4)  # fmt: skip
-        yoke = points[f"shoulder_{side}"] + turned(chest, (0.0, -sign * 0.012 * stature, 0.0))
-        top = points["neck"] + turned(chest, (0.0, sign * 0.02 * stature, -0.012 * stature))
+        yoke = points[f"shoulder_{side}"] + rotate(chest, (0.0, -sign * 0.012 * stature, 0.0))
+        top = points["neck"] + rotate(chest, (0.0, sign * 0.02 * stature, -0.012 * stature))
         cones.add(top, yoke, 0.034 * stature, 0.036 * girth, shirt)
         cones.add(high, yoke, 0.05 * girth, 0.036 * girth, shirt)
 
 
-def _add_head(cones: ConeList, body: Body, look: Appearance, base: int, detail: bool) -> None:
+def _add_head(cones: ConeList, body: Body, appearance: Appearance, base: int, detail: bool) -> None:
     points, radius, frame = body.points, body.proportions.head_radius, body.frames["head"]
 
     def at(x: float, y: float, z: float) -> np.ndarray:
-        return points["head"] + turned(frame, (x * radius, y * radius, z * radius))
+        return points["head"] + rotate(frame, (x * radius, y * radius, z * radius))
 
     skin, hair = base + SKIN, base + HAIR
     cones.add(
-        points["neck"] - turned(frame, (0.0, 0.0, 0.3 * radius)), at(-0.15, 0, -0.5), 0.56 * radius, 0.52 * radius, skin
+        points["neck"] - rotate(frame, (0.0, 0.0, 0.3 * radius)), at(-0.15, 0, -0.5), 0.56 * radius, 0.52 * radius, skin
     )
     cones.add(at(0.02, 0, 0.22), at(0.22, 0, -0.42), 0.92 * radius, 0.62 * radius, skin)
     if detail:
@@ -164,61 +135,52 @@ def _add_head(cones: ConeList, body: Body, look: Appearance, base: int, detail: 
                 at(0.82, 0.34 * sign, 0.16), at(0.82, 0.34 * sign, 0.10), 0.13 * radius, 0.13 * radius, base + EYE
             )
             cones.add(at(-0.05, 0.88 * sign, 0.12), at(-0.05, 0.86 * sign, -0.12), 0.14 * radius, 0.12 * radius, skin)
-    if look.hair == "bald":
+    if appearance.hair == "bald":
         return
     cones.add(at(-0.10, 0, 0.34), at(-0.30, 0, 0.0), 0.95 * radius, 0.80 * radius, hair)
-    if look.hair == "long":
+    if appearance.hair == "long":
         cones.add(at(-0.45, 0, 0.1), at(-0.55, 0, -1.3), 0.75 * radius, 0.5 * radius, hair)
-    elif look.hair == "tail":
+    elif appearance.hair == "tail":
         cones.add(at(-0.95, 0, 0.45), at(-1.35, 0, -0.7), 0.30 * radius, 0.2 * radius, hair)
-    elif look.hair == "bun":
+    elif appearance.hair == "bun":
         cones.add(at(-0.75, 0, 0.95), at(-0.75, 0, 0.95), 0.42 * radius, 0.42 * radius, hair)
 
 
-def _add_arm(cones: ConeList, body: Body, look: Appearance, base: int, side: str) -> None:
+def _add_arm(cones: ConeList, body: Body, appearance: Appearance, base: int, side: str) -> None:
     points, stature = body.points, body.proportions.stature
     girth = stature * body.proportions.girth
     skin, shirt = base + SKIN, base + SHIRT
     shoulder, elbow, wrist, hand = (points[f"{n}_{side}"] for n in ("shoulder", "elbow", "wrist", "hand"))
-    upper_sleeve = min(look.sleeve, 1.0)
-    stripes = look.stripes[0]
-    cones.add(
-        shoulder,
-        elbow,
-        0.030 * girth,
-        0.023 * girth,
-        shirt if look.sleeve > 1 else skin,
-        stripes if look.sleeve > 1 else 0,
-    )
-    cones.add(
-        shoulder, shoulder + 0.15 * (elbow - shoulder), 0.035 * girth, 0.033 * girth, shirt if look.sleeve else skin
-    )
-    if 0 < look.sleeve <= 1:
-        end = shoulder + upper_sleeve * 0.75 * (elbow - shoulder)
-        cones.add(shoulder, end, 0.033 * girth * look.loose, 0.029 * girth * look.loose, shirt, stripes * 0.5)
+    sleeve, stripes = appearance.sleeve, appearance.stripes[0]
+    material, sleeve_stripes = (shirt, stripes) if sleeve > 1 else (skin, 0.0)
+    cones.add(shoulder, elbow, 0.030 * girth, 0.023 * girth, material, sleeve_stripes)
+    cap = shoulder + 0.15 * (elbow - shoulder)
+    cones.add(shoulder, cap, 0.035 * girth, 0.033 * girth, shirt if sleeve else skin)
+    if 0 < sleeve <= 1:
+        end, factor = shoulder + sleeve * 0.75 * (elbow - shoulder), appearance.loose
+        cones.add(shoulder, end, 0.033 * girth * factor, 0.029 * girth * factor, shirt, stripes * 0.5)
     swell = elbow + 0.25 * (wrist - elbow)
-    fore, fore_stripes = (shirt, stripes * 0.8) if look.sleeve > 1 else (skin, 0.0)
-    cones.add(elbow, swell, 0.0225 * girth, 0.0235 * girth, fore)
-    cones.add(swell, wrist, 0.0235 * girth, 0.0150 * girth, fore, fore_stripes)
+    cones.add(elbow, swell, 0.0225 * girth, 0.0235 * girth, material)
+    cones.add(swell, wrist, 0.0235 * girth, 0.0150 * girth, material, sleeve_stripes * 0.8)
     tip = hand + 0.35 * (hand - wrist)
     cones.add(wrist + 0.3 * (hand - wrist), tip, 0.0165 * stature, 0.0175 * stature, skin)
 
 
-def _add_leg(cones: ConeList, body: Body, look: Appearance, base: int, side: str) -> None:
+def _add_leg(cones: ConeList, body: Body, appearance: Appearance, base: int, side: str) -> None:
     points, stature = body.points, body.proportions.stature
     girth = stature * body.proportions.girth
     skin, trousers, shoe = base + SKIN, base + TROUSERS, base + SHOE
     hip, knee, ankle = (points[f"{n}_{side}"] for n in ("hip", "knee", "ankle"))
     heel, toe = points[f"heel_{side}"], points[f"toe_{side}"]
-    stripes = look.stripes[1]
-    long = look.leg > 1
-    thigh_share = min(look.leg, 1.0)
+    stripes = appearance.stripes[1]
+    long = appearance.leg > 1
+    covered = min(appearance.leg, 1.0)
     cones.add(hip, knee, 0.052 * girth, 0.034 * girth, trousers if long else skin, stripes if long else 0.0)
     if not long:
-        end = hip + thigh_share * (knee - hip)
-        factor = look.loose * 1.04
-        thickness = (0.052 - 0.018 * thigh_share) * girth
-        cones.add(hip, end, 0.052 * girth * factor, thickness * factor, trousers, stripes * thigh_share)
+        end = hip + covered * (knee - hip)
+        factor = appearance.loose * 1.04
+        thickness = (0.052 - 0.018 * covered) * girth
+        cones.add(hip, end, 0.052 * girth * factor, thickness * factor, trousers, stripes * covered)
     # The calf bulges behind the line from knee to ankle, away from the toes.
     back = unit(heel - toe) * 0.008 * stature
     swell = knee + 0.30 * (ankle - knee) + back

@@ -1,10 +1,10 @@
-"""Parts of exercise programs that several activities share: stances, leg work, arm work (see kinematics.py)."""
+"""Parts of exercise programs that activities share: stances, leg work and arm work (see kinematics.py)."""
 
 from __future__ import annotations
 
-from musclemap_jax.synthetic.tracks import Part, alternate, compose, cycle, keys, part
+from musclemap_jax.synthetic.tracks import alternate, compose, cycle, keys, part
 
-# ---- Legs, standing.
+# Legs, standing.
 STAND = part()
 
 SQUAT = part(
@@ -78,7 +78,7 @@ SIDE_KICK = part(
     {"legs_l": "free"}, hip_l=cycle(2.0, 52.0), plane_l=90.0, knee_l=4.0, point_l=15.0, tilt=cycle(0.0, 9.0)
 )
 
-# ---- Arms.
+# Arms.
 HANG = part({"arms": "level"}, hand=(0.03, 0.08, -0.97), pole=(-1.0, 0.4, 0.0))
 HANG_IN_FRONT = part({"arms": "level"}, hand=(0.06, -0.04, -0.95), pole=(-1.0, 0.6, 0.0))
 ON_HIPS = part({"arms": "chest"}, hand=(0.06, 0.03, -0.64), pole=(-0.5, 1.0, 0.0))
@@ -112,7 +112,7 @@ SWING_ARMS = part(
     }
 )
 
-# ---- On the floor.
+# On the floor, hanging, on a bench.
 SUPINE_KNEES_BENT = part(
     {"root": "lowest", "anchor": "pelvis"}, lean=-90.0, foot=(0.30, 0.065, 0.0), toe_out=4.0, knee_out=4.0
 )
@@ -171,10 +171,3 @@ HANGING = part(
     point=40.0,
 )
 ON_BENCH = part(height=0.60, lean=-90.0, foot=(0.26, 0.15, 0.0), toe_out=10.0, knee_out=18.0)
-
-
-def with_left_arm(other: Part, left: Part) -> Part:
-    """The arms of ``other``, but the left one as in ``left`` (whose plain arm channels are taken for the left side)."""
-    tracks = {f"{name}_l": track for name, track in left.tracks.items()}
-    modes = {f"{name}_l": mode for name, mode in left.modes.items()}
-    return compose(other, Part(tracks, modes))

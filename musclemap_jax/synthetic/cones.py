@@ -1,0 +1,37 @@
+"""Rounded cones in the world, the shapes that people and props consist of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class ConeList:
+    """Collects rounded cones (capsules with two radii) over the frames of a clip; metres."""
+
+    def __init__(self, num_frames: int):
+        self.num_frames = num_frames
+        self._ends: list[tuple[np.ndarray, np.ndarray]] = []
+        self._rest: list[tuple[float, float, int, float]] = []
+
+    def add(
+        self,
+        start: np.ndarray,
+        end: np.ndarray,
+        start_radius: float,
+        end_radius: float,
+        material: int,
+        stripes: float = 0.0,
+    ) -> None:
+        """Adds one cone; start and end are (T, 3) or (3,)."""
+        shape = (self.num_frames, 3)
+        self._ends.append((np.broadcast_to(start, shape), np.broadcast_to(end, shape)))
+        self._rest.append((start_radius, end_radius, material, stripes))
+
+    def __len__(self) -> int:
+        return len(self._rest)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Start and end (T, N, 3), and (N, 4) start radius, end radius, material and stripes."""
+        start = np.stack([s for s, _ in self._ends], axis=1)
+        end = np.stack([e for _, e in self._ends], axis=1)
+        return start, end, np.asarray(self._rest, np.float64)
