@@ -96,7 +96,7 @@ def test_a_failure_ends_all_with_its_status_and_reason(start, failing, fault, st
         assert line.endswith(reason if number == failing else f": process {failing} failed: {reason}")
 
 
-def test_processes_that_are_done_end_without_a_word(start):
+def test_processes_that_are_done_exit_silently(start):
     processes = start(3)
     for process in reversed(processes):  # whichever is first waits for the others
         process.stdin.write("\n")
