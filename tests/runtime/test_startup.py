@@ -6,10 +6,8 @@ import socket
 import subprocess
 import sys
 
-import jax
 import pytest
 
-from musclemap_jax.cost.hardware import peak_flops
 from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.startup import ProcessSpec
 
@@ -105,8 +103,3 @@ def test_a_process_alone_survives_sigterm_and_notices_it():
     process = subprocess.run([sys.executable, "-c", NOTICE], capture_output=True, text=True, timeout=600)
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == ["False", "True", "stopped"]
-
-
-def test_devices_without_a_stated_peak_have_no_utilisation():
-    mesh = jax.make_mesh((8, 1, 1), ("data", "fsdp", "tensor"))
-    assert peak_flops(mesh) is None
