@@ -58,7 +58,7 @@ def find_damage(folder: epath.Path) -> str | None:
     return None
 
 
-class _WithChecksums:
+class _WithChecksums(ocp_path.atomicity.TemporaryPathBase):
     """Writes the sums just before a temporary checkpoint is committed; runs on process 0 only."""
 
     async def finalize(self) -> None:
