@@ -147,7 +147,7 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
     list_remote_folders_anew()
     use_compilation_cache()
     peers = start_processes(processes)
-    process_log = ProcessLog(_WORKDIR.value, PACKAGE)
+    process_log = ProcessLog(str(_WORKDIR.value), PACKAGE)
     log.info("%s", describe_process())
     status = 0
     try:
@@ -171,13 +171,12 @@ def main(argv: Sequence[str]) -> int:
     std_logging.getLogger(PACKAGE).setLevel(std_logging.INFO)
 
     def body() -> int:
-        if CONFIG.value is None or not _WORKDIR.value:
+        workdir = _WORKDIR.value
+        if CONFIG.value is None or not workdir:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
         name = config_name()
         profile_steps = parse_steps(_PROFILE_STEPS.value)
-        return run_among_processes(
-            CONFIG.value, lambda spec: run(spec, _WORKDIR.value, _MODE.value, name, profile_steps)
-        )
+        return run_among_processes(CONFIG.value, lambda spec: run(spec, workdir, _MODE.value, name, profile_steps))
 
     return exit_on_user_error(body)
 

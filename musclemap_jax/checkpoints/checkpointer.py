@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import jax
@@ -233,7 +233,7 @@ class Checkpointer:
                     )
 
     @contextlib.contextmanager
-    def _naming_a_full_disk(self) -> Iterator[None]:
+    def _naming_a_full_disk(self) -> Generator[None]:
         """Turns the errors of a write that found no space, now or in the background, into the user's."""
         try:
             yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from typing import Any
 
 from etils import epath
 from orbax.checkpoint import path as ocp_path
@@ -64,7 +65,7 @@ def find_damage(folder: epath.Path) -> str | None:
 class _WithChecksums:
     """Adds the sums as the last thing before a temporary checkpoint becomes a real one; on process 0 alone."""
 
-    async def finalize(self) -> None:
+    async def finalize(self: Any) -> None:
         # The items of a checkpoint are made in the same way before it; the whole alone has metadata of its own.
         if (self.get() / _METADATA).exists():
             await asyncio.to_thread(write_checksums, self.get())

@@ -118,7 +118,8 @@ def report_step(
             raise
         raise OutOfMemoryError(" ".join(str(error).split())) from error
     compile_s = time.perf_counter() - started
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    memory: Any = compiled.memory_analysis()
+    cost: Any = compiled.cost_analysis()
     batch_shardings = jax.tree.map(lambda _: batch_sharding(mesh), batch)
     return StepReport(
         batch_size=batch_size,
@@ -138,7 +139,7 @@ def report_step(
         flops=cost["flops"],
         analytic_flops=training_flops(spec.model, spec.input) * batch_size / mesh.size,
         bytes_accessed=cost["bytes accessed"],
-        collectives=collectives(compiled.as_text(), mesh.size),
+        collectives=collectives(compiled.as_text() or "", mesh.size),
         compile_s=compile_s,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
@@ -105,11 +105,11 @@ def empty_batch(spec: InputSpec, num_rows: int, num_padding: int = 0, num_views:
       num_padding: Number of rows at the end that stay empty: zeros, and flow without motion.
       num_views: S.
     """
-    batch: Batch = {
+    batch: dict[str, Any] = {
         "muscles": np.zeros((num_rows, spec.num_regions), np.float32),
         "clip_valid": np.zeros(num_rows, np.bool_),
         "clip_index": np.zeros(num_rows, np.int32),
     }
     for modality in spec.batch_modalities:
         batch |= modality.arrays(spec, num_rows, num_padding, num_views)
-    return batch
+    return cast(Batch, batch)

@@ -6,6 +6,8 @@ Training and the compile-ahead report (`compile_ahead/`) share it: the report is
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast
 
 import jax
 import optax
@@ -54,5 +56,5 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
 
 def batch_shapes(spec: InputSpec, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and types of a training batch of so many clips; training has one view."""
-    clip = empty_batch(spec, 1)
+    clip = cast(Mapping[str, Any], empty_batch(spec, 1))
     return {name: jax.ShapeDtypeStruct((batch_size, *value.shape[1:]), value.dtype) for name, value in clip.items()}

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, NUM_COORDINATES, HDGCNSpec
@@ -53,7 +54,7 @@ class Backbone:
 
     name: str
     default: Any
-    build: Callable[[Any, int, bool, jnp.dtype, str, str], nn.Module]
+    build: Callable[[Any, int, bool, DTypeLike, str, str], nn.Module]
     multiply_adds: Callable[[Any, Sequence[Shape], int], int]
     sharding_rules: Rules = ()
     token_pattern: str = r"^class_tokens/"
@@ -79,11 +80,11 @@ class Branch:
     example: Callable[[Any, int], Inputs]
 
 
-def _build_mvit(spec: MViTSpec, num_tokens: int, receiver: bool, dtype: jnp.dtype, remat: str, name: str) -> MViT:
+def _build_mvit(spec: MViTSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> MViT:
     return MViT(spec, num_tokens or 1, receiver, dtype, remat=remat, name=name)
 
 
-def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: jnp.dtype, remat: str, name: str) -> HDGCN:
+def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> HDGCN:
     del remat
     return HDGCN(spec, num_tokens, receiver, dtype, name=name)
 
@@ -121,11 +122,11 @@ HDGCN_BACKBONE = Backbone(
 
 
 def _clip_branch(
-    name: str, modality: str, channels: int, normalise: Callable[[jax.Array, jnp.dtype], jax.Array]
+    name: str, modality: str, channels: int, normalise: Callable[[jax.Array, DTypeLike], jax.Array]
 ) -> Branch:
     """A branch of MViTv2 on uint8 clips (B, S, T, H, W, C) of the batch, every view a row of its own."""
 
-    def inputs(batch: Mapping[str, jax.Array], dtype: jnp.dtype) -> Inputs:
+    def inputs(batch: Mapping[str, jax.Array], dtype: DTypeLike) -> Inputs:
         clips = batch[modality]
         return (normalise(clips.reshape(-1, *clips.shape[2:]), dtype),)
 
@@ -137,7 +138,7 @@ def _clip_branch(
     return Branch(name, modality, MVIT, inputs, example)
 
 
-def _skeleton_inputs(batch: Mapping[str, jax.Array], dtype: jnp.dtype) -> Inputs:
+def _skeleton_inputs(batch: Mapping[str, jax.Array], dtype: DTypeLike) -> Inputs:
     """Poses (B, T_s, P, V, 3), which the branch normalises in float32 itself, and which of them are valid."""
     del dtype
     return batch["skeleton"], batch["skeleton_valid"]

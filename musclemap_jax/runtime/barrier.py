@@ -36,7 +36,7 @@ class SynchronizedJit:
       name: of the function, for the barriers.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
+    def __init__(self, function: jax.stages.Wrapped, name: str) -> None:
         self._function, self._name = function, name
         self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 

@@ -20,6 +20,6 @@ def use_compilation_cache() -> None:
 
     A folder that the user has set (``JAX_COMPILATION_CACHE_DIR``) is left as it is.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.read("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_TIME_S)

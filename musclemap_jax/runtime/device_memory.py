@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import jax
 
@@ -16,7 +16,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def out_of_memory_is_user_error(batch_size_key: str, *mends: str) -> Iterator[None]:
+def out_of_memory_is_user_error(batch_size_key: str, *mends: str) -> Generator[None]:
     """Turns what is raised in the block for lack of device memory into one sentence.
 
     Args:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 
 
 @contextlib.contextmanager
-def gc_paused() -> Iterator[None]:
+def gc_paused() -> Generator[None]:
     """Leaves cyclic garbage where it is for as long as the block runs; for tracing and lowering.
 
     They make millions of small objects that stay in use. The collector walks through them again and again, for 30 % of

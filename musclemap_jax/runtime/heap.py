@@ -50,8 +50,9 @@ def keep_freed_memory() -> None:
 
 def _may_have_accelerator() -> bool:
     """Whether JAX here may find more than CPUs; asking JAX itself would start its threads."""
-    if jax.config.jax_platforms:
-        return jax.config.jax_platforms != "cpu"
+    platforms = jax.config.read("jax_platforms")
+    if platforms:
+        return platforms != "cpu"
     plugins = importlib.metadata.entry_points(group="jax_plugins")
     return bool(plugins) or any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
 

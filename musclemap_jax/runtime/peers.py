@@ -44,7 +44,7 @@ class PeerWatch:
         Raises:
           UserError: Process 0 cannot be reached, or another one did not reach it.
         """
-        state = distributed.global_state
+        state: Any = distributed.global_state
         self.timeout_s = timeout_s
         self._number, self._count = state.process_id, state.num_processes
         self._done: set[int] = set()

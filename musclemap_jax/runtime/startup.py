@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
@@ -74,7 +75,7 @@ def start_processes(spec: ProcessSpec) -> PeerWatch | None:
     """
     if spec.num_processes == 1:
         return None
-    address = {}
+    address: dict[str, Any] = {}
     if spec.coordinator:
         address = {
             "coordinator_address": spec.coordinator,

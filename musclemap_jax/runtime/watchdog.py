@@ -7,7 +7,7 @@ import faulthandler
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @contextlib.contextmanager
-    def waiting_for(self, what: str) -> Iterator[None]:
+    def waiting_for(self, what: str) -> Generator[None]:
         """While inside, the process waits for ``what``: the next batch of step 17."""
         self._waiting = _Wait(what)
         try:
@@ -62,9 +62,10 @@ class Watchdog:
         while True:
             number += 1
             with self.waiting_for(f"{what} {number}"):
-                value = next(iterator, self)
-            if value is self:
-                return
+                try:
+                    value = next(iterator)
+                except StopIteration:
+                    return
             yield value
 
     def close(self) -> None:
@@ -79,11 +80,11 @@ class Watchdog:
             waiting = self._waiting
             rounds = rounds + 1 if waiting is not None and waiting is seen else 0
             seen = waiting
-            if rounds * interval > self._timeout_s:
+            if waiting is not None and rounds * interval > self._timeout_s:
                 self._end(waiting.what)
 
     def _end(self, what: str) -> None:
-        faulthandler.dump_traceback(sys.__stderr__)
+        faulthandler.dump_traceback(sys.__stderr__ or sys.stderr)
         print(
             f"error: process {jax.process_index()} of {jax.process_count()}: stalled: waited {self._timeout_s:g} s for "
             f"{what}: see whether the data's disk answers; the time is {self._key}",

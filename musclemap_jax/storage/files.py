@@ -7,10 +7,10 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
-import fsspec
+import fsspec.config
 from etils import epath
 
 
@@ -128,7 +128,7 @@ def staged(folder: epath.PathLike, cache: Path) -> Path:
 
 
 @contextlib.contextmanager
-def one_process_at_a_time(folder: Path) -> Iterator[None]:
+def one_process_at_a_time(folder: Path) -> Generator[None]:
     """Lets one process of this machine in; the folder is made."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:

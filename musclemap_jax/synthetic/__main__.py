@@ -28,7 +28,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--clips_per_activity",
         type=int,
         help="clips per activity, distributed over its splits; by default "
-        + ", ".join(f"{count} {split}" for split, count in default.clips_per_activity),
+        + ", ".join(f"{count} {split}" for split, count in default.clips_per_activity),  # ty: ignore[not-iterable]  # pairs, as the spec keeps them
     )
     parser.add_argument("--seed", type=int, default=default.seed, help="random seed (default %(default)s)")
     parser.add_argument(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import jax
 import numpy as np
@@ -34,14 +34,14 @@ class Meter:
         self._since = time.perf_counter()
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self) -> Generator[None]:
         """Counts the time inside as spent waiting for data."""
         started = time.perf_counter()
         yield
         self._waiting_s += time.perf_counter() - started
 
     @contextlib.contextmanager
-    def pausing(self) -> Iterator[None]:
+    def pausing(self) -> Generator[None]:
         """Leaves out the time inside, which is not training's: an evaluation's."""
         started = time.perf_counter()
         yield

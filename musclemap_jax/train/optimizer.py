@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -88,7 +88,7 @@ def clip_by_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
         factor = max_norm / jnp.maximum(norm, max_norm)
         return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), updates), state
 
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), cast(Any, update))
 
 
 def scale_by_given_rate() -> optax.GradientTransformationExtraArgs:
@@ -98,7 +98,7 @@ def scale_by_given_rate() -> optax.GradientTransformationExtraArgs:
         del params
         return jax.tree.map(lambda leaf: leaf * learning_rate.astype(leaf.dtype), updates), state
 
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), cast(Any, update))
 
 
 def make_optimizer(spec: OptimizerSpec, frozen: tuple[str, ...] = ()) -> optax.GradientTransformationExtraArgs:

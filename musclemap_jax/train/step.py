@@ -6,6 +6,7 @@ nothing but the two counters.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -128,7 +129,7 @@ def make_train_step(
         changed, follow = jax.lax.cond(finite, apply, skip, kept, gradient, batch_stats)
         ema = None if state.ema is None else optax.incremental_update(changed.params, state.ema, follow)
         skipped = jnp.where(finite, 0, state.skipped + 1)
-        new_state = state.replace(step=state.step + 1, skipped=skipped, ema=ema, **changed._asdict())
+        new_state = dataclasses.replace(state, step=state.step + 1, skipped=skipped, ema=ema, **changed._asdict())
         metrics = terms | {
             "gradient_norm": norm,
             "learning_rate": learning_rate,

@@ -81,7 +81,7 @@ def test_table_and_json_have_the_same_figures(report, mesh):
 
 
 def test_a_batch_that_the_mesh_does_not_divide_is_refused(spec, mesh):
-    with pytest.raises(UserError, match="batch=6 does not divide by 4"):
+    with pytest.raises(UserError, match="batch=6 is not a multiple of 4"):
         report_step(spec, mesh, batch_size=6)
 
 
