@@ -1,7 +1,7 @@
 """Packaging of musclemap_jax: the packages, their data files and the extras.
 
 Lower bounds are versions that were installed and tested together on CPython 3.11. There are upper bounds only where
-private methods are overridden or called, which any minor release may change:
+private names are overridden or used, which any minor release may change:
 
 - jax: `jax._src.distributed.global_state` (`musclemap_jax/runtime/peers.py`)
 - orbax-checkpoint: `CheckpointManager._load_checkpoint_infos` (`musclemap_jax/checkpoints/checkpointer.py`)
