@@ -13,7 +13,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from musclemap_jax.data.batch import InputSpec, empty_batch
+from musclemap_jax.data.batch import InputSpec
+from musclemap_jax.data.examples import empty_batch
 from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.models.transm3e import ModelSpec
 

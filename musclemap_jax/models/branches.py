@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
@@ -25,7 +26,8 @@ from musclemap_jax.models.video.mvit import MViT, MViTSpec
 from musclemap_jax.models.video.video_input import normalised_flow, normalised_rgb, rgb_difference
 from musclemap_jax.sharding.rules import Rules
 
-Inputs = tuple[jax.Array, ...]
+Batch = Mapping[str, jax.Array | np.ndarray]
+Inputs = tuple[jax.Array | np.ndarray, ...]
 Shape = tuple[int, ...]
 
 NUM_POSES = 8
@@ -76,7 +78,7 @@ class Branch:
     name: str
     modality: str
     backbone: Backbone
-    inputs: Callable[[Mapping[str, jax.Array], jnp.dtype], Inputs]
+    inputs: Callable[[Batch, DTypeLike], Inputs]
     example: Callable[[Any, int], Inputs]
 
 
@@ -126,8 +128,8 @@ def _clip_branch(
 ) -> Branch:
     """A branch of MViTv2 on uint8 clips (B, S, T, H, W, C) of the batch, every view a row of its own."""
 
-    def inputs(batch: Mapping[str, jax.Array], dtype: DTypeLike) -> Inputs:
-        clips = batch[modality]
+    def inputs(batch: Batch, dtype: DTypeLike) -> Inputs:
+        clips = jnp.asarray(batch[modality])
         return (normalise(clips.reshape(-1, *clips.shape[2:]), dtype),)
 
     def example(spec: MViTSpec, num_persons: int) -> Inputs:
@@ -138,7 +140,7 @@ def _clip_branch(
     return Branch(name, modality, MVIT, inputs, example)
 
 
-def _skeleton_inputs(batch: Mapping[str, jax.Array], dtype: DTypeLike) -> Inputs:
+def _skeleton_inputs(batch: Batch, dtype: DTypeLike) -> Inputs:
     """Poses (B, T_s, P, V, 3), which the branch normalises in float32 itself, and which of them are valid."""
     del dtype
     return batch["skeleton"], batch["skeleton_valid"]

@@ -25,7 +25,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.branches import BRANCHES, BackboneSpecs, Inputs
+from musclemap_jax.models.branches import BRANCHES, BackboneSpecs, Batch, Inputs
 from musclemap_jax.models.distillation import SITE_KINDS, distillation_sites
 from musclemap_jax.models.fusion import FUSIONS, Fusion
 from musclemap_jax.models.outputs import BranchOutput, DistillationSite, ModelOutput
@@ -181,9 +181,7 @@ class TransM3E(nn.Module):
         rules = (rules_below(name, BRANCHES[name].backbone.sharding_rules) for name in self.spec.branches)
         return tuple(rule for rules_of_branch in rules for rule in rules_of_branch)
 
-    def __call__(
-        self, batch: Mapping[str, jax.Array], *, train: bool = False, distil: bool | None = None
-    ) -> ModelOutput:
+    def __call__(self, batch: Batch, *, train: bool = False, distil: bool | None = None) -> ModelOutput:
         """Runs the branches on a batch (`data.batch.Batch`).
 
         Args:
@@ -197,7 +195,7 @@ class TransM3E(nn.Module):
         """
         return self.run(self.inputs(batch), batch["muscles"].shape[0], train, train if distil is None else distil)
 
-    def inputs(self, batch: Mapping[str, jax.Array]) -> dict[str, Inputs]:
+    def inputs(self, batch: Batch) -> dict[str, Inputs]:
         """Preprocesses a batch for each branch, such as normalised clips (B * S, T, H, W, 3)."""
         return {name: BRANCHES[name].inputs(batch, jnp.dtype(self.spec.dtype)) for name in self.spec.branches}
 

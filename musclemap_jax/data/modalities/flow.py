@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import cv2
 import numpy as np
 
+from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.frames import decode_frames
 from musclemap_jax.data.images import encode_grey_jpeg
 from musclemap_jax.data.modalities.fields import Array, ClipRecord, Field, Images, field_of
@@ -26,9 +27,6 @@ from musclemap_jax.data.modalities.modality import (
 )
 from musclemap_jax.data.raw import flow
 from musclemap_jax.data.raw.video import VideoError, read_video
-
-if TYPE_CHECKING:
-    from musclemap_jax.data.batch import Batch, InputSpec
 
 _AXES = ("flow_x", "flow_y")
 
