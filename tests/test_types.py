@@ -14,6 +14,7 @@ from musclemap_jax.models.kernels import depthwise_conv, dot_product_attention, 
 from musclemap_jax.models.layers import channel_matmul, drop_path, layer_norm, linear
 from musclemap_jax.models.skeleton import edge_conv, hdgcn, hierarchical_conv, skeleton_tokens
 from musclemap_jax.models.video import mvit, patch_embed, relative_position, video_input
+from musclemap_jax.train import losses
 
 ones = jnp.ones
 POSES = np.ones((8, 2, 19, 3), np.float32)
@@ -55,6 +56,7 @@ WRONG_SHAPES = {
         ones((2, 3, 4)), ones((2, 3, 5)), clip_valid=ones(2)
     ),
     "models: fusion": lambda: fusion.MCTF().init(jax.random.key(0), ones((2, 3, 4)), ones((2, 5, 4))),
+    "train: losses": lambda: losses.sigmoid_bce(ones((2, 3)), ones((2, 4)), ones(2)),
     "data: augmentation": lambda: augmentation.augment_poses(POSES[0], augmentation.NO_AUGMENTATION, RNG),
     "data: augmentation, video": lambda: augmentation.flip_video(np.ones((4, 4, 3), np.uint8)),
     "eval: average_precision": lambda: average_precision.per_region_average_precision(
