@@ -129,7 +129,7 @@ def _clip_branch(
     """A branch of MViTv2 on uint8 clips (B, S, T, H, W, C) of the batch, every view a row of its own."""
 
     def inputs(batch: Batch, dtype: DTypeLike) -> Inputs:
-        clips = batch[modality]
+        clips = jnp.asarray(batch[modality])
         return (normalise(clips.reshape(-1, *clips.shape[2:]), dtype),)
 
     def example(spec: MViTSpec, num_persons: int) -> Inputs:

@@ -22,7 +22,10 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.layers.layers import LayerNorm, Mlp, dense, drop_path_factors, scale_clips
+from musclemap_jax.models.layers.drop_path import drop_path_factors, scale_clips
+from musclemap_jax.models.layers.layer_norm import LayerNorm
+from musclemap_jax.models.layers.linear import Mlp, dense
+from musclemap_jax.models.layers.precision import Dtypes
 
 NORM_EPSILON = 1e-5
 
@@ -136,15 +139,15 @@ class MCTF(Fusion):
     @nn.compact
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         receiver = self.required(receiver)
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
         mean = (receiver + classification) / 2
-        fused = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, name="attn_mixed_cls_tokens", **kinds)(
-            _token_norm("norm1_token1", **kinds)(receiver), _token_norm("norm1_token2", **kinds)(classification)
+        fused = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, name="attn_mixed_cls_tokens", **dtypes)(
+            _token_norm("norm1_token1", **dtypes)(receiver), _token_norm("norm1_token2", **dtypes)(classification)
         )
         self.sow("intermediates", "cls_fusion", fused)
-        normed = _token_norm("norm2_pathway1", **kinds)(mean + fused)
+        normed = _token_norm("norm2_pathway1", **dtypes)(mean + fused)
         width = classification.shape[-1]
-        (changed,) = Mlp(int(width * self.mlp_ratio), width, self.dropout_rate, name="mlp_pathway1", **kinds)(
+        (changed,) = Mlp(int(width * self.mlp_ratio), width, self.dropout_rate, name="mlp_pathway1", **dtypes)(
             normed, train=train
         )
         self.sow("intermediates", "mlp", changed)
@@ -207,13 +210,13 @@ class AttentionFusion(Fusion):
     @nn.compact
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         receiver = self.required(receiver)
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        norm = functools.partial(LayerNorm, epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, **kinds)
+        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
+        norm = functools.partial(LayerNorm, epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, **dtypes)
         tokens = classification if self.cross else jnp.concatenate([receiver, classification], axis=1)
         queries = norm(name="norm")(tokens)
         keys = norm(name="norm_receiver")(receiver) if self.cross else None
         attention = nn.MultiHeadDotProductAttention(
-            num_heads=self.num_heads, force_fp32_for_softmax=True, name="attn", **kinds
+            num_heads=self.num_heads, force_fp32_for_softmax=True, name="attn", **dtypes
         )
         return jnp.mean(tokens + attention(queries, keys), axis=1)
 

@@ -15,6 +15,7 @@ Letters of shapes: B clips, S views, M class tokens in one set, D width, K muscl
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -211,7 +212,7 @@ class TransM3E(nn.Module):
         branches = {name: self._branch(name, inputs[name], train) for name in self.spec.branches}
         weights = self.spec.weights
         logits = {name: self._classify(name, branches[name], num_clips, train) for name in weights}
-        prediction = sum(weight * logits[name] for name, weight in weights.items())
+        prediction = functools.reduce(jnp.add, [weight * logits[name] for name, weight in weights.items()])
         return ModelOutput(logits=prediction, branch_logits=logits, sites=self._sites(branches) if distil else {})
 
     def _branch(self, name: str, inputs: Inputs, train: bool) -> BranchOutput:

@@ -84,7 +84,8 @@ def asymmetric(
     """
     logits, labels = _prepare(logits, labels, clip_valid)
     positive = -(jax.nn.sigmoid(-logits) ** gamma_positive) * log_sigmoid(logits)
-    shifted = jax.nn.relu(jax.nn.sigmoid(logits) - margin)  # jnp.maximum may lose gradients: models/layers/maximum.py
+    # jnp.maximum may lose gradients: models/layers/robust_max.py
+    shifted = jax.nn.relu(jax.nn.sigmoid(logits) - margin)
     # Without a margin, log(1 - p) computed from the logits stays finite where p rounds to 1.
     log_not_shifted = jnp.log1p(-shifted) if margin > 0 else log_sigmoid(-logits)
     negative = -(shifted**gamma_negative) * log_not_shifted
