@@ -1,21 +1,23 @@
-"""Random changes of a training clip, the same ones for every frame of it.
+"""Random augmentation of a training clip, the same for all of its frames.
 
-What is drawn once for a clip: the crop, the flip, the colours and the erased rectangle of the video; the flip is the
-joints' too, with left and right joints swapped. The crop does not touch the joints, since their places are relative to
-the person's own centre and size; they have changes of their own (turned, stretched, jittered, some dropped) that stand
-for other cameras and for detectors' faults.
+The crop, the flip, the colours and the erased rectangle of the video are drawn once per clip. The flip applies to the
+joints too, with left and right joints swapped. The crop does not, since the places of joints are relative to the
+person's centre and size. Joints have an augmentation of their own: rotation and stretch imitate other cameras, jitter
+and dropped joints a detector's errors.
 
-Frames stay uint8. All three changes of colour are one affine map of RGB, which takes a single pass over the pixels.
+Frames stay uint8. Brightness, contrast and saturation are one affine map of RGB, a single pass over the pixels.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from musclemap_jax.errors import UserError
 
@@ -27,44 +29,44 @@ _GREY = np.array([0.299, 0.587, 0.114])
 
 @dataclass(frozen=True)
 class AugmentationSpec:
-    """Ranges of the random changes; the defaults are for training.
+    """Ranges of the augmentation; the defaults are for training.
 
     Attributes:
-      crop_area: smallest and largest area of the crop as a share of the frame's, in (0, 1].
-      crop_aspect: smallest and largest width / height of the crop.
-      flip_probability: of mirroring the clip.
-      colour_probability: of changing its colours.
-      brightness: factor on the values, in 1 +- brightness; in [0, 1].
-      contrast: factor on the distance from the clip's mean grey, in 1 +- contrast; in [0, 1].
-      saturation: factor on the distance from the pixel's own grey, in 1 +- saturation; in [0, 1].
-      erase_probability: of covering a rectangle with grey.
-      erase_area: smallest and largest share of the crop's area that is covered.
-      erase_aspect: smallest and largest width / height of the rectangle.
-      pose_span: shortest stretch of the clip that the poses are sampled from, as a share, in (0, 1]; 1 is all of it.
-      joint_rotation: largest turn of the joints about the person's centre, in degrees, either way.
-      joint_stretch: smallest and largest factor on the joints' places, drawn for x and y apart.
-      joint_jitter: standard deviation of the noise on each joint's place, in units of the person's size.
-      joint_drop_probability: of each joint of a person being absent for the whole clip.
+      crop_area: Smallest and largest area of the crop as a fraction of the frame's, in (0, 1].
+      crop_aspect: Smallest and largest width / height of the crop.
+      flip_probability: Probability that the clip is mirrored.
+      colour_probability: Probability that its colours change.
+      brightness: Values are multiplied by a factor in 1 +- brightness; in [0, 1].
+      contrast: The distance from the clip's mean grey is multiplied by a factor in 1 +- contrast; in [0, 1].
+      saturation: The distance from the pixel's own grey is multiplied by a factor in 1 +- saturation; in [0, 1].
+      erase_probability: Probability that a rectangle is covered with grey.
+      erase_area: Smallest and largest fraction of the crop's area that is covered.
+      erase_aspect: Smallest and largest width / height of the rectangle.
+      pose_span: Smallest fraction of the clip that the poses are sampled from, in (0, 1]; 1 is the whole clip.
+      joint_rotation: Largest rotation of the joints about the person's centre in degrees, in either direction.
+      joint_stretch: Smallest and largest factor on the joints' places, drawn for x and y separately.
+      joint_jitter: Standard deviation of the noise on each joint's place, in units of the person's size.
+      joint_drop_probability: Probability that a joint of a person is absent in the whole clip.
     """
 
-    crop_area: tuple[float, float] = (0.5, 1.0)
-    crop_aspect: tuple[float, float] = (0.75, 4 / 3)
+    crop_area: Sequence[float] = (0.5, 1.0)
+    crop_aspect: Sequence[float] = (0.75, 4 / 3)
     flip_probability: float = 0.5
     colour_probability: float = 0.8
     brightness: float = 0.3
     contrast: float = 0.3
     saturation: float = 0.3
     erase_probability: float = 0.25
-    erase_area: tuple[float, float] = (0.02, 0.2)
-    erase_aspect: tuple[float, float] = (0.3, 10 / 3)
+    erase_area: Sequence[float] = (0.02, 0.2)
+    erase_aspect: Sequence[float] = (0.3, 10 / 3)
     pose_span: float = 0.8
     joint_rotation: float = 15.0
-    joint_stretch: tuple[float, float] = (0.85, 1.15)
+    joint_stretch: Sequence[float] = (0.85, 1.15)
     joint_jitter: float = 0.02
     joint_drop_probability: float = 0.05
 
     def __post_init__(self) -> None:
-        """Raises UserError, naming the field, for a range that is impossible."""
+        """Raises UserError, naming the field, for an invalid range."""
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(field.default, tuple):
@@ -103,11 +105,11 @@ NO_AUGMENTATION = AugmentationSpec(
     joint_jitter=0.0,
     joint_drop_probability=0.0,
 )
-"""Largest square crop (at a random place along the longer side), no other change."""
+"""The largest square crop, at a random place along the longer side, and no other augmentation."""
 
 
 class Box(NamedTuple):
-    """A rectangle of an image, in pixels; the edges may lie between pixels."""
+    """A rectangle of an image in pixels; its edges may lie between pixels."""
 
     top: float
     left: float
@@ -115,10 +117,20 @@ class Box(NamedTuple):
     width: float
 
 
+def _uniform(bounds: Sequence[float], rng: np.random.Generator) -> float:
+    low, high = bounds
+    return rng.uniform(low, high)
+
+
+def _log_uniform(bounds: Sequence[float], rng: np.random.Generator) -> float:
+    low, high = np.log(bounds)
+    return math.exp(rng.uniform(low, high))
+
+
 def random_crop(height: int, width: int, spec: AugmentationSpec, rng: np.random.Generator) -> Box:
-    """A crop of random area, aspect (log-uniform) and place; shrunk, at its aspect, where it does not fit the frame."""
-    area = height * width * rng.uniform(*spec.crop_area)
-    aspect = math.exp(rng.uniform(*np.log(spec.crop_aspect)))
+    """A crop of random area, aspect (log-uniform) and place; shrunk, at its aspect, if it does not fit the frame."""
+    area = height * width * _uniform(spec.crop_area, rng)
+    aspect = _log_uniform(spec.crop_aspect, rng)
     crop_height, crop_width = math.sqrt(area / aspect), math.sqrt(area * aspect)
     shrink = min(1.0, height / crop_height, width / crop_width)
     crop_height, crop_width = min(crop_height * shrink, height), min(crop_width * shrink, width)
@@ -133,14 +145,14 @@ def centre_crop(height: int, width: int) -> Box:
     return Box((height - side) / 2, (width - side) / 2, side, side)
 
 
-def flip_video(video: np.ndarray) -> None:
-    """Mirrors (T, H, W, 3) uint8 frames, contiguous, left to right, in place."""
+def flip_video(video: UInt8[np.ndarray, "T H W 3"]) -> None:
+    """Mirrors contiguous (T, H, W, 3) uint8 frames left to right, in place."""
     pixels = _image(video)
     cv2.flip(pixels, 1, dst=pixels)
 
 
-def flip_poses(poses: np.ndarray, flip: tuple[int, ...]) -> np.ndarray:
-    """Mirrors normalised poses about the person's centre and swaps left and right joints; a new array.
+def flip_poses(poses: Float[np.ndarray, "*persons V 3"], flip: tuple[int, ...]) -> Float[np.ndarray, "*persons V 3"]:
+    """Mirrors normalised poses about the person's centre and swaps left and right joints; returns a new array.
 
     Args:
       poses: (..., V, 3) x, y relative to the centre, score.
@@ -151,8 +163,8 @@ def flip_poses(poses: np.ndarray, flip: tuple[int, ...]) -> np.ndarray:
     return mirrored
 
 
-def jitter_colours(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> None:
-    """Brightness, contrast about the clip's mean grey, and saturation of (T, H, W, 3) uint8 frames, in place."""
+def jitter_colours(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec, rng: np.random.Generator) -> None:
+    """Changes brightness, contrast about the clip's mean grey, and saturation of (T, H, W, 3) uint8 frames in place."""
     brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * (spec.brightness, spec.contrast, spec.saturation)
     pixels = _image(video)
     mean_grey = float(_GREY @ cv2.mean(pixels)[:3])
@@ -162,11 +174,11 @@ def jitter_colours(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Gen
     cv2.transform(pixels, affine.astype(np.float32), dst=pixels)
 
 
-def erase_rectangle(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> None:
-    """Covers one rectangle with grey, the same in all frames of (T, H, W, 3), in place."""
+def erase_rectangle(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec, rng: np.random.Generator) -> None:
+    """Covers the same rectangle of all (T, H, W, 3) frames with grey, in place."""
     height, width = video.shape[1:3]
-    area = height * width * rng.uniform(*spec.erase_area)
-    aspect = math.exp(rng.uniform(*np.log(spec.erase_aspect)))
+    area = height * width * _uniform(spec.erase_area, rng)
+    aspect = _log_uniform(spec.erase_aspect, rng)
     erase_height = min(round(math.sqrt(area / aspect)), height)
     erase_width = min(round(math.sqrt(area * aspect)), width)
     top = int(rng.integers(0, height - erase_height + 1))
@@ -174,14 +186,16 @@ def erase_rectangle(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Ge
     video[:, top : top + erase_height, left : left + erase_width] = ERASE_VALUE
 
 
-def augment_video(video: np.ndarray, flip: bool, spec: AugmentationSpec, rng: np.random.Generator) -> None:
-    """Flip, colours and erasing of a cropped clip, in place: a clip is larger than a core's cache.
+def augment_video(
+    video: UInt8[np.ndarray, "T H W 3"], flip: bool, spec: AugmentationSpec, rng: np.random.Generator
+) -> None:
+    """Flips, recolours and erases a cropped clip in place, since a clip is larger than a core's cache.
 
     Args:
       video: (T, H, W, 3) uint8, contiguous.
-      flip: the clip's flip, drawn by the caller since the joints share it.
-      spec: ranges.
-      rng: the clip's generator.
+      flip: Whether to mirror it; the caller draws it, since the joints share it.
+      spec: Ranges.
+      rng: The clip's generator.
     """
     if flip:
         flip_video(video)
@@ -191,16 +205,20 @@ def augment_video(video: np.ndarray, flip: bool, spec: AugmentationSpec, rng: np
         erase_rectangle(video, spec, rng)
 
 
-def augment_poses(poses: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
-    """Stretches, turns, jitters and drops joints; one stretch and turn a clip, one drop a joint of a person and clip.
+def augment_poses(
+    poses: Float[np.ndarray, "T P V 3"], spec: AugmentationSpec, rng: np.random.Generator
+) -> Float[np.ndarray, "T P V 3"]:
+    """Stretches, rotates, jitters and drops joints.
+
+    Stretch and rotation are drawn once per clip, drops once per clip for each joint of each person.
 
     Args:
-      poses: (T_s, P, V, 3) x, y relative to the person's centre, score; absent joints all zero.
-      spec: ranges.
-      rng: the clip's generator.
+      poses: (T_s, P, V, 3) x, y relative to the person's centre, score; absent joints are all zero.
+      spec: Ranges.
+      rng: The clip's generator.
 
     Returns:
-      (T_s, P, V, 3) float32, a new array; absent and dropped joints all zero.
+      (T_s, P, V, 3) float32, a new array; absent and dropped joints are all zero.
     """
     _, num_persons, num_joints, _ = poses.shape
     stretch = np.exp(rng.uniform(*np.log(spec.joint_stretch), 2))
@@ -213,6 +231,6 @@ def augment_poses(poses: np.ndarray, spec: AugmentationSpec, rng: np.random.Gene
     return np.where((poses[..., 2:] > 0) & ~dropped, changed, np.float32(0))
 
 
-def _image(video: np.ndarray) -> np.ndarray:
-    """(T * H, W, 3): the frames one below the other, as OpenCV takes them, of the same memory."""
+def _image(video: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T*H W 3"]:
+    """(T * H, W, 3) view of the frames, one below the other, which OpenCV can take."""
     return video.reshape(-1, *video.shape[2:], copy=False)

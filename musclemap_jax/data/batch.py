@@ -13,8 +13,6 @@ from typing import TypedDict
 import numpy as np
 
 from musclemap_jax.data.augmentation import AugmentationSpec
-from musclemap_jax.data.modalities import BATCH_MODALITIES
-from musclemap_jax.data.modalities.modality import BatchModality
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.taxonomy import NUM_REGIONS
@@ -59,7 +57,7 @@ class InputSpec:
       num_poses: T_s, poses over the clip.
       num_persons: P, the most prominent persons of the clip.
       layout: Order of the V joints that the model takes.
-      modalities: Names of `BATCH_MODALITIES`; the others are neither decoded nor in the batch.
+      modalities: Names of `modalities.BATCH_MODALITIES`; the others are neither decoded nor in the batch.
       num_regions: K, muscle regions that the clips are labelled with.
       augmentation: Random augmentation in training.
     """
@@ -79,8 +77,8 @@ class InputSpec:
     def __post_init__(self) -> None:
         """Raises UserError for a field that is impossible."""
         object.__setattr__(self, "modalities", tuple(self.modalities))
-        if not self.modalities or not set(self.modalities) <= set(BATCH_MODALITIES):
-            raise UserError(f"input.modalities: expected some of {', '.join(BATCH_MODALITIES)}, got {self.modalities}")
+        if not self.modalities:
+            raise UserError("input.modalities: expected at least one modality, got none")
         for name in ("num_frames", "crop_size", "num_views", "num_poses", "num_persons", "num_regions"):
             if getattr(self, name) < 1:
                 raise UserError(f"input.{name}: expected at least 1, got {getattr(self, name)}")
@@ -89,27 +87,3 @@ class InputSpec:
         if not 0 <= self.fps < math.inf:
             raise UserError(f"input.fps: expected 0 (the clip's own frames) or more, got {self.fps}")
         get_layout(self.layout)
-
-    @property
-    def batch_modalities(self) -> tuple[BatchModality, ...]:
-        """The modalities' objects, in the order of the table."""
-        return tuple(modality for name, modality in BATCH_MODALITIES.items() if name in self.modalities)
-
-
-def empty_batch(spec: InputSpec, num_rows: int, num_padding: int = 0, num_views: int = 1) -> Batch:
-    """A batch whose last rows are padding; the others are still to be written and may hold anything.
-
-    Args:
-      spec: What the model takes.
-      num_rows: B.
-      num_padding: Number of rows at the end that stay empty: zeros, and flow without motion.
-      num_views: S.
-    """
-    batch: Batch = {
-        "muscles": np.zeros((num_rows, spec.num_regions), np.float32),
-        "clip_valid": np.zeros(num_rows, np.bool_),
-        "clip_index": np.zeros(num_rows, np.int32),
-    }
-    for modality in spec.batch_modalities:
-        batch |= modality.arrays(spec, num_rows, num_padding, num_views)
-    return batch

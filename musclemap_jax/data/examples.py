@@ -1,14 +1,15 @@
-"""One clip's record of the prepared data, written into one row of a batch."""
+"""A batch and its rows: each row is one clip's record of the prepared data."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from musclemap_jax.data.augmentation import centre_crop, random_crop
 from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.frames import FrameError, frame_size
+from musclemap_jax.data.modalities import batch_modalities
 from musclemap_jax.data.modalities.fields import ClipRecord, field_of, text
 from musclemap_jax.data.modalities.modality import ClipDraw
 from musclemap_jax.data.sampling import eval_indices, source_stride, train_indices
@@ -24,6 +25,28 @@ class RandomAccessClips(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> ClipRecord: ...
+
+
+def empty_batch(spec: InputSpec, num_rows: int, num_padding: int = 0, num_views: int = 1) -> Batch:
+    """A batch whose last rows are padding; the others are still to be written and may hold anything.
+
+    Args:
+      spec: What the model takes.
+      num_rows: B.
+      num_padding: Number of rows at the end that stay empty: zeros, and flow without motion.
+      num_views: S.
+
+    Raises:
+      UserError: Unknown modality.
+    """
+    batch: dict[str, Any] = {
+        "muscles": np.zeros((num_rows, spec.num_regions), np.float32),
+        "clip_valid": np.zeros(num_rows, np.bool_),
+        "clip_index": np.zeros(num_rows, np.int32),
+    }
+    for modality in batch_modalities(spec):
+        batch |= modality.arrays(spec, num_rows, num_padding, num_views)
+    return cast(Batch, batch)
 
 
 def write_train_example(
@@ -68,7 +91,7 @@ def _write(
     batch["clip_index"][row] = position
     try:
         draw = _draw(record, spec, flip, rng)
-        for modality in spec.batch_modalities:
+        for modality in batch_modalities(spec):
             modality.write(batch, row, record, spec, draw)
     except FrameError as error:
         raise UserError(f"clip {text(record['clip_id'])}: {error}: prepare the data again") from error
@@ -76,7 +99,7 @@ def _write(
 
 def _draw(record: ClipRecord, spec: InputSpec, flip: bool, rng: np.random.Generator | None) -> ClipDraw:
     """Time and geometry of the clip's views: drawn at random, or the fixed ones where there is no generator."""
-    frames_field = next((modality.frames_field for modality in spec.batch_modalities if modality.frames_field), None)
+    frames_field = next((modality.frames_field for modality in batch_modalities(spec) if modality.frames_field), None)
     if frames_field is None:
         return ClipDraw(flip=flip, rng=rng)
     images = field_of(record, frames_field)

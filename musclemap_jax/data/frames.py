@@ -1,4 +1,4 @@
-"""Decodes the sampled JPEG frames of a clip, cropped and resized."""
+"""Decoding of a clip's sampled JPEG frames, cropped and resized."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from musclemap_jax.data.augmentation import Box
 from musclemap_jax.data.images import decode_jpeg
 
 _STRONG_DOWNSCALE = 2.0
-"""Beyond this ratio two neighbouring pixels no longer stand for what lies between them: area averaging instead."""
+"""Above this ratio, linear interpolation skips pixels and area averaging is used."""
 
 
 class FrameError(ValueError):
-    """A frame cannot be decoded; the message says which."""
+    """A frame that cannot be decoded; the message says which."""
 
 
 def frame_size(jpeg: bytes, index: int) -> tuple[int, int]:
     """(height, width) in pixels of frame number ``index``, from its header alone.
 
     Raises:
-      FrameError: it is not a JPEG.
+      FrameError: Not a JPEG.
     """
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
     except ValueError as error:
         raise FrameError(f"frame {index}: not a JPEG image: {error}") from error
-    return height, width
+    return int(height), int(width)
 
 
 def decode_frames(jpegs: Sequence[bytes], indices: np.ndarray, box: Box, video: np.ndarray) -> None:
-    """Decodes, crops and resizes some frames of a clip; each frame once, even if it is asked for several times.
+    """Decodes, crops and resizes frames of a clip; a frame that is asked for several times is decoded once.
 
-    A frame is decoded at 1/2, 1/4 or 1/8 of its size where the crop still has as many pixels as the result then: the
-    decoder's own scaling costs less than a full decoding and averages properly, so the pixels are nearer to an area
-    average of the full frame than those of a bilinear resize. (Ratios such as 5/8 cost more than full size, and the
-    decoder's library has no cheap way to a part of the frame.)
+    A frame is decoded at 1/2, 1/4 or 1/8 of its size if the crop then still has as many pixels as the result. Scaling
+    in the decoder costs less than full decoding and averages properly, so the pixels are closer to an area average of
+    the full frame than those of a bilinear resize. (Ratios such as 5/8 cost more than full size, and the library has no
+    cheap way to decode a part of the frame.)
 
     Args:
-      jpegs: JPEG bytes of all the clip's frames, of one size.
-      indices: (T,) which frames.
-      box: the crop, in pixels of the stored frames; rounded to whole decoded pixels.
-      video: (T, size, size, 3) uint8, contiguous: is filled with RGB.
+      jpegs: JPEG bytes of all the clip's frames, which have one size.
+      indices: (T,) numbers of the frames to decode.
+      box: The crop in pixels of the stored frames; rounded to whole decoded pixels.
+      video: (T, size, size, 3) uint8, contiguous; filled with RGB.
 
     Raises:
-      FrameError: a frame is broken or not as large as the first.
+      FrameError: A frame is broken or differs in size from the first.
     """
     size = video.shape[1]
     first_size = frame_size(jpegs[int(indices[0])], int(indices[0]))
@@ -78,6 +78,6 @@ def decode_frames(jpegs: Sequence[bytes], indices: np.ndarray, box: Box, video: 
 
 
 def _whole_pixels(start: float, length: float, side: int) -> slice:
-    """The whole pixels, at least one, nearest to a stretch of a side."""
+    """The whole pixels, at least one, that are closest to an interval of a side."""
     low = min(round(start), side - 1)
     return slice(low, min(max(round(start + length), low + 1), side))

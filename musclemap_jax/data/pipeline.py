@@ -1,15 +1,15 @@
-"""Batches from the prepared data: Grain over random access, a pure function of the batch's number.
+"""Batches from the prepared data: Grain with random access, a pure function of the batch's number.
 
-Training draws from one endless stream that all processes share. Place i of it is clip `order(epoch)[i mod n]` of
-epoch `i // n`, with a new order each epoch; a global batch that begins at place i is places i to i + G - 1, of which
-process p takes the p-th of equal shares. So each clip is seen exactly once an epoch over all processes whatever n and
-the batch size (a batch may hold the end of one epoch and the start of the next), and the stream does not depend on the
-number of processes, threads or workers. Its state is the next batch's first place: on any number of processes the
-stream goes on with just the clips that would have come next, in the same batches if the global batch size is the same,
-cut at other places if it is not. A clip's random changes are drawn from (seed, epoch, position in the split).
+Training reads one endless stream that all processes share. Place i of it is clip `order(epoch)[i mod n]` of epoch
+`i // n`, with a new order in each epoch. A global batch that begins at place i holds places i to i + G - 1, of which
+process p takes the p-th of equal parts. So, over all processes, each clip is seen exactly once per epoch for any n and
+batch size (a batch may hold the end of one epoch and the start of the next), and the stream does not depend on the
+number of processes, threads or workers. Its state is the first place of the next batch: on any number of processes, the
+stream resumes with exactly the clips that would have come next, in the same batches if the global batch size is the
+same. A clip's augmentation is drawn from (seed, epoch, position in the split).
 
-A record that cannot be decoded ends the run with an error that names the clip: nothing is replaced. Faulty clips are
-left out when the data is prepared.
+A record that cannot be decoded ends the run with an error that names the clip; no clip is replaced by another. Clips
+that cannot be read were left out when the data was prepared.
 
 Video stays uint8; the model converts it on the device.
 """
@@ -25,16 +25,17 @@ import grain
 import numpy as np
 from absl import flags
 
-from musclemap_jax.data.batch import Batch, InputSpec, empty_batch
-from musclemap_jax.data.examples import RandomAccessClips, write_eval_example, write_train_example
+from musclemap_jax.data.batch import Batch, InputSpec
+from musclemap_jax.data.examples import RandomAccessClips, empty_batch, write_eval_example, write_train_example
+from musclemap_jax.data.modalities import batch_modalities
 from musclemap_jax.data.worker_process import one_opencv_thread, prepare_worker
 from musclemap_jax.errors import UserError
 
 _ENDLESS = 2**40
-"""Batches of the training stream; Grain wants a length."""
+"""Number of batches of the training stream, since Grain needs a length."""
 
 _ORDER_STREAM, _CLIP_STREAM = 1, 2
-"""First word of the generators' seeds: keeps orders and clips apart (numpy pads seeds with zeros)."""
+"""First word of the generators' seeds; it keeps orders and clips apart, since numpy pads seeds with zeros."""
 
 
 def train_iterator(
@@ -49,45 +50,46 @@ def train_iterator(
 ) -> TrainIterator:
     """Endless augmented batches of one process.
 
-    Memory: without workers at most `num_threads + 1` batches are ready or under way, beside the one handed out; each
-    worker process holds so many and one more. A batch of video is batch_size * T * H * W * 3 bytes.
+    Memory: without workers, at most `num_threads + 1` batches are ready or being made, in addition to the one in use;
+    each worker process holds one more than that. A batch of video is batch_size * T * H * W * 3 bytes.
 
     Args:
-      source: records of the training split.
-      spec: what the model takes.
-      batch_size: B, clips a process and batch.
-      seed: of the orders and of the random changes.
-      process_index: of this process.
-      process_count: processes that share the stream.
-      num_threads: batches made in parallel in a process; 0 makes each when it is asked for.
-      num_workers: processes that make batches; 0 makes them in this one. They take seconds to start.
+      source: Records of the training split.
+      spec: What the model takes.
+      batch_size: B, clips per process and batch.
+      seed: Seed of the orders and of the augmentation.
+      process_index: Index of this process.
+      process_count: Number of processes that share the stream.
+      num_threads: Batches made in parallel in a process; 0 makes each when it is asked for.
+      num_workers: Processes that make batches; 0 makes them in this one. They take seconds to start.
 
     Returns:
-      An iterator that Grain's and Orbax's checkpoint handlers save.
+      An iterator that Grain's and Orbax's checkpoint handlers can save.
 
     Raises:
-      UserError: no clips, or impossible sizes; from the iterator, a record that cannot be read.
+      UserError: Unknown modality, no clips, or invalid sizes; from the iterator, a record that cannot be read.
     """
-    share = _Share(batch_size, process_index, process_count)
+    batch_modalities(spec)
+    shard = _BatchShard(batch_size, process_index, process_count)
     if len(source) == 0:
         raise UserError("training split: expected at least one clip, got none: prepare the data again")
     if seed < 0 or num_threads < 0 or num_workers < 0:
-        raise UserError(f"input: seed, threads and workers are 0 or more, got {seed}, {num_threads}, {num_workers}")
-    return TrainIterator(_TrainLoader(source, spec, seed, batch_size), share, num_threads, num_workers)
+        raise UserError(f"input: seed, threads and workers must be 0 or more, got {seed}, {num_threads}, {num_workers}")
+    return TrainIterator(_TrainLoader(source, spec, seed, batch_size), shard, num_threads, num_workers)
 
 
 class TrainIterator(grain.DatasetIterator):
-    """Yields Batch without end; its state is the place in the stream that all processes share."""
+    """Yields batches endlessly; its state is the place in the stream that all processes share."""
 
-    def __init__(self, load: _TrainLoader, share: _Share, num_threads: int, num_workers: int):
+    def __init__(self, load: _TrainLoader, shard: _BatchShard, num_threads: int, num_workers: int):
         super().__init__()
         self._load = load
-        self._share = share
+        self._shard = shard
         self._num_threads = num_threads
         self._num_workers = num_workers
-        self._place = 0  # of the next global batch's first clip
+        self._place = 0  # place of the next global batch's first clip
         self._running: list[grain.DatasetIterator] = []  # none or one
-        # Threads and workers that still run when the interpreter goes down complain and leak shared memory.
+        # Threads and workers that still run when the interpreter exits print errors and leak shared memory.
         self._end = weakref.finalize(self, _close_all, self._running)
 
     def __next__(self) -> Batch:
@@ -96,18 +98,18 @@ class TrainIterator(grain.DatasetIterator):
         try:
             batch = next(self._running[0])
         except BaseException:
-            # Grain has moved on; whoever asks again gets this batch and not the one after it.
+            # Grain has moved on: start again, so that the next call gets this batch and not the one after it.
             _close_all(self._running)
             raise
-        self._place += self._share.global_batch_size
+        self._place += self._shard.global_batch_size
         return batch
 
     def start_prefetch(self) -> None:
-        """Begins to make batches before the first one is asked for."""
+        """Starts making batches before the first one is asked for."""
         if not self._running:
-            iterable = _batches(self._load, self._share, self._place, _ENDLESS, self._num_threads)
+            iterable = _batches(self._load, self._shard, self._place, _ENDLESS, self._num_threads)
             if self._num_workers:
-                if not flags.FLAGS.is_parsed():  # Grain's workers read flags, which a notebook or a test never parses
+                if not flags.FLAGS.is_parsed():  # Grain's workers read flags, which notebooks and tests do not parse
                     flags.FLAGS.mark_as_parsed()
                 iterable = iterable.mp_prefetch(
                     grain.MultiprocessingOptions(self._num_workers), worker_init_fn=prepare_worker
@@ -116,21 +118,21 @@ class TrainIterator(grain.DatasetIterator):
             self._running[0].start_prefetch()
 
     def get_state(self) -> dict[str, int]:
-        """Small, JSON-able and the same on all processes, whatever their number and that of threads and workers.
+        """The state: small, JSON-serialisable, and the same on all processes for any number of threads and workers.
 
-        Keys: `place`, clips of the stream that came before the next global batch, over all epochs and processes (of
-        them `place // num_clips` whole epochs); `num_clips` and `seed`, which the stream depends on.
+        Keys: `place`, the number of clips before the next global batch over all epochs and processes
+        (`place // num_clips` whole epochs); `num_clips` and `seed`, which the stream depends on.
         """
         return {"place": self._place, "num_clips": len(self._load.source), "seed": self._load.seed}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Goes on with the clip that the iterator that gave this state would have shown next.
+        """Resumes with the clip that would have come next where the state was taken.
 
-        The number of processes and the batch size may be others: no clip is lost or doubled in the epoch. With the
-        same global batch size the global batches are exactly the ones that would have come.
+        The number of processes and the batch size may differ: no clip of the epoch is lost or repeated. With the same
+        global batch size, the global batches are exactly those that would have come next.
 
         Raises:
-          UserError: the state is of another split or seed, so that going on is impossible.
+          UserError: The state is of another split or seed, which makes resuming impossible.
         """
         own = self.get_state()
         for name in ("num_clips", "seed"):
@@ -141,12 +143,12 @@ class TrainIterator(grain.DatasetIterator):
                 )
         place = state.get("place")
         if not isinstance(place, int) or place < 0:
-            raise UserError(f"data iterator: expected place, 0 or more, in the checkpoint, got {place}: it is damaged")
+            raise UserError(f"data iterator: the checkpoint is damaged: expected place, 0 or more, got {place}")
         _close_all(self._running)
         self._place = place
 
     def close(self) -> None:
-        """Ends threads and worker processes."""
+        """Ends the threads and worker processes."""
         self._end()
         super().close()
 
@@ -157,7 +159,7 @@ def _close_all(iterators: list[grain.DatasetIterator]) -> None:
 
 
 def num_eval_batches(num_clips: int, batch_size: int, process_count: int = 1) -> int:
-    """Batches that every process yields: the last ones may be padded."""
+    """Number of batches that every process yields; the last ones may be padded."""
     return -(-num_clips // (batch_size * process_count))
 
 
@@ -169,34 +171,35 @@ def eval_batches(
     process_count: int = 1,
     num_threads: int = 2,
 ) -> Iterator[Batch]:
-    """One pass over a split, in order, without random changes: fixed views, centre crop.
+    """One pass over a split, in order and without augmentation: fixed views, centre crop.
 
-    Every clip comes exactly once over all processes: the processes' shares of a global batch, one after the other, are
+    Over all processes, every clip comes exactly once: the processes' parts of a global batch, one after the other, are
     the split's next clips. Every process yields `num_eval_batches` batches, padded with rows of zeros whose clip_valid
-    is False. At most `num_threads + 1` batches are ready or under way.
+    is False. At most `num_threads + 1` batches are ready or being made.
 
     Args:
-      source: records of the split.
-      spec: what the model takes; its augmentation is not used.
-      batch_size: B, rows a process and batch.
-      process_index: of this process; it takes the p-th share of each global batch.
-      process_count: processes that share the split.
-      num_threads: batches made in parallel; 0 makes each when it is asked for.
+      source: Records of the split.
+      spec: What the model takes; its augmentation is not used.
+      batch_size: B, rows per process and batch.
+      process_index: Index of this process; process p takes the p-th part of each global batch.
+      process_count: Number of processes that share the split.
+      num_threads: Batches made in parallel; 0 makes each when it is asked for.
 
     Raises:
-      UserError: impossible sizes; from the iterator, a record that cannot be read.
+      UserError: Unknown modality or invalid sizes; from the iterator, a record that cannot be read.
     """
-    share = _Share(batch_size, process_index, process_count)
+    batch_modalities(spec)
+    shard = _BatchShard(batch_size, process_index, process_count)
     num_batches = num_eval_batches(len(source), batch_size, process_count)
     if not num_batches:
         return iter(())
     load = functools.partial(_load_eval, source, spec, batch_size)
-    return iter(_batches(load, share, 0, num_batches, num_threads))
+    return iter(_batches(load, shard, 0, num_batches, num_threads))
 
 
 @dataclass(frozen=True)
-class _Share:
-    """What one process takes of each global batch."""
+class _BatchShard:
+    """The part of each global batch that one process takes."""
 
     batch_size: int
     process_index: int
@@ -204,7 +207,7 @@ class _Share:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise UserError(f"batch size: expected at least 1 clip a process, got {self.batch_size}")
+            raise UserError(f"batch size: expected at least 1 clip per process, got {self.batch_size}")
         if not 0 <= self.process_index < self.process_count:
             raise UserError(f"process index: expected 0 to {self.process_count - 1}, got {self.process_index}")
 
@@ -214,22 +217,22 @@ class _Share:
 
 
 def _batches(
-    load: Callable[[int], Batch], share: _Share, first_place: int, num_batches: int, num_threads: int
+    load: Callable[[int], Batch], shard: _BatchShard, first_place: int, num_batches: int, num_threads: int
 ) -> grain.IterDataset:
     """The process's batches, made by `load` from the place of their first row.
 
-    A batch is one element: its clips are written where they stay, so none is copied.
+    A batch is one element of Grain's data set, so that clips are written to their final place and never copied.
     """
     one_opencv_thread()
-    step = share.global_batch_size
-    start = first_place + share.process_index * share.batch_size
+    step = shard.global_batch_size
+    start = first_place + shard.process_index * shard.batch_size
     batches = grain.MapDataset.range(start, start + num_batches * step, step).map(load)
     return batches.to_iter_dataset(grain.ReadOptions(num_threads, num_threads + 1 if num_threads else 0))
 
 
 @dataclass(frozen=True)
 class _TrainLoader:
-    """Makes the batch of consecutive places of the stream."""
+    """Makes a batch of consecutive places of the stream."""
 
     source: RandomAccessClips
     spec: InputSpec

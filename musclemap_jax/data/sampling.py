@@ -1,8 +1,8 @@
-"""Which frames and which times of a clip the models see.
+"""Sampling of a clip in time: the frames and the times of the poses that a model sees.
 
-A window of the clip is cut into T equal parts and the middle of each part is taken. A clip shorter than the window is
-itself the window: its frames are spread over the whole clip (repeating some if need be), which speeds the motion up
-rather than freezing the end as repeating the last frame would.
+A window of the clip is divided into T equal parts, and the middle of each part is taken. For a clip shorter than the
+window, the window is the whole clip, with frames repeated if necessary. That slows the motion down rather than freezing
+its end, as repeating the last frame would.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 
 def source_stride(frame_stride: float, source_fps: float, target_fps: float) -> float:
-    """Frames of the source from one sampled frame to the next.
+    """Distance of the sampled frames, in frames of the source.
 
     Args:
-      frame_stride: distance wanted, in frames at `target_fps`.
-      source_fps: frames a second of the clip; not positive or not finite where unknown.
-      target_fps: frames a second that `frame_stride` is meant at; 0 takes the source's frames as they are.
+      frame_stride: Distance in frames at `target_fps`.
+      source_fps: Frame rate of the clip; not positive or not finite if unknown.
+      target_fps: Frame rate at which `frame_stride` counts; 0 counts the source's frames, whatever their rate.
     """
     if target_fps <= 0 or not (math.isfinite(source_fps) and source_fps > 0):
         return float(frame_stride)
@@ -29,13 +29,13 @@ def train_indices(num_source: int, num_frames: int, stride: float, rng: np.rando
     """One window that starts at a random frame.
 
     Args:
-      num_source: frames of the clip, at least 1.
-      num_frames: T, frames to take.
-      stride: distance in frames of the clip; the window is `num_frames * stride` long.
-      rng: one integer is drawn: the start, uniform over 0 to the last at which the window still fits.
+      num_source: Number of frames of the clip, at least 1.
+      num_frames: T, number of frames to take.
+      stride: Distance in frames of the clip; the window is `num_frames * stride` long.
+      rng: Draws one integer: the start, uniform from 0 to the last one at which the window fits.
 
     Returns:
-      (T,) int64 indices in [0, num_source - 1], never falling.
+      (T,) int64 indices in [0, num_source - 1], non-decreasing.
     """
     last_start = max(num_source - num_frames * stride, 0.0)
     start = int(rng.integers(0, math.floor(last_start) + 1))
@@ -43,12 +43,12 @@ def train_indices(num_source: int, num_frames: int, stride: float, rng: np.rando
 
 
 def eval_indices(num_source: int, num_frames: int, stride: float, num_views: int) -> np.ndarray:
-    """Views in time at fixed places: evenly from the first window to the last; a single one is in the middle.
+    """Views at fixed times: evenly from the first window to the last; a single view is in the middle.
 
     Args:
-      num_source: frames of the clip, at least 1.
-      num_frames: T, frames of one view.
-      stride: distance in frames of the clip.
+      num_source: Number of frames of the clip, at least 1.
+      num_frames: T, number of frames of one view.
+      stride: Distance in frames of the clip.
       num_views: S.
 
     Returns:
@@ -62,13 +62,13 @@ def eval_indices(num_source: int, num_frames: int, stride: float, num_views: int
 def pose_times(
     num_source: int, num_poses: int, min_span: float = 1.0, rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """Times of the poses: the middles of equal parts of the clip, or in training of a random stretch of it.
+    """Times of the poses: the middles of equal parts of the clip or, in training, of a random interval of it.
 
     Args:
-      num_source: frames of the clip, at least 1.
+      num_source: Number of frames of the clip, at least 1.
       num_poses: T_s.
-      min_span: shortest share of the clip that the random stretch takes, in (0, 1].
-      rng: draws the stretch's length and start; None takes the whole clip.
+      min_span: Smallest fraction of the clip that the random interval covers, in (0, 1].
+      rng: Draws the interval's length and start; None takes the whole clip.
 
     Returns:
       (T_s,) float64 times in frames, in [0, num_source - 1].
@@ -82,7 +82,7 @@ def pose_times(
 
 
 def _window(num_source: int, num_frames: int, stride: float, starts: np.ndarray) -> np.ndarray:
-    """(S, T) middles of the parts of windows that begin at `starts` (S,)."""
+    """(S, T) middles of the parts of the windows that begin at `starts` (S,)."""
     stride = min(stride, num_source / num_frames)
     middles = (np.arange(num_frames) + 0.5) * stride
     return np.minimum(np.floor(starts[:, None] + middles[None, :]).astype(np.int64), num_source - 1)

@@ -1,4 +1,4 @@
-"""What a process that makes batches for a trainer does at its start."""
+"""Set-up of the processes that make batches for a trainer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _ORPHANED_STATUS = 1
 
 
 def one_opencv_thread() -> None:
-    """Threads and workers that make batches already fill the cores; OpenCV's own would only compete with them."""
+    """Turns OpenCV's threads off: the threads and workers that make batches already fill the cores."""
     cv2.setNumThreads(0)
 
 
 def prepare_worker(*_: int) -> None:
-    """Ties the process to its trainer: it outlives a SIGTERM to the group, and not the trainer's death."""
+    """Ties the process to its trainer: it ignores SIGTERM and ends when the trainer dies."""
     one_opencv_thread()
-    # Schedulers send it to the whole process group; the trainer needs its workers until it has saved, then ends them.
+    # Schedulers send SIGTERM to the whole process group. The trainer ends its workers itself after its last checkpoint.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # A trainer that is killed cannot end its workers, who would wait for it for ever.
+    # A trainer that is killed cannot end its workers, which would wait for it forever.
     threading.Thread(target=_end_with_parent, name="end_with_parent", daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    multiprocessing.parent_process().join()  # ty: ignore[missing-union-attribute]  # a child process has one
     os._exit(_ORPHANED_STATUS)

@@ -46,7 +46,7 @@ def test_prepared_data_passes_through(tmp_path):
     np.testing.assert_array_equal(np.sort(order, axis=1), [[0, 1, 2]] * 2)
 
 
-def test_flow_is_that_of_the_frames_in_their_crop_and_turns_round_with_a_flip(tmp_path):
+def test_flow_is_that_of_the_frames_in_their_crop_and_is_reversed_by_a_flip(tmp_path):
     root = tmp_path / "raw"
     for folder in ("clips", "flow"):
         (root / folder).mkdir(parents=True)

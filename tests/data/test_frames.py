@@ -98,7 +98,7 @@ def test_only_the_sampled_frames_are_decoded():
 
 
 @pytest.mark.parametrize("broken", [b"", b"no jpeg", encode_jpeg(_image(64, 64))[:-200]])
-def test_broken_frames_are_named(broken):
+def test_an_error_names_the_broken_frame(broken):
     jpegs = [encode_jpeg(_image(64, 64)), broken]
     with pytest.raises(FrameError, match="frame 1: "):
         _decode(jpegs, [0, 1], centre_crop(64, 64), 32)

@@ -1,4 +1,4 @@
-"""The input as a whole: coverage, determinism, resume, masks, faults."""
+"""The input as a whole: coverage, determinism, resumption, masks, errors."""
 
 import itertools
 import json
@@ -110,19 +110,20 @@ def _assert_each_clip_once_an_epoch(order):
 
 @pytest.mark.parametrize("process_count", [1, 2, 3, 4])
 def test_every_clip_comes_exactly_once_an_epoch_over_all_processes(process_count):
-    order, _ = _stream(21, 2, process_count)  # 21 batches of 2 a process: whole epochs of 7, which 2 does not divide
+    order, _ = _stream(21, 2, process_count)  # 21 batches of 2 per process: whole epochs of 7, which 2 does not divide
     _assert_each_clip_once_an_epoch(order)
 
 
 @pytest.mark.parametrize("process_count", [2, 3])
 def test_the_stream_does_not_depend_on_the_number_of_processes(process_count):
     alone = _take(_train(batch_size=6), 3)
-    shares = [
+    by_process = [
         _take(_train(batch_size=6 // process_count, process_index=p, process_count=process_count), 3)
         for p in range(process_count)
     ]
     joined = [
-        {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} for parts in zip(*shares, strict=True)
+        {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        for parts in zip(*by_process, strict=True)
     ]
     _assert_equal(joined, alone)
 
@@ -168,15 +169,15 @@ def test_checkpoints_hold_the_iterator(tmp_path):
 
 
 @pytest.mark.parametrize(("batch_size", "process_count"), [(4, 1), (2, 2), (1, 4)])
-def test_another_number_of_processes_goes_on_with_the_same_global_batches(batch_size, process_count):
+def test_another_number_of_processes_resumes_with_the_same_global_batches(batch_size, process_count):
     iterator = _train(batch_size=4)
     uninterrupted = [next(iterator) for _ in range(4)]
     iterator.close()
     resumed = []
     for index in range(process_count):
-        share = _train(batch_size=batch_size, process_index=index, process_count=process_count)
-        share.set_state(iterator.get_state() | {"place": 8})
-        resumed.append(_take(share, 2))
+        part = _train(batch_size=batch_size, process_index=index, process_count=process_count)
+        part.set_state(iterator.get_state() | {"place": 8})
+        resumed.append(_take(part, 2))
     joined = [
         {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} for parts in zip(*resumed, strict=True)
     ]
@@ -184,7 +185,7 @@ def test_another_number_of_processes_goes_on_with_the_same_global_batches(batch_
 
 
 @pytest.mark.parametrize(("batch_size", "process_count"), [(1, 1), (2, 1), (5, 1), (1, 3), (3, 4)])
-def test_another_global_batch_size_goes_on_without_a_clip_lost_or_doubled(batch_size, process_count):
+def test_another_global_batch_size_resumes_without_a_clip_lost_or_repeated(batch_size, process_count):
     before, state = _stream(3, 2, 2)  # 12 clips by batches of 4: in the middle of the second epoch of 7
     assert state["place"] == 12
     num_batches = 30 // (batch_size * process_count) + 1
@@ -238,12 +239,12 @@ def test_frames_in_eval_are_the_ones_of_the_views():
 @pytest.mark.parametrize(("num_clips", "batch_size"), [(7, 2), (1, 2), (8, 2), (0, 2)])
 def test_eval_covers_every_clip_once_in_the_same_order_with_padding(num_clips, batch_size, process_count):
     spec = replace(SPEC, modalities=("skeleton",))
-    shares = [
+    by_process = [
         list(eval_batches(Clips(num_clips), spec, batch_size, process_index, process_count, num_threads=0))
         for process_index in range(process_count)
     ]
-    assert {len(share) for share in shares} == {num_eval_batches(num_clips, batch_size, process_count)}
-    rows = [batch for parts in zip(*shares, strict=True) for batch in parts]
+    assert {len(part) for part in by_process} == {num_eval_batches(num_clips, batch_size, process_count)}
+    rows = [batch for parts in zip(*by_process, strict=True) for batch in parts]
     assert all(batch["clip_valid"].shape == (batch_size,) for batch in rows)
     alone = list(eval_batches(Clips(num_clips), spec, 1, num_threads=0))
     for key in rows[0] if rows else ():
@@ -329,7 +330,6 @@ def test_clips_without_a_person_have_no_valid_pose():
     ("fields", "message"),
     [
         ({"modalities": ()}, "input.modalities"),
-        ({"modalities": ("depth",)}, "input.modalities: expected some of video, flow, skeleton"),
         ({"num_frames": 0}, "input.num_frames: expected at least 1, got 0"),
         ({"frame_stride": 0}, "input.frame_stride"),
         ({"fps": float("nan")}, "input.fps"),
@@ -339,6 +339,13 @@ def test_clips_without_a_person_have_no_valid_pose():
 def test_impossible_specifications_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         InputSpec(**fields)
+
+
+def test_an_unknown_modality_is_refused_before_a_record_is_read():
+    spec = replace(SPEC, modalities=("video", "depth"))
+    for batches in (train_iterator, eval_batches):
+        with pytest.raises(UserError, match=r"input\.modalities: expected some of video, flow, skeleton, got .*depth"):
+            batches(Clips(2), spec, 1, 0)
 
 
 def test_impossible_sizes_are_refused():

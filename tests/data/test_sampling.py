@@ -43,7 +43,7 @@ def test_train_windows_start_anywhere_that_fits():
 @given(
     num_source=st.integers(1, 200), num_frames=st.integers(1, 40), stride=st.floats(0.2, 12), seed=st.integers(0, 99)
 )
-def test_indices_lie_in_the_clip_and_never_fall(num_source, num_frames, stride, seed):
+def test_indices_lie_in_the_clip_and_never_decrease(num_source, num_frames, stride, seed):
     train = train_indices(num_source, num_frames, stride, np.random.default_rng(seed))
     for indices in [train, *eval_indices(num_source, num_frames, stride, 3)]:
         assert indices.shape == (num_frames,)
@@ -58,7 +58,7 @@ def test_pose_times_by_hand():
     np.testing.assert_allclose(pose_times(1, 3), [0, 0, 0])
 
 
-def test_random_stretch_is_as_long_as_asked_for():
+def test_random_interval_is_as_long_as_asked_for():
     rng = np.random.default_rng(0)
     times = np.stack([pose_times(100, 64, 0.8, rng) for _ in range(50)])
     spans = (times[:, -1] - times[:, 0]) * 64 / 63

@@ -16,7 +16,7 @@ CLIP = "train_1"
 
 @pytest.fixture
 def linked(folder, tmp_path):
-    """The raw data set with one clip moved to a folder beside it and linked."""
+    """The raw data set with one clip moved to a folder next to it and linked."""
     outside = tmp_path / "videos"
     outside.mkdir()
     path = raw_dataset.video_path(folder, CLIP)
@@ -25,7 +25,7 @@ def linked(folder, tmp_path):
     return folder
 
 
-def test_a_link_out_of_the_raw_data_set_is_refused_unless_its_folder_is_named(linked, tmp_path):
+def test_a_link_outside_the_raw_data_set_is_refused_unless_its_folder_is_named(linked, tmp_path):
     content = read_clip(str(linked), CLIP, ClipSettings())
     assert isinstance(content, Rejected)
     assert content.reason.startswith(f"clips/{CLIP}.mp4: a link to {tmp_path}/videos/a.mp4, outside the raw data set")
@@ -41,7 +41,7 @@ def test_a_link_inside_the_raw_data_set_is_followed(folder):
 
 
 @pytest.mark.parametrize("kind", ["skeleton", "flow"])
-def test_links_to_nothing_are_refused_in_every_place(folder, kind):
+def test_dangling_links_are_refused_in_every_place(folder, kind):
     place = {"skeleton": f"skeletons/{CLIP}.json", "flow": f"flow/{CLIP}_x.mp4"}[kind]
     for name in (place, place.replace("_x", "_y")):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -59,7 +59,7 @@ def test_the_name_goes_into_the_prepared_data(linked, tmp_path):
     assert builder.info.metadata["release"] == "MuscleMap"
 
 
-def test_skeletons_of_another_layout_than_the_builds_are_told_before_the_build(folder, tmp_path):
+def test_skeletons_of_another_layout_than_the_builds_are_refused_before_the_build(folder, tmp_path):
     write_manifest(folder, Manifest(skeleton_layout="halpe26"))
     with pytest.raises(UserError, match=r"raw_dataset.json: .* build with skeleton_layout='halpe26'"):
         prepare("multimodal", tmp_path / "data", folder, num_workers=1)

@@ -99,7 +99,7 @@ def test_any_number_of_workers_gives_the_same_bytes_of_every_modality(folder, tm
 
 
 def moving_clip(speed, num_frames=6, height=32, width=48):
-    """(T, H, W, 3): a pattern that moves to the right by `speed` pixels a frame."""
+    """(T, H, W, 3): a pattern that moves to the right by `speed` pixels per frame."""
     columns = np.arange(width)[None, None] - speed * np.arange(num_frames)[:, None, None]
     rows = np.arange(height)[None, :, None]
     grey = 128 + 60 * np.sin(columns / 4) + 50 * np.sin(rows / 5 + columns / 9)
@@ -107,7 +107,7 @@ def moving_clip(speed, num_frames=6, height=32, width=48):
 
 
 def read_flow(content):
-    """(T, H, W, 2) pixels a frame."""
+    """(T, H, W, 2) pixels per frame."""
     features = content.fields
     values = [np.stack([decode_grey_jpeg(data) for data in features[name]]) for name in ("flow_x", "flow_y")]
     return flow.decode_flow(np.stack(values, axis=-1), features["flow_scale"])
@@ -160,7 +160,7 @@ def test_flow_of_another_size_is_scaled_to_the_frames_in_place_and_length(folder
         (0, "xy", "flow/train_1_x.mp4: empty file"),
     ],
 )
-def test_flow_files_at_fault_are_named(folder, num_frames, axes, words):
+def test_invalid_flow_files_reject_the_clip_with_their_name(folder, num_frames, axes, words):
     write_flow(folder, num_frames or 6, axes=axes)
     if not num_frames:
         (folder / "flow" / f"{CLIP}_x.mp4").write_bytes(b"")

@@ -91,7 +91,7 @@ def test_any_number_of_workers_gives_the_same_bytes(prepared, tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
-def test_lists_lie_beside_the_data_also_when_nothing_was_rejected(prepared):
+def test_lists_lie_next_to_the_data_even_if_nothing_was_rejected(prepared):
     root, builder = prepared
     folder = Path(builder.data_path)
     assert read_csv(folder / "rejected.csv") == [["clip_id", "split", "reason"]]
@@ -100,7 +100,7 @@ def test_lists_lie_beside_the_data_also_when_nothing_was_rejected(prepared):
     assert sorted(row[0] for row in rows[1:]) == sorted(clip.clip_id for clip in raw_dataset.read_annotations(root))
 
 
-def test_a_clip_at_fault_is_left_out_listed_and_counted_in_the_last_line(folder, tmp_path, capsys):
+def test_an_invalid_clip_is_left_out_listed_and_counted_in_the_last_line(folder, tmp_path, capsys):
     raw_dataset.video_path(folder, "train_0").write_bytes(b"")
     raw_dataset.skeleton_path(folder, "test_new_1").unlink()
     builder = prepare("multimodal", tmp_path, folder, num_workers=1, max_rejected_fraction=0.2)
@@ -131,7 +131,7 @@ def test_the_default_share_is_five_per_cent(folder, tmp_path):
         prepare("multimodal", tmp_path, folder, num_workers=1)
 
 
-def test_a_split_of_which_nothing_is_left_is_named_when_it_is_asked_for(folder, tmp_path):
+def test_the_error_of_a_split_without_clips_names_it(folder, tmp_path):
     for clip_id in ("val_new_0", "val_new_1"):
         raw_dataset.video_path(folder, clip_id).write_bytes(b"")
     builder = prepare("multimodal", tmp_path, folder, num_workers=1, max_rejected_fraction=0.3)
@@ -200,7 +200,7 @@ def test_the_estimate_of_the_size_skips_what_cannot_be_read(folder):
     assert shards.estimate_clip_bytes(folder, clips[:1], settings) == 0
 
 
-def test_more_data_than_the_disk_holds_is_told_by_the_estimate(folder, tmp_path, monkeypatch):
+def test_the_estimate_refuses_more_data_than_the_disk_holds(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(MODALITIES["video"], "bytes_per_pixel", 1e12)
     with pytest.raises(UserError, match=r"expected about 92,160,000,000,000,000 free bytes"):
         prepare("multimodal", tmp_path, folder, num_workers=1)

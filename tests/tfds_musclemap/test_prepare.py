@@ -106,7 +106,7 @@ def test_the_command_prepares_and_says_where(folder, tmp_path, capsys):
         ({"config": "multimodal", "num_workers": 0}, "num_workers"),
     ],
 )
-def test_an_unknown_or_senseless_setting_is_named(tmp_path, arguments, words):
+def test_the_error_of_an_unknown_or_invalid_setting_names_it(tmp_path, arguments, words):
     with pytest.raises(UserError, match=words):
         prepare(data_dir=tmp_path, **arguments)
 

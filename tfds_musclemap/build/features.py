@@ -11,7 +11,7 @@ from musclemap_jax.data.modalities.modality import ClipSettings
 
 
 def make_features(settings: ClipSettings) -> tfds.features.FeaturesDict:
-    """The features of a builder config; README.md beside the builder describes them.
+    """The features of a builder config; the README.md next to the builder describes them.
 
     The number of muscle regions stays open: TFDS makes a builder, and so its features, before it knows the raw data
     set, which brings the regions.

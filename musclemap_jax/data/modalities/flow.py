@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
 import cv2
 import numpy as np
 
+from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.frames import decode_frames
 from musclemap_jax.data.images import encode_grey_jpeg
 from musclemap_jax.data.modalities.fields import Array, ClipRecord, Field, Images, field_of
@@ -25,9 +27,6 @@ from musclemap_jax.data.modalities.modality import (
 )
 from musclemap_jax.data.raw import flow
 from musclemap_jax.data.raw.video import VideoError, read_video
-
-if TYPE_CHECKING:
-    from musclemap_jax.data.batch import Batch, InputSpec
 
 _AXES = ("flow_x", "flow_y")
 
@@ -71,7 +70,7 @@ class Flow(BatchModality):
         values = one_row_of_frames(batch["flow"], row)
         images = np.empty((*values.shape[:-1], 3), np.uint8)
         for axis, name in enumerate(_AXES):
-            decode_frames(field_of(record, name), draw.indices, draw.box, images)
+            decode_frames(field_of(record, name), draw.indices, draw.box, images)  # ty: ignore[invalid-argument-type]  # drawn, since the modality has frames
             values[..., axis] = images[..., 0]
         if draw.flip:
             values[...] = values[:, :, ::-1].copy()
@@ -127,7 +126,8 @@ class _FileWriter(ClipWriter):
         """One direction's images, and the file's (height, width)."""
         quality = self._settings.jpeg_quality
         video = read_video(path, self._settings.short_side, pixel_format="gray")
-        images = [encode_grey_jpeg(_resized(frame, size.stored), quality) for frame in video.frames]
+        frames = cast(Iterable[np.ndarray], video.frames)
+        images = [encode_grey_jpeg(_resized(frame, size.stored), quality) for frame in frames]
         if len(images) == size.num_frames - 1:
             images.insert(0, encode_grey_jpeg(np.full(size.stored, flow.NO_MOTION, np.uint8), quality))
         if len(images) != size.num_frames:

@@ -14,21 +14,18 @@ import abc
 import dataclasses
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from musclemap_jax.data.augmentation import Box
+from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.images import JPEG_QUALITY, decode_jpeg, encode_jpeg
 from musclemap_jax.data.modalities.fields import ClipRecord, Field
 from musclemap_jax.data.raw.flow import BOUND_PX
 from musclemap_jax.data.raw.jpeg_planes import JpegPlanes
 from musclemap_jax.data.raw.manifest import Manifest
 from musclemap_jax.data.raw.video import SHORT_SIDE_PX
-
-if TYPE_CHECKING:
-    from musclemap_jax.data.batch import Batch, InputSpec
 
 
 class ClipError(ValueError):
@@ -204,7 +201,7 @@ class BatchModality(Modality):
 
     @abc.abstractmethod
     def arrays(self, spec: InputSpec, num_rows: int, num_padding: int, num_views: int) -> dict[str, np.ndarray]:
-        """{key: array} of its place in a batch, see `batch.empty_batch`; the last `num_padding` rows are padding."""
+        """{key: array} of its place in a batch, see `examples.empty_batch`; the last `num_padding` rows are padding."""
 
     @abc.abstractmethod
     def write(self, batch: Batch, row: int, record: ClipRecord, spec: InputSpec, draw: ClipDraw) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from musclemap_jax.data.augmentation import augment_poses, flip_poses
+from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.modalities.fields import Array, ClipRecord, Field, Text, field_of, text
 from musclemap_jax.data.modalities.modality import (
     BatchModality,
@@ -25,9 +25,6 @@ from musclemap_jax.data.skeletons.alphapose import SkeletonError, read_alphapose
 from musclemap_jax.data.skeletons.poses import normalise_poses, sample_poses
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import convert, get_layout
-
-if TYPE_CHECKING:
-    from musclemap_jax.data.batch import Batch, InputSpec
 
 
 class Skeleton(BatchModality):

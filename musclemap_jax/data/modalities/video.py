@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from musclemap_jax.data.augmentation import augment_video
+from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.frames import decode_frames
 from musclemap_jax.data.modalities.fields import ClipRecord, Field, Images, field_of
 from musclemap_jax.data.modalities.modality import (
@@ -20,9 +20,6 @@ from musclemap_jax.data.modalities.modality import (
     RawClip,
     one_row_of_frames,
 )
-
-if TYPE_CHECKING:
-    from musclemap_jax.data.batch import Batch, InputSpec
 
 
 class Video(BatchModality):
@@ -49,7 +46,7 @@ class Video(BatchModality):
 
     def write(self, batch: Batch, row: int, record: ClipRecord, spec: InputSpec, draw: ClipDraw) -> None:
         video = one_row_of_frames(batch["video"], row)
-        decode_frames(field_of(record, "frames"), draw.indices, draw.box, video)
+        decode_frames(field_of(record, "frames"), draw.indices, draw.box, video)  # ty: ignore[invalid-argument-type]  # drawn, since the modality has frames
         if draw.rng is not None:
             augment_video(video, draw.flip, spec.augmentation, draw.rng)
 

@@ -1,10 +1,10 @@
-"""Optical flow: estimated between frames, and mapped to 8 bit.
+"""Optical flow: its estimation between frames, and its mapping to 8 bits.
 
-Sources: DIS (Kroeger et al., 2016) and TV-L1 (Zach et al., 2007) as OpenCV has them. The mapping is that of the
-two-stream networks: a displacement within +-bound pixels a frame becomes round(128 + displacement / step), with step
-= 2 bound / 255: 128 is no motion, and what is farther is clipped.
+Sources: OpenCV's DIS (Kroeger et al., 2016) and TV-L1 (Zach et al., 2007). The mapping is that of two-stream networks:
+a displacement within +-bound pixels per frame becomes round(128 + displacement / step) with step = 2 bound / 255. No
+motion is 128, and larger displacements are clipped.
 
-A raw data set may bring its flow: ``flow/<clip_id>_x.mp4`` and ``_y.mp4``, grey, mapped in the same way.
+A raw data set may bring its own flow: ``flow/<clip_id>_x.mp4`` and ``_y.mp4``, grey, mapped in the same way.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ FLOW = "flow"
 METHODS: tuple[str, ...] = ("dis", "tvl1")
 NO_MOTION = 128
 BOUND_PX = 20.0
-"""Default bound, as the two-stream networks have it; beyond it lies little at 15 to 60 frames per second."""
+"""Default bound, that of two-stream networks; at 15 to 60 frames per second few displacements exceed it."""
 
 Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def flow_paths(root: str | Path, clip_id: str) -> tuple[Path, Path]:
     """Paths of a clip's horizontal and vertical flow under the raw data set's folder."""
-    return tuple(Path(root) / FLOW / f"{clip_id}_{axis}.mp4" for axis in "xy")
+    folder = Path(root) / FLOW
+    return folder / f"{clip_id}_x.mp4", folder / f"{clip_id}_y.mp4"
 
 
 def make_estimator(method: str) -> Estimator:
     """A function (previous, next) of uint8 (H, W) grey frames -> float32 (H, W, 2): x, y displacement in pixels.
 
     Args:
-      method: ``dis`` (its medium preset) or ``tvl1``, which is 15 times slower or more.
+      method: ``dis`` (its medium preset) or ``tvl1``, which is at least 15 times slower.
 
     Raises:
-      UserError: another method, or OpenCV here does not have it.
+      UserError: Unknown method, or one that the installed OpenCV lacks.
     """
     if method not in METHODS:
         raise UserError(f"flow_method: expected one of {', '.join(METHODS)}, got {method!r}")
@@ -46,7 +47,7 @@ def make_estimator(method: str) -> Estimator:
         if not hasattr(cv2, "optflow"):
             raise UserError(
                 "flow_method tvl1: this OpenCV has no module optflow: install the package "
-                "opencv-contrib-python-headless in the place of opencv-python-headless, or take flow_method dis"
+                "opencv-contrib-python-headless instead of opencv-python-headless, or use flow_method dis"
             )
         estimator = cv2.optflow.createOptFlow_DualTVL1()
     else:
@@ -55,20 +56,20 @@ def make_estimator(method: str) -> Estimator:
 
 
 def step_px(bound: float) -> float:
-    """Pixels a frame that one 8-bit step stands for."""
+    """Pixels per frame of one 8-bit step."""
     return 2 * bound / 255
 
 
 def encode_flow(flow: np.ndarray, bound: float) -> np.ndarray:
-    """float32 (H, W, 2) in pixels -> uint8 (H, W, 2); 128 is no motion, beyond the bound is clipped."""
+    """float32 (H, W, 2) in pixels -> uint8 (H, W, 2); 128 is no motion, values beyond the bound are clipped."""
     return np.rint(NO_MOTION + flow / step_px(bound)).clip(0, 255).astype(np.uint8)
 
 
 def decode_flow(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """uint8 (..., 2) -> float32 displacements in pixels a frame.
+    """uint8 (..., 2) -> float32 displacements in pixels per frame.
 
     Args:
       values: x and y as stored.
-      scale: (2,) pixels a step, the record's ``flow_scale``.
+      scale: (2,) pixels per step, the record's ``flow_scale``.
     """
     return (values.astype(np.float32) - NO_MOTION) * np.asarray(scale, np.float32)

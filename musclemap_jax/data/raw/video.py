@@ -1,39 +1,40 @@
-"""Reading and writing of clips (PyAV) and of single frames (JPEG, simplejpeg).
+"""Reading and writing of videos (PyAV).
 
-A video that is cut off is refused, never shortened in silence: released code bases of the field replace or shorten such
-clips, and their users ask why scores differ. FFmpeg alone does not say so: it hides damaged macroblocks and ends early
-without an error, so four signs are looked at: the boxes of the mp4 file, damaged packets, the decoder's own complaints
-and the number of frames.
+A truncated video is refused and never shortened silently: released code bases of the field replace or shorten such
+clips, and their users ask why scores differ. FFmpeg alone does not report them, since it hides damaged macroblocks and
+ends early without an error. Four things are therefore checked: the boxes of the mp4 file, damaged packets, the
+decoder's own errors and the number of frames.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from musclemap_jax.data.raw.jpeg_planes import JpegPlanes, jpeg_planes
 
 SHORT_SIDE_PX = 256
 
-_MIN_SHARE_OF_FRAMES = 0.9
-"""Variable frame rates and edit lists make the container's count inexact; below this share the video is cut off."""
+_MIN_FRACTION_OF_FRAMES = 0.9
+"""Variable frame rates and edit lists make the container's count inexact; below this fraction a video is truncated."""
 
 _MAX_FPS = 1000
 
 _SAME_BYTES = "cpu-independent=1:mbtree=0"
-"""x264 (core 165) gave other bytes from run to run on a CPU with AVX-512: its macroblock tree is inexact there."""
+"""On a CPU with AVX-512, x264 (core 165) gave different bytes from run to run: its macroblock tree is inexact there."""
 
 _CONTENT_BOXES = (b"moov", b"mdat", b"moof")
 
 
 class VideoError(ValueError):
-    """A video that cannot be read whole; one line that says why."""
+    """A video that cannot be read completely; the message is one line that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Video:
     """A video that is being read.
 
     Attributes:
-      fps: frames per second, on average.
+      fps: Frames per second, on average.
       source_size: (height, width) in pixels as a player shows it, rotation applied.
-      size: (height, width) of the frames that are handed out.
-      frames: yields them in order of time, uint8 (H, W, 3) RGB unless asked for otherwise; may be walked through once.
-        Raises VideoError where the video breaks, possibly after its last frame: the frames count only when the iterator
-        has ended.
+      size: (height, width) of the frames in `frames`.
+      frames: Yields the frames in the order of time, uint8 (H, W, 3) RGB unless another format was asked for; can be
+        iterated over once. Raises VideoError where the video breaks, possibly after its last frame: the frames are
+        valid only once the iterator has ended.
     """
 
     fps: float
@@ -59,16 +60,16 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
     """Opens a video; frames are decoded one by one as they are asked for, on one thread.
 
     Args:
-      path: an mp4 file.
-      short_side: pixels of the frames' short side; the aspect is kept; smaller videos keep their size.
-      pixel_format: FFmpeg's name of what is handed out: ``rgb24``, ``gray`` (H, W), or ``yuvj420p``, which is
-        JpegPlanes where the video's frames can be had so and are upright, RGB otherwise.
+      path: An mp4 file.
+      short_side: Pixels of the frames' short side; the aspect is kept; smaller videos keep their size.
+      pixel_format: FFmpeg's name of the frames' format: ``rgb24``, ``gray`` (H, W), or ``yuvj420p``, which gives
+        JpegPlanes if the video's frames are stored that way and upright, and RGB otherwise.
 
     Returns:
-      The video. Rotation metadata (phones) is applied. Pixels that are not square are left as they are stored.
+      The video. Rotation metadata (phones) is applied. Non-square pixels are left as they are stored.
 
     Raises:
-      VideoError: absent, empty, not a video, without frames or cut off.
+      VideoError: Absent, empty, not a video, without frames or truncated.
     """
     path = Path(path)
     _check_boxes(path)
@@ -87,7 +88,7 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
     flags = _CONVERT if array_format == "rgb24" and coded_target == coded_size else _SCALE
 
     def image_of(frame: av.VideoFrame) -> np.ndarray | JpegPlanes:
-        # Half a pixel of colour would be lost by turning planes of odd sizes.
+        # Turning planes of odd sizes would lose half a pixel of colour.
         if by_planes and not turns and (planes := jpeg_planes(frame, size, _SCALE)):
             return planes
         image = frame.to_ndarray(
@@ -101,17 +102,17 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
             yield image_of(frame)
             count += 1
             frame = next(frames, None)
-        if count < _MIN_SHARE_OF_FRAMES * expected_frames:
+        if count < _MIN_FRACTION_OF_FRAMES * expected_frames:
             raise VideoError(f"truncated: the file states {expected_frames} frames, {count} could be decoded")
 
     return Video(fps=fps, source_size=source_size, size=size, frames=convert())
 
 
 def count_stored_pixels(path: str | Path, short_side: int = SHORT_SIDE_PX) -> int:
-    """Pixels of all frames that ``read_video`` would hand out, as the file's header tells; decodes nothing.
+    """Pixels of all frames that ``read_video`` would yield, according to the file's header; decodes nothing.
 
     Raises:
-      VideoError: the header cannot be read.
+      VideoError: The header cannot be read.
     """
     with _open(Path(path)) as (stream, rate):
         height, width = scaled_size((stream.height, stream.width), short_side)
@@ -119,7 +120,7 @@ def count_stored_pixels(path: str | Path, short_side: int = SHORT_SIDE_PX) -> in
 
 
 def scaled_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(height, width) scaled to a short side in pixels with the aspect kept; never enlarged."""
+    """(height, width) scaled to a short side in pixels, keeping the aspect; never enlarged."""
     scale = min(1.0, short_side / min(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -135,15 +136,15 @@ def encode_video(
     """Writes an h264 mp4 file; the same frames and arguments give the same bytes with the same FFmpeg.
 
     Args:
-      path: file to write; its folder exists.
-      frames: uint8 (H, W, 3) RGB each, or (T, H, W, 3); H and W even; at least one frame.
-      fps: frames per second.
-      crf: quality, 0 (lossless) to 51; 23 is x264's default.
+      path: File to write; its folder must exist.
+      frames: At least one uint8 (H, W, 3) RGB frame, or (T, H, W, 3); H and W are even.
+      fps: Frames per second.
+      crf: Quality, 0 (lossless) to 51; 23 is x264's default.
       preset: x264's speed preset.
-      faststart: whether the index comes before the frames, as on web servers.
+      faststart: Whether the index comes before the frames, as in videos on the web.
 
     Raises:
-      ValueError: no frames, odd or changing size, not uint8.
+      ValueError: No frames, odd or changing size, or not uint8.
     """
     rate = Fraction(fps).limit_denominator(1001)
     stream, size = None, None
@@ -157,7 +158,7 @@ def encode_video(
                 codec_options = {"crf": str(crf), "preset": preset, "x264-params": _SAME_BYTES}
                 stream = container.add_stream("libx264", rate=rate, options=codec_options)
                 stream.height, stream.width, stream.pix_fmt = size[0], size[1], "yuv420p"
-                # One thread: x264's frame threads change its rate control, hence the bytes.
+                # One thread: x264's frame threads change its rate control and so the bytes.
                 stream.codec_context.thread_count = 1
             if image.shape != size or image.dtype != np.uint8:
                 raise ValueError(f"expected uint8 frames of {size}, got {image.dtype} {image.shape}")
@@ -168,15 +169,13 @@ def encode_video(
         container.mux(stream.encode())
 
 
-_Interpolation = av.video.reformatter.Interpolation
+_CONVERT = int(Interpolation.AREA | Interpolation.BITEXACT)
+"""For conversion to RGB at the video's own size. Each colour sample is copied to its four pixels, whose mean the JPEG
+encoder then takes, so that nothing is lost, unlike with interpolation. Accurate rounding would need FFmpeg's scaler,
+which takes four times as long and half as long again as the decoding itself."""
 
-_CONVERT = int(_Interpolation.AREA | _Interpolation.BITEXACT)
-"""To RGB at the video's own size. Each colour sample goes to its four pixels, of which the JPEG's encoder takes the
-mean again: nothing is lost, as it would be by interpolating. Accurate rounding would bring in FFmpeg's scaler for that
-and cost four times the time, half as much again as the decoding itself."""
-
-_SCALE = int(_CONVERT | _Interpolation.ACCURATE_RND)
-"""Area averaging does not alias when a large video is scaled down; bit-exact code gives the same bytes on every CPU."""
+_SCALE = int(_CONVERT | Interpolation.ACCURATE_RND)
+"""Area averaging avoids aliasing where a large video is scaled down; bit-exact code gives every CPU the same bytes."""
 
 
 def _check_boxes(path: Path) -> None:
@@ -192,7 +191,7 @@ def _check_boxes(path: Path) -> None:
                 head = file.read(16)
                 kind, length = head[4:8], int.from_bytes(head[:4], "big")
                 if start == 0 and kind != b"ftyp":
-                    return  # another container: its demuxer is asked
+                    return  # another container, which its demuxer checks
                 seen.add(kind)
                 if length == 0:  # to the end of the file
                     break
@@ -212,7 +211,7 @@ def _check_boxes(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[av.VideoStream, Fraction]]:
+def _open(path: Path) -> Generator[tuple[av.VideoStream, Fraction]]:
     """The first video stream of a file and its frame rate; turns FFmpeg's errors into VideoError."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
@@ -241,20 +240,20 @@ def _decode(path: Path) -> Iterator:
     with _open(path) as (stream, rate):
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
-        # By default the decoder paints over what it cannot read; here that is an error.
+        # By default the decoder conceals what it cannot read; here that is an error.
         stream.codec_context.options = {"err_detect": "explode"}
         yield float(rate), _expected_frames(stream, rate)
-        for packet in stream.container.demux(stream):
+        for packet in stream.container.demux(stream):  # ty: ignore[missing-attribute]  # an input container
             if packet.is_corrupt:
                 raise VideoError("truncated or damaged: a packet is incomplete")
             for frame in packet.decode():
                 if frame.is_corrupt:
-                    raise VideoError("truncated or damaged: a frame could not be decoded whole")
+                    raise VideoError("truncated or damaged: a frame could not be decoded completely")
                 yield frame
 
 
 def _expected_frames(stream: av.VideoStream, rate: Fraction) -> int:
-    """The container's count of frames; where an edit list cuts the stream, the count of what is shown."""
+    """The container's number of frames, or of those shown if an edit list cuts the stream."""
     if not stream.duration or not stream.time_base:
         return stream.frames
     shown = int(stream.duration * stream.time_base * rate)
@@ -262,5 +261,5 @@ def _expected_frames(stream: av.VideoStream, rate: Fraction) -> int:
 
 
 def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Number of quarter turns, anticlockwise, that a player gives the frame."""
+    """Number of anticlockwise quarter turns that a player applies to the frame."""
     return round(frame.rotation / 90) % 4

@@ -33,7 +33,7 @@ def test_eight_bits_keep_motion_to_half_a_step_and_clip_what_is_beyond():
     np.testing.assert_allclose(decoded[1, 0], [20, -20], atol=0.1)
 
 
-def test_a_method_that_is_not_there_is_told_with_the_package_that_has_it(monkeypatch):
+def test_an_unavailable_method_is_refused_with_the_package_that_has_it(monkeypatch):
     monkeypatch.delattr(cv2, "optflow", raising=False)
     with pytest.raises(UserError, match="opencv-contrib-python-headless"):
         flow.make_estimator("tvl1")

@@ -59,7 +59,7 @@ def test_a_link_out_of_the_folder_is_refused_unless_the_manifest_names_its_folde
         check_file(root, link(root, videos / ".." / elsewhere.name / "x.mp4"))
 
 
-def test_links_in_the_named_folder_that_lead_on_are_refused(folders):
+def test_links_in_the_named_folder_to_another_one_are_refused(folders):
     root, videos, elsewhere = folders
     write_manifest(root, Manifest(video_root=str(videos)))
     (videos / "y.mp4").symlink_to(elsewhere / "x.mp4")
@@ -67,7 +67,7 @@ def test_links_in_the_named_folder_that_lead_on_are_refused(folders):
         check_file(root, link(root, videos / "y.mp4"))
 
 
-def test_what_is_no_file_is_refused_without_being_opened(folders):
+def test_anything_but_a_file_is_refused_without_being_opened(folders):
     root, videos, _ = folders
     os.mkfifo(videos / "pipe")
     write_manifest(root, Manifest(video_root=str(videos)))
@@ -106,7 +106,7 @@ def test_what_is_no_file_is_refused_without_being_opened(folders):
         (b'{"allow_background": "yes"}', "field allow_background: expected true or false, got str"),
     ],
 )
-def test_a_fault_of_the_manifest_is_a_fault_of_the_whole(tmp_path, content, words):
+def test_an_invalid_manifest_makes_the_raw_data_set_invalid(tmp_path, content, words):
     write_annotations(tmp_path, [Clip("a", "train", "squat", (1,))])
     (tmp_path / MANIFEST).write_bytes(content)
     with pytest.raises(UserError, match=words) as error:

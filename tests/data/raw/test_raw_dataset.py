@@ -1,4 +1,4 @@
-"""The raw data set's annotations: round trip, and every fault of the whole by file, line and mend."""
+"""The raw data set's annotations: round trip, and every error with file, line and fix."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_tolerates_byte_order_mark_crlf_blank_lines_spaces_and_further_columns(t
         ("", 1, "add clip_id,split,activity,muscles"),
     ],
 )
-def test_a_fault_is_named_by_file_line_and_mend(tmp_path, text, line, words):
+def test_an_error_names_file_line_and_fix(tmp_path, text, line, words):
     with pytest.raises(UserError) as error:
         read_annotations(annotations(tmp_path, text))
     message = str(error.value)
@@ -107,7 +107,7 @@ def test_a_header_without_clips_is_refused(tmp_path):
         read_annotations(annotations(tmp_path, HEADER))
 
 
-def test_an_absent_file_is_named(tmp_path):
+def test_an_error_names_the_absent_file(tmp_path):
     with pytest.raises(UserError, match=r"annotations\.csv: expected .* found no such file"):
         read_annotations(tmp_path / "nowhere")
 

@@ -119,12 +119,12 @@ def test_a_phone_video_is_turned_upright(frames, camera_mp4, tmp_path):
     assert mean_difference(decoded, upright) < 4
 
 
-@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("fraction", [0.02, 0.2, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("kind", ["web_mp4", "camera_mp4"])
-def test_a_file_that_is_cut_off_is_refused(kind, share, request, tmp_path):
+def test_a_file_that_is_cut_off_is_refused(kind, fraction, request, tmp_path):
     data = request.getfixturevalue(kind)
     with pytest.raises(video.VideoError, match="truncated"):
-        read_all(written(tmp_path, data[: int(share * len(data))]))
+        read_all(written(tmp_path, data[: int(fraction * len(data))]))
 
 
 def test_a_download_that_stopped_in_a_preallocated_file_is_refused(web_mp4, tmp_path):
@@ -160,7 +160,7 @@ def test_a_cut_by_edit_list_counts_what_is_shown(frames, tmp_path):
     assert len(decoded) == pytest.approx(NUM_FRAMES - 9, abs=1)
 
 
-def test_faults_are_told_apart(tmp_path):
+def test_each_error_has_its_own_message(tmp_path):
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_text("this is no video\n" * 20)
     with av.open(str(tmp_path / "sound.mp4"), "w") as target:

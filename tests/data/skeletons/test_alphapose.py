@@ -1,4 +1,4 @@
-"""Skeleton files: round trip, linking of persons, and every fault with the name of the file."""
+"""Skeleton files: round trip, linking of persons, and every error with the name of the file."""
 
 import json
 
@@ -39,7 +39,7 @@ def _read(tmp_path, content, layout="coco17", num_frames=10):
 @given(seed=st.integers(0, 10_000))
 def test_written_skeletons_are_read_back(tmp_path_factory, random_skeleton, seed):
     skeleton = random_skeleton(seed)
-    skeleton[2] = 0  # a frame without anybody
+    skeleton[2] = 0  # a frame without any person
     path = tmp_path_factory.mktemp("skeletons") / "x.json"
     write_alphapose(path, skeleton)
     read = read_alphapose(path, "coco17", 6)
@@ -76,7 +76,7 @@ def test_frames_are_aligned_by_number(tmp_path, image_id):
     np.testing.assert_array_equal(np.flatnonzero(skeleton[:, 0, 0, 2]), [1, 4])
 
 
-def test_no_person_is_no_fault(tmp_path):
+def test_a_file_without_persons_is_valid(tmp_path):
     assert _read(tmp_path, []).shape == (10, 0, 17, 3)
 
 
@@ -206,7 +206,7 @@ def test_frames_just_past_the_end_are_left_out(tmp_path):
         ([_entry(0), _entry(12)], "expected frames 0 to 9 of the video, got frame 12"),
     ],
 )
-def test_faults_are_one_line_that_names_the_file(tmp_path, content, message):
+def test_an_error_is_one_line_that_names_the_file(tmp_path, content, message):
     with pytest.raises(SkeletonError, match=message) as error:
         _read(tmp_path, content)
     assert str(error.value).startswith("skeletons/x.json: ")

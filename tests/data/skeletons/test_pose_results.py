@@ -48,7 +48,7 @@ def test_a_last_part_that_two_clips_have_finds_neither(tmp_path):
         images(tmp_path, ["a/x", "b/x"])
 
 
-def test_openpose_files_a_frame_each(tmp_path):
+def test_openpose_files_with_one_frame_each(tmp_path):
     for frame, people in ((7, openpose(-1)), (12, openpose(3, -1)), (9, openpose())):
         written(tmp_path / "squat_1" / f"squat_1_{frame:012d}_keypoints.json", people)
     ((clip_id, entries),) = read_entries(tmp_path, CLIPS)
@@ -91,7 +91,7 @@ def test_one_file_for_all_clips_by_clip_id(tmp_path):
         ("text", "expected a list of detections or an object of frames, got str"),
     ],
 )
-def test_a_fault_of_one_clip_is_handed_out_in_its_place(tmp_path, content, words):
+def test_an_error_of_one_clip_is_yielded_in_its_place(tmp_path, content, words):
     written(tmp_path / "squat_1.json", content)
     written(tmp_path / "lunge.json", [entry("1.jpg")])
     (_, error), (clip_id, entries) = read_entries(tmp_path, CLIPS)
@@ -100,15 +100,15 @@ def test_a_fault_of_one_clip_is_handed_out_in_its_place(tmp_path, content, words
     assert (clip_id, len(entries)) == ("sub/lunge", 1)
 
 
-def test_files_that_are_not_json_and_empty_folders_are_faults_of_their_clips(tmp_path):
+def test_files_that_are_not_json_and_empty_folders_are_errors_of_their_clips(tmp_path):
     (tmp_path / "squat_1.json").write_bytes(b"\x00")
     (tmp_path / "lunge").mkdir()
-    faults = dict(read_entries(tmp_path, CLIPS))
-    assert "not JSON" in str(faults["squat_1"])
-    assert "found no JSON file" in str(faults["sub/lunge"])
+    errors = dict(read_entries(tmp_path, CLIPS))
+    assert "not JSON" in str(errors["squat_1"])
+    assert "found no JSON file" in str(errors["sub/lunge"])
 
 
-def test_faults_of_the_whole(tmp_path):
+def test_errors_of_all_results(tmp_path):
     for content, words in (([entry("stranger_1.jpg")], "none of them"), (3, "got int"), ([], "none of them")):
         with pytest.raises(UserError, match=words):
             images(written(tmp_path / "all.json", content))

@@ -25,7 +25,7 @@ def files_of(builder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in Path(builder.data_path).iterdir()}
 
 
-def test_without_beam_the_extra_is_named(folder, tmp_path, monkeypatch):
+def test_the_error_without_beam_names_the_extra(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(UserError, match=r"install the extra beam, `pip install -e '\.\[beam\]'`"):
         prepare("rgb", tmp_path / "data", folder, beam_pipeline_options=OPTIONS)

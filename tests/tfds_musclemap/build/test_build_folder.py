@@ -13,7 +13,7 @@ from musclemap_jax.errors import UserError
 from tfds_musclemap.build import build_folder
 
 
-def test_too_little_disk_is_told_with_both_figures_and_the_folder(tmp_path, monkeypatch):
+def test_the_error_of_too_little_disk_space_names_both_sizes_and_the_folder(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
         build_folder.shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=10**9)

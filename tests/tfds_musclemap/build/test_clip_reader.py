@@ -1,4 +1,4 @@
-"""One clip: its frames, its joints in the frames' pixels, and every fault of one clip by its reason."""
+"""One clip: its frames, its joints in the frames' pixels, and every reason to reject it."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def not_a_number(folder):
         (not_a_number, "skeletons/train_1.json", ""),
     ],
 )
-def test_a_clip_at_fault_is_rejected_with_its_reason(folder, damage, file, words):
+def test_an_invalid_clip_is_rejected_with_its_reason(folder, damage, file, words):
     damage(folder)
     content = read_clip(str(folder), CLIP, ClipSettings())
     assert isinstance(content, Rejected)
@@ -124,6 +124,6 @@ def test_a_clip_at_fault_is_rejected_with_its_reason(folder, damage, file, words
     assert "\n" not in content.reason
 
 
-def test_a_wrong_skeleton_is_a_fault_even_where_none_is_required(folder):
+def test_a_wrong_skeleton_rejects_the_clip_even_where_none_is_required(folder):
     eighteen_joints(folder)
     assert isinstance(read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False)), Rejected)

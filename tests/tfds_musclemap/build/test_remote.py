@@ -50,7 +50,7 @@ def test_a_build_from_store_to_store_gives_the_local_bytes(store, tmp_path, beam
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bucket", "data"]
 
 
-def test_annotations_at_fault_in_a_store_are_told(store):
+def test_invalid_annotations_in_a_store_are_reported(store):
     (store.folder / "raw" / "annotations.csv").write_text("clip_id\n")
     with pytest.raises(UserError, match=r"annotations\.csv, line 1: expected the columns"):
         prepare("multimodal", f"{BUCKET}/data", f"{BUCKET}/raw")
