@@ -20,6 +20,7 @@ test: lint
 lint: $(VENV)/installed_dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ty check --python $(VENV)
 
 docs: $(VENV)/installed_docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict

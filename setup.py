@@ -1,8 +1,9 @@
 """Packaging of musclemap_jax: the packages, their data files and the extras.
 
 Lower bounds are versions that were installed and tested together on CPython 3.11. There are upper bounds only where
-private methods are overridden or called, which any minor release may change:
+private names are overridden or used, which any minor release may change:
 
+- jax: `jax._src.distributed.global_state` (`musclemap_jax/runtime/peers.py`)
 - orbax-checkpoint: `CheckpointManager._load_checkpoint_infos` (`musclemap_jax/checkpoints/checkpointer.py`)
 - tensorflow-datasets: `DatasetBuilder._download_and_prepare`, `_as_dataset`, `_log_download_bytes` and
   `_log_download_done` (`tfds_musclemap/musclemap/musclemap_dataset_builder.py`)
@@ -25,7 +26,7 @@ INSTALL_REQUIRES = [
     "fsspec>=2026.9.0",
     "grain>=0.2.18",
     "importlib_resources>=7.1.0",
-    "jax>=0.10.2",
+    "jax>=0.10.2,<0.11",
     "jaxtyping>=0.3.11",
     "jinja2>=3.1.6",
     "matplotlib>=3.11.2",

@@ -1,7 +1,7 @@
 """The released TransM3E: MViTv2 on RGB with MCTF, taught after every block by a frozen MViTv2 on RGB difference.
 
 Reproduces: the code that the authors released (github.com/KPeng9510/MuscleMap), with equal numbers; the paper's
-skeleton branch is in configs/transm3e.py. Not yet run on MuscleMap. The frozen teacher has to be trained or imported first:
+skeleton branch is in configs/transm3e.py. Not yet run on MuscleMap. Train or import the frozen teacher first:
 
     python -m musclemap_jax.main --config=configs/transm3e_rgbdiff.py --workdir=runs/transm3e_rgbdiff \\
         --config.init_from.rgb_diff=FOLDER

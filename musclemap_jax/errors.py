@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how a command line ends on them."""
+"""Errors that a user can fix, and how a command ends on them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import sys
 from collections.abc import Callable
 
 USER_ERROR_STATUS = 2
-"""Exit status of every command of this project when its input is at fault."""
+"""Exit status of every command of this project on invalid input."""
 
 
 class UserError(Exception):
-    """Input, configuration or environment at fault: one line that names the file, the field and the mend."""
+    """Invalid input, configuration or environment: one line that names the file, the field and the fix."""
 
 
 def exit_on_user_error(function: Callable[[], int | None]) -> int:
-    """Runs a command's body; a UserError becomes one line on stderr and exit status 2, with no traceback.
+    """Runs the body of a command; a UserError becomes one line on stderr and exit status 2, without a traceback.
 
     Args:
-      function: the body; returns the exit status, None for 0.
+      function: The body; returns the exit status, None for 0.
 
     Returns:
       The exit status.

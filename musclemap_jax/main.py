@@ -2,9 +2,9 @@
 
     python -m musclemap_jax.main --config=configs/transm3e.py:synthetic --workdir=runs/demo
 
-A workdir that holds a run is gone on with. Input at fault ends with one line on stderr and exit status 2. A run that is
-told to stop (SIGTERM, or a preemption notice) saves its state and ends with status 0. On several machines the same
-command runs on each of them; docs/tpu.md has the commands.
+If the workdir already holds a run, it is resumed. Invalid input ends with one line on stderr and exit status 2. A run
+that is asked to stop (SIGTERM or a preemption notice) saves its state and exits with status 0. On several machines the
+same command runs on each of them; docs/tpu.md has the commands.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ _LESS_MEMORY = ("raise config.train.grad_accum_steps", "set config.model.remat=b
 log = std_logging.getLogger(f"{PACKAGE}.main")
 
 flags.adopt_module_key_flags(command_line)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, curves and report.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs and report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
 _PROFILE_STEPS = flags.DEFINE_string("profile_steps", "", "Steps to trace into <workdir>/profile, such as 10-20.")
-_COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0, where no scheduler tells.")
+_COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0; by default from the scheduler.")
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", 0, "Processes of the run, where no scheduler tells; 1 for a process alone in any case."
+    "num_processes", 0, "Number of processes; by default from the scheduler. 1 runs one process alone."
 )
-_PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Number of this process from 0, where no scheduler tells.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Number of this process, from 0; by default from the scheduler.")
 _PEER_TIMEOUT_S = flags.DEFINE_integer(
     "peer_timeout_s", PEER_TIMEOUT_S, "Seconds of silence after which another process counts as dead."
 )
 
 _STOPPED_STATUS = flags.DEFINE_integer(
-    "stopped_status", 0, "Exit status of a run that was told to stop, for schedulers that start anew what fails."
+    "stopped_status", 0, "Exit status of a run that was asked to stop, for schedulers that restart failed runs."
 )
 
 
@@ -64,31 +64,31 @@ def _count_table(counts: dict[str, int]) -> str:
 
 
 class _Laps:
-    """Seconds that each part of the run took."""
+    """Measures the seconds that each part of the run takes."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self.times_s: dict[str, float] = {}
 
     def end(self, name: str) -> None:
-        """Ends a part; the next one begins."""
+        """Ends a part and begins the next."""
         self.times_s[name] = time.perf_counter() - self._started
         self._started = time.perf_counter()
 
 
 def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps: range = range(0)) -> None:
-    """Runs an experiment; of several processes, each runs the same.
+    """Runs an experiment; every process of a run calls it.
 
     Args:
-      spec: of `config.resolve`.
-      workdir: folder of the run.
-      mode: one of MODES.
-      title: of the report.
-      profile_steps: steps to be traced.
+      spec: The result of `config.resolve`.
+      workdir: The run's workdir.
+      mode: One of MODES.
+      title: Title of the report.
+      profile_steps: Steps to trace.
 
     Raises:
-      UserError: configuration or data at fault.
-      Preempted: the run was asked to stop; what there is to save is saved.
+      UserError: Invalid configuration or data.
+      Preempted: The run was asked to stop; its state is saved.
     """
     import jax
 
@@ -97,7 +97,7 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     from musclemap_jax.experiment.run_report import report_run
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
 
-    def tell(text: str) -> None:
+    def show(text: str) -> None:
         if jax.process_index() == 0:
             print(text, flush=True)
 
@@ -106,7 +106,7 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
     experiment = Experiment(spec, workdir, data)
-    tell(f"parameters:\n{_count_table(experiment.parameter_counts())}")
+    show(f"parameters:\n{_count_table(experiment.parameter_counts())}")
     laps.end("model")
     if mode != "eval":
         with out_of_memory_is_user_error("config.train.batch_size", *_LESS_MEMORY):
@@ -120,41 +120,41 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
         laps.end("evaluation")
         if jax.process_index() == 0:
             path = report_run(experiment, metrics, predictions, laps.times_s, title)
-            tell(f"{headline_table(metrics)}\n\nreport: {path}")
+            show(f"{headline_table(metrics)}\n\nreport: {path}")
 
 
 def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec], None]) -> int:
-    """Joins the other processes of the run, calls the body, and leaves them as its end demands.
+    """Connects to the run's other processes, calls the body, and leaves them in the way its outcome requires.
 
     Args:
-      config: of `config.default_config`'s structure.
-      body: called with the resolved configuration.
+      config: A configuration with the structure of `config.default_config`.
+      body: Called with the resolved configuration.
 
     Returns:
       The exit status.
 
     Raises:
-      UserError: configuration or data at fault, in a process alone; one of several ends here.
+      UserError: Invalid configuration or data, in a process alone; one of several processes ends here.
     """
     spec = resolve(config)
     processes = ProcessSpec(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _PEER_TIMEOUT_S.value)
-    # Everything below needs JAX's devices; the configuration is checked before they are touched.
+    # Everything below imports JAX; the configuration is checked before that.
     from musclemap_jax.runtime.compilation_cache import use_compilation_cache
     from musclemap_jax.runtime.heap import keep_freed_memory
-    from musclemap_jax.storage.files import list_remote_folders_anew
+    from musclemap_jax.storage.files import disable_listings_cache
 
     keep_freed_memory()
-    list_remote_folders_anew()
+    disable_listings_cache()
     use_compilation_cache()
     peers = start_processes(processes)
-    process_log = ProcessLog(_WORKDIR.value, PACKAGE)
+    process_log = ProcessLog(str(_WORKDIR.value), PACKAGE)
     log.info("%s", describe_process())
     status = 0
     try:
         with contextlib.closing(process_log):
             body(spec)
     except Preempted as stop:
-        print(f"stopped: {stop}; to go on, give the same command again:\n  {given_command()}", flush=True)
+        print(f"stopped: {stop}; to resume, run the same command again:\n  {given_command()}", flush=True)
         status = _STOPPED_STATUS.value
     except Exception as error:
         abandon_processes(error, peers)
@@ -164,20 +164,19 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
 
 
 def main(argv: Sequence[str]) -> int:
-    """Body of the command; flags are parsed."""
+    """The command, once its flags are parsed."""
     del argv
-    # Orbax and TFDS tell every step of theirs.
+    # Orbax and TFDS log every step of theirs.
     logging.set_verbosity(logging.ERROR)
     std_logging.getLogger(PACKAGE).setLevel(std_logging.INFO)
 
     def body() -> int:
-        if CONFIG.value is None or not _WORKDIR.value:
+        workdir = _WORKDIR.value
+        if CONFIG.value is None or not workdir:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
         name = config_name()
         profile_steps = parse_steps(_PROFILE_STEPS.value)
-        return run_among_processes(
-            CONFIG.value, lambda spec: run(spec, _WORKDIR.value, _MODE.value, name, profile_steps)
-        )
+        return run_among_processes(CONFIG.value, lambda spec: run(spec, workdir, _MODE.value, name, profile_steps))
 
     return exit_on_user_error(body)
 

@@ -1,18 +1,20 @@
 """Named orders of 2D joints, and the conversion from one order to another by the joints' names.
 
-Joint orders are those that the tools write: COCO-17 (AlphaPose), Halpe-26 (AlphaPose), OpenPose-18 (COCO model),
-OpenPose-25 (BODY_25), MediaPipe Pose (33 landmarks). Halpe-136 (AlphaPose) is Halpe-26, then face and hands: those are
-left out on reading, so it is no layout of its own but another form of ``halpe26``. ``coco19`` is the order that the
-models take: COCO-17, then the neck (middle of the shoulders) and the pelvis (middle of the hips). A joint has the same
-name in every layout that has it. OpenPose's and Halpe's own neck and pelvis are taken as they are, so weights carry
-over between the layouts.
+The layouts are those that pose estimators write: COCO-17 (AlphaPose), Halpe-26 (AlphaPose), OpenPose-18 (COCO model),
+OpenPose-25 (BODY_25), MediaPipe Pose (33 landmarks). Halpe-136 (AlphaPose) is Halpe-26 followed by face and hands,
+which are dropped on reading, so it is read as ``halpe26``. ``coco19`` is the order that the models take: COCO-17, then
+the neck (midpoint of the shoulders) and the pelvis (midpoint of the hips). A joint has the same name in every layout
+that contains it. OpenPose's and Halpe's own neck and pelvis are used unchanged, so weights transfer between the
+layouts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from musclemap_jax.errors import UserError
 
@@ -45,7 +47,7 @@ _MEDIAPIPE33 = _joints(
 )
 
 _DERIVED = {"neck": ("left_shoulder", "right_shoulder"), "pelvis": ("left_hip", "right_hip")}
-"""Joints that a layout may lack and that are made as the middle of two others."""
+"""Joints that are derived, where a layout lacks them, as the midpoint of two others."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class SkeletonLayout:
     """An order of joints.
 
     Attributes:
-      name: the layout's name.
-      joints: names of the V joints, in order; left and right are the person's own.
+      name: The layout's name.
+      joints: Names of the V joints, in order; left and right are the person's own.
     """
 
     name: str
@@ -89,10 +91,10 @@ LAYOUTS: dict[str, SkeletonLayout] = {
 }
 """Every layout that a raw data set may declare, by name."""
 
-REDUCED = {"halpe136": ("halpe26", 136)}
-"""Joint orders of files that begin with a layout's joints: that layout, and the file's number of joints."""
+EXTENDED_LAYOUTS = {"halpe136": ("halpe26", 136)}
+"""Joint orders that begin with all joints of a layout: that layout, and the total number of joints."""
 
-BONES: tuple[tuple[str, str], ...] = (
+_BONES: tuple[tuple[str, str], ...] = (
     *((f"{side}_{a}", f"{side}_{b}") for side in ("left", "right") for a, b in (
         ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"),
         ("ankle", "heel"), ("ankle", "big_toe"), ("ankle", "foot_index"), ("eye", "ear"),
@@ -103,35 +105,41 @@ BONES: tuple[tuple[str, str], ...] = (
 """Pairs of joints that drawings of a skeleton connect by a line; a layout may lack some of them."""
 
 
+def bones(joint_names: Sequence[str]) -> list[tuple[int, int]]:
+    """Indices of the pairs of joints that a drawing connects by a line."""
+    index = {name: v for v, name in enumerate(joint_names)}
+    return [(index[a], index[b]) for a, b in _BONES if a in index and b in index]
+
+
 def get_layout(name: str) -> SkeletonLayout:
     """The layout of that name.
 
     Raises:
-      UserError: there is none; the message lists those that exist.
+      UserError: There is none; the message lists the layouts.
     """
     if name not in LAYOUTS:
         raise UserError(f"skeleton layout: expected one of {', '.join(LAYOUTS)}, got {name!r}")
     return LAYOUTS[name]
 
 
-def convert(joints: np.ndarray, source: str, target: str) -> np.ndarray:
+def convert(joints: Shaped[np.ndarray, "*persons _ 3"], source: str, target: str) -> Float[np.ndarray, "*persons _ 3"]:
     """Reorders joints from one layout to another, by name.
 
-    A joint with score 0 or less is absent; absent joints come out as x = y = score = 0. The neck and the pelvis are
-    made where the source lacks them: the middle of the pair at the lower of the two scores; where one of the pair is
-    absent, the place of the other at half its score; where both are, absent. Any other joint that the source lacks is
-    absent.
+    A joint with a score of 0 or less is absent; absent joints become x = y = score = 0. The neck and the pelvis are
+    derived where the source lacks them: the midpoint of the pair with the lower of the two scores; if one of the pair
+    is absent, the position of the other with half its score; if both are, absent. Any other joint that the source lacks
+    is absent.
 
     Args:
-      joints: (..., V_in, 3) x, y (any unit), score.
-      source: name of the layout of ``joints``.
-      target: name of the layout to make.
+      joints: x, y (any unit) and score of each joint.
+      source: Name of the layout of ``joints``.
+      target: Name of the layout to convert to.
 
     Returns:
-      (..., V_out, 3) float32, a new array.
+      A new float32 array.
 
     Raises:
-      UserError: an unknown layout, or a number of joints that is not the source layout's.
+      UserError: A layout is unknown, or the number of joints is not the source layout's.
     """
     source_layout, target_layout = get_layout(source), get_layout(target)
     joints = np.asarray(joints, np.float32)
@@ -142,20 +150,20 @@ def convert(joints: np.ndarray, source: str, target: str) -> np.ndarray:
         )
     joints = np.where(joints[..., 2:] > 0, joints, np.float32(0))
     converted = np.zeros((*joints.shape[:-2], target_layout.num_joints, 3), np.float32)
-    for place, name in enumerate(target_layout.joints):
+    for index, name in enumerate(target_layout.joints):
         if name in source_layout.joints:
-            converted[..., place, :] = joints[..., source_layout.joints.index(name), :]
+            converted[..., index, :] = joints[..., source_layout.joints.index(name), :]
         elif name in _DERIVED:
             first, second = (joints[..., source_layout.joints.index(joint), :] for joint in _DERIVED[name])
-            converted[..., place, :] = _middle(first, second)
+            converted[..., index, :] = _midpoint(first, second)
     return converted
 
 
-def _middle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(..., 3) middle of two joints whose absent entries are all zero."""
+def _midpoint(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(..., 3) midpoint of two joints; absent joints are all zero."""
     both = (first[..., 2:] > 0) & (second[..., 2:] > 0)
-    middle = (first + second) / 2
-    middle[..., 2] = np.minimum(first[..., 2], second[..., 2])
+    midpoint = (first + second) / 2
+    midpoint[..., 2] = np.minimum(first[..., 2], second[..., 2])
     alone = first + second
     alone[..., 2] /= 2
-    return np.where(both, middle, alone)
+    return np.where(both, midpoint, alone)

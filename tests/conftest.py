@@ -1,4 +1,4 @@
-"""Test set-up: eight fake CPU devices, strict rank promotion; a tiny model and its batch."""
+"""Test set-up: eight fake CPU devices, strict rank promotion, checked shapes; a tiny model and its batch."""
 
 import dataclasses
 import os
@@ -12,8 +12,27 @@ os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} --xla_force_host_platform_device
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
+
+from tests import typechecker
+
+ARRAY_MODULES = (
+    *(f"musclemap_jax.models.{room}" for room in ("layers", "kernels", "video", "skeleton")),
+    *(f"musclemap_jax.models.{name}" for name in ("branches", "class_tokens", "distillation", "fusion", "transm3e")),
+    "musclemap_jax.train.losses",
+    "musclemap_jax.train.objective",
+    "musclemap_jax.eval",
+    "musclemap_jax.data.augmentation",
+    "musclemap_jax.skeleton_layouts",
+)
+"""Modules whose annotations, shapes included, are checked at every call.
+
+Not models/outputs.py: its classes are pytrees, which JAX rebuilds with leaves of any kind.
+"""
+
+jaxtyping.install_import_hook(ARRAY_MODULES, f"{typechecker.__name__}.check")
 
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec
@@ -32,6 +51,14 @@ def pytest_collection_modifyitems(items):
     """The longest files start first: one that is left for the end runs while the other workers have nothing to do."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.fixture
+def without_type_checks():
+    """The package as users run it, where our own errors answer for wrong shapes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

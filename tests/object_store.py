@@ -1,4 +1,4 @@
-"""A cloud storage for tests: paths that no function of the operating system understands, and no appending."""
+"""Fake cloud storage: paths that the operating system does not understand, and no appending."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ BUCKET = "gs://bucket"
 
 
 class Store:
-    """etils.epath's view of an object store whose objects lie in a local folder.
+    """A backend of etils.epath whose objects are in a local folder.
 
-    A test puts it in the place of every path's backend: the property ``_backend`` of ``etils.epath.gpath._GPath``.
+    A test makes it the backend of every path: the property ``_backend`` of ``etils.epath.gpath._GPath``.
     """
 
     def __init__(self, folder: Path):
@@ -24,7 +24,7 @@ class Store:
         return lambda *arguments, **options: method(*map(self.local, arguments), **options)
 
     def open(self, path, mode):
-        assert "a" not in mode or self.local(path) == path, "an object store knows no appending"
+        assert "a" not in mode or self.local(path) == path, "an object store cannot append"
         return backend.os_backend.open(self.local(path), mode)
 
     def glob(self, path):
@@ -33,7 +33,7 @@ class Store:
         return [f"{BUCKET}/{Path(each).relative_to(self.folder)}" if inside else each for each in found]
 
     def local(self, argument):
-        """Where an object lies; other arguments as they are."""
+        """The local path of an object; other arguments unchanged."""
         if isinstance(argument, str | os.PathLike) and os.fspath(argument).startswith(BUCKET):
             return os.fspath(self.folder / os.fspath(argument).removeprefix(BUCKET).lstrip("/"))
         return argument

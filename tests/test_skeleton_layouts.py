@@ -39,7 +39,7 @@ def test_coco17_flip_by_hand():
 
 
 def test_openpose18_maps_onto_coco19_as_published():
-    # The order that lets weights trained on OpenPose-18 carry over; place 18, the pelvis, is made.
+    # The order that lets weights trained on OpenPose-18 carry over; joint 18, the pelvis, is derived.
     order = [0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10, 1]
     openpose = _numbered("openpose18")
     converted = convert(openpose, "openpose18", "coco19")
@@ -80,7 +80,7 @@ def test_joints_that_the_source_lacks_are_absent():
     np.testing.assert_array_equal(halpe[0, 0, 18:20], _numbered("coco19")[17:19])
 
 
-def test_absent_joints_lose_their_place():
+def test_absent_joints_lose_their_position():
     joints = _numbered("coco17")
     joints[3, 2] = 0
     np.testing.assert_array_equal(convert(joints, "coco17", "coco17")[3], np.zeros(3))
@@ -94,7 +94,7 @@ def test_flip_commutes_with_conversion():
     np.testing.assert_allclose(first, second)
 
 
-def test_faults_name_the_layout():
+def test_errors_name_the_layout():
     with pytest.raises(UserError, match="coco17, coco19, halpe26"):
         get_layout("coco18")
     with pytest.raises(UserError, match=r"coco17 has 17 joints.*\(18, 3\)"):

@@ -1,10 +1,10 @@
-"""Kills training runs at random moments, goes on with them, and compares what they end with, bit for bit.
+"""Kills training runs at random moments, resumes them, and compares their final states, bit for bit.
 
     python -m tools.fault_test --runs=25 --out=/tmp/fault_test
 
 Each run is killed (SIGKILL) one to three times: at a random moment of its start or training, or while a checkpoint is
-being written; then it is left to finish. The test suite runs the same with fewer runs. With `--workdirs=gs://BUCKET/RUNS`
-the runs lie on cloud storage, or on a server that speaks for it (docs/tpu.md).
+being written; then it is left to finish. The test suite does the same with fewer runs. With
+`--workdirs=gs://BUCKET/RUNS` the workdirs are on cloud storage, or on a server that emulates it (docs/tpu.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from musclemap_jax.storage.files import list_remote_folders_anew
+from musclemap_jax.storage.files import disable_listings_cache
 from tfds_musclemap.prepare import prepare
 
 ROOT = Path(__file__).parent.parent
@@ -45,10 +45,10 @@ def wait_for(moment: str, workdir: epath.Path, process: subprocess.Popen, rng: r
     Args:
       moment: ``any``: after a random time; ``step``: a random time after a new line of the log; ``save``: a random time
         after a checkpoint has begun to be written.
-      workdir: of the run.
-      process: the run.
-      rng: draws the times.
-      typical_s: how long a whole run takes.
+      workdir: The run's workdir.
+      process: The run.
+      rng: Draws the times.
+      typical_s: Typical duration of a whole run.
     """
     log, checkpoints = workdir / "scalars.jsonl", workdir / "checkpoints"
     deadline = time.monotonic() + (rng.uniform(0, typical_s) if moment == "any" else TIME_LIMIT_S)
@@ -85,20 +85,20 @@ def _unfinished(checkpoints: epath.Path) -> set[str]:
 def run_with_kills(
     start: Start, workdir: epath.PathLike, moments: Sequence[str], rng: random.Random, typical_s: float = 0.0
 ) -> list[str]:
-    """Takes a run to its end through some kills.
+    """Kills and resumes a run, and lets it finish.
 
     Args:
-      start: starts the command with the given arguments.
-      workdir: of the run.
-      moments: of MOMENTS, one for each kill.
-      rng: draws the times.
-      typical_s: how long a whole run takes.
+      start: Starts the command with the given arguments.
+      workdir: The run's workdir.
+      moments: One of MOMENTS for each kill.
+      rng: Draws the times.
+      typical_s: Typical duration of a whole run.
 
     Returns:
       The moments at which it was killed.
 
     Raises:
-      RuntimeError: a start ended with an error.
+      RuntimeError: A start ended with an error.
     """
     killed, workdir = [], epath.Path(workdir)
     for moment in [*moments, None]:
@@ -115,7 +115,7 @@ def run_with_kills(
 
 
 def final_state(workdir: epath.PathLike) -> dict[str, Any]:
-    """Everything in the newest checkpoint: {path: array}, with the data's position."""
+    """Everything in the newest checkpoint: {path: array}, and the data iterator's state."""
     checkpoints = epath.Path(workdir) / "checkpoints"
     step = max(int(path.name) for path in checkpoints.iterdir() if path.name.isdigit())
     folder = checkpoints / str(step)
@@ -129,7 +129,7 @@ def final_state(workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def differences(found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """Names of what is not the same in two states, to the last bit."""
+    """Names of what is not bit-identical in two states."""
     names = sorted(found.keys() | expected.keys())
     return [
         name for name in names if name not in found or name not in expected or not same(found[name], expected[name])
@@ -147,13 +147,13 @@ def main() -> int:
     """Runs the test; the exit status says whether all runs ended the same."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=25, help="number of runs")
-    parser.add_argument("--seed", type=int, default=0, help="of the kills")
-    parser.add_argument("--steps", type=int, default=12, help="steps of a run")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the kills")
+    parser.add_argument("--steps", type=int, default=12, help="steps per run")
     parser.add_argument("--config", default="configs/transm3e.py:smoke", help="the experiment")
     parser.add_argument("--out", type=Path, required=True, help="folder for data, compiled programs and runs")
-    parser.add_argument("--workdirs", help="folder of the runs, if not OUT itself")
+    parser.add_argument("--workdirs", help="folder of the workdirs, if not OUT")
     options = parser.parse_args()
-    list_remote_folders_anew()
+    disable_listings_cache()
     workdirs = epath.Path(options.workdirs or options.out)
     data_dir = options.out / "data"
     prepare("synthetic_smoke", data_dir)
@@ -191,7 +191,7 @@ def main() -> int:
 
 
 def run_whole(start: Start, workdir: epath.Path) -> None:
-    """A run that nothing interrupts."""
+    """Runs without an interruption."""
     process = start(f"--workdir={workdir}", stdout=subprocess.DEVNULL)
     _, errors = process.communicate(timeout=TIME_LIMIT_S)
     if process.returncode:

@@ -1,15 +1,15 @@
-"""Checkpoints on disk: the training state with the position in the data stream, written by Orbax.
+"""Checkpoints on disk: the training state and the state of the data iterator, written by Orbax.
 
-A checkpoint is written beside its final name and renamed when it is whole, so a run that is killed in the middle of
-a save goes on from the one before; its files are compared with their checksums before they are read, and one that was
-damaged since is set aside.
+A checkpoint is written under a temporary name and renamed when it is complete, so a run that is killed during a save
+resumes from the one before. Its files are compared with their checksums before they are read; a damaged checkpoint is
+moved aside.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import jax
@@ -36,13 +36,13 @@ log = logging.getLogger(__name__)
 
 
 class DataPosition(Protocol):
-    """A data stream whose position is a small JSON-able value, the same on every process."""
+    """A data iterator whose state is a small JSON-able value, the same on every process."""
 
     def get_state(self) -> dict[str, Any]:
-        """The position."""
+        """The state."""
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on from a position."""
+        """Continues from a state."""
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
@@ -52,28 +52,28 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _agreed(step: int | None) -> int | None:
-    """What process 0 says, on every process."""
+    """Process 0's value, on every process."""
     if jax.process_count() == 1:
         return step
-    said = int(multihost_utils.broadcast_one_to_all(np.int32(_NO_STEP if step is None else step)))
-    return None if said == _NO_STEP else said
+    agreed = int(multihost_utils.broadcast_one_to_all(np.int32(_NO_STEP if step is None else step)))
+    return None if agreed == _NO_STEP else agreed
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, with two differences."""
+    """Orbax's manager with two differences."""
 
     def reached_preemption(self, step: int) -> bool:
-        """Not asked here whether the run is told to stop: the loop asks it, counting all its own calls.
+        """Never: the training loop asks whether the run has to stop.
 
-        JAX takes the number of the last call for how far a process is, so numbers of two kinds would confuse it.
+        JAX takes the number in such a question for the progress of the process; the loop and Orbax count differently.
         """
         del step
         return False
 
     def _load_checkpoint_infos(self, *arguments: Any, **options: Any) -> Any:
-        """Looks again where the folder was gone between Orbax's two looks, whether it is there and what it holds.
+        """Retries once if the folder vanished after Orbax had found it.
 
-        On cloud storage a folder is gone with its last file, and what an interrupted save has left is removed in the
+        On cloud storage a folder vanishes with its last file, and the remains of an interrupted save are removed in the
         background.
         """
         try:
@@ -88,17 +88,17 @@ class Checkpointer:
     Every process of a run calls the same methods in the same order.
 
     Attributes:
-      directory: where the checkpoints lie, one folder a step.
-      scores: of the validation, by step.
+      directory: The folder of the checkpoints, one subfolder per step.
+      scores: Validation scores by step.
     """
 
     def __init__(self, workdir: epath.PathLike, keep: int = 2, read_only: bool = False) -> None:
-        """Opens the folder; it is made when absent.
+        """Opens the folder; makes it if absent.
 
         Args:
-          workdir: of the run.
-          keep: number of newest checkpoints kept, beside the best by `validation_scores.BEST_METRIC`.
-          read_only: nothing is written, set aside or deleted.
+          workdir: The run's workdir.
+          keep: Number of newest checkpoints kept, besides the best by `validation_scores.BEST_METRIC`.
+          read_only: Whether nothing may be written, moved or deleted.
         """
         workdir = epath.Path(workdir)
         self.directory = (workdir if is_remote(workdir) else workdir.absolute()) / CHECKPOINTS
@@ -119,36 +119,36 @@ class Checkpointer:
         )
 
     def latest_step(self) -> int | None:
-        """Number of steps taken by the newest checkpoint; None when there is none."""
+        """Step of the newest checkpoint; None if there is none."""
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step of the best checkpoint by the validation; None when none was evaluated."""
+        """Step of the best checkpoint by validation; None if none was evaluated."""
         return _agreed(self.scores.best(self._manager.all_steps()))
 
     def save(self, state: TrainState, data: DataPosition) -> None:
-        """Starts to save, unless this step is saved already; the write itself goes on in the background.
+        """Starts saving, unless this step is already saved; writing continues in the background.
 
         Args:
-          state: of the run; its step names the checkpoint.
-          data: the training data, after the batch of the last step was taken.
+          state: The training state; its step names the checkpoint.
+          data: The training data, after the batch of the last step was taken.
 
         Raises:
-          UserError: the disk is full; the checkpoints before are kept.
+          UserError: The disk is full; earlier checkpoints are kept.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        with self._naming_a_full_disk():
+        with self._full_disk_is_user_error():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data.get_state())),
             )
 
-    def newest_whole_step(self) -> int | None:
-        """The newest checkpoint whose files are as they were written; None when there is none.
+    def newest_undamaged_step(self) -> int | None:
+        """Step of the newest undamaged checkpoint; None if there is none.
 
-        Damaged ones that are newer are moved to ``<workdir>/damaged_checkpoints`` and named in the log.
+        Newer damaged ones are moved to ``<workdir>/damaged_checkpoints`` and logged.
         """
         chosen = None
         if jax.process_index() == 0:
@@ -165,21 +165,21 @@ class Checkpointer:
     def restore(
         self, state: TrainState, shardings: Any, data: DataPosition | None = None, step: int | None = None
     ) -> TrainState:
-        """Reads a checkpoint into the given shardings, which may be of another mesh than the one it was saved from.
+        """Reads a checkpoint into the given shardings, whose mesh may differ from the one it was saved from.
 
         Args:
-          state: a state of the same structure; only shapes and types count.
-          shardings: the tree of its shardings.
-          data: set to its position after the checkpoint's last step, if given.
-          step: the checkpoint's step; the newest that is not damaged by default.
+          state: A state of the same structure; only shapes and dtypes count.
+          shardings: The tree of its shardings.
+          data: If given, the data iterator that continues after the checkpoint's last batch.
+          step: Step of the checkpoint; by default that of the newest undamaged one.
 
         Raises:
-          UserError: there is no checkpoint, it is damaged, or it is of another model.
+          UserError: There is no checkpoint, it is damaged, or it is of another model.
         """
         if step is None:
-            step = self.newest_whole_step()
+            step = self.newest_undamaged_step()
         elif damage := self._damage(step):
-            raise UserError(f"{self.directory / str(step)}: damaged: {damage}: take config.eval.checkpoint='latest'")
+            raise UserError(f"{self.directory / str(step)}: damaged: {damage}: set config.eval.checkpoint='latest'")
         if step is None:
             raise UserError(f"{self.directory}: no checkpoint here: train first, or name the workdir of a trained run")
         abstract = jax.tree.map(
@@ -195,7 +195,7 @@ class Checkpointer:
         return restored["state"]
 
     def _damage(self, step: int) -> str | None:
-        """What is wrong with a checkpoint's files; process 0 alone reads them all."""
+        """What is wrong with a checkpoint's files, if anything; only process 0 reads them."""
         damage = find_damage(self.directory / str(step)) if jax.process_index() == 0 else None
         if jax.process_count() == 1:
             return damage
@@ -206,7 +206,7 @@ class Checkpointer:
     def _set_aside(self, step: int, damage: str) -> None:
         path = self.directory / str(step)
         if self._read_only:
-            log.warning("checkpoint %s is damaged (%s) and not used", path, damage)
+            log.warning("checkpoint %s is damaged (%s) and skipped", path, damage)
             return
         folder = self.directory.parent / DAMAGED
         aside = folder / str(step)
@@ -215,10 +215,10 @@ class Checkpointer:
             number += 1
             aside = folder / f"{step}_{number}"
         move_folder(path, aside)
-        log.warning("checkpoint %s is damaged (%s): moved to %s, the one before is used", path, damage, aside)
+        log.warning("checkpoint %s is damaged (%s): moved to %s; using the one before", path, damage, aside)
 
     def _check_model(self, step: int, state: TrainState) -> None:
-        """Raises UserError if a checkpoint's parameters are not those of the state, by name and shape."""
+        """Raises UserError unless a checkpoint's parameters have the names and shapes of the state's."""
         path = self.directory / str(step) / "state"
         with ocp.PyTreeCheckpointer() as reader:
             tree = reader.metadata(path).item_metadata.tree
@@ -228,13 +228,13 @@ class Checkpointer:
                 if stored.get(name) != expected.get(name):
                     raise UserError(
                         f"{path}: does not fit this configuration's model: {part}/{name} has shape {stored.get(name)} "
-                        f"in the checkpoint and {expected.get(name)} in the model: use the configuration of "
-                        "the run, or another --workdir"
+                        f"in the checkpoint and {expected.get(name)} in the model: use the run's configuration, or "
+                        "another --workdir"
                     )
 
     @contextlib.contextmanager
-    def _naming_a_full_disk(self) -> Iterator[None]:
-        """Turns the errors of a write that found no space, now or in the background, into the user's."""
+    def _full_disk_is_user_error(self) -> Generator[None]:
+        """Turns errors of a write that found no space, now or in the background, into a UserError."""
         try:
             yield
         except Exception as error:
@@ -242,22 +242,22 @@ class Checkpointer:
                 raise
             self._manager.reload()
             kept = self.latest_step()
-            rest = "no checkpoint is kept" if kept is None else f"the checkpoint of step {kept} is kept"
+            rest = "there is no earlier checkpoint" if kept is None else f"the checkpoint of step {kept} is kept"
             raise UserError(
                 f"{self.directory}: the disk was full while a checkpoint was written; {rest}: "
-                "free some space and give the same command to go on from there"
+                "free some space and run the same command to resume from there"
             ) from error
 
     def wait(self) -> None:
-        """Blocks until what was started to save lies on disk.
+        """Blocks until everything that `save` started is on disk.
 
         Raises:
-          UserError: the disk is full; the checkpoints before are kept.
+          UserError: The disk is full; earlier checkpoints are kept.
         """
-        with self._naming_a_full_disk():
+        with self._full_disk_is_user_error():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and gives the folder back."""
+        """Waits and releases the folder."""
         self.wait()
         self._manager.close()

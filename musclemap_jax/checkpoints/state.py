@@ -1,4 +1,4 @@
-"""The training state: everything that a step changes."""
+"""The training state: everything that a training step changes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from musclemap_jax.sharding.rules import state_sharding
 
 @struct.dataclass
 class TrainState:
-    """State of a run.
+    """The training state.
 
     Attributes:
-      step: () int32, number of steps taken, those that were not applied included.
-      params: float32 parameters.
-      batch_stats: float32 running statistics of the batch norms; {} where there are none.
-      opt_state: state of the optimizer.
-      ema: moving average of the parameters, or None.
-      skipped: () int32, number of steps in a row that were not applied for a non-finite loss or gradient.
-      seed: () uint32, from which each step's randomness is drawn together with the step's number.
+      step: () int32, number of steps taken, including skipped ones.
+      params: Parameters, float32.
+      batch_stats: Running statistics of the batch norms, float32; {} if there are none.
+      opt_state: State of the optimizer.
+      ema: Moving average of the parameters, or None.
+      skipped: () int32, number of steps in a row that were skipped because of a non-finite loss or gradient.
+      seed: () uint32; a step's randomness is drawn from it and the step's number.
     """
 
     step: jax.Array
@@ -40,22 +40,22 @@ class TrainState:
 
     @property
     def eval_variables(self) -> dict[str, Any]:
-        """Variables for evaluation: the moving average where there is one, else the parameters."""
+        """Variables for evaluation: the moving average if there is one, else the parameters."""
         return {"params": self.params if self.ema is None else self.ema, "batch_stats": self.batch_stats}
 
 
 def abstract_state(
     model: nn.Module, optimizer: optax.GradientTransformation, example: dict[str, Any], seed: int, mesh: Mesh, ema: bool
 ) -> tuple[Callable[[], TrainState], TrainState, TrainState]:
-    """The state's shapes and shardings, computed without a single array.
+    """The state's shapes and shardings, without making an array.
 
     Args:
-      model: called as ``model(batch, train)``; its ``sharding_rules`` place its parameters.
-      optimizer: the gradient transformation.
-      example: a batch, or ShapeDtypeStructs of one; only shapes and types count.
-      seed: of the initial parameters and of the run's randomness.
-      mesh: the device mesh.
-      ema: whether a moving average is kept.
+      model: The model, called as ``model(batch, train)``; its ``sharding_rules`` place its parameters.
+      optimizer: The gradient transformation.
+      example: A batch, or ShapeDtypeStructs of one; only shapes and dtypes count.
+      seed: Seed of the initial parameters and of the run's randomness.
+      mesh: The device mesh.
+      ema: Whether a moving average is kept.
 
     Returns:
       A function that makes the state, the tree of its ShapeDtypeStructs, and the tree of its shardings.
@@ -86,10 +86,13 @@ def create_state(
 ) -> tuple[TrainState, TrainState]:
     """Initialises the state directly in its sharding, so that no device holds more than its part.
 
-    Takes what `abstract_state` takes; returns the state, and the tree of its shardings.
+    The arguments are those of `abstract_state`.
+
+    Returns:
+      The state and the tree of its shardings.
     """
     initialise, _, shardings = abstract_state(model, optimizer, example, seed, mesh, ema)
-    # Hundreds of small random draws that run once: on CPU LLVM's optimisations cost far more than they gain.
+    # Hundreds of small random draws that run once: on CPU, LLVM's optimisations cost far more than they gain.
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
     with gc_paused():

@@ -1,4 +1,4 @@
-"""Variables of a run's checkpoint, read without the configuration that made it."""
+"""Reads the variables of a trained run without its configuration."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from musclemap_jax.errors import UserError
 
 
 def is_workdir(path: str | os.PathLike) -> bool:
-    """Whether a folder holds the checkpoints of a run."""
+    """Whether a folder is the workdir of a run that has checkpoints."""
     return (epath.Path(path) / "checkpoints").is_dir()
 
 
 def load_trained(workdir: str | os.PathLike) -> dict[str, Any]:
-    """Reads the best checkpoint of a run, or the newest where none was evaluated.
+    """Reads the best checkpoint of a run, or the newest if none was evaluated.
 
     Args:
-      workdir: of the run.
+      workdir: The run's workdir.
 
     Returns:
-      {"params": ..., "batch_stats": ...}, nested, of numpy arrays: what evaluation uses, so the moving average of the
-      parameters where there is one.
+      The variables that evaluation uses, {"params": ..., "batch_stats": ...}, as nested numpy arrays; "params" is the
+      moving average of the parameters if there is one.
 
     Raises:
-      UserError: no checkpoint, or none of a run.
+      UserError: There is no checkpoint.
     """
     checkpointer = Checkpointer(workdir, read_only=True)
     try:
         step = checkpointer.best_step()
-        step = checkpointer.newest_whole_step() if step is None else step
+        step = checkpointer.newest_undamaged_step() if step is None else step
     finally:
         checkpointer.close()
     if step is None:

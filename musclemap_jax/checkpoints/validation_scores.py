@@ -1,7 +1,7 @@
-"""Scores of the validation by step, kept beside the checkpoints: they say which one is the best.
+"""Validation scores by step, stored next to the checkpoints; they decide which checkpoint is the best.
 
-A checkpoint is saved before its evaluation, so that an evaluation that is interrupted costs no training; the scores
-come afterwards, and a run that finds its checkpoint without them evaluates it first.
+A checkpoint is saved before it is evaluated, so that an interrupted evaluation costs no training. A run that resumes
+from a checkpoint without scores evaluates it first.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from musclemap_jax.storage.files import replace_text
 
 FILE = "validation_scores.json"
 BEST_METRIC = "val_mean/mAP"
-"""The metric by which the best checkpoint is kept: mean of the macro mAP on val_known and val_new."""
+"""The metric that decides which checkpoint is the best: mean of the macro mAP on val_known and val_new."""
 
 
 class ValidationScores:
-    """{step: {name: value}} in a file; every process holds the same, one writes."""
+    """{step: {name: value}} in a file; every process holds the same values, one writes them."""
 
     def __init__(self, workdir: epath.Path, writes: bool) -> None:
-        """Reads the file where there is one.
+        """Reads the file if there is one.
 
         Args:
-          workdir: of the run.
-          writes: whether this process writes.
+          workdir: The run's workdir.
+          writes: Whether this process writes.
         """
         self._path = workdir / FILE
         self._writes = writes
@@ -41,7 +41,7 @@ class ValidationScores:
         self._write()
 
     def drop_after(self, step: int) -> None:
-        """Forgets later steps: the run goes on from ``step`` and comes to them again."""
+        """Drops the scores of later steps: the run resumes from ``step`` and takes them again."""
         if any(later > step for later in self._by_step):
             self._by_step = {number: scores for number, scores in self._by_step.items() if number <= step}
             self._write()
@@ -51,7 +51,7 @@ class ValidationScores:
         return step in self._by_step
 
     def best(self, steps: Iterable[int]) -> int | None:
-        """That one of some steps with the highest ``BEST_METRIC``, the earliest of equals; None if none has one."""
+        """The one of the given steps with the highest ``BEST_METRIC``, the earliest of equals; None if none has it."""
         known = {step: self._by_step.get(step, {}).get(BEST_METRIC, math.nan) for step in sorted(steps)}
         known = {step: score for step, score in known.items() if not math.isnan(score)}
         return max(known, key=known.__getitem__) if known else None
@@ -62,7 +62,7 @@ class ValidationScores:
 
 
 class KeepBest(checkpoint_managers.PreservationPolicy):
-    """Orbax's question which checkpoints to keep, answered with the best of them."""
+    """Preservation policy for Orbax: keeps the best checkpoint."""
 
     def __init__(self, scores: ValidationScores) -> None:
         self._scores = scores

@@ -1,10 +1,10 @@
-"""Compiles the training step for TPUs that are not at hand and tells what it will cost there.
+"""Compiles the training step for a TPU topology, without the TPUs, and reports its cost there.
 
     python -m musclemap_jax.compile_ahead --config=configs/transm3e.py --topology=v5e:16x16 --batch=1024
 
-Needs the extra `tpu` (libtpu) and no TPU: any machine will do. Says whether the step fits into a chip's memory, and
-what it computes, reads, writes and sends. Nothing is run, so no speed is told. Input at fault ends with one line on
-stderr and exit status 2; a step that does not fit ends with one sentence and status 1.
+Needs the extra `tpu` (libtpu), on any machine. Reports whether the step fits into a chip's memory and its FLOPs, memory
+traffic and communication. Nothing is run, so speed is not reported. Invalid input ends with one line on stderr and exit
+status 2; a step that does not fit ends with one sentence and status 1.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from musclemap_jax.sharding.mesh import BATCH_AXES, make_mesh
 
 DOES_NOT_FIT_STATUS = 1
 COMPILER_OPTIONS = {"exec_time_optimization_effort": -1.0}
-"""The compiler searches less for speed: a quarter of the time, much the same memory and traffic."""
+"""The compiler spends less effort on speed: a quarter of the compile time, similar memory and traffic."""
 
 flags.adopt_module_key_flags(command_line)
 _TOPOLOGY = flags.DEFINE_string(
-    "topology", None, f"Chips of one slice, such as v5e:16x16 or v4:4x4x4; kinds: {', '.join(CHIP_KINDS)}."
+    "topology", None, f"Chip kind and chips of one slice, such as v5e:16x16; kinds: {', '.join(CHIP_KINDS)}."
 )
-_NUM_SLICES = flags.DEFINE_integer("num_slices", 1, "Slices, joined by the data centre's network.")
-_BATCH = flags.DEFINE_integer("batch", None, "Clips in a step over all chips, instead of config.train.batch_size.")
-_LARGEST = flags.DEFINE_bool("largest_batch", False, "Search the largest batch that fits; compiles several times.")
-_OUT = flags.DEFINE_string("out", None, "Also write the figures to this JSON file.")
+_NUM_SLICES = flags.DEFINE_integer("num_slices", 1, "Number of slices, connected by the data centre's network.")
+_BATCH = flags.DEFINE_integer("batch", None, "Clips per step over all chips, instead of config.train.batch_size.")
+_LARGEST = flags.DEFINE_bool("largest_batch", False, "Search for the largest batch that fits; compiles several times.")
+_OUT = flags.DEFINE_string("out", None, "Also write the report to this JSON file.")
 
 
 def run(spec: ExperimentSpec, title: str, topology: Topology, batch_size: int | None, out: str | None) -> int:
     """Compiles, prints the table and writes the JSON.
 
     Args:
-      spec: of `config.resolve`.
-      title: of the configuration.
-      topology: what to compile for.
-      batch_size: clips in a step; None searches the largest that fits.
-      out: JSON file, if any.
+      spec: The result of `config.resolve`.
+      title: Name of the configuration.
+      topology: The topology to compile for.
+      batch_size: Clips per step; None to search for the largest that fits.
+      out: The JSON file, if any.
 
     Returns:
-      The exit status: 0, or 1 where the step does not fit.
+      The exit status: 0, or 1 if the step does not fit.
 
     Raises:
-      UserError: the mesh does not divide the chips, or the batch.
+      UserError: The mesh does not divide the chips, or the batch.
     """
     mesh = make_mesh(spec.mesh.sizes(), topology.devices)
     compile_step = functools.partial(report_step, spec, mesh, options=COMPILER_OPTIONS)
@@ -76,7 +76,7 @@ def run(spec: ExperimentSpec, title: str, topology: Topology, batch_size: int | 
 
 
 def as_json(report: StepReport, title: str, topology: Topology) -> dict[str, object]:
-    """The figures with what they are of."""
+    """The report as JSON, with configuration and topology."""
     head = {"config": title, "topology": topology.name, "num_slices": topology.num_slices}
     return head | {"hbm_bytes": topology.chip.hbm_bytes} | dataclasses.asdict(report)
 
@@ -85,7 +85,7 @@ def _does_not_fit(error: OutOfMemoryError, title: str, topology: Topology, batch
     needs = (
         f"needs {error.needed_bytes / 2**30:.2f} GiB of the {error.usable_bytes / 2**30:.2f} GiB that a program may use"
         if error.usable_bytes
-        else f"is out of some memory, in the compiler's words '{str(error)[:400]}',"
+        else f"runs out of memory ('{str(error)[:400]}')"
     )
     return (
         f"{title} does not fit: with {batch_size} clips over {len(topology.devices)} chips the step {needs} on a "
@@ -95,7 +95,7 @@ def _does_not_fit(error: OutOfMemoryError, title: str, topology: Topology, batch
 
 
 def main(argv: Sequence[str]) -> int:
-    """Body of the command; flags are parsed."""
+    """The command, once its flags are parsed."""
     del argv
 
     def body() -> int:
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
             )
         title = config_name()
         if _LARGEST.value and _BATCH.value is not None:
-            raise UserError("--batch and --largest_batch exclude each other: give one of them")
+            raise UserError("--batch and --largest_batch exclude each other: pass one of them")
         if _BATCH.value is not None and _BATCH.value < 1:
             raise UserError(f"--batch={_BATCH.value}: expected at least 1")
         spec = resolve(CONFIG.value)

@@ -1,8 +1,7 @@
 """Bytes that a compiled program moves between chips, by kind of collective, read from its HLO text.
 
-What a chip sends is counted as by the ring algorithm of n chips: (n - 1) / n of the array for a gather or a scatter,
-twice that for an all-reduce. A collective in a loop counts once for each of its rounds, where HLO states how many there
-are.
+A chip's sent bytes are those of the ring algorithm over n chips: (n - 1) / n of the array for a gather or a scatter,
+twice that for an all-reduce. A collective in a loop counts once per iteration, if HLO states the trip count.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import re
 BYTES = {"pred": 1, "bf16": 2, "c64": 8, "c128": 16} | {
     f"{kind}{bits}": max(bits // 8, 1) for kind in "sufc" for bits in (2, 4, 8, 16, 32, 64)
 }
-"""Size of an element by its type in HLO; eight-bit floats (``f8e4m3`` and the like) are one byte."""
+"""Bytes per element by HLO type; eight-bit floats (``f8e4m3`` and the like) have one byte."""
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
@@ -35,15 +34,15 @@ class CollectiveTotal:
     """All collectives of one kind in one run of a program.
 
     Attributes:
-      count: how many.
-      bytes_sent: by each chip.
+      count: Number of collectives.
+      bytes_sent: Bytes that each chip sends.
     """
 
     count: int = 0
     bytes_sent: float = 0.0
 
     def plus(self, other: CollectiveTotal, times: int = 1) -> CollectiveTotal:
-        """This and so many times the other."""
+        """The sum of this and ``times`` the other."""
         return CollectiveTotal(self.count + times * other.count, self.bytes_sent + times * other.bytes_sent)
 
 
@@ -57,10 +56,10 @@ class _Computation:
 
 
 def array_bytes(text: str) -> int:
-    """Bytes of every array in an HLO type, tuples added up; padding by the layout is not counted.
+    """Bytes of an HLO type, summed over the arrays of a tuple, without the padding of layouts.
 
     Args:
-      text: such as ``f32[4,8]{1,0}`` or ``(bf16[16], u32[])``.
+      text: A type such as ``f32[4,8]{1,0}`` or ``(bf16[16], u32[])``.
     """
     total = 0
     for kind, sizes in _ARRAY.findall(text):
@@ -70,11 +69,11 @@ def array_bytes(text: str) -> int:
 
 
 def collectives(hlo: str, num_chips: int) -> Totals:
-    """Totals by kind, of the kinds that occur.
+    """Totals of the kinds that occur.
 
     Args:
-      hlo: text of a compiled module (`jax.stages.Compiled.as_text`).
-      num_chips: that take part where a collective names no groups.
+      hlo: Text of a compiled module (`jax.stages.Compiled.as_text`).
+      num_chips: Number of chips that take part in a collective without replica groups.
     """
     computations, entry = _read(hlo, num_chips)
 
@@ -92,7 +91,7 @@ def collectives(hlo: str, num_chips: int) -> Totals:
 
 
 def _read(hlo: str, num_chips: int) -> tuple[dict[str, _Computation], str]:
-    """The computations by name, and the name of the first one to run."""
+    """The computations by name, and the name of the entry computation."""
     computations, entry = {}, ""
     current = _Computation()
     for line in hlo.splitlines():
@@ -111,9 +110,9 @@ def _add(computation: _Computation, instruction: re.Match[str], num_chips: int) 
         size = array_bytes(instruction["type"])
         if op != kind and kind != "all-reduce":
             size = _result_bytes(instruction["type"])
-        total = CollectiveTotal(1, size * _sent_share(kind, _group_size(rest, num_chips)))
+        total = CollectiveTotal(1, size * _sent_fraction(kind, _group_size(rest, num_chips)))
         computation.own[kind] = computation.own[kind].plus(total)
-        return  # what an all-reduce calls is its addition
+        return  # the computation that an all-reduce calls is its addition
     trips = _TRIPS.search(rest)
     times = int(trips[1]) if op == "while" and trips else 1
     for one, several in _CALLED.findall(rest):
@@ -122,7 +121,7 @@ def _add(computation: _Computation, instruction: re.Match[str], num_chips: int) 
 
 
 def _result_bytes(text: str) -> int:
-    """Of what an asynchronous start holds, (operand, result, ...), the result: as the type's second element."""
+    """Bytes of the result of an asynchronous start, whose type is (operand, result, ...)."""
     depth, elements, start = 0, [], 1
     for place, letter in enumerate(text):
         depth += (letter in "([{") - (letter in ")]}")
@@ -137,15 +136,15 @@ def _group_size(rest: str, num_chips: int) -> int:
         return len(listed[1].split(",")) if listed[1] else num_chips
     if by_axes := _GROUPS_BY_AXES.search(rest):
         sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", by_axes[1])}
-        # A part of an axis is written with the size before it and its own: 'data':(2)4.
+        # Part of an axis is written with the size before it and its own size: 'data':(2)4.
         parts = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", by_axes[2])
         return math.prod(int(part) if part else sizes[name] for name, part in parts)
     counted = _GROUPS_COUNTED.search(rest)
     return int(counted[2]) if counted else num_chips
 
 
-def _sent_share(kind: str, size: int) -> float:
-    """Bytes a chip sends over the bytes of the result, with so many chips in a group."""
+def _sent_fraction(kind: str, size: int) -> float:
+    """Bytes that a chip sends as a fraction of the result's bytes, in a group of ``size`` chips."""
     if kind == "collective-permute":
         return 1.0
     return {"all-reduce": 2 * (size - 1) / size, "reduce-scatter": size - 1.0}.get(kind, (size - 1) / size)

@@ -1,4 +1,4 @@
-"""The largest batch whose training step fits into a chip's memory, by compiling few times."""
+"""Finds the largest batch whose training step fits into a chip's memory, with few compilations."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, StepReport
 def find_largest(
     compile_step: Callable[[int], StepReport], unit: int, progress: Callable[[str], object] = lambda line: None
 ) -> StepReport:
-    """Doubles the batch until it does not fit, then halves the gap.
+    """Doubles the batch until it does not fit, then bisects.
 
     Args:
-      compile_step: of a batch size; raises OutOfMemoryError.
-      unit: that batch sizes are multiples of: a clip for each part of the mesh.
-      progress: called with a line after each compilation.
+      compile_step: Compiles the step for a batch size; raises OutOfMemoryError if it does not fit.
+      unit: The unit of batch sizes: one clip for each part of the mesh.
+      progress: Called with a line after each compilation.
 
     Returns:
       The report of the largest batch that fits.
 
     Raises:
-      OutOfMemoryError: even ``unit`` clips do not fit.
+      OutOfMemoryError: Even ``unit`` clips do not fit.
     """
     best = compile_step(unit)
     progress(f"{unit} clips fit")

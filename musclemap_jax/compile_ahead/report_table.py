@@ -9,12 +9,12 @@ GIB = 2**30
 
 
 def report_table(report: StepReport, title: str, topology: Topology) -> str:
-    """The figures of one chip, a line each.
+    """The cost of one chip, a line each.
 
     Args:
-      report: of `report_step`.
-      title: of the configuration.
-      topology: that was compiled for.
+      report: The result of `report_step`.
+      title: Name of the configuration.
+      topology: The topology that was compiled for.
     """
     hbm = topology.chip.hbm_bytes
     axes = " x ".join(f"{axis} {size}" for axis, size in report.mesh.items())
@@ -24,10 +24,10 @@ def report_table(report: StepReport, title: str, topology: Topology) -> str:
         ("moving average", _gib(report.ema_bytes)),
         ("batch", _gib(report.batch_bytes)),
         ("temporaries", _gib(report.temporary_bytes)),
-        ("  kept for the gradient, as JAX asks", _gib(report.activation_bytes)),
-        ("in all, of HBM", f"{_gib(report.total_bytes)} of {hbm // GIB} GiB, {report.total_bytes / hbm:.0%}"),
-        ("operations", f"{report.flops / 1e12:.3f} TFLOP"),
-        ("  counted from the shapes", f"{report.analytic_flops / 1e12:.3f} TFLOP, {_excess(report)}"),
+        ("  kept for the gradient by JAX", _gib(report.activation_bytes)),
+        ("total of HBM", f"{_gib(report.total_bytes)} of {hbm // GIB} GiB, {report.total_bytes / hbm:.0%}"),
+        ("FLOPs by the compiler", f"{report.flops / 1e12:.3f} TFLOP"),
+        ("FLOPs by the model's shapes", f"{report.analytic_flops / 1e12:.3f} TFLOP ({_excess(report)})"),
         ("read and written", f"{report.bytes_accessed / 1e9:.1f} GB"),
     ]
     rows += [
@@ -35,10 +35,7 @@ def report_table(report: StepReport, title: str, topology: Topology) -> str:
         for kind, total in report.collectives.items()
     ]
     rows.append(("compilation", f"{report.compile_s:.0f} s"))
-    head = (
-        f"{title} on {topology.text}: {report.num_chips} chips ({axes}), {report.batch_size} clips a step; "
-        "figures of one chip"
-    )
+    head = f"{title} on {topology.text}: {report.num_chips} chips ({axes}), {report.batch_size} clips a step; per chip"
     return "\n".join([head, *(f"  {name:<40}{value:>10}" for name, value in rows)])
 
 
@@ -47,4 +44,4 @@ def _gib(size: float) -> str:
 
 
 def _excess(report: StepReport) -> str:
-    return f"the compiler has {report.flops / report.analytic_flops - 1:+.1%}"
+    return f"compiler {report.flops / report.analytic_flops - 1:+.1%}"

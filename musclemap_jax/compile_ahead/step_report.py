@@ -1,7 +1,7 @@
-"""What the training step of a configuration costs on a mesh, told by compiling it: memory, arithmetic, traffic.
+"""Cost of a configuration's training step on a mesh, found by compiling it: memory, FLOPs, traffic.
 
-The step, its state and its shardings are those of training; no array is made, so the mesh may be of devices that are
-not at hand. Operations and bytes are the compiler's own estimates for one chip.
+Step, state and shardings are those of training. No array is made, so the mesh may be of devices that are not present.
+FLOPs and bytes are the compiler's estimates for one chip.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class OutOfMemoryError(RuntimeError):
     """The step does not fit into a chip's memory.
 
     Attributes:
-      needed_bytes: that the compiler wanted; 0 where it did not say.
-      usable_bytes: that it may use; 0 where it did not say.
+      needed_bytes: Bytes that the step needs; 0 if the compiler did not say.
+      usable_bytes: Bytes that a program may use; 0 if the compiler did not say.
     """
 
     def __init__(self, message: str) -> None:
@@ -50,25 +50,25 @@ class OutOfMemoryError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class StepReport:
-    """Cost of one training step; bytes and operations are of one chip.
+    """Cost of one training step; bytes and FLOPs are per chip.
 
     Attributes:
-      batch_size: clips in a step, over all chips.
-      num_chips: that share them.
-      mesh: size of each axis.
-      parameter_bytes: of the parameters.
-      optimizer_bytes: of the optimizer's state.
-      ema_bytes: of the parameters' moving average.
-      batch_bytes: of the batch.
-      activation_bytes: what the forward pass hands to the backward pass, before the compiler makes some of it anew;
-        they lie in the temporaries.
-      temporary_bytes: all that lives within a step alone.
-      total_bytes: state, batch and temporaries, with the layouts' padding and the program.
-      flops: operations, by the compiler's count of what it compiled.
-      analytic_flops: operations, by the shapes of the model; nothing that is computed anew counts.
-      bytes_accessed: read and written, by each operation for itself.
-      collectives: what it sends to other chips, by kind.
-      compile_s: seconds that the compilation took here.
+      batch_size: Clips per step, over all chips.
+      num_chips: Number of chips.
+      mesh: Size of each mesh axis.
+      parameter_bytes: Size of the parameters.
+      optimizer_bytes: Size of the optimizer's state.
+      ema_bytes: Size of the parameters' moving average.
+      batch_bytes: Size of the batch.
+      activation_bytes: Size of the activations that JAX keeps for the backward pass, before the compiler
+        rematerialises some of them; part of the temporaries.
+      temporary_bytes: Everything that lives only within a step.
+      total_bytes: State, batch and temporaries, with the padding of layouts, and the program.
+      flops: FLOPs by the compiler's count of the compiled program.
+      analytic_flops: FLOPs by the model's shapes, without recomputation.
+      bytes_accessed: Bytes read and written, summed over the operations.
+      collectives: Communication with other chips, by kind of collective.
+      compile_s: Seconds that the compilation took on this machine.
     """
 
     batch_size: int
@@ -91,17 +91,17 @@ class StepReport:
 def report_step(
     spec: ExperimentSpec, mesh: Mesh, batch_size: int, options: Mapping[str, Any] | None = None
 ) -> StepReport:
-    """Compiles the training step and takes the figures.
+    """Compiles the training step and reports its cost.
 
     Args:
-      spec: of `config.resolve`.
-      mesh: of devices that may be described alone.
-      batch_size: clips in a step, over all chips.
-      options: for the compiler.
+      spec: The result of `config.resolve`.
+      mesh: The mesh; its devices need not be present.
+      batch_size: Clips per step, over all chips.
+      options: Options of the compiler.
 
     Raises:
-      UserError: the mesh, times the grad_accum_steps steps, does not divide the batch.
-      OutOfMemoryError: the step does not fit.
+      UserError: The mesh, times ``grad_accum_steps``, does not divide the batch.
+      OutOfMemoryError: The step does not fit.
     """
     check_batch_size("batch", batch_size, mesh, spec.train.grad_accum_steps)
     batch = batch_shapes(spec.input, batch_size)
@@ -118,7 +118,8 @@ def report_step(
             raise
         raise OutOfMemoryError(" ".join(str(error).split())) from error
     compile_s = time.perf_counter() - started
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    memory: Any = compiled.memory_analysis()
+    cost: Any = compiled.cost_analysis()
     batch_shardings = jax.tree.map(lambda _: batch_sharding(mesh), batch)
     return StepReport(
         batch_size=batch_size,
@@ -138,18 +139,18 @@ def report_step(
         flops=cost["flops"],
         analytic_flops=training_flops(spec.model, spec.input) * batch_size / mesh.size,
         bytes_accessed=cost["bytes accessed"],
-        collectives=collectives(compiled.as_text(), mesh.size),
+        collectives=collectives(compiled.as_text() or "", mesh.size),
         compile_s=compile_s,
     )
 
 
 def _batch_ways(spec: ExperimentSpec, mesh: Mesh) -> int:
-    """Parts in which a batch is computed, over devices and one after another."""
+    """Number of parts in which a batch is computed, over devices and accumulation steps."""
     return math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.grad_accum_steps
 
 
 def _activation_bytes_of_a_clip(program: TrainProgram, spec: ExperimentSpec, state: TrainState) -> int:
-    """Bytes that JAX keeps of a clip's forward pass for the gradient: what a second clip adds to the first one's."""
+    """Bytes that JAX keeps of a clip's forward pass for the gradient: what a second clip adds to those of one."""
 
     def loss(params: Any, batch_stats: Any, batch: dict[str, jax.Array]) -> jax.Array:
         variables = {"params": params, "batch_stats": batch_stats}

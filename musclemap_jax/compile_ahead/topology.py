@@ -1,4 +1,4 @@
-"""TPU topologies that are not at hand: their devices as compilation sees them, and what a chip of each kind holds.
+"""TPU topologies as the compiler sees them, without the TPUs, and the memory of each kind of chip.
 
 libtpu (extra `tpu`) describes any topology on any machine and compiles for it; nothing is run.
 Source: HBM of the chip kinds from Google's Cloud TPU documentation (pages "TPU v4" to "TPU v6e").
@@ -22,9 +22,9 @@ class ChipKind:
     """A kind of TPU chip.
 
     Attributes:
-      name: as in a topology's name.
-      hbm_bytes: memory of a chip; the compiler keeps about 2 % of it for itself.
-      options: of `get_topology_desc` that make one JAX device a chip.
+      name: Its name in topologies.
+      hbm_bytes: Memory of a chip; the compiler reserves about 2 % of it.
+      options: Options of `get_topology_desc` that make one JAX device of each chip.
     """
 
     name: str
@@ -45,13 +45,13 @@ CHIP_KINDS: dict[str, ChipKind] = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """Chips that a program is compiled for.
+    """The chips that a program is compiled for.
 
     Attributes:
-      name: such as ``v5e:16x16``: chip kind and the number of chips on each axis of one slice.
-      num_slices: slices, joined by the data centre's network.
-      chip: its kind.
-      devices: one for each chip.
+      name: Chip kind and number of chips on each axis of a slice, such as ``v5e:16x16``.
+      num_slices: Number of slices, connected by the data centre's network.
+      chip: The kind of chip.
+      devices: One device per chip.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Topology:
 
     @property
     def text(self) -> str:
-        """Its name, with the number of slices where there are several."""
+        """Its name, with the number of slices if there are several."""
         return self.name if self.num_slices == 1 else f"{self.num_slices} x {self.name}"
 
 
@@ -69,11 +69,11 @@ def describe_topology(name: str, num_slices: int = 1) -> Topology:
     """Describes a TPU topology.
 
     Args:
-      name: chip kind, colon and chips on each axis, such as ``v5e:16x16`` or ``v4:4x4x4``.
-      num_slices: number of such slices.
+      name: Chip kind, colon and chips on each axis, such as ``v5e:16x16`` or ``v4:4x4x4``.
+      num_slices: Number of such slices.
 
     Raises:
-      UserError: a name that no TPU has, or libtpu is not installed.
+      UserError: No TPU has such a topology, or libtpu is not installed.
     """
     kind, _, size = name.partition(":")
     if kind not in CHIP_KINDS or not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){1,2}", size):
@@ -86,7 +86,7 @@ def describe_topology(name: str, num_slices: int = 1) -> Topology:
     if importlib.util.find_spec("libtpu") is None:
         raise UserError("libtpu, which compiles for TPU, is not installed: pip install 'musclemap_jax[tpu]'")
     chip = CHIP_KINDS[kind]
-    # libtpu looks for a TPU of this machine and for the cloud's metadata server, unless it is told not to.
+    # By default libtpu looks for a TPU in this machine and for the cloud's metadata server.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     jax.config.update("jax_platforms", "cpu")

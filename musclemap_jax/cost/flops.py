@@ -9,7 +9,6 @@ Each backbone and each fusion counts its own.
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +35,7 @@ def branch_multiply_adds(spec: ModelSpec, inputs: InputSpec, num_views: int = 1)
     counts = {}
     for name in spec.branches:
         branch, architecture = BRANCHES[name], spec.architecture(name)
-        arrays = jax.eval_shape(functools.partial(branch.inputs, dtype=jnp.float32), dict(batch))
+        arrays = jax.eval_shape(lambda batch, branch=branch: branch.inputs(batch, jnp.float32), dict(batch))
         rows, tokens = arrays[0].shape[0], spec.tokens_per_set
         shapes = [array.shape[1:] for array in arrays]
         count = branch.backbone.multiply_adds(architecture, shapes, spec.token_sets(name) * tokens)

@@ -11,11 +11,13 @@ Frames stay uint8. Brightness, contrast and saturation are one affine map of RGB
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from musclemap_jax.errors import UserError
 
@@ -47,19 +49,19 @@ class AugmentationSpec:
       joint_drop_probability: Probability that a joint of a person is absent in the whole clip.
     """
 
-    crop_area: tuple[float, float] = (0.5, 1.0)
-    crop_aspect: tuple[float, float] = (0.75, 4 / 3)
+    crop_area: Sequence[float] = (0.5, 1.0)
+    crop_aspect: Sequence[float] = (0.75, 4 / 3)
     flip_probability: float = 0.5
     colour_probability: float = 0.8
     brightness: float = 0.3
     contrast: float = 0.3
     saturation: float = 0.3
     erase_probability: float = 0.25
-    erase_area: tuple[float, float] = (0.02, 0.2)
-    erase_aspect: tuple[float, float] = (0.3, 10 / 3)
+    erase_area: Sequence[float] = (0.02, 0.2)
+    erase_aspect: Sequence[float] = (0.3, 10 / 3)
     pose_span: float = 0.8
     joint_rotation: float = 15.0
-    joint_stretch: tuple[float, float] = (0.85, 1.15)
+    joint_stretch: Sequence[float] = (0.85, 1.15)
     joint_jitter: float = 0.02
     joint_drop_probability: float = 0.05
 
@@ -115,10 +117,20 @@ class Box(NamedTuple):
     width: float
 
 
+def _uniform(bounds: Sequence[float], rng: np.random.Generator) -> float:
+    low, high = bounds
+    return rng.uniform(low, high)
+
+
+def _log_uniform(bounds: Sequence[float], rng: np.random.Generator) -> float:
+    low, high = np.log(bounds)
+    return math.exp(rng.uniform(low, high))
+
+
 def random_crop(height: int, width: int, spec: AugmentationSpec, rng: np.random.Generator) -> Box:
     """A crop of random area, aspect (log-uniform) and place; shrunk, at its aspect, if it does not fit the frame."""
-    area = height * width * rng.uniform(*spec.crop_area)
-    aspect = math.exp(rng.uniform(*np.log(spec.crop_aspect)))
+    area = height * width * _uniform(spec.crop_area, rng)
+    aspect = _log_uniform(spec.crop_aspect, rng)
     crop_height, crop_width = math.sqrt(area / aspect), math.sqrt(area * aspect)
     shrink = min(1.0, height / crop_height, width / crop_width)
     crop_height, crop_width = min(crop_height * shrink, height), min(crop_width * shrink, width)
@@ -133,13 +145,13 @@ def centre_crop(height: int, width: int) -> Box:
     return Box((height - side) / 2, (width - side) / 2, side, side)
 
 
-def flip_video(video: np.ndarray) -> None:
+def flip_video(video: UInt8[np.ndarray, "T H W 3"]) -> None:
     """Mirrors contiguous (T, H, W, 3) uint8 frames left to right, in place."""
     pixels = _image(video)
     cv2.flip(pixels, 1, dst=pixels)
 
 
-def flip_poses(poses: np.ndarray, flip: tuple[int, ...]) -> np.ndarray:
+def flip_poses(poses: Float[np.ndarray, "*persons V 3"], flip: tuple[int, ...]) -> Float[np.ndarray, "*persons V 3"]:
     """Mirrors normalised poses about the person's centre and swaps left and right joints; returns a new array.
 
     Args:
@@ -151,7 +163,7 @@ def flip_poses(poses: np.ndarray, flip: tuple[int, ...]) -> np.ndarray:
     return mirrored
 
 
-def jitter_colours(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> None:
+def jitter_colours(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec, rng: np.random.Generator) -> None:
     """Changes brightness, contrast about the clip's mean grey, and saturation of (T, H, W, 3) uint8 frames in place."""
     brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * (spec.brightness, spec.contrast, spec.saturation)
     pixels = _image(video)
@@ -162,11 +174,11 @@ def jitter_colours(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Gen
     cv2.transform(pixels, affine.astype(np.float32), dst=pixels)
 
 
-def erase_rectangle(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> None:
+def erase_rectangle(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec, rng: np.random.Generator) -> None:
     """Covers the same rectangle of all (T, H, W, 3) frames with grey, in place."""
     height, width = video.shape[1:3]
-    area = height * width * rng.uniform(*spec.erase_area)
-    aspect = math.exp(rng.uniform(*np.log(spec.erase_aspect)))
+    area = height * width * _uniform(spec.erase_area, rng)
+    aspect = _log_uniform(spec.erase_aspect, rng)
     erase_height = min(round(math.sqrt(area / aspect)), height)
     erase_width = min(round(math.sqrt(area * aspect)), width)
     top = int(rng.integers(0, height - erase_height + 1))
@@ -174,7 +186,9 @@ def erase_rectangle(video: np.ndarray, spec: AugmentationSpec, rng: np.random.Ge
     video[:, top : top + erase_height, left : left + erase_width] = ERASE_VALUE
 
 
-def augment_video(video: np.ndarray, flip: bool, spec: AugmentationSpec, rng: np.random.Generator) -> None:
+def augment_video(
+    video: UInt8[np.ndarray, "T H W 3"], flip: bool, spec: AugmentationSpec, rng: np.random.Generator
+) -> None:
     """Flips, recolours and erases a cropped clip in place, since a clip is larger than a core's cache.
 
     Args:
@@ -191,7 +205,9 @@ def augment_video(video: np.ndarray, flip: bool, spec: AugmentationSpec, rng: np
         erase_rectangle(video, spec, rng)
 
 
-def augment_poses(poses: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator) -> np.ndarray:
+def augment_poses(
+    poses: Float[np.ndarray, "T P V 3"], spec: AugmentationSpec, rng: np.random.Generator
+) -> Float[np.ndarray, "T P V 3"]:
     """Stretches, rotates, jitters and drops joints.
 
     Stretch and rotation are drawn once per clip, drops once per clip for each joint of each person.
@@ -215,6 +231,6 @@ def augment_poses(poses: np.ndarray, spec: AugmentationSpec, rng: np.random.Gene
     return np.where((poses[..., 2:] > 0) & ~dropped, changed, np.float32(0))
 
 
-def _image(video: np.ndarray) -> np.ndarray:
+def _image(video: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T*H W 3"]:
     """(T * H, W, 3) view of the frames, one below the other, which OpenCV can take."""
     return video.reshape(-1, *video.shape[2:], copy=False)

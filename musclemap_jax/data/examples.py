@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -39,14 +39,14 @@ def empty_batch(spec: InputSpec, num_rows: int, num_padding: int = 0, num_views:
     Raises:
       UserError: Unknown modality.
     """
-    batch: Batch = {
+    batch: dict[str, Any] = {
         "muscles": np.zeros((num_rows, spec.num_regions), np.float32),
         "clip_valid": np.zeros(num_rows, np.bool_),
         "clip_index": np.zeros(num_rows, np.int32),
     }
     for modality in batch_modalities(spec):
         batch |= modality.arrays(spec, num_rows, num_padding, num_views)
-    return batch
+    return cast(Batch, batch)
 
 
 def write_train_example(

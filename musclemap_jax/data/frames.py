@@ -29,7 +29,7 @@ def frame_size(jpeg: bytes, index: int) -> tuple[int, int]:
         height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
     except ValueError as error:
         raise FrameError(f"frame {index}: not a JPEG image: {error}") from error
-    return height, width
+    return int(height), int(width)
 
 
 def decode_frames(jpegs: Sequence[bytes], indices: np.ndarray, box: Box, video: np.ndarray) -> None:

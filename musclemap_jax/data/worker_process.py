@@ -27,5 +27,5 @@ def prepare_worker(*_: int) -> None:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    multiprocessing.parent_process().join()  # ty: ignore[missing-union-attribute]  # a child process has one
     os._exit(_ORPHANED_STATUS)

@@ -13,10 +13,12 @@ Shapes: B clips (including padding), K muscle regions.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int, Real, Shaped
 
 
-def average_precision(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLike) -> float:
+def average_precision(
+    scores: Real[np.ndarray, " B"], labels: Shaped[np.ndarray, " B"], clip_valid: Shaped[np.ndarray, " B"]
+) -> float:
     """Average precision of one ranking.
 
     Args:
@@ -31,14 +33,15 @@ def average_precision(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLik
     Raises:
       ValueError: A valid clip has a NaN score, a label is not 0 or 1, or the shapes differ.
     """
-    scores, labels = np.asarray(scores), np.asarray(labels)
     if scores.ndim != 1:
         raise ValueError(f"scores must have shape (B,), got {scores.shape}")
     scores, labels = _valid_rows(scores, labels, clip_valid)
     return _average_precision(scores, labels)
 
 
-def per_region_average_precision(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLike) -> NDArray[np.float64]:
+def per_region_average_precision(
+    scores: Real[np.ndarray, "B K"], labels: Shaped[np.ndarray, "B K"], clip_valid: Shaped[np.ndarray, " B"]
+) -> Float64[np.ndarray, " K"]:
     """Average precision of each muscle region over all clips.
 
     Args:
@@ -56,7 +59,9 @@ def per_region_average_precision(scores: ArrayLike, labels: ArrayLike, clip_vali
     return np.array([_average_precision(scores[:, k], labels[:, k]) for k in range(scores.shape[1])], np.float64)
 
 
-def micro_average_precision(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLike) -> float:
+def micro_average_precision(
+    scores: Real[np.ndarray, "B K"], labels: Shaped[np.ndarray, "B K"], clip_valid: Shaped[np.ndarray, " B"]
+) -> float:
     """Average precision of all (clip, region) pairs in one ranking; the regions' scores must share a scale.
 
     Args:
@@ -74,7 +79,7 @@ def micro_average_precision(scores: ArrayLike, labels: ArrayLike, clip_valid: Ar
     return _average_precision(scores.ravel(), labels.ravel())
 
 
-def macro_mean(values: ArrayLike) -> float:
+def macro_mean(values: Float64[np.ndarray, " K"]) -> float:
     """Mean over the regions whose value is defined.
 
     Args:
@@ -83,7 +88,6 @@ def macro_mean(values: ArrayLike) -> float:
     Returns:
       The mean of the defined values; NaN if there is none.
     """
-    values = np.asarray(values, np.float64)
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
 
@@ -114,7 +118,7 @@ def constant_score_ap(num_positives: int, num_clips: int) -> float:
     return num_positives / num_clips if num_positives else float("nan")
 
 
-def _average_precision(scores: NDArray, labels: NDArray) -> float:
+def _average_precision(scores: Float64[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:
     num_positives = int(labels.sum())
     if num_positives == 0:
         return float("nan")
@@ -127,16 +131,19 @@ def _average_precision(scores: NDArray, labels: NDArray) -> float:
     return float(np.sum(recall_step * precision))
 
 
-def _valid_matrix(scores: ArrayLike, labels: ArrayLike, clip_valid: ArrayLike) -> tuple[NDArray, NDArray]:
-    scores, labels = np.asarray(scores), np.asarray(labels)
+def _valid_matrix(
+    scores: np.ndarray, labels: np.ndarray, clip_valid: np.ndarray
+) -> tuple[Float64[np.ndarray, "n K"], Int[np.ndarray, "n K"]]:
     if scores.ndim != 2:
         raise ValueError(f"scores must have shape (B, K), got {scores.shape}")
     return _valid_rows(scores, labels, clip_valid)
 
 
-def _valid_rows(scores: NDArray, labels: NDArray, clip_valid: ArrayLike) -> tuple[NDArray, NDArray]:
+def _valid_rows(
+    scores: np.ndarray, labels: np.ndarray, clip_valid: np.ndarray
+) -> tuple[Float64[np.ndarray, "n ..."], Int[np.ndarray, "n ..."]]:
     """Checks the arrays and returns the valid clips' rows: float64 scores and int64 labels."""
-    keep = np.asarray(clip_valid).astype(bool)
+    keep = clip_valid.astype(bool)
     if labels.shape != scores.shape or keep.shape != scores.shape[:1]:
         raise ValueError(
             f"expected labels {scores.shape} and clip_valid {scores.shape[:1]} for scores {scores.shape}, "

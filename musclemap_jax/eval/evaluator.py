@@ -63,7 +63,7 @@ class EvalSplit:
       activities: Activities of all clips of the split, in its order.
     """
 
-    batches: Callable[[], Iterable[Mapping[str, np.ndarray]]]
+    batches: Callable[[], Iterable[Mapping[str, Any]]]
     clip_ids: Sequence[str]
     activities: Sequence[str]
 
@@ -93,8 +93,8 @@ class Evaluator:
         self._splits = dict(splits)
 
         def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-            logits = model.apply(variables, batch, train=False).logits
-            return {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")} | {"logits": logits}
+            output: Any = model.apply(variables, batch, train=False)
+            return {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")} | {"logits": output.logits}
 
         compiled = jax.jit(
             with_mesh(mesh, predict),
@@ -111,11 +111,12 @@ class Evaluator:
           split: Name of the split.
         """
         of_split = self._splits[split]
-        rows, running = [], None
+        rows: list[dict[str, np.ndarray]] = []
+        running: dict[str, jax.Array] = {}
         for batch in of_split.batches():
             # The next batch is read while this one is computed; more in flight would only use memory.
             outputs = self._predict(variables, put_batch(batch, self._mesh))
-            if running is not None:
+            if running:
                 rows.append(self._gather(running))
             running = outputs
         rows.append(self._gather(running))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -147,7 +148,7 @@ def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) 
     random_floor = [ap.random_ranking_ap(count, num_clips) for count in support]
     all_ones_floor = [ap.constant_score_ap(count, num_clips) for count in support]
     return SplitMetrics(
-        headline=Headline(ap.macro_mean(per_region), ap.macro_mean(random_floor), ap.macro_mean(all_ones_floor)),
+        headline=Headline(*map(ap.macro_mean, (per_region, np.array(random_floor), np.array(all_ones_floor)))),
         micro_ap=ap.micro_average_precision(scores, labels, every_clip),
         num_clips=num_clips,
         average_precision=tuple(per_region.tolist()),
@@ -167,8 +168,7 @@ def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
     if len(clip_ids) == 0:
         raise ValueError(f"{split}: no clips were scored; an empty split has no metrics")
     if len(set(clip_ids)) != len(clip_ids):
-        seen: set[str] = set()
-        twice = next(clip_id for clip_id in clip_ids if clip_id in seen or seen.add(clip_id))
+        twice = next(clip_id for clip_id, count in Counter(clip_ids).items() if count > 1)
         raise ValueError(f"{split}: clip {twice} was scored more than once")
     rows = np.flatnonzero(np.isnan(scores).any(axis=1))
     if rows.size:

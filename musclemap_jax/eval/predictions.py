@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Integer, Real, Shaped
 
 
 class SplitPredictions(NamedTuple):
@@ -22,17 +22,17 @@ class SplitPredictions(NamedTuple):
       activities: n names of activities, or empty if they are unknown.
     """
 
-    scores: NDArray
-    labels: NDArray
+    scores: Real[np.ndarray, "n K"]
+    labels: Real[np.ndarray, "n K"]
     clip_ids: Sequence[str]
     activities: Sequence[str] = ()
 
 
 def from_padded(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    clip_valid: ArrayLike,
-    clip_index: ArrayLike,
+    scores: Real[np.ndarray, "B K"],
+    labels: Real[np.ndarray, "B K"],
+    clip_valid: Shaped[np.ndarray, " B"],
+    clip_index: Integer[np.ndarray, " B"],
     clip_ids: Sequence[str],
     activities: Sequence[str] = (),
 ) -> SplitPredictions:
@@ -52,8 +52,7 @@ def from_padded(
     Raises:
       ValueError: A clip of the split is missing or repeated, or the shapes do not agree.
     """
-    scores, labels = np.asarray(scores), np.asarray(labels)
-    keep, index = np.asarray(clip_valid).astype(bool), np.asarray(clip_index)
+    keep, index = clip_valid.astype(bool), clip_index
     if scores.ndim != 2 or labels.shape != scores.shape or keep.shape != scores.shape[:1] or index.shape != keep.shape:
         raise ValueError(
             f"expected scores (B, K), labels (B, K), clip_valid (B,) and clip_index (B,), got {scores.shape}, "

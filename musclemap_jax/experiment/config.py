@@ -160,7 +160,7 @@ def default_config() -> ml_collections.ConfigDict:
     return _as_config(ExperimentSpec()).lock()
 
 
-def _from_config(default: Any, config: Mapping[str, Any], path: str) -> Any:
+def _from_config(default: Any, config: Mapping[str, Any] | ml_collections.ConfigDict, path: str) -> Any:
     """The dataclass or mapping `default` with the values of `config`."""
     known = _fields(default)
     unknown = sorted(set(config) - set(known))
@@ -180,7 +180,7 @@ def _from_config(default: Any, config: Mapping[str, Any], path: str) -> Any:
         raise UserError(f"{path}: {error}") from error
 
 
-def resolve(config: Mapping[str, Any]) -> ExperimentSpec:
+def resolve(config: Mapping[str, Any] | ml_collections.ConfigDict) -> ExperimentSpec:
     """Checks a configuration and turns it into the dataclasses of the parts.
 
     Args:

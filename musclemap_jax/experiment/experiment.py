@@ -103,7 +103,7 @@ class Experiment:
 
     def _resume(self, checkpointer: Checkpointer, batches: TrainIterator) -> None:
         """Takes the newest undamaged checkpoint, or starts a new run."""
-        step = checkpointer.newest_whole_step()
+        step = checkpointer.newest_undamaged_step()
         if step is None:
             self.state = load_initial_weights(self._setup, self.state)
             return

@@ -1,11 +1,13 @@
-"""What a run compiles, from its configuration alone: model, optimizer and training step, and the batch they take.
+"""What a run compiles, from its configuration alone: model, optimizer and training step, and the shapes of a batch.
 
-Training and the compile-ahead report (`compile_ahead/`) share it: the report is of the very step that runs.
+Training and the compile-ahead report (`compile_ahead/`) share it, so the report is on exactly the step that runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, cast
 
 import jax
 import optax
@@ -23,9 +25,9 @@ class TrainProgram:
     """The parts of a run that are compiled.
 
     Attributes:
-      model: called as ``model(batch, train)``.
-      optimizer: its gradient transformation.
-      step: the training step, not compiled.
+      model: The model, called as ``model(batch, train)``.
+      optimizer: The gradient transformation.
+      step: The training step, not compiled.
     """
 
     model: TransM3E
@@ -34,11 +36,11 @@ class TrainProgram:
 
 
 def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
-    """Builds them.
+    """Builds the program of a run.
 
     Args:
-      spec: of `config.resolve`.
-      num_steps: length of the run, for the schedule.
+      spec: The result of `config.resolve`.
+      num_steps: Length of the run, for the schedule.
     """
     model = TransM3E(spec.model)
     optimizer = make_optimizer(spec.optimizer, spec.model.frozen_branches)
@@ -54,6 +56,6 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
 
 
 def batch_shapes(spec: InputSpec, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of a training batch of so many clips; training has one view."""
-    clip = empty_batch(spec, 1)
+    """Shapes and dtypes of a training batch, which has one view per clip."""
+    clip = cast(Mapping[str, Any], empty_batch(spec, 1))
     return {name: jax.ShapeDtypeStruct((batch_size, *value.shape[1:]), value.dtype) for name, value in clip.items()}

@@ -23,7 +23,7 @@ from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
 from musclemap_jax.pretrained.result import initialise, load_initial
-from musclemap_jax.sharding.mesh import BatchShare, batch_share, check_batch_size, make_mesh
+from musclemap_jax.sharding.mesh import BatchShard, batch_shard, check_batch_size, make_mesh
 from musclemap_jax.sharding.rules import UnshardedParam, unsharded_params
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import StepFunction, compile_train_step
@@ -104,8 +104,8 @@ class Setup:
         return Evaluator(self.program.model, self.mesh, self.shardings.eval_variables, splits, self.data.regions)
 
     @property
-    def _shard(self) -> BatchShare:
-        return batch_share(self.mesh)
+    def _shard(self) -> BatchShard:
+        return batch_shard(self.mesh)
 
 
 def set_up(spec: ExperimentSpec, data: PreparedData) -> tuple[Setup, TrainState]:
@@ -122,7 +122,7 @@ def set_up(spec: ExperimentSpec, data: PreparedData) -> tuple[Setup, TrainState]
     mesh = make_mesh(spec.mesh.sizes())
     check_batch_size("config.train.batch_size", spec.train.batch_size, mesh, spec.train.grad_accum_steps)
     check_batch_size("config.eval.batch_size", spec.eval.batch_size, mesh)
-    batch_share(mesh)  # raises if processes would share clips in part
+    batch_shard(mesh)  # raises if processes would share clips in part
     num_steps = spec.train.total_steps(len(data.sources["train"]))
     program = make_program(spec, num_steps)
     state, shardings = create_state(
@@ -156,7 +156,7 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
     params = jax.device_put(params, setup.shardings.params)
     batch_stats = jax.device_put(batch_stats, setup.shardings.batch_stats)
     ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
-    return state.replace(params=params, batch_stats=batch_stats, ema=ema)
+    return dataclasses.replace(state, params=params, batch_stats=batch_stats, ema=ema)
 
 
 def _for_regions(spec: ExperimentSpec, regions: Sequence[str]) -> ExperimentSpec:

@@ -14,7 +14,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, NUM_COORDINATES, HDGCNSpec
@@ -24,7 +26,8 @@ from musclemap_jax.models.video.mvit import MViT, MViTSpec
 from musclemap_jax.models.video.video_input import normalised_flow, normalised_rgb, rgb_difference
 from musclemap_jax.sharding.rules import Rules
 
-Inputs = tuple[jax.Array, ...]
+Batch = Mapping[str, jax.Array | np.ndarray]
+Inputs = tuple[jax.Array | np.ndarray, ...]
 Shape = tuple[int, ...]
 
 NUM_POSES = 8
@@ -53,7 +56,7 @@ class Backbone:
 
     name: str
     default: Any
-    build: Callable[[Any, int, bool, jnp.dtype, str, str], nn.Module]
+    build: Callable[[Any, int, bool, DTypeLike, str, str], nn.Module]
     multiply_adds: Callable[[Any, Sequence[Shape], int], int]
     sharding_rules: Rules = ()
     token_pattern: str = r"^class_tokens/"
@@ -75,15 +78,15 @@ class Branch:
     name: str
     modality: str
     backbone: Backbone
-    inputs: Callable[[Mapping[str, jax.Array], jnp.dtype], Inputs]
+    inputs: Callable[[Batch, DTypeLike], Inputs]
     example: Callable[[Any, int], Inputs]
 
 
-def _build_mvit(spec: MViTSpec, num_tokens: int, receiver: bool, dtype: jnp.dtype, remat: str, name: str) -> MViT:
+def _build_mvit(spec: MViTSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> MViT:
     return MViT(spec, num_tokens or 1, receiver, dtype, remat=remat, name=name)
 
 
-def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: jnp.dtype, remat: str, name: str) -> HDGCN:
+def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> HDGCN:
     del remat
     return HDGCN(spec, num_tokens, receiver, dtype, name=name)
 
@@ -121,12 +124,12 @@ HDGCN_BACKBONE = Backbone(
 
 
 def _clip_branch(
-    name: str, modality: str, channels: int, normalise: Callable[[jax.Array, jnp.dtype], jax.Array]
+    name: str, modality: str, channels: int, normalise: Callable[[jax.Array, DTypeLike], jax.Array]
 ) -> Branch:
     """A branch of MViTv2 on uint8 clips (B, S, T, H, W, C) of the batch, every view a row of its own."""
 
-    def inputs(batch: Mapping[str, jax.Array], dtype: jnp.dtype) -> Inputs:
-        clips = batch[modality]
+    def inputs(batch: Batch, dtype: DTypeLike) -> Inputs:
+        clips = jnp.asarray(batch[modality])
         return (normalise(clips.reshape(-1, *clips.shape[2:]), dtype),)
 
     def example(spec: MViTSpec, num_persons: int) -> Inputs:
@@ -137,7 +140,7 @@ def _clip_branch(
     return Branch(name, modality, MVIT, inputs, example)
 
 
-def _skeleton_inputs(batch: Mapping[str, jax.Array], dtype: jnp.dtype) -> Inputs:
+def _skeleton_inputs(batch: Batch, dtype: DTypeLike) -> Inputs:
     """Poses (B, T_s, P, V, 3), which the branch normalises in float32 itself, and which of them are valid."""
     del dtype
     return batch["skeleton"], batch["skeleton_valid"]

@@ -18,10 +18,14 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.layers.layers import LayerNorm, Mlp, dense, drop_path_factors, scale_clips
+from musclemap_jax.models.layers.drop_path import drop_path_factors, scale_clips
+from musclemap_jax.models.layers.layer_norm import LayerNorm
+from musclemap_jax.models.layers.linear import Mlp, dense
+from musclemap_jax.models.layers.precision import Dtypes
 
 NORM_EPSILON = 1e-5
 
@@ -37,8 +41,8 @@ class Fusion(nn.Module):
       param_dtype: Dtype of the parameters.
     """
 
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
 
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         """Fuses both sets of tokens into one feature per clip.
@@ -84,8 +88,8 @@ class CLSFusion(nn.Module):
     scale: float | None = 0.8
     qkv_bias: bool = True
     released_reshape: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, first: Tokens, second: Tokens) -> Tokens:
@@ -135,15 +139,15 @@ class MCTF(Fusion):
     @nn.compact
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         receiver = self.required(receiver)
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
         mean = (receiver + classification) / 2
-        fused = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, name="attn_mixed_cls_tokens", **kinds)(
-            _token_norm("norm1_token1", **kinds)(receiver), _token_norm("norm1_token2", **kinds)(classification)
+        fused = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, name="attn_mixed_cls_tokens", **dtypes)(
+            _token_norm("norm1_token1", **dtypes)(receiver), _token_norm("norm1_token2", **dtypes)(classification)
         )
         self.sow("intermediates", "cls_fusion", fused)
-        normed = _token_norm("norm2_pathway1", **kinds)(mean + fused)
+        normed = _token_norm("norm2_pathway1", **dtypes)(mean + fused)
         width = classification.shape[-1]
-        (changed,) = Mlp(int(width * self.mlp_ratio), width, self.dropout_rate, name="mlp_pathway1", **kinds)(
+        (changed,) = Mlp(int(width * self.mlp_ratio), width, self.dropout_rate, name="mlp_pathway1", **dtypes)(
             normed, train=train
         )
         self.sow("intermediates", "mlp", changed)
@@ -206,13 +210,13 @@ class AttentionFusion(Fusion):
     @nn.compact
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         receiver = self.required(receiver)
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        norm = functools.partial(LayerNorm, epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, **kinds)
+        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
+        norm = functools.partial(LayerNorm, epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, **dtypes)
         tokens = classification if self.cross else jnp.concatenate([receiver, classification], axis=1)
         queries = norm(name="norm")(tokens)
         keys = norm(name="norm_receiver")(receiver) if self.cross else None
         attention = nn.MultiHeadDotProductAttention(
-            num_heads=self.num_heads, force_fp32_for_softmax=True, name="attn", **kinds
+            num_heads=self.num_heads, force_fp32_for_softmax=True, name="attn", **dtypes
         )
         return jnp.mean(tokens + attention(queries, keys), axis=1)
 
@@ -235,7 +239,7 @@ FUSIONS: dict[str, Callable[..., Fusion]] = {
 """Fusions by the name that a configuration gives them: called with `dtype` and `name`, each makes its module."""
 
 
-def _token_norm(name: str, dtype: jnp.dtype, param_dtype: jnp.dtype) -> LayerNorm:
+def _token_norm(name: str, dtype: DTypeLike, param_dtype: DTypeLike) -> LayerNorm:
     """Layer norm over tokens and channels together, with a weight and bias (M, D)."""
     return LayerNorm(
         num_axes=2,

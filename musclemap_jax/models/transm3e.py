@@ -15,6 +15,7 @@ Letters of shapes: B clips, S views, M class tokens in one set, D width, K muscl
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.branches import BRANCHES, BackboneSpecs, Inputs
+from musclemap_jax.models.branches import BRANCHES, BackboneSpecs, Batch, Inputs
 from musclemap_jax.models.distillation import SITE_KINDS, distillation_sites
 from musclemap_jax.models.fusion import FUSIONS, Fusion
 from musclemap_jax.models.outputs import BranchOutput, DistillationSite, ModelOutput
@@ -180,9 +181,7 @@ class TransM3E(nn.Module):
         rules = (rules_below(name, BRANCHES[name].backbone.sharding_rules) for name in self.spec.branches)
         return tuple(rule for rules_of_branch in rules for rule in rules_of_branch)
 
-    def __call__(
-        self, batch: Mapping[str, jax.Array], *, train: bool = False, distil: bool | None = None
-    ) -> ModelOutput:
+    def __call__(self, batch: Batch, *, train: bool = False, distil: bool | None = None) -> ModelOutput:
         """Runs the branches on a batch (`data.batch.Batch`).
 
         Args:
@@ -196,7 +195,7 @@ class TransM3E(nn.Module):
         """
         return self.run(self.inputs(batch), batch["muscles"].shape[0], train, train if distil is None else distil)
 
-    def inputs(self, batch: Mapping[str, jax.Array]) -> dict[str, Inputs]:
+    def inputs(self, batch: Batch) -> dict[str, Inputs]:
         """Preprocesses a batch for each branch, such as normalised clips (B * S, T, H, W, 3)."""
         return {name: BRANCHES[name].inputs(batch, jnp.dtype(self.spec.dtype)) for name in self.spec.branches}
 
@@ -213,7 +212,7 @@ class TransM3E(nn.Module):
         branches = {name: self._branch(name, inputs[name], train) for name in self.spec.branches}
         weights = self.spec.weights
         logits = {name: self._classify(name, branches[name], num_clips, train) for name in weights}
-        prediction = sum(weight * logits[name] for name, weight in weights.items())
+        prediction = functools.reduce(jnp.add, [weight * logits[name] for name, weight in weights.items()])
         return ModelOutput(logits=prediction, branch_logits=logits, sites=self._sites(branches) if distil else {})
 
     def _branch(self, name: str, inputs: Inputs, train: bool) -> BranchOutput:

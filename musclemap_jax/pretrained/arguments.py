@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import NoReturn
 
 from musclemap_jax.errors import UserError
 
@@ -10,7 +11,7 @@ from musclemap_jax.errors import UserError
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are UserErrors, as everywhere in the project."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}: see --help")
 
 

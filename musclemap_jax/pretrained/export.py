@@ -67,7 +67,7 @@ def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np
         for published in names:
             if published.name in arrays:
                 raise UserError(f"{published.name}: in two branches: name one by --branch")
-            arrays[published.name] = np.ascontiguousarray(published.transform.backward(leaf[published.index]))
+            arrays[published.name] = np.ascontiguousarray(published.transform.backward(leaf[published.index]))  # ty: ignore[not-callable]  # exported names have one
     return arrays
 
 

@@ -137,18 +137,19 @@ def _unit_arrays(name: str, path: str, unit: UnitSpec, num_hierarchies: int) -> 
     shortcut = unit.features_in != unit.features
     yield from graph_conv_arrays(f"{name}.gcn1", (path, "graph"), num_hierarchies, not unit.is_first, shortcut)
     yield from temporal_conv_arrays(f"{name}.tcn1", (path, "temporal"))
-    if not unit.is_first and not unit.keeps_shape:
+    if not unit.is_first and not unit.preserves_shape:
         yield from _pointwise(f"{name}.residual.conv", f"{name}.residual.bn", path, "residual")
 
 
 def published_arrays(spec: HDGCNSpec) -> tuple[PublishedArray, ...]:
     """Lists all arrays of the published model of that architecture, except for the classifier (`fc`)."""
     arrays, units = list(_norm("data_bn", "input_norm")), spec.units()
-    for run in spec.unit_runs():
-        for number in run.layers:
-            of_unit = _unit_arrays(f"l{number}", run.name("unit{:02d}"), units[number - 1], spec.graph.num_hierarchies)
-            place = run.place(number)
-            arrays += [dataclasses.replace(array, index=place + array.index) for array in of_unit]
+    for group in spec.unit_groups():
+        path = group.name("unit{:02d}")
+        for number in group.layers:
+            unit_arrays = _unit_arrays(f"l{number}", path, units[number - 1], spec.graph.num_hierarchies)
+            index = group.index(number)
+            arrays += [dataclasses.replace(array, index=index + array.index) for array in unit_arrays]
     return tuple(arrays)
 
 

@@ -33,7 +33,7 @@ class _Import:
         shape = self._architecture.shapes[entry.target]
         target = "/".join(entry.target)
         if entry.source not in self._tensors:
-            self._keep_initial(target, entry.absent)
+            self._keep_initial(target, entry.absent or "absent")
             return
         tensor = self._tensors[entry.source]
         source_shape, part = tuple(tensor.shape), shape[len(entry.index) :]

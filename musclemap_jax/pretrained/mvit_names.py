@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.branches import BRANCHES, MVIT
-from musclemap_jax.models.layers.scanned_layers import run_of_name
+from musclemap_jax.models.layers.scanned_layers import LayerGroup
 from musclemap_jax.models.transm3e import RELEASED, ModelSpec
 from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained.published import (
@@ -59,10 +59,12 @@ class PublishedName:
 
 def _mvit_names(path: Path) -> list[PublishedName]:
     """PySlowFast's names of a parameter below a video branch."""
-    run = run_of_name(path[0], "blocks_")
-    if run is None:
+    group = LayerGroup.from_name(path[0], "blocks_")
+    if group is None:
         return [PublishedName(*_mvit_name(path))]
-    return [PublishedName(*_mvit_name((f"blocks.{block}", *path[1:])), index=run.place(block)) for block in run.layers]
+    return [
+        PublishedName(*_mvit_name((f"blocks.{block}", *path[1:])), index=group.index(block)) for block in group.layers
+    ]
 
 
 def _mvit_name(path: Path) -> tuple[str, Transform]:

@@ -1,8 +1,8 @@
 """The zip archive that PyTorch writes, read with bounds on everything that a file can claim.
 
-Source: the layout of `torch.save` since PyTorch 1.6: entries are stored without compression under one folder,
-`data.pkl` beside one entry `data/<key>` for each storage. Nothing is extracted: the file is mapped into memory and
-entries are views of it, so what a file declares never decides how much memory is taken.
+Source: the layout of `torch.save` since PyTorch 1.6: entries are stored without compression in one folder, `data.pkl`
+and one entry `data/<key>` for each storage. Nothing is extracted: the file is mapped into memory and entries are views
+of it, so the sizes that a file declares never decide how much memory is allocated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import BinaryIO
 from musclemap_jax.errors import UserError
 
 MAX_DIRECTORY_BYTES = 4 << 20
-"""Of the list of entries; a model of 10,000 arrays needs about 1 MiB."""
+"""Limit for the list of entries; a model with 10,000 arrays needs about 1 MiB."""
 
 MAX_ENTRIES = 50_000
 LOCAL_HEADER_BYTES = 30
@@ -27,7 +27,7 @@ RESAVE = "load it with PyTorch and save it again by torch.save, or by safetensor
 
 
 class _Bounded:
-    """A file that refuses to be read in large pieces: a zip's directory is read in one."""
+    """A file that refuses to read large pieces at once; a zip's directory is read in one piece."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size
@@ -50,14 +50,14 @@ class TorchArchive:
     """A file of `torch.save`, opened for reading.
 
     Attributes:
-      path: of the file.
+      path: The file's path.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
         """Opens the file and checks its list of entries.
 
         Raises:
-          UserError: the file is absent, no zip archive of PyTorch, damaged, or claims what PyTorch does not write.
+          UserError: The file is absent, damaged, not a zip archive of PyTorch, or contains what PyTorch never writes.
         """
         self.path = Path(path)
         self._intact: set[str] = set()
@@ -78,18 +78,18 @@ class TorchArchive:
             raise self.fault("written on a big-endian machine, which is not supported")
 
     def fault(self, what: str) -> UserError:
-        """The error of that text, with the file's name; what the file calls its parts is kept to one line."""
+        """Returns the error with the file's name, on one line whatever names the file contains."""
         return UserError(f"{self.path}: {''.join(letter if letter.isprintable() else '?' for letter in what)}")
 
     def has(self, name: str) -> bool:
-        """Whether there is such an entry in the archive's folder."""
+        """Whether the archive's folder has the entry."""
         return self._prefix + name in self._entries
 
     def size(self, name: str) -> int:
         """Length of an entry in bytes.
 
         Raises:
-          UserError: no such entry.
+          UserError: There is no such entry.
         """
         return self._entry(name)[1]
 
@@ -100,21 +100,21 @@ class TorchArchive:
         return bytes(self.view(name))
 
     def view(self, name: str) -> memoryview:
-        """Content of an entry without a copy; its checksum is compared.
+        """Content of an entry without a copy; its checksum is verified.
 
         Raises:
-          UserError: no such entry, or damaged.
+          UserError: The entry is absent or damaged.
         """
         start, size, checksum = self._entry(name)
         header = self._map[start : start + LOCAL_HEADER_BYTES]
         if len(header) < LOCAL_HEADER_BYTES or header[:4] != b"PK\x03\x04":
-            raise self.fault(f"entry {name}: damaged: no header where the directory says")
+            raise self.fault(f"entry {name}: damaged: no header where the directory places it")
         start += LOCAL_HEADER_BYTES + sum(struct.unpack("<HH", header[26:30]))
         if start + size > len(self._map):
             raise self.fault(f"entry {name}: damaged: ends {start + size - len(self._map):,} bytes after the file")
         content = memoryview(self._map)[start : start + size]
         if name not in self._intact and zlib.crc32(content) != checksum:
-            raise self.fault(f"entry {name}: damaged: checksum does not fit; copy the file again")
+            raise self.fault(f"entry {name}: damaged: wrong checksum; copy the file again")
         self._intact.add(name)
         return content
 
@@ -152,14 +152,14 @@ class TorchArchive:
             worst = max(packed, key=lambda info: info.file_size)
             raise self.fault(
                 f"entry {worst.filename[:100]} is compressed, {worst.compress_size:,} bytes that claim to be "
-                f"{worst.file_size:,}; torch.save stores entries as they are: {RESAVE}"
+                f"{worst.file_size:,}; torch.save does not compress entries: {RESAVE}"
             )
         entries: dict[str, tuple[int, int, int]] = {}
         for info in infos:
             name = info.filename
             if info.flag_bits & ENCRYPTED or name in entries or info.header_offset < 0:
                 raise self.fault(
-                    f"entry {name[:100]} is encrypted, misplaced or there twice, which torch.save never writes"
+                    f"entry {name[:100]} is encrypted, misplaced or duplicated, which torch.save never writes"
                 )
             entries[name] = (info.header_offset, info.file_size, info.CRC)
         total = sum(length for _, length, _ in entries.values())

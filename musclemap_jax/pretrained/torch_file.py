@@ -1,7 +1,7 @@
-"""Tensors of a file that `torch.save` wrote, without PyTorch and without running what the file says.
+"""Tensors of a file that `torch.save` wrote, read without PyTorch and without executing code in the file.
 
-Source: PyTorch's `torch/serialization.py` and `torch/_utils.py` for what the pickle's names mean. Tensors are read from
-the mapped file when they are asked for; before that, what they claim is checked against the storage's size.
+Source: PyTorch's `torch/serialization.py` and `torch/_utils.py` for the meaning of the pickle's names. Tensors are read
+from the mapped file on demand; before that, their declared sizes are checked against the storage's size.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STORAGES: dict[str, np.dtype] = {
     "torch.BoolStorage": np.dtype(np.bool_),
 }
 MENTIONED = tuple(f"torch.{dtype.name}" for dtype in STORAGES.values())
-"""Names that stand beside tensors, in an optimizer's state for instance; they are kept as `Name`."""
+"""Names that occur next to tensors, for instance in an optimizer's state; they are kept as `Name`."""
 
 UNUSED = (
     "torch.device",
@@ -46,18 +46,18 @@ UNUSED = (
     "numpy._core.multiarray.scalar",
     "_codecs.encode",
 )
-"""Calls whose result no import needs, such as the best accuracy as a numpy number: they yield None."""
+"""Calls whose result no import needs, such as the best accuracy as a numpy number; they return None."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """A run of numbers in the archive.
+    """A one-dimensional array in the archive.
 
     Attributes:
-      archive: that holds it.
-      entry: name of its entry.
-      dtype: of the numbers.
-      size: their number.
+      archive: The archive.
+      entry: Name of its entry.
+      dtype: Dtype of the elements.
+      size: Number of elements.
     """
 
     archive: TorchArchive
@@ -71,10 +71,10 @@ class StoredTensor:
     """A tensor that has not been read yet; it lies within its storage.
 
     Attributes:
-      storage: that it is a part of.
-      offset: of its first element, in elements.
-      shape: of the tensor.
-      strides: step to the next element of each dimension, in elements.
+      storage: The storage that holds it.
+      offset: Index of its first element in the storage.
+      shape: Shape of the tensor.
+      strides: Step to the next element in each dimension, in elements.
     """
 
     storage: Storage
@@ -84,14 +84,14 @@ class StoredTensor:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the elements; bfloat16 is that of ml_dtypes."""
+        """Dtype of the elements; bfloat16 comes from ml_dtypes."""
         return self.storage.dtype
 
     def read(self) -> np.ndarray:
         """Returns a copy of the tensor's elements.
 
         Raises:
-          UserError: its part of the file is damaged.
+          UserError: Its part of the file is damaged.
         """
         storage = self.storage
         content = storage.archive.view(storage.entry)
@@ -111,14 +111,14 @@ def _are_counts(values: Any) -> bool:
 def _storage_reader(archive: TorchArchive) -> Callable[[Any], Storage]:
     def read(identity: Any) -> Storage:
         if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
-            raise UserError("a reference to something else than a storage")
+            raise UserError("a reference to something other than a storage")
         _, kind, key, _, size = identity
         if not isinstance(kind, Name) or kind.name not in STORAGES or not isinstance(key, str) or not _is_count(size):
-            raise UserError("a storage of no known kind, name or size")
+            raise UserError("a storage of unknown kind, name or size")
         dtype, entry = STORAGES[kind.name], f"data/{key}"
         if not archive.has(entry) or size * dtype.itemsize > archive.size(entry):
             found = f"{archive.size(entry):,}" if archive.has(entry) else "no"
-            raise UserError(f"storage {key[:100]!r} of {size:,} x {dtype}: expected as many, got {found} bytes")
+            raise UserError(f"storage {key[:100]!r} of {size:,} x {dtype} has {found} bytes")
         return Storage(archive, entry, dtype, size)
 
     return read
@@ -126,11 +126,11 @@ def _storage_reader(archive: TorchArchive) -> Callable[[Any], Storage]:
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
     if not (isinstance(storage, Storage) and _is_count(offset) and _are_counts(shape) and _are_counts(strides)):
-        raise UserError("a tensor whose storage, offset, shape or strides are none")
+        raise UserError("a tensor with an invalid storage, offset, shape or strides")
     size, last = math.prod(shape), offset
     if len(shape) == len(strides):
         last += sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    # More elements than the storage has: an expanded tensor, whose copy could be of any size.
+    # With more elements than the storage it is an expanded tensor, whose copy could have any size.
     if len(shape) != len(strides) or offset > storage.size or (size and (last >= storage.size or size > storage.size)):
         raise UserError(
             f"a tensor of shape {shape}, strides {strides}, offset {offset} does not fit its storage {storage.entry} "
@@ -143,7 +143,7 @@ def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
     if not isinstance(pairs, (list, tuple)) or not all(
         isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], KEY_TYPES) for pair in pairs
     ):
-        raise UserError("an OrderedDict made of other things than pairs")
+        raise UserError("an OrderedDict not made of pairs")
     return dict(pairs)
 
 
@@ -170,20 +170,21 @@ FUNCTIONS: dict[str, Callable[..., Any] | None] = {
     **dict.fromkeys(MENTIONED),
     **dict.fromkeys(UNUSED, _unused),
 }
-"""What each name that a pickle may mention stands for."""
+"""Meaning of each name that a pickle may contain."""
 
 
 def read_torch_file(path: str | os.PathLike) -> Any:
     """Reads a `.pt`, `.pth` or `.pyth` file of PyTorch 1.6 or later.
 
     Args:
-      path: of the file.
+      path: The file.
 
     Returns:
-      What was saved: nested plain containers with a `StoredTensor` in the place of each tensor.
+      The saved object: nested plain containers with a `StoredTensor` in place of each tensor.
 
     Raises:
-      UserError: not such a file, damaged, or more than tensors and plain containers; one line that names the file.
+      UserError: The file is of another kind, damaged, or contains more than tensors and plain containers; one line that
+        names the file.
     """
     archive = TorchArchive(path)
     data = archive.read("data.pkl", MAX_PICKLE_BYTES)

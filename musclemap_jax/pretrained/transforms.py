@@ -15,12 +15,11 @@ from musclemap_jax.models.video.relative_position import interpolation_matrix
 
 Shape = tuple[int, ...]
 
-
 MAX_WINDOW = 64
-"""Of a published kernel, in frames or pixels."""
+"""Largest side of a published kernel in frames or pixels."""
 
 MAX_ROWS = 4096
-"""Of a published table of relative positions."""
+"""Largest number of rows of a published table of relative positions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,10 +27,10 @@ class Transform:
     """A change of layout.
 
     Attributes:
-      name: for reports.
-      fits: (shape of the published array, shape of ours) -> whether `forward` makes the one from the other.
+      name: Name for reports.
+      fits: (shape of the published array, shape of ours) -> whether `forward` applies.
       forward: (published array, shape of ours) -> our array.
-      backward: our array -> the published one; the inverse of `forward` where sizes are equal. None: not offered.
+      backward: Our array -> the published one, the inverse of `forward` where sizes are equal; None if unsupported.
     """
 
     name: str
@@ -40,7 +39,7 @@ class Transform:
     backward: Callable[[np.ndarray], np.ndarray] | None = None
 
     def change(self, source: Shape, shape: Shape) -> str:
-        """What is done to an array of shape `source` beside its change of layout; empty for nothing."""
+        """What is done to an array of shape `source` besides the change of layout; empty for nothing."""
         if self is TABLE and source[0] != shape[0]:
             return "interpolated"
         if self in (CONVOLUTION, POOLING) and _window(source) != shape[:3]:
@@ -49,7 +48,7 @@ class Transform:
 
 
 def resize_axis(array: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """Interpolates one axis linearly to another length, as torch's `linear` mode without aligned corners."""
+    """Interpolates one axis linearly to another length, like PyTorch's `linear` mode without aligned corners."""
     if array.shape[axis] == size:
         return array
     matrix = interpolation_matrix(array.shape[axis], size).astype(array.dtype)
@@ -57,7 +56,7 @@ def resize_axis(array: np.ndarray, axis: int, size: int) -> np.ndarray:
 
 
 def _window(source: Shape) -> Shape:
-    """(t, h, w) of a published kernel (out, in, t, h, w) or, of images, (out, in, h, w)."""
+    """(t, h, w) of a published kernel (out, in, t, h, w), or (out, in, h, w) for images."""
     return (1,) * (5 - len(source)) + source[2:]
 
 
@@ -66,7 +65,7 @@ def _has_window(source: Shape) -> bool:
 
 
 def _resize_kernel(kernel: np.ndarray, shape: Shape) -> np.ndarray:
-    """Brings the window (t, h, w) to another size, values scaled so that their sum stays about the same.
+    """Resizes the window (t, h, w) and scales its values so that their sum stays about the same.
 
     From one frame to T this is the inflation of PySlowFast: the kernel repeated T times and divided by T.
     """

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from musclemap_jax.reporting.plots import INK, ORANGE, SKY, new_plot
-from musclemap_jax.skeleton_layouts import BONES
+from musclemap_jax.skeleton_layouts import bones
 
 LEFT, RIGHT, MIDDLE = SKY, ORANGE, "white"
 MIN_SCORE = 0.05
@@ -76,20 +76,18 @@ def _bone_lines(
         raise ValueError(
             f"skeleton must have shape (T, P, {len(joint_names)}, 3) with a row for each frame, got {skeleton.shape}"
         )
-    index = {name: v for v, name in enumerate(joint_names)}
-    bones = []
+    lines = []
     for joints in skeleton[t]:
-        for a, b in BONES:
-            if a not in index or b not in index:
-                continue
-            ends = joints[[index[a], index[b]]]
+        for a, b in bones(joint_names):
+            ends = joints[[a, b]]
             if (ends[:, 2] < MIN_SCORE).any():
                 continue
             inside = _clip_to_frame(ends[0, :2].astype(float), ends[1, :2].astype(float), size)
             if inside is not None:
-                colour = LEFT if "left" in a and "right" not in b else RIGHT if "right" in a else MIDDLE
-                bones.append((*inside, colour))
-    return bones
+                start, end = joint_names[a], joint_names[b]
+                colour = LEFT if "left" in start and "right" not in end else RIGHT if "right" in start else MIDDLE
+                lines.append((*inside, colour))
+    return lines
 
 
 def _clip_to_frame(start: NDArray, end: NDArray, size: tuple[int, int]) -> tuple[NDArray, NDArray] | None:

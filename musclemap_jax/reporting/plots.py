@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -52,7 +53,9 @@ def new_plot(width: float, height: float, dpi: int = DPI) -> Figure:
 def image_bytes(plot: Figure, image_format: str = "png") -> bytes:
     """Renders a plot to "png" or "jpg"; equal plots give equal bytes."""
     buffer = io.BytesIO()
-    options = {"metadata": {"Software": None}} if image_format == "png" else {"pil_kwargs": {"quality": 88}}
+    options: dict[str, Any] = (
+        {"metadata": {"Software": None}} if image_format == "png" else {"pil_kwargs": {"quality": 88}}
+    )
     plot.savefig(buffer, format=image_format, **options)
     return buffer.getvalue()
 
@@ -108,7 +111,9 @@ def _draw_region_bars(
     half = height * 0.46
     ones, random = np.array(of_split.all_ones_floor), np.array(of_split.random_floor)
     axes.vlines(ones, centres - half, centres + half, color="white", linewidth=4)
-    axes.vlines(ones, centres - half, centres + half, color=INK, linewidth=2.2, label="all ones" if first else None)
+    axes.vlines(
+        ones, centres - half, centres + half, color=INK, linewidth=2.2, label="all ones" if first else "_nolegend_"
+    )
     axes.scatter(
         random, centres, s=20, facecolor="white", edgecolor=INK, zorder=3, label="random order" if first else None
     )
@@ -228,7 +233,7 @@ def _label_regions(axes: Axes, regions: Sequence[str]) -> None:
     axes.set_ylim(len(regions) - 0.4, -0.6)
 
 
-def _clean(axes: Axes, grid_axis: str) -> None:
+def _clean(axes: Axes, grid_axis: Literal["x", "y"]) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(GREY)
     axes.grid(axis=grid_axis, color=GRID, linewidth=0.9)

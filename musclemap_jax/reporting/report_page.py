@@ -105,7 +105,7 @@ def _environment() -> jinja2.Environment:
         "percent": percent,
         "percentage_points": percentage_points,
     }
-    environment.tests["nan"] = math.isnan
+    environment.tests |= {"nan": math.isnan}  # ty: ignore[unsupported-operator]  # typed by its defaults
     return environment
 
 

@@ -1,7 +1,7 @@
-"""Waiting for the other processes where their first common computation would not wait long enough.
+"""A barrier between processes, for places where their first collective would time out.
 
-Collectives meet with a time limit (gloo's, on CPUs, is 30 seconds), but one process may read data or compile for
-minutes longer than another. The barrier here is the coordination service's, which only a dead process ends early.
+Collectives have a time limit (Gloo's, on CPUs, is 30 seconds), but one process may read data or compile for minutes
+longer than another. This barrier is the coordination service's, which only the death of a process ends early.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ _LONGEST_WAIT_S = 3600
 
 
 def barrier(name: str) -> None:
-    """Returns when every process is here.
+    """Returns once every process has called it.
 
     Args:
-      name: of the place, different at every call.
+      name: A name of this call, different at every call.
     """
     if jax.process_count() > 1:
         ocp.multihost.get_barrier_sync_fn()(key=f"musclemap_jax/{name}", timeout_ms=_LONGEST_WAIT_S * 1000)
 
 
 class SynchronizedJit:
-    """A jitted function that no process runs before all have compiled it and tidied up what compilation left.
+    """A jitted function that no process runs before all have compiled it and tidied the heap.
 
     Args:
-      function: of `jax.jit`; called with arrays of the same shapes in the same order on every process.
-      name: of the function, for the barriers.
+      function: The result of `jax.jit`; called with the same shapes in the same order on every process.
+      name: Name of the function, for the barriers.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
+    def __init__(self, function: jax.stages.Wrapped, name: str) -> None:
         self._function, self._name = function, name
         self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
@@ -50,6 +50,6 @@ class SynchronizedJit:
         return self._programs[shapes](*arguments)
 
     def lower(self, *arguments: Any) -> jax.stages.Lowered:
-        """Of `jax.jit`; arguments may be described by their shapes alone."""
+        """Lowers the function; arguments may be ShapeDtypeStructs."""
         with gc_paused():
             return self._function.lower(*arguments)

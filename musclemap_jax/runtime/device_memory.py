@@ -1,9 +1,9 @@
-"""A program that does not fit into a device's memory: how it is known, and what is told about it."""
+"""Out of device memory: recognised, and reported with what to change."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import jax
 
@@ -16,15 +16,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def out_of_memory_is_user_error(batch_size_key: str, *mends: str) -> Iterator[None]:
-    """Turns what is raised in the block for lack of device memory into one sentence.
+def out_of_memory_is_user_error(batch_size_key: str, *remedies: str) -> Generator[None]:
+    """Turns an out-of-memory error raised in the block into one sentence.
 
     Args:
-      batch_size_key: key of the configuration that says how many clips a program takes.
-      mends: other ways to need less, besides fewer clips.
+      batch_size_key: The configuration key of the batch size.
+      remedies: Further ways to need less memory.
 
     Raises:
-      UserError: a device's memory did not suffice; in the runtime's words, with what to change.
+      UserError: A device ran out of memory; says what to change.
     """
     try:
         yield
@@ -32,7 +32,5 @@ def out_of_memory_is_user_error(batch_size_key: str, *mends: str) -> Iterator[No
         if not is_out_of_memory(error):
             raise
         reason = str(error).strip().splitlines()[0].rstrip(".")
-        ways = ", ".join((f"lower {batch_size_key}", *mends, "or use more devices"))
-        raise UserError(
-            f"the memory of {jax.local_devices()[0].device_kind} does not suffice ({reason}): {ways}"
-        ) from error
+        ways = ", ".join((f"lower {batch_size_key}", *remedies, "or use more devices"))
+        raise UserError(f"{jax.local_devices()[0].device_kind} ran out of memory ({reason}): {ways}") from error

@@ -26,7 +26,8 @@ PEER_DIED_STATUS = 4
 """Exit status of a process that ends because another one died."""
 
 _KEY = "musclemap_jax/peers"
-_CONNECT_TIMEOUT_S = 60
+_CONNECT_TIMEOUT_S = 300
+_HELLO_TIMEOUT_S = 30
 _FAREWELL_S = 5.0
 _BEATS = 8
 """Signs of life that a process sends in the time after which it counts as dead."""
@@ -44,7 +45,7 @@ class PeerWatch:
         Raises:
           UserError: Process 0 cannot be reached, or another one did not reach it.
         """
-        state = distributed.global_state
+        state: Any = distributed.global_state
         self.timeout_s = timeout_s
         self._number, self._count = state.process_id, state.num_processes
         self._done: set[int] = set()
@@ -67,7 +68,7 @@ class PeerWatch:
         _start(self._beat)
 
     def leave(self) -> None:
-        """Tells the others that this process is done; its end is then no failure. They stay under watch."""
+        """Tells the others that this process is done, so that its end is no failure; it keeps watching them."""
         self._send("done")
 
     def close(self) -> None:
@@ -75,24 +76,24 @@ class PeerWatch:
         self._leaving.set()
 
     def report_failure(self, status: int, reason: str) -> None:
-        """Has the others end too; this process ends next.
+        """Makes the others exit too; call it just before this process exits.
 
         Args:
-          status: The exit status, for all of them.
-          reason: One line, for their messages.
+          status: The exit status of all processes.
+          reason: One line for their messages.
         """
         self._leaving.set()
         self._pass_on(self._number, status, f"process {self._number} failed: {reason}")
 
     def _pass_on(self, number: int, status: int, reason: str) -> None:
         self._send(f"failed {number} {status} {reason}")
-        # Process 0 takes JAX's service with it, and what it sent may be lost: it goes last.
+        # Process 0 exits last: JAX's service goes with it, and so may what it has just sent.
         self._alone.wait(_FAREWELL_S if self._number == 0 else 0)
 
     def _send(self, text: str) -> None:
         with self._sending:
             for connection in list(self._connections.values()):
-                with contextlib.suppress(OSError):  # whoever listens to it notices
+                with contextlib.suppress(OSError):  # the thread that listens to it notices
                     connection.sendall(f"{text}\n".encode())
 
     def _beat(self) -> None:
@@ -121,12 +122,12 @@ class PeerWatch:
             self._end(number, PEER_DIED_STATUS, f"process {number} died: {how}: see its log, process_{number:03d}.log")
 
     def _end(self, number: int, status: int, reason: str) -> None:
-        """Passes a failure on and ends this process, unless that is already on its way out."""
+        """Passes a failure on and exits, unless this process is already leaving."""
         if self._leaving.is_set():
             return
         self._leaving.set()
         self._pass_on(number, status, reason)
-        # A line of its own below the progress bar, and past the buffer, whose lock the main thread may hold.
+        # Starts a new line after the progress bar; unbuffered, since the main thread may hold the buffer's lock.
         text = f"\nerror: process {self._number} of {self._count} on {socket.gethostname()}: {reason}\n"
         os.write(2, text.encode())
         os._exit(status)
@@ -157,14 +158,16 @@ def _accept(listener: socket.socket, token: str, absent: set[int]) -> dict[int, 
             listener.settimeout(max(0.01, deadline - time.monotonic()))
             try:
                 connection, _ = listener.accept()
-                connection.settimeout(_FAREWELL_S)
+                connection.settimeout(_HELLO_TIMEOUT_S)
                 lines = _lines(connection)
                 number, _, given = next(lines, "").partition(" ")
             except OSError as error:
                 if time.monotonic() >= deadline:
-                    raise UserError(f"process {min(absent)} did not connect to process 0: open all ports") from error
+                    raise UserError(
+                        f"process {min(absent)} did not connect to process 0: open all ports between the machines"
+                    ) from error
                 continue
-            if secrets.compare_digest(given, token):
+            if secrets.compare_digest(given.encode(), token.encode()):
                 absent.remove(int(number))
                 connections[int(number)] = connection, lines
     return connections
@@ -178,14 +181,14 @@ def _connect(coordinator: str, port: int, hello: str) -> socket.socket:
         return connection
     except OSError as error:
         raise UserError(
-            f"could not connect to process 0 at {host}:{port} ({error}): open all ports between the machines of the run"
+            f"could not connect to process 0 at {host}:{port} ({error}): open all ports between the machines"
         ) from error
 
 
 def _delay_abort() -> None:
-    """Has an abort, which is how JAX's own watch ends the process, wait until this one has spoken.
+    """Delays an abort, by which JAX's own watch ends the process, until this watch has named the dead process.
 
-    `sleep` as the handler of SIGABRT gets the signal's number, 6, for its seconds; then the abort goes on.
+    The handler of SIGABRT is `sleep`, which gets the signal's number, 6, as its seconds; then the abort continues.
     """
     library = ctypes.CDLL(None)
     library.signal.argtypes, library.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p

@@ -1,4 +1,4 @@
-"""Where the messages of each process go: process 0's to the terminal, everybody's to ``<workdir>/logs``."""
+"""Per-process logs in ``<workdir>/logs``; process 0 also logs to the terminal."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def given_command() -> str:
-    """The command that started this process, to be given again."""
+    """The command that started this process, ready to be run again."""
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     return shlex.join(["python", *(["-m", module] if module else sys.argv[:1]), *sys.argv[1:]])
 
 
 class ProcessLog:
-    """A handler of the package's log that writes this process's file."""
+    """This process's log file."""
 
     def __init__(self, workdir: epath.PathLike, package: str) -> None:
-        """Opens ``<workdir>/logs/process_000.log`` and lets warnings alone pass to the terminal of other processes.
+        """Opens ``<workdir>/logs/process_000.log``; processes other than 0 show only warnings on the terminal.
 
         Args:
-          workdir: of the run.
-          package: name of the package's root logger.
+          workdir: The run's workdir.
+          package: Name of the package's root logger.
         """
         name = f"process_{jax.process_index():03d}.log"
         self._folder = LocalFolder(epath.Path(workdir) / FOLDER, fetch=(name,))

@@ -1,4 +1,4 @@
-"""A trace of some steps, for XProf or Perfetto: ``xprof --logdir=<workdir>/profile``."""
+"""Traces of training steps, for XProf or Perfetto: ``xprof --logdir=<workdir>/profile``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FOLDER = "profile"
 
 
 def parse_steps(text: str) -> range:
-    """The steps that ``10-20`` or ``10`` means, the last included; empty text means none.
+    """Parses ``10-20`` (both included) or ``10``; empty text means no step.
 
     Raises:
-      UserError: anything else.
+      UserError: Any other text.
     """
     if not text:
         return range(0)
@@ -32,28 +32,28 @@ class Profiler:
     """Traces the given steps of a run into ``<workdir>/profile``; every process writes its own trace."""
 
     def __init__(self, workdir: epath.PathLike, steps: range) -> None:
-        """Prepares; nothing is traced yet.
+        """Traces nothing yet.
 
         Args:
-          workdir: of the run.
-          steps: to be traced, as far as the run comes to them.
+          workdir: The run's workdir.
+          steps: Steps to trace; those that the run does not reach are ignored.
         """
         self._folder = str(epath.Path(workdir) / FOLDER)
         self._steps = steps
         self._tracing = False
 
     def before(self, step: int) -> None:
-        """Starts the trace where this step is its first: the first one of them that this run takes."""
+        """Starts the trace if this is the first of its steps that this run takes."""
         if step in self._steps and not self._tracing:
             jax.profiler.start_trace(self._folder)
             self._tracing = True
 
     def ends_with(self, step: int) -> bool:
-        """Whether this step is the trace's last: it has to be computed before `close`."""
+        """Whether this step is the trace's last; block until it is computed, then call `close`."""
         return self._tracing and step + 1 not in self._steps
 
     def close(self) -> None:
-        """Ends the trace if one is being taken, and writes it."""
+        """Ends and writes the trace, if one is being taken."""
         if self._tracing:
             self._tracing = False
             jax.profiler.stop_trace()

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
@@ -74,7 +75,7 @@ def start_processes(spec: ProcessSpec) -> PeerWatch | None:
     """
     if spec.num_processes == 1:
         return None
-    address = {}
+    address: dict[str, Any] = {}
     if spec.coordinator:
         address = {
             "coordinator_address": spec.coordinator,
@@ -106,7 +107,7 @@ def _unreachable(spec: ProcessSpec, error: Exception) -> str:
 
 
 def describe_process() -> str:
-    """One line on what this process sees."""
+    """One line with this process's number, host and devices."""
     local = jax.local_devices()
     return (
         f"process {jax.process_index()} of {jax.process_count()} on {socket.gethostname()} (pid {os.getpid()}): "
@@ -115,7 +116,7 @@ def describe_process() -> str:
 
 
 def finish_processes(peers: PeerWatch | None) -> None:
-    """Leaves the others after a success; waits for them."""
+    """Leaves the others after a success, once all have finished."""
     if peers is not None:
         peers.leave()
         jax.distributed.shutdown()

@@ -1,4 +1,8 @@
-"""Ends a process that waits too long, with a line that says for what."""
+"""Ends a process that waits too long, with a line that says what it waited for.
+
+`faulthandler.dump_traceback_later` could end it too, but with a status and a message that do not tell a stall from any
+other failure, and by the clock, which also runs while a machine is suspended.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import faulthandler
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,24 +25,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class _Wait:
-    """One wait of the main thread, told from others by identity."""
+    """One wait of the main thread; compared by identity."""
 
     what: str
 
 
 class Watchdog:
-    """A thread that looks at what the main thread waits for.
+    """A thread that watches what the main thread waits for.
 
-    The main thread cannot end itself while it is blocked in a read, so the thread ends the whole process; the others of
-    the run notice that it is gone.
+    The main thread cannot end itself while it is blocked in a read, so this thread ends the whole process; the run's
+    other processes notice that.
     """
 
     def __init__(self, timeout_s: float, key: str) -> None:
-        """Starts to watch.
+        """Starts watching.
 
         Args:
-          timeout_s: seconds that a wait may take.
-          key: of the configuration, under which the user finds the time.
+          timeout_s: Seconds that a wait may take.
+          key: The configuration key of the timeout, for the message.
         """
         self._timeout_s = timeout_s
         self._key = key
@@ -47,8 +51,8 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @contextlib.contextmanager
-    def waiting_for(self, what: str) -> Iterator[None]:
-        """While inside, the process waits for ``what``: the next batch of step 17."""
+    def waiting_for(self, what: str) -> Generator[None]:
+        """Watches the block, in which the process waits for ``what``, such as "the training batch of step 17"."""
         self._waiting = _Wait(what)
         try:
             yield
@@ -56,37 +60,38 @@ class Watchdog:
             self._waiting = None
 
     def watched(self, values: Iterable[T], what: str) -> Iterator[T]:
-        """The same values, each waited for under watch; ``what`` names one of them."""
+        """Passes values on and watches the wait for each; ``what`` and a number name one of them."""
         iterator = iter(values)
         number = 0
         while True:
             number += 1
             with self.waiting_for(f"{what} {number}"):
-                value = next(iterator, self)
-            if value is self:
-                return
+                try:
+                    value = next(iterator)
+                except StopIteration:
+                    return
             yield value
 
     def close(self) -> None:
-        """Stops to watch."""
+        """Stops watching."""
         self._closed.set()
 
     def _watch(self) -> None:
-        # Its own rounds are counted and no clock is read, so that a machine that sleeps is not taken for a stall.
+        # Counts its own rounds instead of reading a clock, so that a suspended machine is not taken for a stall.
         interval = min(1.0, self._timeout_s / 4)
         seen, rounds = None, 0
         while not self._closed.wait(interval):
             waiting = self._waiting
             rounds = rounds + 1 if waiting is not None and waiting is seen else 0
             seen = waiting
-            if rounds * interval > self._timeout_s:
+            if waiting is not None and rounds * interval > self._timeout_s:
                 self._end(waiting.what)
 
     def _end(self, what: str) -> None:
-        faulthandler.dump_traceback(sys.__stderr__)
+        faulthandler.dump_traceback(sys.__stderr__ or sys.stderr)
         print(
-            f"error: process {jax.process_index()} of {jax.process_count()}: stalled: waited {self._timeout_s:g} s for "
-            f"{what}: see whether the data's disk answers; the time is {self._key}",
+            f"\nerror: process {jax.process_index()} of {jax.process_count()}: stalled: waited {self._timeout_s:g} s "
+            f"for {what}: check that the data's disk responds, or raise {self._key}",
             file=sys.stderr,
             flush=True,
         )

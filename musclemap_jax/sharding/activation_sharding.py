@@ -1,8 +1,8 @@
-"""Where activations lie on the devices: their clips are spread like the batch's, whatever their parameters' sharding.
+"""Sharding of activations: their clips are sharded like the batch's, whatever their parameters' sharding.
 
-Without it the compiler may choose to gather a batch where the parameters are cut (FSDP), and the memory of a step grows
-with the mesh. The models say at which places; whoever compiles a step says onto what, and a model that is called on its
-own is left as it is.
+Without it the compiler may gather the batch where the parameters are sharded (FSDP), and the memory of a step grows
+with the mesh. The models choose where to constrain activations; the code that compiles a step chooses the sharding. A
+model that is called on its own has no constraints.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -19,11 +19,11 @@ _CLIPS: contextvars.ContextVar[NamedSharding | None] = contextvars.ContextVar("c
 
 
 @contextlib.contextmanager
-def clip_sharding(sharding: NamedSharding) -> Iterator[None]:
-    """While a step is traced inside, `constrain_clips` means this sharding.
+def clip_sharding(sharding: NamedSharding) -> Generator[None]:
+    """In this context, `constrain_clips` applies the sharding to what is traced.
 
     Args:
-      sharding: of an array whose first axis is the clips of the batch.
+      sharding: Sharding of an array whose first axis is the batch's clips.
     """
     token = _CLIPS.set(sharding)
     try:
@@ -33,11 +33,11 @@ def clip_sharding(sharding: NamedSharding) -> Iterator[None]:
 
 
 def constrain_clips(activations: jax.Array, axis: int = 0) -> jax.Array:
-    """The same values, one axis spread over the devices like the clips.
+    """The same values, with one axis sharded over the devices like the clips.
 
     Args:
-      activations: of any shape; left alone where the devices do not divide the axis.
-      axis: clips, or clips times views or persons.
+      activations: Activations; they are not constrained if the devices do not divide the axis.
+      axis: The axis of clips, or clips times views or persons.
     """
     sharding = _CLIPS.get()
     if sharding is None:

@@ -1,8 +1,8 @@
-"""The mesh that a function is compiled for, as the model sees it while it is traced.
+"""The mesh that a function is compiled for, visible to the model while it is traced.
 
-GSPMD cuts JAX's own operations over the mesh, but no kernel that was written by hand: such a kernel runs on each
-device's own clips, for which it has to know the mesh; and whether there are kernels depends on the devices, which need
-not be those of this process. `with_mesh` puts the mesh into the trace; `over_clips` uses it.
+GSPMD partitions JAX's own operations over the mesh, but not hand-written kernels: such a kernel runs on each device's
+own clips, so it has to know the mesh; and whether there are kernels depends on the devices, which need not be those of
+this process. `with_mesh` makes the mesh visible to the trace; `over_clips` uses it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from musclemap_jax.sharding.mesh import BATCH_AXES
 
 
 def with_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, traced with the mesh in sight."""
+    """The function, traced with the mesh as the current one."""
 
     @functools.wraps(function)
     def traced(*args: Any) -> Any:
@@ -31,7 +31,7 @@ def with_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def platform() -> str:
-    """Of the devices that are compiled for, ``cpu``, ``gpu`` or ``tpu``: the mesh's in sight, or else JAX's default."""
+    """Platform that is compiled for, ``cpu``, ``gpu`` or ``tpu``: the current mesh's, or else JAX's default."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.abstract_device is None:
         return jax.default_backend()
@@ -39,7 +39,7 @@ def platform() -> str:
 
 
 def kernels_for_tpu(num_clips: int) -> bool:
-    """Whether a mesh of TPUs is in sight whose batch axes divide so many clips, so that `over_clips` can be used."""
+    """Whether the current mesh is of TPUs and its batch axes divide the clips, so that `over_clips` can be used."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or platform() != "tpu":
         return False
@@ -47,7 +47,7 @@ def kernels_for_tpu(num_clips: int) -> bool:
 
 
 def vmem_capacity(num_clips: int) -> int:
-    """Bytes of fast memory (VMEM) that a core of the TPUs in sight has; 0 where `kernels_for_tpu` does not hold."""
+    """Bytes of fast memory (VMEM) of a core of the current mesh's TPUs; 0 if `kernels_for_tpu` does not hold."""
     return pltpu.get_tpu_info().vmem_capacity_bytes if kernels_for_tpu(num_clips) else 0
 
 
@@ -55,11 +55,11 @@ def over_clips(function: Callable[..., Any], arrays: Sequence[jax.Array], shared
     """Calls a function on each device's own clips; `kernels_for_tpu` must hold.
 
     Args:
-      function: of arrays and shared ones; the first axis of its results is clips.
-      arrays: whose first axis is clips; spread over the mesh's batch axes.
-      shared: which every device takes whole.
+      function: Takes the arrays and the shared arrays; the first axis of its results is clips.
+      arrays: Arrays whose first axis is clips; they are sharded over the mesh's batch axes.
+      shared: Arrays that are replicated on every device.
     """
     clips = PartitionSpec(BATCH_AXES)
     specs = (*(clips for _ in arrays), *(PartitionSpec() for _ in shared))
-    # What a kernel returns does not say over which axes it varies.
+    # The results of a kernel do not say over which mesh axes they vary.
     return jax.shard_map(function, in_specs=specs, out_specs=clips, check_vma=False)(*arrays, *shared)

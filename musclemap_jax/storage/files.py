@@ -1,4 +1,4 @@
-"""Files that may lie on cloud storage (``gs://``), which knows no appending and no renaming."""
+"""Files that may be on cloud storage (``gs://``), which can neither append nor rename."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
-import fsspec
+import fsspec.config
 from etils import epath
 
+UNFINISHED = ".unfinished"
+"""Suffix of files and folders that are being written; they are renamed when they are complete."""
 
-def list_remote_folders_anew() -> None:
-    """Has each look into a folder of cloud storage ask the storage; call it before the first ``gs://`` path is touched.
 
-    gcsfs remembers what a folder held, and so misses the checkpoints that another process has written or set aside.
+def disable_listings_cache() -> None:
+    """Makes every listing of a cloud folder ask the storage; call it before the first ``gs://`` path is used.
+
+    gcsfs caches listings, and so would miss checkpoints that another process has written or moved.
     """
     fsspec.config.conf.setdefault("gs", {})["use_listings_cache"] = False
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path is of cloud storage."""
+    """Whether a path is on cloud storage."""
     return "://" in os.fspath(path)
 
 
 def replace_text(path: epath.Path, text: str) -> None:
-    """Writes a whole file so that a reader, or a kill in the middle, sees the old text or the new one."""
-    if is_remote(path):  # an object appears when it is whole
+    """Writes a file such that a reader sees either the old text or the new one, even after a kill."""
+    if is_remote(path):  # an object appears when it is complete
         path.write_text(text)
         return
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text)
-    beside.replace(path)
+    unfinished = path.with_name(path.name + UNFINISHED)
+    unfinished.write_text(text)
+    unfinished.replace(path)
 
 
 def move_folder(source: epath.Path, target: epath.Path) -> None:
-    """Moves a folder to a place that is not there yet; on cloud storage, which has no folders, file by file.
+    """Moves a folder to a path that does not exist yet; on cloud storage, which has no folders, file by file.
 
-    Cut short there, the source stays: whole, or with files missing once all of them are at the target.
+    If that is interrupted, the source stays: complete, or with files missing once all of them are at the target.
     """
     if not is_remote(source):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,18 +62,18 @@ def move_folder(source: epath.Path, target: epath.Path) -> None:
 
 
 class LocalFolder:
-    """A folder to write into: the target itself, or one on the local disk whose files are copied to cloud storage.
+    """A folder to write into: the target itself, or a local one whose files are copied to cloud storage.
 
     Attributes:
-      path: to write into.
+      path: The folder to write into.
     """
 
     def __init__(self, target: epath.PathLike, fetch: tuple[str, ...] = ()) -> None:
         """Makes the folder.
 
         Args:
-          target: where the files belong.
-          fetch: names of files that are to be gone on with, where they exist.
+          target: The final folder of the files.
+          fetch: Names of files to continue, if they exist.
         """
         self._target = epath.Path(target)
         self._temporary = None
@@ -86,7 +89,7 @@ class LocalFolder:
                 (self.path / name).write_bytes((self._target / name).read_bytes())
 
     def upload(self) -> None:
-        """Brings what was written so far to where it belongs; files that did not grow are left out."""
+        """Copies the files to cloud storage; those that did not grow since the last call are left out."""
         if self._temporary is None:
             return
         for path in sorted(self.path.rglob("*")):
@@ -105,13 +108,13 @@ class LocalFolder:
 
 
 def staged(folder: epath.PathLike, cache: Path) -> Path:
-    """A local folder with the files of a remote one, which are copied where they are not there yet.
+    """A local copy of a remote folder; files that were copied before are not copied again.
 
-    The processes of a machine wait for the one that copies; a copy that was cut short is done again.
+    The processes of a machine wait for the one that copies; an interrupted copy is repeated.
 
     Args:
-      folder: with files and no folders; a local one is returned as it is.
-      cache: where copies are kept, one folder for each remote one.
+      folder: A folder without subfolders; a local one is returned as it is.
+      cache: The folder for the copies, one subfolder per remote folder.
     """
     if not is_remote(folder):
         return Path(folder)
@@ -121,15 +124,19 @@ def staged(folder: epath.PathLike, cache: Path) -> Path:
         for source in epath.Path(folder).iterdir():
             target = local / source.name
             if not target.exists() or target.stat().st_size != source.stat().length:
-                part = target.with_name(target.name + ".part")
-                source.copy(part, overwrite=True)
-                part.replace(target)
+                unfinished = target.with_name(target.name + UNFINISHED)
+                source.copy(unfinished, overwrite=True)
+                unfinished.replace(target)
     return local
 
 
 @contextlib.contextmanager
-def one_process_at_a_time(folder: Path) -> Iterator[None]:
-    """Lets one process of this machine in; the folder is made."""
+def one_process_at_a_time(folder: Path) -> Generator[None]:
+    """Lets one process of this machine at a time run the block.
+
+    Args:
+      folder: The folder of the lock file; made if absent.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.synthetic.activities.table import ACTIVITIES
@@ -28,7 +29,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--clips_per_activity",
         type=int,
         help="clips per activity, distributed over its splits; by default "
-        + ", ".join(f"{count} {split}" for split, count in default.clips_per_activity),
+        + ", ".join(f"{count} {split}" for split, count in default.clips_per_activity),  # ty: ignore[not-iterable]  # pairs, as the spec keeps them
     )
     parser.add_argument("--seed", type=int, default=default.seed, help="random seed (default %(default)s)")
     parser.add_argument(
@@ -48,18 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = _parse(arguments)
         if args.num_workers is not None and args.num_workers < 1:
             raise UserError(f"num_workers: expected at least 1, got {args.num_workers}: omit it for one per core")
-        spec = SyntheticSpec(
-            clips_per_activity=SyntheticSpec().clips_per_activity
-            if args.clips_per_activity is None
-            else args.clips_per_activity,
-            seed=args.seed,
-            size=args.size,
-            activities=None
-            if args.activities is None
-            else tuple(n.strip() for n in args.activities.split(",") if n.strip()),
-        )
+        fields: dict[str, Any] = {"seed": args.seed, "size": args.size}
+        if args.clips_per_activity is not None:
+            fields["clips_per_activity"] = args.clips_per_activity
+        if args.activities is not None:
+            fields["activities"] = tuple(name.strip() for name in args.activities.split(",") if name.strip())
+        spec = SyntheticSpec(**fields)
         render(args.out, spec, args.num_workers, args.overwrite, progress=sys.stderr.isatty())
-        print(f"{args.out}: {len(spec.clips())} clips of {len({a.name for _, a, _ in spec.clips()})} activities")
+        clips = spec.clips()
+        print(f"{args.out}: {len(clips)} clips of {len({activity.name for _, activity, _ in clips})} activities")
         if args.preview:
             write_contact_sheet(args.preview, args.out)
             print(f"{args.preview}: contact sheet")

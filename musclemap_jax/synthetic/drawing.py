@@ -178,7 +178,7 @@ class ClipRenderer:
             yield cv2.add(frame, noise[row : row + size, column : column + size], dtype=cv2.CV_8U)
 
     def _draw_plates(self, canvas: Canvas, t: int) -> None:
-        (corners, depths), facing = self._plates
+        (corners, depths), facing = self._plates  # ty: ignore[not-iterable]  # the caller checks it
         for plate, depth in zip(corners[t], depths[t], strict=True):
             canvas.draw_polygon(plate, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
 

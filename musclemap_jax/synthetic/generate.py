@@ -89,9 +89,7 @@ def render_clip(
     return frames, np.stack(persons, axis=1)
 
 
-def _write_clip(
-    out: str, activity_name: str, seed: int, clip_id: str, num_frames: int, size: int, fps: float
-) -> None:
+def _write_clip(out: str, activity_name: str, seed: int, clip_id: str, num_frames: int, size: int, fps: float) -> None:
     frames, skeleton = render_clip(activity_name, seed, clip_id, num_frames, size, fps)
     crf = int(clip_rng(seed, clip_id, "compression").integers(_CRF[0], _CRF[1] + 1))
     video.encode_video(raw_dataset.video_path(out, clip_id), frames, fps, crf=crf)

@@ -45,7 +45,7 @@ class Appearance:
     sleeve: float
     leg: float
     hair: str
-    stripes: tuple[float, float]
+    stripes: tuple[float, ...]
     loose: float
     width_bias: float
 

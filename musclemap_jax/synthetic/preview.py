@@ -10,7 +10,7 @@ import numpy as np
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.errors import UserError
-from musclemap_jax.skeleton_layouts import BONES, get_layout
+from musclemap_jax.skeleton_layouts import bones, get_layout
 
 _NUM_FRAMES = 5
 _COLUMNS = 3
@@ -59,13 +59,11 @@ def _strip(root: str | Path, clip: raw_dataset.Clip) -> np.ndarray:
 def _with_skeleton(frame: np.ndarray, persons: np.ndarray) -> np.ndarray:
     """The darkened frame with the bones of persons (P, 17, 3)."""
     picture = np.ascontiguousarray(frame // 2)
-    index = {name: i for i, name in enumerate(get_layout("coco17").joints)}
+    lines = bones(get_layout("coco17").joints)
     for number, joints in enumerate(persons):
         colour = ((80, 255, 120), (255, 160, 60))[min(number, 1)]
-        for a, b in BONES:
-            if a not in index or b not in index:
-                continue
-            start, end = joints[index[a]], joints[index[b]]
+        for a, b in lines:
+            start, end = joints[a], joints[b]
             if start[2] > 0 and end[2] > 0:
                 ends = [(round(16 * float(joint[0])), round(16 * float(joint[1]))) for joint in (start, end)]
                 cv2.line(picture, ends[0], ends[1], colour, 1, cv2.LINE_AA, 4)

@@ -68,7 +68,7 @@ class SyntheticSpec:
 
     def clips(self) -> list[tuple[Clip, Activity, int]]:
         """All clips in the order of the annotations, each with its activity and number of frames."""
-        counts = dict(self.clips_per_activity)
+        counts = dict(self.clips_per_activity)  # ty: ignore[no-matching-overload]  # pairs by now
         low, high = self.num_frames
         result = []
         for activity in select(self.activities):

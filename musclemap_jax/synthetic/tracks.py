@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def part(modes: Mapping[str, str] | None = None, **tracks: Track | float | tuple
 
     def as_track(value: Track | Value) -> Track:
         is_track = isinstance(value, tuple) and value and isinstance(value[0], tuple)
-        return value if is_track else hold(value)
+        return cast(Track, value) if is_track else hold(cast(Value, value))
 
     return Part({name: as_track(value) for name, value in tracks.items()}, dict(modes or {}))
 
@@ -77,7 +78,7 @@ def compose(*parts: Part) -> Part:
                 if not name.endswith(("_l", "_r")):
                     merged.pop(name + "_l", None)
                     merged.pop(name + "_r", None)
-            merged.update(new)
+            merged.update(new)  # ty: ignore[no-matching-overload]  # both are tracks or both are modes
     return Part(tracks, modes)
 
 
@@ -89,7 +90,7 @@ def _other_side(name: str) -> str:
 
 def mirror(piece: Part) -> Part:
     """The same movement with left and right swapped."""
-    tracks = {}
+    tracks: dict[str, Any] = {}
     for name, track in piece.tracks.items():
         sign = -1.0 if name in _SIGNED_CHANNELS else 1.0
         tracks[_other_side(name)] = track if sign > 0 else tuple((p, -np.asarray(v)) for p, v in track)

@@ -1,4 +1,4 @@
-"""The training loop: takes batches, steps, logs, saves, evaluates, and stops when it is asked to."""
+"""The training loop: takes batches, steps, logs, saves, evaluates, and stops when asked to."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from musclemap_jax.train.step import StepFunction
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """Length and rhythm of a run.
+    """Length of a run and the intervals of its events.
 
     Attributes:
-      batch_size: clips in a step, over all processes.
-      num_epochs: length of the run, where ``num_steps`` is 0.
-      num_steps: length of the run in steps; 0 to go by epochs.
-      grad_accum_steps: parts in which a step takes its batch, one after another, to save memory.
-      log_every: steps between two log lines, of which each holds means.
-      eval_every: steps between two evaluations of the validation splits; 0 for one at the end alone.
-      checkpoint_every: steps between two checkpoints; each evaluation and the end save one too.
-      keep_checkpoints: number of newest checkpoints kept, beside the best one.
-      max_skipped: steps in a row whose loss or gradient was not finite, at which the run ends with an error.
-      stall_timeout_s: seconds without a batch after which the run ends with an error.
+      batch_size: Clips per step, over all processes.
+      num_epochs: Length of the run in epochs; used if ``num_steps`` is 0.
+      num_steps: Length of the run in steps; 0 to use ``num_epochs``.
+      grad_accum_steps: Number of equal parts in which a step computes its batch, one after another, to save memory.
+      log_every: Steps between log lines; each line holds means over these steps.
+      eval_every: Steps between evaluations of the validation splits; 0 to evaluate only at the end.
+      checkpoint_every: Steps between checkpoints; each evaluation and the end of the run save one too.
+      keep_checkpoints: Number of newest checkpoints kept, besides the best one.
+      max_skipped: Number of skipped steps in a row (loss or gradient not finite) at which the run ends with an error.
+      stall_timeout_s: Seconds without a batch after which the run ends with an error.
     """
 
     batch_size: int = 64
@@ -78,26 +78,26 @@ class NotFiniteError(RuntimeError):
 
 
 class TrainingData(DataPosition, Iterator[Batch], Protocol):
-    """This process's share of the batches, without end, with a position."""
+    """This process's part of the batches, without end, as an iterator whose state can be saved."""
 
 
 @dataclass(frozen=True)
 class TrainingLoop:
-    """What a training run is made of.
+    """The loop and everything that it calls.
 
     Attributes:
-      step_function: the compiled step.
-      batches: the data, standing where the state's step is.
-      mesh: the device mesh.
-      spec: rhythm of the run.
-      num_steps: at which the run ends.
-      checkpointer: saves the state with the position of ``batches``.
-      log: takes the scalars.
-      meter: means and speed.
-      evaluate: scores a state on the validation splits: {name: value}.
-      notice: says when to stop before the end.
-      watchdog: ends the process when no batch comes.
-      profiler: traces some steps.
+      step_function: The compiled training step.
+      batches: The training data; its next batch is that of the state's next step.
+      mesh: The device mesh.
+      spec: The settings.
+      num_steps: The last step.
+      checkpointer: Saves the state of the run and of ``batches``.
+      log: Writes the scalars.
+      meter: Computes means and speed.
+      evaluate: Scores a state on the validation splits: {name: value}.
+      notice: Says when to stop early.
+      watchdog: Ends the process if no batch comes.
+      profiler: Traces some steps.
     """
 
     step_function: StepFunction
@@ -117,18 +117,18 @@ class TrainingLoop:
         """Trains from the state's step to the end.
 
         Args:
-          state: of the run, new or restored; donated.
+          state: The new or restored state; donated.
 
         Returns:
           The state after the last step, saved.
 
         Raises:
-          NotFiniteError: ``spec.max_skipped`` steps in a row were not finite.
-          Preempted: the run was asked to stop; the state is saved.
+          NotFiniteError: ``spec.max_skipped`` steps in a row were skipped.
+          Preempted: The run was asked to stop; the state is saved.
         """
         first_step = int(state.step)
         if first_step and self._evaluates(first_step) and not self.checkpointer.scores.has(first_step):
-            self._validate(state, first_step)  # it was stopped between the checkpoint and its evaluation
+            self._validate(state, first_step)  # the run was stopped between this checkpoint and its evaluation
         pending: dict[str, jax.Array] | None = None
         for step in range(first_step + 1, self.num_steps + 1):
             self.profiler.before(step)
@@ -154,7 +154,7 @@ class TrainingLoop:
         return step == self.num_steps or bool(self.spec.eval_every and step % self.spec.eval_every == 0)
 
     def _settle(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of a step once it is computed; at most one step is in flight, which bounds the memory."""
+        """Waits for the metrics of a step and logs them; at most one step is in flight, which bounds memory."""
         row = self.meter.add(metrics)
         if row["skipped"] >= self.spec.max_skipped:
             raise NotFiniteError(
@@ -168,13 +168,13 @@ class TrainingLoop:
                 {
                     "loss": f"{values['train/loss']:.4f}",
                     "clips/s": f"{values['train/clips_per_second']:.1f}",
-                    "wait": f"{values['train/data_wait_share']:.0%}",
+                    "wait": f"{values['train/data_wait_fraction']:.0%}",
                 }
             )
         self.log.advance()
 
     def _save(self, state: TrainState, step: int, stops: bool) -> None:
-        """Saves; evaluates the saved state where its turn has come, while the write goes on."""
+        """Saves, and evaluates the saved state if that is due, while it is written."""
         self.checkpointer.save(state, self.batches)
         self.log.flush()
         if stops:

@@ -1,13 +1,15 @@
 """Losses of multi-label classification, on logits, with a mask of the clips that count.
 
-- ``sigmoid_bce``: binary cross-entropy of each region, what the task calls for.
-- ``softmax_bce``: binary cross-entropy of a softmax over the regions. The released code's ``focal_loss_multilabel``
-  (KPeng9510/MuscleMap), whose name notwithstanding; kept for comparison with it. It cannot fit a clip with two
-  positive regions, since its probabilities sum to 1.
-- ``asymmetric``: Ridnik et al., "Asymmetric loss for multi-label classification", 2021; equation 7.
+- `sigmoid_bce`: binary cross-entropy of each region, the natural loss of the task.
+- `softmax_bce`: binary cross-entropy of a softmax over the regions, which the released code (KPeng9510/MuscleMap) calls
+  `focal_loss_multilabel`; kept for comparison. It cannot fit a clip with two positive regions, since its probabilities
+  sum to 1.
+- `asymmetric`: Ridnik et al., "Asymmetric loss for multi-label classification", 2021; equation 7.
 
-Where we differ: every loss is the mean over valid clips and regions (upstream, the asymmetric loss is a sum), and
-the logarithms are computed from logits, so no clamp is needed: torch's BCE stops the log at -100, we do not.
+Differences from upstream: every loss is the mean over valid clips and regions (the asymmetric loss is a sum there), and
+logarithms are computed from logits, so none is clamped (torch's BCE clamps the log at -100).
+
+Losses are an open table: a configuration's file may add its own to `LOSSES` (docs/extending.md).
 
 Letters of shapes: B clips, K muscle regions.
 """
@@ -19,34 +21,38 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax, logsumexp
+from jaxtyping import Array, Float, Shaped
 
-from musclemap_jax.errors import UserError
+Logits = Float[Array, "B K"]
+Labels = Shaped[Array, "B K"]
+ClipValid = Shaped[Array, " B"]
+Loss = Float[Array, ""]
 
-MultiLabelLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-"""(logits (B, K), labels (B, K) in [0, 1], clip_valid (B,)) -> () float32."""
+MultiLabelLoss = Callable[[Logits, Labels, ClipValid], Loss]
+"""(logits, labels in [0, 1], clip_valid) -> float32."""
 
 
-def sigmoid_bce(logits: jax.Array, labels: jax.Array, clip_valid: jax.Array) -> jax.Array:
+def sigmoid_bce(logits: Logits, labels: Labels, clip_valid: ClipValid) -> Loss:
     """Binary cross-entropy with logits.
 
     Args:
-      logits: (B, K), any float dtype; computed in float32.
-      labels: (B, K) in [0, 1].
-      clip_valid: (B,) 1 for a real clip, 0 for padding; what padding holds has no effect, NaN included.
+      logits: Logits of any float dtype; the loss is computed in float32.
+      labels: Labels in [0, 1].
+      clip_valid: 1 for a real clip, 0 for padding; values in padding have no effect, not even NaN.
 
     Returns:
-      () float32: the mean over valid clips and regions, 0 when no clip is valid.
+      Float32 mean over valid clips and regions; 0 when no clip is valid.
     """
     logits, labels = _prepare(logits, labels, clip_valid)
     losses = -labels * log_sigmoid(logits) - (1 - labels) * log_sigmoid(-logits)
     return _mean_over_valid(losses, clip_valid)
 
 
-def softmax_bce(logits: jax.Array, labels: jax.Array, clip_valid: jax.Array) -> jax.Array:
-    """Binary cross-entropy of softmax(logits) over the regions; arguments and result as :func:`sigmoid_bce`."""
+def softmax_bce(logits: Logits, labels: Labels, clip_valid: ClipValid) -> Loss:
+    """Binary cross-entropy of softmax(logits) over the regions; arguments and result as in `sigmoid_bce`."""
     logits, labels = _prepare(logits, labels, clip_valid)
     num_regions = logits.shape[1]
-    # log(1 - p_k) = logsumexp of the other logits - logsumexp of all: finite, gradient too, where p_k rounds to 1.
+    # log(1 - p_k) = logsumexp of the other logits - logsumexp of all: it and its gradient are finite where p_k is 1.
     own = jnp.eye(num_regions, dtype=bool)[jnp.newaxis]
     others = jnp.where(own, -jnp.inf, logits[:, jnp.newaxis, :])
     log_not_p = logsumexp(others, axis=-1) - logsumexp(logits, axis=-1, keepdims=True)
@@ -55,34 +61,35 @@ def softmax_bce(logits: jax.Array, labels: jax.Array, clip_valid: jax.Array) -> 
 
 
 def asymmetric(
-    logits: jax.Array,
-    labels: jax.Array,
-    clip_valid: jax.Array,
+    logits: Logits,
+    labels: Labels,
+    clip_valid: ClipValid,
     *,
     gamma_positive: float = 1.0,
     gamma_negative: float = 4.0,
     margin: float = 0.05,
-) -> jax.Array:
+) -> Loss:
     """Asymmetric loss: easy negatives weigh less, and those below the margin nothing.
 
     Args:
-      logits: as in :func:`sigmoid_bce`.
-      labels: (B, K) 0 or 1.
-      clip_valid: as in :func:`sigmoid_bce`.
-      gamma_positive: focusing power on positives, 0 or at least 1.
-      gamma_negative: focusing power on negatives, 0 or at least 1.
-      margin: probability by which negatives are shifted down, in [0, 1).
+      logits: As in `sigmoid_bce`.
+      labels: Labels, 0 or 1.
+      clip_valid: As in `sigmoid_bce`.
+      gamma_positive: Focusing exponent for positives, 0 or at least 1.
+      gamma_negative: Focusing exponent for negatives, 0 or at least 1.
+      margin: Probability by which negatives are shifted down, in [0, 1).
 
     Returns:
-      () float32: the mean over valid clips and regions, 0 when no clip is valid.
+      As in `sigmoid_bce`.
     """
     logits, labels = _prepare(logits, labels, clip_valid)
-    of_positive = -(jax.nn.sigmoid(-logits) ** gamma_positive) * log_sigmoid(logits)
-    shifted = jax.nn.relu(jax.nn.sigmoid(logits) - margin)  # jnp.maximum may lose gradients: models/layers/maximum.py
-    # With no margin, log(1 - p) by way of the logits stays finite where p rounds to 1.
+    positive = -(jax.nn.sigmoid(-logits) ** gamma_positive) * log_sigmoid(logits)
+    # jnp.maximum may lose gradients: models/layers/robust_max.py
+    shifted = jax.nn.relu(jax.nn.sigmoid(logits) - margin)
+    # Without a margin, log(1 - p) computed from the logits stays finite where p rounds to 1.
     log_not_shifted = jnp.log1p(-shifted) if margin > 0 else log_sigmoid(-logits)
-    of_negative = -(shifted**gamma_negative) * log_not_shifted
-    return _mean_over_valid(labels * of_positive + (1 - labels) * of_negative, clip_valid)
+    negative = -(shifted**gamma_negative) * log_not_shifted
+    return _mean_over_valid(labels * positive + (1 - labels) * negative, clip_valid)
 
 
 LOSSES: dict[str, MultiLabelLoss] = {
@@ -90,18 +97,11 @@ LOSSES: dict[str, MultiLabelLoss] = {
     "softmax_bce": softmax_bce,
     "asymmetric": asymmetric,
 }
-"""Losses by the name that a config gives them."""
-
-
-def get_loss(name: str) -> MultiLabelLoss:
-    """The loss of that name; UserError with the known names otherwise."""
-    if name not in LOSSES:
-        raise UserError(f"config loss: expected one of {', '.join(LOSSES)}, got {name!r}: set one of these")
-    return LOSSES[name]
+"""Losses by the name that a configuration gives them."""
 
 
 def _prepare(logits: jax.Array, labels: jax.Array, clip_valid: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Float32 arrays whose padded rows are 0, so that NaN there reaches neither the loss nor its gradient."""
+    """Sets padded rows to 0, so that NaN there reaches neither the loss nor its gradient; in float32."""
     if logits.ndim != 2 or labels.shape != logits.shape or clip_valid.shape != logits.shape[:1]:
         raise ValueError(
             f"expected logits (B, K), labels (B, K) and clip_valid (B,), got {logits.shape}, {labels.shape} and "

@@ -1,10 +1,10 @@
-"""Means of the training metrics between two log lines, and what the machine did meanwhile."""
+"""Means of the training metrics between two log lines, with speed, data wait and memory."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import jax
 import numpy as np
@@ -19,30 +19,30 @@ class Meter:
         """Starts the clock.
 
         Args:
-          batch_size: clips in a step, over all processes.
-          flops_per_clip: floating point operations of a training step for each clip, by the model's arithmetic.
-          peak_flops: operations a second that all devices together can do; None leaves the utilisation out.
+          batch_size: Clips per step, over all processes.
+          flops_per_clip: FLOPs of a training step per clip, counted from the model's shapes.
+          peak_flops: Peak FLOP/s of all devices together; None to leave out the utilisation.
         """
         self._batch_size = batch_size
-        self._peak_share = flops_per_clip / peak_flops if flops_per_clip and peak_flops else None
-        self._start_anew()
+        self._mfu_per_clip = flops_per_clip / peak_flops if flops_per_clip and peak_flops else None
+        self._reset()
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         self._rows: list[dict[str, float]] = []
         self._waiting_s = 0.0
         self._pausing_s = 0.0
         self._since = time.perf_counter()
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self) -> Generator[None]:
         """Counts the time inside as spent waiting for data."""
         started = time.perf_counter()
         yield
         self._waiting_s += time.perf_counter() - started
 
     @contextlib.contextmanager
-    def pausing(self) -> Iterator[None]:
-        """Leaves out the time inside, which is not training's: an evaluation's."""
+    def pausing(self) -> Generator[None]:
+        """Leaves out the time inside, such as an evaluation's."""
         started = time.perf_counter()
         yield
         self._pausing_s += time.perf_counter() - started
@@ -54,23 +54,24 @@ class Meter:
         return row
 
     def take(self) -> dict[str, float]:
-        """The means by name, speed, share of time spent waiting for data, memory; starts anew.
+        """Returns the values since the last call and starts over.
 
         Returns:
-          {``train/<metric>``: value}; ``train/mfu`` is the share of the devices' peak that the model's arithmetic
-          used, and absent where the peak is not known; ``train/device_memory_gib`` is the highest use of this process's
-          first device so far, and absent where the device does not tell.
+          {``train/<metric>``: value}, with the means of the steps' metrics, speed and the fraction of time spent
+          waiting for data. ``train/mfu`` is the fraction of the devices' peak FLOP/s that the model's FLOPs used,
+          absent if the peak is not known; ``train/device_memory_gib`` is the peak memory of this process's first device
+          so far, absent if the device does not report it.
         """
         elapsed_s = time.perf_counter() - self._since - self._pausing_s
         values = {f"train/{name}": float(np.mean([row[name] for row in self._rows])) for name in self._rows[0]}
         clips_per_second = len(self._rows) * self._batch_size / elapsed_s
         values["train/step_seconds"] = elapsed_s / len(self._rows)
         values["train/clips_per_second"] = clips_per_second
-        values["train/data_wait_share"] = self._waiting_s / elapsed_s
-        if self._peak_share is not None:
-            values["train/mfu"] = clips_per_second * self._peak_share
+        values["train/data_wait_fraction"] = self._waiting_s / elapsed_s
+        if self._mfu_per_clip is not None:
+            values["train/mfu"] = clips_per_second * self._mfu_per_clip
         memory = jax.local_devices()[0].memory_stats() or {}
         if "peak_bytes_in_use" in memory:
             values["train/device_memory_gib"] = memory["peak_bytes_in_use"] / GIBIBYTE
-        self._start_anew()
+        self._reset()
         return values

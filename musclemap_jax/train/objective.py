@@ -2,7 +2,9 @@
 
     L = L_cls(fused) + branch_weight * sum_branches L_cls(branch) + kd_weight * mean over sites of L_site
 
-The released code is kind ``softmax_bce``, branch_weight 0, kd_weight 0.9, kd_reduction ``released``, one direction.
+The released code is kind `softmax_bce`, branch_weight 0, kd_weight 0.9, kd_reduction `released`, one direction.
+
+Letters of shapes: B clips, K muscle regions.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.distillation import distillation_loss
+from musclemap_jax.models.distillation import AXES, REDUCTIONS, distillation_loss
 from musclemap_jax.models.outputs import ModelOutput
-from musclemap_jax.train.losses import LOSSES
+from musclemap_jax.train.losses import LOSSES, ClipValid, Labels, Loss
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class ObjectiveSpec:
     """Settings of the objective.
 
     Attributes:
-      kind: classification loss, a name in ``losses.LOSSES``.
-      branch_weight: weight of the sum of the branches' own classification losses.
-      kd_weight: weight of the mean distillation loss over sites and directions; 0 switches distillation off.
-      kd_tau: temperature of the distillation.
-      kd_axis: ``token`` (as in the released code) or ``channel``: the axis over which the softmax runs.
-      kd_reduction: ``sum`` over that axis, or ``released``, the mean over every element.
+      kind: Classification loss, a name in `losses.LOSSES`.
+      branch_weight: Weight of the sum of the branches' own classification losses.
+      kd_weight: Weight of the mean distillation loss over sites and directions; 0 switches distillation off.
+      kd_tau: Temperature of the distillation.
+      kd_axis: Axis of the distillation's softmax, `token` (as in the released code) or `channel`.
+      kd_reduction: `sum` over that axis, or `released`, the mean over every element.
     """
 
     kind: str = "sigmoid_bce"
@@ -39,30 +41,27 @@ class ObjectiveSpec:
     kd_reduction: str = "sum"
 
     def __post_init__(self) -> None:
-        if self.kind not in LOSSES:
-            raise UserError(f"config.loss.kind: expected one of {', '.join(LOSSES)}, got {self.kind!r}")
-        if self.kd_axis not in ("token", "channel"):
-            raise UserError(f"config.loss.kd_axis: expected 'token' or 'channel', got {self.kd_axis!r}")
-        if self.kd_reduction not in ("sum", "released"):
-            raise UserError(f"config.loss.kd_reduction: expected 'sum' or 'released', got {self.kd_reduction!r}")
+        for name, known in (("kind", LOSSES), ("kd_axis", AXES), ("kd_reduction", REDUCTIONS)):
+            if getattr(self, name) not in known:
+                raise UserError(f"config.loss.{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
         if self.kd_tau <= 0 or self.kd_weight < 0 or self.branch_weight < 0:
             raise UserError("config.loss: kd_tau must be positive, kd_weight and branch_weight not negative")
 
 
 def objective(
-    output: ModelOutput, muscles: jax.Array, clip_valid: jax.Array, spec: ObjectiveSpec
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Total loss and its terms.
+    output: ModelOutput, muscles: Labels, clip_valid: ClipValid, spec: ObjectiveSpec
+) -> tuple[Loss, dict[str, Loss]]:
+    """Computes the total loss and its terms.
 
     Args:
-      output: of the model.
-      muscles: (B, K) float32, 1 where a muscle region is active.
-      clip_valid: (B,) bool, False for padding.
-      spec: the settings.
+      output: Output of the model.
+      muscles: 1 where a muscle region is active, else 0.
+      clip_valid: True for a clip, False for padding.
+      spec: The settings.
 
     Returns:
-      () float32 loss, and {term: () float32}: ``loss``, ``loss_fused``, ``loss_<branch>``, ``kd_<direction>`` and
-      ``kd_<direction>/<site>``.
+      Float32 loss, and the terms by name: `loss`, `loss_fused`, `loss_<branch>`, `kd_<direction>` and
+      `kd_<direction>/<site>`.
     """
     classify = LOSSES[spec.kind]
     terms = {"loss_fused": classify(output.logits, muscles, clip_valid)}

@@ -1,15 +1,15 @@
 """AdamW with a cosine schedule and warm-up, clipped by global norm.
 
-Weight decay falls on matrices and convolution kernels alone: biases, norm scales, class tokens, relative position
-tables and learned adjacencies are left out, as in PySlowFast's `optimizer.py`. Names decide and not the number of
-dimensions: HD-GCN's biases and scales are stacked over its hierarchies.
+Weight decay applies only to matrices and convolution kernels: biases, norm scales, class tokens, relative position
+tables and learned adjacencies are left out, as in PySlowFast's `optimizer.py`. Parameters are chosen by name, not by
+number of dimensions, since HD-GCN's biases and scales are stacked over its hierarchies.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.sharding.rules import path_name
 
 DECAYED_NAME = re.compile(r"(^|_)kernel$|^pool_[qkv]$|^spread$")
-"""Searched in the last name of a parameter's path: those that match have weight decay."""
+"""Parameters with weight decay; searched in the last name of their paths."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class OptimizerSpec:
     """Settings of the optimizer.
 
     Attributes:
-      learning_rate: the highest rate, reached at the end of the warm-up.
-      warmup_fraction: share of the steps in which the rate rises linearly from zero, in [0, 1).
-      final_fraction: the last rate as a share of the highest.
-      weight_decay: decoupled decay (Loshchilov and Hutter, 2019).
-      beta1: decay of the first moment.
-      beta2: decay of the second moment.
-      clip_norm: global norm to which gradients are clipped; 0 for none.
-      ema_decay: decay of the moving average of the parameters; 0 for none.
+      learning_rate: The peak rate, reached at the end of the warm-up.
+      warmup_fraction: Fraction of the steps in which the rate rises linearly from zero, in [0, 1).
+      final_fraction: The last rate as a fraction of the peak rate.
+      weight_decay: Decoupled weight decay (Loshchilov and Hutter, 2019).
+      beta1: Decay of the first moment.
+      beta2: Decay of the second moment.
+      clip_norm: Global norm to which gradients are clipped; 0 for none.
+      ema_decay: Decay of the moving average of the parameters; 0 for none.
     """
 
     learning_rate: float = 1e-4
@@ -51,7 +51,7 @@ class OptimizerSpec:
             raise UserError(f"config.optimizer.learning_rate must be positive, got {self.learning_rate}")
         if not 0 <= self.warmup_fraction < 1:
             raise UserError(
-                f"config.optimizer.warmup_fraction: expected a share of the run in [0, 1), got {self.warmup_fraction}: "
+                f"config.optimizer.warmup_fraction: expected a fraction in [0, 1), got {self.warmup_fraction}: "
                 "a warm-up longer than the run never ends"
             )
         for name in ("final_fraction", "beta1", "beta2", "ema_decay"):
@@ -62,7 +62,7 @@ class OptimizerSpec:
 
 
 def make_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:
-    """Learning rate by step: linear warm-up, then a cosine to ``final_fraction`` of the highest rate."""
+    """Learning rate by step: linear warm-up, then a cosine to ``final_fraction`` of the peak rate."""
     warmup_steps = int(spec.warmup_fraction * num_steps)
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0 if warmup_steps else spec.learning_rate,
@@ -74,42 +74,42 @@ def make_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:
 
 
 def decay_mask(params: Any) -> Any:
-    """True at the parameters on which weight decay falls."""
+    """True at the parameters with weight decay."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: bool(DECAYED_NAME.search(path_name(path).rpartition("/")[2])), params
     )
 
 
 def clip_by_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
-    """`optax.clip_by_global_norm` for callers that know the norm: `update` takes it as ``norm``."""
+    """`optax.clip_by_global_norm` for callers that know the norm, which `update` takes as ``norm``."""
 
     def update(updates: Any, state: optax.EmptyState, params: Any = None, *, norm: jax.Array, **_: Any) -> Any:
         del params
         factor = max_norm / jnp.maximum(norm, max_norm)
         return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), updates), state
 
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), cast(Any, update))
 
 
 def scale_by_given_rate() -> optax.GradientTransformationExtraArgs:
-    """Scales updates, which point downhill, by the rate that `update` takes as ``learning_rate``."""
+    """Scales updates, which point downhill, by the ``learning_rate`` given to `update`."""
 
     def update(updates: Any, state: optax.EmptyState, params: Any = None, *, learning_rate: jax.Array, **_: Any) -> Any:
         del params
         return jax.tree.map(lambda leaf: leaf * learning_rate.astype(leaf.dtype), updates), state
 
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), cast(Any, update))
 
 
 def make_optimizer(spec: OptimizerSpec, frozen: tuple[str, ...] = ()) -> optax.GradientTransformationExtraArgs:
     """The gradient transformation of a run.
 
-    Its `update` takes the gradient's global norm as ``norm`` and the step's rate, of `make_schedule`, as
-    ``learning_rate``, () float32 both.
+    Its `update` takes the gradient's global norm as ``norm`` and the rate of `make_schedule` as ``learning_rate``, both
+    () float32.
 
     Args:
-      spec: the settings.
-      frozen: names at the top of the parameters' tree that are not trained and have no optimizer state.
+      spec: The settings.
+      frozen: Top-level names in the parameter tree that are not trained and have no optimizer state.
     """
     clip = [clip_by_norm(spec.clip_norm)] if spec.clip_norm else []
     adamw = optax.adamw(

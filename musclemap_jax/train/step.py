@@ -1,11 +1,12 @@
-"""The training step: a pure function (state, batch) -> (state, metrics), to be compiled as one.
+"""The training step: a pure function (state, batch) -> (state, metrics), compiled as one program.
 
-Randomness is drawn from the run's seed and the step's number. A step whose loss or gradient is not finite changes
-nothing but the two counters.
+Randomness is drawn from the run's seed and the step's number. A step whose loss or gradient is not finite is skipped:
+it changes only the two counters.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 class _Changing(NamedTuple):
-    """What a step changes of a TrainState unless it is skipped."""
+    """The parts of a TrainState that a step changes unless it is skipped."""
 
     params: Any
     batch_stats: Any
@@ -38,7 +39,7 @@ class _Changing(NamedTuple):
 def _loss_and_gradient(
     model: nn.Module, spec: ObjectiveSpec, params: Any, batch_stats: Any, batch: Batch, key: jax.Array
 ) -> tuple[Metrics, Any, Any]:
-    """Terms of the loss, new batch statistics and the gradient, for one part of a batch."""
+    """The loss terms, new batch statistics and the gradient for one part of a batch."""
 
     def loss_function(params: Any) -> tuple[jax.Array, tuple[Metrics, Any]]:
         output, changed = model.apply(
@@ -58,10 +59,10 @@ def _loss_and_gradient(
 def _accumulate(
     model: nn.Module, spec: ObjectiveSpec, state: TrainState, batch: Batch, key: jax.Array, num_parts: int
 ) -> tuple[Metrics, Any, Any]:
-    """The same over a batch taken in equal parts, one after another: means of terms and gradients."""
+    """The same for a batch in equal parts, one after another: mean terms and mean gradient."""
     if num_parts == 1:
         return _loss_and_gradient(model, spec, state.params, state.batch_stats, batch, key)
-    # Clip i goes to part i % num_parts, so that each device's share of the batch gives to every part.
+    # Clip i goes to part i % num_parts, so that every part takes clips from every device's shard.
     parts = jax.tree.map(lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), batch)
 
     def body(carry: tuple[Any, Any], part_and_index: tuple[Batch, jax.Array]) -> tuple[tuple[Any, Any], Metrics]:
@@ -88,17 +89,17 @@ def make_train_step(
     """Makes the step; compile it with `compile_train_step`.
 
     Args:
-      model: called as ``model(batch, train)``, returns a ModelOutput.
-      optimizer: the gradient transformation; one with extra arguments gets the gradient's global norm as ``norm`` and
+      model: The model, called as ``model(batch, train)``; returns a ModelOutput.
+      optimizer: The gradient transformation; one with extra arguments gets the gradient's global norm as ``norm`` and
         the schedule's rate as ``learning_rate``.
-      schedule: learning rate by step, steps that were skipped included.
-      spec: settings of the objective.
-      ema_decay: decay of the moving average; used where the state has one.
-      num_parts: gradient grad_accum_steps: the batch is taken in so many parts, one after another.
+      schedule: Learning rate by step; skipped steps count.
+      spec: Settings of the objective.
+      ema_decay: Decay of the moving average, if the state has one.
+      num_parts: Number of equal parts in which the batch is computed, one after another (gradient accumulation).
 
     Returns:
       A function (state, batch) -> (state, metrics). Metrics are () float32: the objective's terms,
-      ``gradient_norm``, ``learning_rate`` and ``skipped`` (steps in a row that were not applied).
+      ``gradient_norm``, ``learning_rate`` and ``skipped`` (the number of skipped steps in a row).
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -108,10 +109,10 @@ def make_train_step(
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(norm) & jnp.isfinite(terms["loss"])
 
-        # Scalars are made on the other side of the branch from where each parameter uses them: on CPU their
-        # arithmetic, the schedule's cosine too, would else be compiled into the loop over every parameter.
+        # Computed outside the branch that uses them: on CPU, XLA would otherwise compile this arithmetic, with the
+        # schedule's cosine, into the loop over every parameter.
         learning_rate = jnp.asarray(schedule(state.step), jnp.float32)
-        # The average follows faster at first, or the random start would stay in it for 1 / (1 - decay) steps.
+        # The average moves faster at first; otherwise the random start would stay in it for 1 / (1 - decay) steps.
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
 
         def apply(kept: _Changing, gradient: Any, batch_stats: Any) -> tuple[_Changing, jax.Array]:
@@ -123,12 +124,12 @@ def make_train_step(
         def skip(kept: _Changing, *_: Any) -> tuple[_Changing, jax.Array]:
             return kept, jnp.zeros_like(decay)
 
-        # A branch and not a selection between old and new: that would keep both, a copy of the whole state.
+        # A branch rather than a selection between old and new values, which would keep a copy of the whole state.
         kept = _Changing(state.params, state.batch_stats, state.opt_state)
         changed, follow = jax.lax.cond(finite, apply, skip, kept, gradient, batch_stats)
         ema = None if state.ema is None else optax.incremental_update(changed.params, state.ema, follow)
         skipped = jnp.where(finite, 0, state.skipped + 1)
-        new_state = state.replace(step=state.step + 1, skipped=skipped, ema=ema, **changed._asdict())
+        new_state = dataclasses.replace(state, step=state.step + 1, skipped=skipped, ema=ema, **changed._asdict())
         metrics = terms | {
             "gradient_norm": norm,
             "learning_rate": learning_rate,
@@ -140,7 +141,7 @@ def make_train_step(
 
 
 def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> SynchronizedJit:
-    """The jitted step: state in its sharding and donated, batch over the mesh's batch axes, metrics on every device."""
+    """The jitted step: state sharded and donated, batch over the mesh's batch axes, metrics replicated."""
 
     def spread_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         with clip_sharding(batch_sharding(mesh)):
@@ -157,10 +158,10 @@ def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) ->
 
 
 def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
-    """Gradients pass between TPU slices together.
+    """Combines the gradients that pass between TPU slices.
 
-    One by one, as by default, they take more flags to wait on than a chip has, and the compiler refuses the step
-    (libtpu of jax 0.10.2, two slices of v5e:8x8).
+    By default each passes on its own. That takes more synchronisation flags than a chip has, and the compiler rejects
+    the step (libtpu of jax 0.10.2, two slices of v5e:8x8).
     """
     devices = mesh.devices.flat
     if devices[0].platform != "tpu" or count_slices(devices) == 1:

@@ -80,7 +80,7 @@ def is_shape(node):
     return isinstance(node, tuple)
 
 
-def test_a_folder_that_vanishes_between_two_looks_is_looked_at_again(tmp_path, monkeypatch):
+def test_a_folder_that_vanishes_while_it_is_listed_is_listed_again(tmp_path, monkeypatch):
     """As on cloud storage, while Orbax removes in the background what an interrupted save has left there."""
     (tmp_path / "checkpoints" / "3" / "state").mkdir(parents=True)
     looks = []
@@ -94,11 +94,11 @@ def test_a_folder_that_vanishes_between_two_looks_is_looked_at_again(tmp_path, m
     whole = ocp.CheckpointManager._load_checkpoint_infos
     monkeypatch.setattr(ocp.CheckpointManager, "_load_checkpoint_infos", vanishing)
     with contextlib.closing(Checkpointer(tmp_path, read_only=True)) as checkpointer:
-        assert checkpointer.newest_whole_step() is None
+        assert checkpointer.newest_undamaged_step() is None
     assert len(looks) >= 2
 
 
-def test_state_and_data_come_back_on_any_mesh(batches, tmp_path):
+def test_state_and_data_are_restored_on_any_mesh(batches, tmp_path):
     meshes = [((1, 8, 1), 8), ((2, 2, 1), 4), ((1, 1, 1), 1), ((2, 2, 2), 8)]
     states = [
         make_state(dict(zip(AXES, sizes, strict=True)), devices, seed=number)
@@ -124,7 +124,7 @@ def test_state_and_data_come_back_on_any_mesh(batches, tmp_path):
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (4, 2), (2, 4), (4, 1)])
-def test_the_data_goes_on_on_another_number_of_processes(make_batches, tmp_path, before, after):
+def test_the_data_continues_on_another_number_of_processes(make_batches, tmp_path, before, after):
     state, shardings = make_state()
     saving = [make_batches(8 // before, process, before) for process in range(before)]
     for _ in range(3):
@@ -157,7 +157,7 @@ def test_the_newest_and_the_best_are_kept(batches, tmp_path):
         assert not reopened.scores.has(3)
 
 
-def test_going_on_from_an_earlier_step_forgets_later_scores(tmp_path):
+def test_resuming_from_an_earlier_step_drops_later_scores(tmp_path):
     with contextlib.closing(Checkpointer(tmp_path)) as checkpointer:
         for step in (1, 2, 3):
             checkpointer.scores.add(step, {BEST_METRIC: 0.1 * step})
@@ -189,13 +189,13 @@ def cut_short(path):
 @pytest.mark.parametrize(
     ("damage", "file", "named"),
     [
-        (flip_a_bit, "state/d/*", "is not as it was written"),
-        (cut_short, "data/metadata", "data/metadata is not as it was written"),
+        (flip_a_bit, "state/d/*", "has changed since it was written"),
+        (cut_short, "data/metadata", "data/metadata has changed since it was written"),
         (lambda path: path.unlink(), "state/manifest.ocdbt", "state/manifest.ocdbt is missing"),
         (lambda path: path.unlink(), "SHA256SUMS", "SHA256SUMS is missing"),
     ],
 )
-def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(saved, batches, caplog, damage, file, named):
+def test_a_damaged_checkpoint_is_moved_and_the_previous_one_used(saved, batches, caplog, damage, file, named):
     workdir, state, shardings = saved
     damage(next((workdir / "checkpoints" / "6").glob(file)))
     with contextlib.closing(Checkpointer(workdir, read_only=True)) as reader:
@@ -212,14 +212,14 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_the_one_before_used(saved,
     assert [path.name for path in (workdir / "damaged_checkpoints").iterdir()] == ["6"]
 
 
-def test_the_sums_are_those_of_the_command(saved):
+def test_sha256sum_accepts_the_checksums(saved):
     folder = saved[0] / "checkpoints" / "6"
     listed = {line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
     assert {str(path.relative_to(folder)) for path in folder.glob("*/**/*") if path.is_file()} == listed
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True, capture_output=True)
 
 
-def test_no_checkpoint_and_another_model_are_named(batches, tmp_path):
+def test_a_missing_checkpoint_and_another_model_are_refused(batches, tmp_path):
     state, shardings = make_state()
     with (
         contextlib.closing(Checkpointer(tmp_path / "empty")) as checkpointer,

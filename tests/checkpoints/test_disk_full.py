@@ -1,4 +1,4 @@
-"""A disk that fills up while a checkpoint is written: a real one of two megabytes, in a name space of its own."""
+"""A disk that fills up while a checkpoint is written: a real one of two megabytes, in its own mount namespace."""
 
 import shutil
 import subprocess
@@ -48,11 +48,11 @@ sys.exit(exit_on_user_error(body))
     not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"], capture_output=True).returncode != 0,
     reason="needs user namespaces, to mount a small disk",
 )
-def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path):
+def test_a_full_disk_keeps_the_previous_checkpoint_and_says_so(tmp_path):
     command = ["unshare", "-Urm", "sh", "-c", MOUNT, str(tmp_path), sys.executable, "-c", SAVES, str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
     assert process.returncode == 2, process.stderr
     assert process.stdout.strip() == "left: ['1']"
     line = process.stderr.strip().splitlines()[-1]
     assert f"error: {tmp_path}/checkpoints: the disk was full while a checkpoint was written" in line
-    assert "the checkpoint of step 1 is kept: free some space and give the same command" in line
+    assert "the checkpoint of step 1 is kept: free some space and run the same command" in line

@@ -21,7 +21,7 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("name", ["v5e", "v5e:", "v9:2x2", "v5e:0x2", "v5e:2x2x2x2", "v5e:axb"])
-def test_a_topology_that_no_tpu_has_is_refused_with_examples(name):
+def test_an_unknown_topology_is_refused_with_examples(name):
     with pytest.raises(UserError, match=f"--topology={name}: expected one of v4, v5e.*such as v5e:16x16"):
         describe_topology(name)
 
@@ -35,18 +35,18 @@ def test_a_topology_that_no_tpu_has_is_refused_with_examples(name):
         (["--config=configs/transm3e.py", "--topology=v5e:2x2", "--batch=4", "--largest_batch"], "exclude each other"),
     ],
 )
-def test_input_at_fault_ends_with_one_line(arguments, message):
+def test_invalid_input_ends_with_one_line(arguments, message):
     process = run(*arguments)
     assert process.returncode == 2
     assert message in process.stderr
     assert len(process.stderr.strip().splitlines()) == 1
 
 
-def test_a_refusal_without_numbers_is_told_in_the_compilers_words():
+def test_without_numbers_the_compilers_message_is_quoted():
     topology = Topology("v5e:2x2", 1, CHIP_KINDS["v5e"], devices=[])
-    told = _does_not_fit(OutOfMemoryError("RESOURCE_EXHAUSTED: no room in smem"), "a.py", topology, 4)
-    assert "'RESOURCE_EXHAUSTED: no room in smem'" in told
-    assert "GiB" not in told
+    text = _does_not_fit(OutOfMemoryError("RESOURCE_EXHAUSTED: no room in smem"), "a.py", topology, 4)
+    assert "'RESOURCE_EXHAUSTED: no room in smem'" in text
+    assert "GiB" not in text
     numbers = OutOfMemoryError("Used 17G of 15G hbm")
     assert "needs 17.00 GiB of the 15.00 GiB" in _does_not_fit(numbers, "a.py", topology, 4)
 

@@ -49,7 +49,7 @@ def test_each_kind_is_counted_by_the_ring():
     assert (totals["all-to-all"].count, totals["all-to-all"].bytes_sent) == (2, 40 * 4 * (3 / 4 + 1 / 2))
 
 
-def test_a_loop_counts_its_rounds_and_an_asynchronous_start_its_result():
+def test_a_loop_counts_every_iteration_and_an_asynchronous_start_its_result():
     permutes = collectives(HLO, num_chips=8)["collective-permute"]
     assert (permutes.count, permutes.bytes_sent) == (5 + 1, 6 * 16 * 4)
 

@@ -20,7 +20,7 @@ def test_the_largest_multiple_that_fits_is_found_in_few_compilations(capacity):
     assert len(tried) == len(set(tried)) <= 11
 
 
-def test_where_not_even_one_clip_a_part_fits_the_error_is_passed_on():
+def test_the_error_is_raised_if_not_even_the_smallest_batch_fits():
     def compile_step(batch_size):
         raise OutOfMemoryError("Used 17G of 15G hbm")
 

@@ -36,7 +36,7 @@ def report(spec, mesh):
     return report_step(spec, mesh, batch_size=8)
 
 
-def test_the_state_on_a_device_is_what_its_shardings_leave(spec, mesh, report):
+def test_state_bytes_per_chip_follow_the_shardings(spec, mesh, report):
     program = make_program(spec, 10)
     _, state, shardings = abstract_state(
         program.model, program.optimizer, batch_shapes(spec.input, 8), 0, mesh, ema=False
@@ -51,7 +51,7 @@ def test_the_state_on_a_device_is_what_its_shardings_leave(spec, mesh, report):
     assert report.batch_bytes == 2 * (4 * 16 * 16 * 3 + 20 * 4 + 1 + 4)
 
 
-def test_operations_are_near_those_of_the_shapes(report):
+def test_compiler_flops_are_close_to_those_of_the_shapes(report):
     # Of so small a model, norms and softmax are a good part.
     assert report.analytic_flops < report.flops < 3 * report.analytic_flops
 
@@ -62,13 +62,13 @@ def test_gradients_are_summed_over_the_devices(report):
     assert sent > report.parameter_bytes
 
 
-def test_activations_lie_in_the_temporaries(report):
+def test_activations_are_part_of_the_temporaries(report):
     assert report.activation_bytes > 0
     assert report.temporary_bytes < report.total_bytes
     assert report.bytes_accessed > report.activation_bytes
 
 
-def test_table_and_json_have_the_same_figures(report, mesh):
+def test_table_and_json_agree(report, mesh):
     topology = Topology("v5e:2x2", 1, CHIP_KINDS["v5e"], list(mesh.devices.flat))
     table = report_table(report, "tiny", topology)
     assert "tiny on v5e:2x2: 4 chips (data 2 x fsdp 2 x tensor 1), 8 clips a step" in table
@@ -81,11 +81,11 @@ def test_table_and_json_have_the_same_figures(report, mesh):
 
 
 def test_a_batch_that_the_mesh_does_not_divide_is_refused(spec, mesh):
-    with pytest.raises(UserError, match="batch=6 does not divide by 4"):
+    with pytest.raises(UserError, match="batch=6 is not a multiple of 4"):
         report_step(spec, mesh, batch_size=6)
 
 
-def test_the_compilers_message_gives_the_bytes():
+def test_bytes_are_read_from_the_compilers_message():
     message = (
         "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. "
         "Used 16.97G of 15.75G hbm. Exceeded hbm capacity by 1.22G."

@@ -41,9 +41,10 @@ def test_any_order_and_padding_give_the_split_in_its_order(index):
 def test_a_missing_or_repeated_clip_is_rejected(index, message):
     rows = np.array(index) % 4
     with pytest.raises(ValueError, match=message):
-        from_padded(SCORES[rows], LABELS[rows], np.ones(len(index)), index, CLIP_IDS)
+        from_padded(SCORES[rows], LABELS[rows], np.ones(len(index)), np.array(index), CLIP_IDS)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 def test_shapes_that_differ_are_rejected():
     with pytest.raises(ValueError, match=r"got \(4, 2\), \(3, 2\), \(4,\) and \(4,\)"):
         from_padded(SCORES, LABELS[:3], np.ones(4), np.arange(4), CLIP_IDS)

@@ -9,6 +9,7 @@ import pytest
 from musclemap_jax.errors import UserError
 from musclemap_jax.experiment.config import default_config, resolve
 from musclemap_jax.experiment.variants import VARIANTS
+from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.models.video.mvit import MVITV2_S
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
@@ -70,6 +71,36 @@ def test_values_that_cannot_be_or_contradict_are_refused_by_name(key, value, mes
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=message):
         resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("branches", "given", "message"),
+    [
+        (("video",), {"skeleton": "runs/hdgcn"}, "init_from: expected 'model' or branches of .*video.* got skeleton"),
+        (("video",), {"model": "runs/a", "video": "runs/b"}, "got model, video"),
+        (("video",), {"audio": "runs/a"}, "init_from.audio: unknown key; known are model, optical_flow, rgb_diff,"),
+    ],
+)
+def test_weights_for_branches_that_the_model_lacks_are_refused(branches, given, message):
+    config = json.loads(default_config().to_json())
+    config["model"]["branches"] = branches
+    config["init_from"] |= given
+    with pytest.raises(UserError, match=message):
+        resolve(config)
+
+
+def test_keys_of_backbones_and_weights_follow_the_table():
+    config = default_config()
+    assert set(config.init_from) == {"model", *BRANCHES}
+    config.model.backbones.mvit.depth = 15
+    config.init_from.skeleton = "runs/hdgcn"
+    spec = resolve(config)
+    assert spec.model.architecture("video").depth == 15
+    assert spec.init_from["skeleton"] == "runs/hdgcn"
+    with pytest.raises(AttributeError):
+        config.model.backbones.vit = 1
+    with pytest.raises(UserError, match=r"config.model.backbones.vit: unknown key; known are hdgcn, mvit"):
+        resolve({"model": {"backbones": {"vit": {}}}})
 
 
 def test_views_of_the_evaluation_reach_the_input():

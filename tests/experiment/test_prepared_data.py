@@ -6,7 +6,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.experiment.prepared_data import PreparedData
 
 
-def test_splits_without_clips_are_named_before_the_run(caplog):
+def test_splits_without_clips_are_logged_or_refused(caplog):
     data = PreparedData({"train": ["clip"], "val_known": ["clip"]}, {})
     assert data.with_clips(("val_known", "val_new")) == ["val_known"]
     assert "split val_new has no clips and is not evaluated" in caplog.text

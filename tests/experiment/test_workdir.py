@@ -26,7 +26,7 @@ def changed(section, **values):
     )
 
 
-def test_the_same_configuration_and_one_that_learns_the_same_resume(workdir):
+def test_the_same_run_and_one_that_learns_the_same_are_resumed(workdir):
     before = (workdir / CONFIG).read_text()
     claim_workdir(workdir, ExperimentSpec(), list(REGIONS))
     claim_workdir(workdir, changed("train", log_every=3), REGIONS)

@@ -10,13 +10,13 @@ from musclemap_jax.models.distillation import distillation_loss, distillation_si
 from musclemap_jax.models.video.mvit import MVITV2_B, MVITV2_S
 from tests.models import goldens
 
-VALID = np.ones(2, bool)
+VALID = jnp.ones(2, bool)
 RELEASED_WEIGHT = 0.9
 
 
 def sets():
     golden = goldens.load("losses")
-    return golden["teacher"], golden["student"]
+    return jnp.asarray(golden["teacher"]), jnp.asarray(golden["student"])
 
 
 def test_released_loss_and_gradient_equal_the_published_ones():
@@ -53,19 +53,18 @@ def test_equal_sets_cost_nothing_and_others_something():
 
 def test_padding_does_not_count_whatever_it_holds():
     sender, receiver = sets()
-    alone = distillation_loss(sender[:1], receiver[:1], clip_valid=np.ones(1))
+    alone = distillation_loss(sender[:1], receiver[:1], clip_valid=jnp.ones(1))
     for value in (0.0, 1e4, np.inf, np.nan):
-        padded_sender, padded_receiver = sender.copy(), receiver.copy()
-        padded_sender[1] = padded_receiver[1] = value
+        padded_sender, padded_receiver = sender.at[1].set(value), receiver.at[1].set(value)
 
         def loss(receiver, sender=padded_sender):
-            return distillation_loss(sender, receiver, clip_valid=np.asarray([1, 0]))
+            return distillation_loss(sender, receiver, clip_valid=jnp.asarray([1, 0]))
 
-        padded, slope = jax.value_and_grad(loss)(jnp.asarray(padded_receiver))
+        padded, slope = jax.value_and_grad(loss)(padded_receiver)
         np.testing.assert_allclose(padded, alone, rtol=1e-6)
         assert not slope[1].any()
         assert np.isfinite(slope).all()
-    assert distillation_loss(sender, receiver, clip_valid=np.zeros(2)) == 0
+    assert distillation_loss(sender, receiver, clip_valid=jnp.zeros(2)) == 0
 
 
 def test_sites_of_the_paper():

@@ -7,9 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from musclemap_jax.checkpoints.state import create_state
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
 from musclemap_jax.models.video.video_input import normalised_flow
+from musclemap_jax.sharding.mesh import make_mesh
+from musclemap_jax.train.objective import ObjectiveSpec
+from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer
+from musclemap_jax.train.step import compile_train_step, make_train_step
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,35 @@ def test_optical_flow_is_a_branch_of_its_own_and_standing_still_is_zero(tiny_mod
     np.testing.assert_array_equal(moving["video"], still["video"])
     assert float(jnp.abs(moving["optical_flow"] - still["optical_flow"]).max()) > 1e-6
     np.testing.assert_array_equal(normalised_flow(jnp.full((1, 2, 2, 2, 2), 128, jnp.uint8)), 0)
+
+
+def test_any_two_branches_teach_each_other_and_train(tiny_model_spec, tiny_batch):
+    """A pair that neither the paper nor the released code has, skeletons first."""
+    spec = dataclasses.replace(tiny_model_spec, branches=("skeleton", "rgb_diff"), sites="final", fusion="sum")
+    batch, mesh = tiny_batch(2), make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
+    model, optimizer = TransM3E(spec), make_optimizer(OptimizerSpec(learning_rate=1e-3, warmup_fraction=0.0))
+    state, shardings = create_state(model, optimizer, batch, seed=0, mesh=mesh, ema=False)
+    before = jax.tree.map(np.asarray, state.params)
+    step = make_train_step(model, optimizer, lambda step: 1e-3, ObjectiveSpec())
+    state, metrics = compile_train_step(step, shardings, mesh)(state, batch)
+    assert {"kd_to_skeleton/unit02", "kd_to_rgb_diff/unit02", "loss_skeleton", "loss_rgb_diff"} <= metrics.keys()
+    assert np.isfinite(metrics["loss"])
+    assert float(metrics["skipped"]) == 0
+    for name, part in before.items():
+        changed = jax.tree.map(lambda old, new: np.any(old != np.asarray(new)), part, state.params[name])
+        assert any(jax.tree.leaves(changed)), name
+
+
+def test_tokens_and_heads_follow_the_number_of_regions(tiny_model_spec, tiny_batch):
+    spec = dataclasses.replace(tiny_model_spec, num_regions=5)
+    model = TransM3E(spec)
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), tiny_batch(1), distil=True))["params"]
+    assert params["video"]["class_tokens"]["classification"].shape == (1, 5, 8)
+    assert params["skeleton"]["tokens"].shape == (2 * 5, 8)
+    assert params["head_video"]["kernel"].shape == (16, 5)
+    assert params["head_skeleton"]["bias"].shape == (5,)
+    fixed = dataclasses.replace(spec, num_tokens=3)
+    assert (spec.tokens_per_set, fixed.tokens_per_set) == (5, 3)
 
 
 def test_without_class_tokens_the_branches_are_the_published_ones(tiny_model_spec, tiny_batch):

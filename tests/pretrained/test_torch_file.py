@@ -268,4 +268,4 @@ class TestTensorsAreBounded:
         refused(write_tree(tmp_path / "entry.pth", {"a": tensor(name, "float32", 6, (6,))}), "storage")
 
     def test_a_file_without_arrays(self, tmp_path):
-        refused(torch_writer.save(tmp_path / "file.pth", {"epoch": 1}), "no arrays")
+        refused(torch_writer.save(tmp_path / "file.pth", {"epoch": 1}), "no named arrays")

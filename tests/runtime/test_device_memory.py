@@ -1,4 +1,4 @@
-"""Tests of what a program that does not fit into memory ends with."""
+"""Tests of out-of-memory errors."""
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +8,17 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
 
 
-def test_a_program_that_does_not_fit_ends_with_a_sentence_that_says_what_to_change():
+def test_out_of_memory_becomes_a_sentence_that_says_what_to_change():
     with (
-        pytest.raises(UserError, match=r"cpu does not suffice \(RESOURCE_EXHAUSTED: .*: lower config.train"),
+        pytest.raises(UserError, match=r"cpu ran out of memory \(RESOURCE_EXHAUSTED: .*: lower config.train"),
         out_of_memory_is_user_error("config.train.batch_size", "raise config.train.grad_accum_steps"),
     ):
         jax.block_until_ready(jax.jit(lambda: jnp.ones((2**22, 2**22)))())
 
 
-def test_another_fault_of_the_runtime_stays_what_it_is():
+def test_other_runtime_errors_pass_unchanged():
     def fails(_):
-        raise ZeroDivisionError("told by the host")
+        raise ZeroDivisionError("raised by the host")
 
-    with pytest.raises(jax.errors.JaxRuntimeError, match="told by the host"), out_of_memory_is_user_error("config.a"):
+    with pytest.raises(jax.errors.JaxRuntimeError, match="raised by the host"), out_of_memory_is_user_error("config.a"):
         jax.block_until_ready(jax.jit(lambda: jax.pure_callback(fails, jax.ShapeDtypeStruct((), jnp.float32), 0))())

@@ -8,7 +8,7 @@ from musclemap_jax.runtime.gc_control import gc_paused
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_the_collector_rests_and_is_then_as_it_was(enabled):
+def test_the_collector_is_paused_and_then_restored(enabled):
     before = gc.isenabled()
     try:
         (gc.enable if enabled else gc.disable)()
@@ -22,7 +22,7 @@ def test_the_collector_rests_and_is_then_as_it_was(enabled):
         (gc.enable if before else gc.disable)()
 
 
-def test_an_error_in_the_block_does_not_leave_it_off():
+def test_an_error_in_the_block_restores_it_too():
     assert gc.isenabled()
     with pytest.raises(ValueError, match="in the block"), gc_paused():
         raise ValueError("in the block")

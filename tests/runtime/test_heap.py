@@ -1,4 +1,4 @@
-"""Tests of what becomes of freed memory."""
+"""Tests of the heap: freed memory is kept or returned, and small holes are filled."""
 
 import ctypes
 import os
@@ -104,7 +104,7 @@ needs_glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), 
 
 
 @needs_glibc
-def test_a_step_takes_the_memory_of_the_step_before():
+def test_a_step_reuses_the_memory_of_the_step_before():
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "GLIBC_TUNABLES": ""}
     command = [sys.executable, "-c", KEPT]
     faults = {
@@ -116,7 +116,7 @@ def test_a_step_takes_the_memory_of_the_step_before():
 
 
 @pytest.mark.parametrize(("platforms", "kept"), [("cpu", True), ("cuda,cpu", False), ("tpu", False)])
-def test_hosts_of_accelerators_are_left_as_they_are(monkeypatch, platforms, kept):
+def test_nothing_changes_on_hosts_of_accelerators(monkeypatch, platforms, kept):
     calls = []
 
     class Library:
@@ -131,7 +131,7 @@ def test_hosts_of_accelerators_are_left_as_they_are(monkeypatch, platforms, kept
 
 
 @needs_glibc
-def test_free_blocks_between_used_ones_are_handed_back():
+def test_free_blocks_between_used_ones_are_returned():
     process = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, check=True)
     full, holed, after = map(int, process.stdout.split())
     assert holed > full - 125  # of 250 MiB
@@ -139,7 +139,7 @@ def test_free_blocks_between_used_ones_are_handed_back():
 
 
 @needs_glibc
-def test_holes_are_filled_and_filled_anew_at_each_call():
+def test_holes_are_filled_at_every_call():
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "GLIBC_TUNABLES": ""}
     command = [sys.executable, "-c", HOLES_FILLED]
     process = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -30,7 +30,7 @@ def arguments(smoke_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(run_main, arguments):
-    """A function (*more) that starts the run's processes, two by default; what still runs at the end is killed."""
+    """A function (*more) that starts the run's processes, two by default; kills those that still run at the end."""
     started = []
 
     def start(*more, num_processes=2):
@@ -72,7 +72,7 @@ def wait_for_steps(workdir, number, processes):
 
 @pytest.fixture(scope="module")
 def after_a_death(start, workdir):
-    """Process 0's status and errors after process 1 was killed, which no silence has to tell."""
+    """Process 0's status and errors after process 1 was killed; its silence alone would take too long to notice."""
     processes = start("--peer_timeout_s=1000")
     wait_for_steps(workdir, 7, processes)
     processes[1].send_signal(signal.SIGKILL)
@@ -81,10 +81,10 @@ def after_a_death(start, workdir):
     return processes[0].returncode, errors
 
 
-def preempted(processes, told, workdir):
-    """Newest step then, and status, output and errors of all processes, after some were told to stop."""
+def preempted(processes, signalled, workdir):
+    """The newest step, and status, output and errors of all processes, after some were asked to stop."""
     wait_for_steps(workdir, 3, processes)
-    for process in told:
+    for process in signalled:
         process.send_signal(signal.SIGTERM)
     ended = [(process.returncode, *texts) for process in processes for texts in [process.communicate(timeout=600)]]
     return newest(workdir), ended
@@ -92,21 +92,21 @@ def preempted(processes, told, workdir):
 
 @pytest.fixture(scope="module")
 def after_a_preemption(after_a_death, start, workdir):
-    """What `preempted` gives where process 1 alone was told."""
+    """The result of `preempted` for process 1 alone."""
     processes = start()
     return preempted(processes, processes[1:], workdir)
 
 
 @pytest.fixture(scope="module")
 def after_a_preemption_of_all(after_a_preemption, start, workdir):
-    """What `preempted` gives where both processes were told."""
+    """The result of `preempted` for both processes."""
     processes = start()
     return preempted(processes, processes, workdir)
 
 
 @pytest.fixture(scope="module")
 def finished(after_a_preemption_of_all, start, workdir):
-    """Status, output and errors of both processes that went on to the end."""
+    """Step before, and status, output and errors of both processes, of a resumed run that finished."""
     steps_before = newest(workdir)
     processes = start()
     ended = [process.communicate(timeout=600) for process in processes]
@@ -125,17 +125,17 @@ def test_the_death_of_a_process_ends_the_other_with_its_number(after_a_death):
 
 
 @pytest.mark.parametrize("preemption", ["after_a_preemption", "after_a_preemption_of_all"])
-def test_processes_that_are_told_to_stop_leave_a_checkpoint_and_a_line(preemption, request):
+def test_processes_that_are_asked_to_stop_save_and_say_so(preemption, request):
     step, ended = request.getfixturevalue(preemption)
     for status, output, errors in ended:
         assert status == 0, errors
-        assert "to go on, give the same command again" in output
+        assert "to resume, run the same command again" in output
         assert "python -m musclemap_jax.main --config=configs/hdgcn.py:smoke" in output
     assert step < NUM_STEPS
     assert f"the state after step {step} of {NUM_STEPS} is saved" in ended[0][1]
 
 
-def test_the_run_goes_on_and_process_0_alone_reports(finished, workdir):
+def test_the_run_resumes_and_only_process_0_reports(finished, workdir):
     step, ended = finished
     assert [status for status, _, _ in ended] == [0, 0], ended
     (_, output, errors), (_, other_output, other_errors) = ended
@@ -153,7 +153,7 @@ def test_the_run_goes_on_and_process_0_alone_reports(finished, workdir):
 
 
 @pytest.mark.parametrize("num_processes", [1, 4])
-def test_one_process_and_four_give_the_figures_of_two_to_the_last_bit(num_processes, finished, start, workdir):
+def test_metrics_of_one_and_four_processes_are_bit_identical_to_those_of_two(num_processes, finished, start, workdir):
     metrics = workdir / "report" / "metrics.json"
     of_two = metrics.read_bytes()
     metrics.unlink()

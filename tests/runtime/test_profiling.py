@@ -8,19 +8,19 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.profiling import Profiler, parse_steps
 
 
-def test_steps_are_read_with_the_last_included():
+def test_the_last_step_is_included():
     assert list(parse_steps("3-5")) == [3, 4, 5]
     assert list(parse_steps("7")) == [7]
     assert not parse_steps("")
 
 
 @pytest.mark.parametrize("text", ["0-3", "5-3", "a-b", "3-", "-3"])
-def test_steps_that_cannot_be_are_refused(text):
+def test_invalid_steps_are_refused(text):
     with pytest.raises(UserError, match=r"--profile_steps: expected .* such as 10-20"):
         parse_steps(text)
 
 
-def test_a_trace_of_the_steps_is_written_for_xprof(tmp_path):
+def test_the_steps_are_traced_for_xprof(tmp_path):
     profiler = Profiler(tmp_path, range(6, 9))
     ended = []
     for step in range(5, 11):

@@ -1,12 +1,13 @@
-"""Tests of how a process finds the others; runs of several are in test_processes.py."""
+"""Tests of how a process finds the others; runs with several processes are in test_processes.py."""
 
+import contextlib
+import random
+import socket
 import subprocess
 import sys
 
-import jax
 import pytest
 
-from musclemap_jax.cost.hardware import peak_flops
 from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.startup import ProcessSpec
 
@@ -35,7 +36,7 @@ print(describe_process())
 """
 
 
-def test_a_process_without_scheduler_is_alone():
+def test_without_a_scheduler_a_process_is_alone():
     # In a process of its own: here other tests may have touched the devices already.
     line = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True).stdout.strip()
     assert line.startswith("process 0 of 1 on ")
@@ -51,9 +52,23 @@ finish_processes(peers)
 """
 
 
-def test_slurm_tells_who_the_processes_are():
-    # What srun sets for two tasks on one node; JAX takes the port from the job's number.
-    common = {"SLURM_JOB_ID": "77123", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "JAX_PLATFORMS": "cpu"}
+def job_with_a_free_port():
+    """A job number; JAX takes the coordinator's port from it: 61440 and its last twelve bits."""
+    for job in random.sample(range(4096), 4096):
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("localhost", 61440 + job))
+            return job
+    raise RuntimeError("no free port from 61440 to 65535")
+
+
+def test_processes_find_each_other_through_slurm():
+    # What srun sets for two tasks on one node.
+    common = {
+        "SLURM_JOB_ID": str(job_with_a_free_port()),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "JAX_PLATFORMS": "cpu",
+    }
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", SLURM],
@@ -84,12 +99,7 @@ except Preempted:
 """
 
 
-def test_a_process_alone_notices_sigterm_and_lives():
+def test_a_process_alone_survives_sigterm_and_notices_it():
     process = subprocess.run([sys.executable, "-c", NOTICE], capture_output=True, text=True, timeout=600)
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == ["False", "True", "stopped"]
-
-
-def test_devices_without_a_stated_peak_have_no_utilisation():
-    mesh = jax.make_mesh((8, 1, 1), ("data", "fsdp", "tensor"))
-    assert peak_flops(mesh) is None

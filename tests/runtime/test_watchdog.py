@@ -9,34 +9,34 @@ from musclemap_jax.runtime.watchdog import STALLED_STATUS, Watchdog
 STALL = """
 import time
 from musclemap_jax.runtime.watchdog import Watchdog
-watchdog = Watchdog(0.5, "config.train.stall_timeout_s")
+watchdog = Watchdog(3.0, "config.train.stall_timeout_s")
 for number in range(3):
     with watchdog.waiting_for(f"the training batch of step {number}"):
-        time.sleep(0.3)  # each is in time, all three are not
+        time.sleep(1.1)  # less than the timeout, which all three together exceed
 print("in time", flush=True)
 def batches():
     yield 1
-    time.sleep(60)
+    time.sleep(600)
 for batch in watchdog.watched(batches(), "batch of val_new, number"):
     print("batch", batch, flush=True)
 """
 
 
-def test_a_wait_that_is_too_long_ends_the_process_and_is_named():
-    started = time.monotonic()
+def test_a_stall_ends_the_process_with_a_line_that_names_it():
     process = subprocess.run([sys.executable, "-c", STALL], capture_output=True, text=True, timeout=600)
     assert process.returncode == STALLED_STATUS
     assert process.stdout.splitlines() == ["in time", "batch 1"]
     line = process.stderr.strip().splitlines()[-1]
-    assert line.startswith("error: process 0 of 1: stalled: waited 0.5 s for batch of val_new, number 2:")
-    assert "config.train.stall_timeout_s" in line
+    assert line.startswith("error: process 0 of 1: stalled: waited 3 s for batch of val_new, number 2:")
+    assert line.endswith("or raise config.train.stall_timeout_s")
     assert 'File "<string>"' in process.stderr  # where it waited
-    assert time.monotonic() - started < 50
 
 
-def test_watched_values_are_the_same_and_a_closed_watchdog_is_quiet():
-    watchdog = Watchdog(0.05, "key")
+def test_watched_values_pass_unchanged_and_a_closed_watchdog_does_nothing():
+    watchdog = Watchdog(600.0, "key")
     assert list(watchdog.watched(range(3), "number")) == [0, 1, 2]
     watchdog.close()
-    with watchdog.waiting_for("nothing"):
+    closed = Watchdog(0.05, "key")
+    closed.close()
+    with closed.waiting_for("nothing"):
         time.sleep(0.3)

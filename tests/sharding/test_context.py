@@ -1,4 +1,4 @@
-"""Tests of functions that run on each device's own clips."""
+"""Functions that run on each device's own clips."""
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +27,10 @@ def test_values_and_gradients_are_those_of_all_clips_at_once(mesh):
         first, second = function(x, w)
         return jnp.sum(first * jnp.cos(first)) + jnp.sum(jnp.sin(second))
 
-    def spread(x, w):
+    def sharded(x, w):
         return jax.value_and_grad(lambda x, w: loss(lambda x, w: over_clips(local, [x], [w]), x, w), (0, 1))(x, w)
 
-    compiled = jax.jit(with_mesh(mesh, spread), in_shardings=(batch_sharding(mesh), replicated(mesh)))
+    compiled = jax.jit(with_mesh(mesh, sharded), in_shardings=(batch_sharding(mesh), replicated(mesh)))
     expected = jax.value_and_grad(lambda x, w: loss(local, x, w), (0, 1))(clips, weight)
     for one, other in zip(jax.tree.leaves(compiled(clips, weight)), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Tests of the device mesh, on eight fake devices."""
+"""The device mesh, on eight fake devices."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.sharding import mesh as mesh_lib
 
 
-def test_minus_one_takes_the_devices_that_the_others_leave():
+def test_minus_one_takes_the_remaining_devices():
     mesh = mesh_lib.make_mesh({"data": -1, "fsdp": 2, "tensor": 2})
     assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
 
@@ -32,13 +32,13 @@ def test_a_shape_that_does_not_fit_is_refused_with_the_numbers(shape, message):
 def test_a_batch_that_the_mesh_does_not_divide_is_refused_with_sizes_that_fit():
     mesh = mesh_lib.make_mesh({"data": 4, "fsdp": 2, "tensor": 1})
     mesh_lib.check_batch_size("config.train.batch_size", 16, mesh, grad_accum_steps=2)
-    with pytest.raises(UserError, match=r"batch_size=20 does not divide by 16 .* take 16 or 32"):
+    with pytest.raises(UserError, match=r"batch_size=20 is not a multiple of 16 .* choose 16 or 32"):
         mesh_lib.check_batch_size("config.train.batch_size", 20, mesh, grad_accum_steps=2)
-    with pytest.raises(UserError, match=r"take 8$"):
+    with pytest.raises(UserError, match=r"choose 8$"):
         mesh_lib.check_batch_size("config.train.batch_size", 4, mesh)
 
 
-def test_put_batch_spreads_clips_in_order():
+def test_put_batch_shards_clips_in_order():
     mesh = mesh_lib.make_mesh({"data": 4, "fsdp": 2, "tensor": 1})
     clips = np.arange(16 * 3).reshape(16, 3)
     placed = mesh_lib.put_batch({"clips": clips}, mesh)["clips"]
@@ -46,15 +46,15 @@ def test_put_batch_spreads_clips_in_order():
     assert {shard.data.shape for shard in placed.addressable_shards} == {(2, 3)}
 
 
-class OfProcess:
-    """A device as far as shares go."""
+class FakeDevice:
+    """A device with the attributes that `batch_shard` needs."""
 
     def __init__(self, number, process_index):
         self.id, self.process_index = number, process_index
 
 
 def mesh_of(process_of_device, *sizes):
-    devices = [OfProcess(number, process) for number, process in enumerate(process_of_device)]
+    devices = [FakeDevice(number, process) for number, process in enumerate(process_of_device)]
     return jax.sharding.Mesh(np.array(devices).reshape(sizes), mesh_lib.AXES)
 
 
@@ -71,12 +71,12 @@ def mesh_of(process_of_device, *sizes):
 )
 def test_each_process_reads_the_clips_of_its_devices(process_of_device, sizes, expected):
     mesh = mesh_of(process_of_device, *sizes)
-    assert [mesh_lib.batch_share(mesh, process) for process in range(len(expected))] == expected
+    assert [mesh_lib.batch_shard(mesh, process) for process in range(len(expected))] == expected
 
 
-def test_shares_that_overlap_in_part_are_refused():
-    with pytest.raises(UserError, match=r"tensor=2 on 6 devices of 3 processes .* take a smaller tensor"):
-        mesh_lib.batch_share(mesh_of((0, 0, 0, 1, 1, 2), 3, 1, 2), 0)
+def test_shards_that_overlap_in_part_are_refused():
+    with pytest.raises(UserError, match=r"tensor=2 on 6 devices of 3 processes .* choose a smaller tensor"):
+        mesh_lib.batch_shard(mesh_of((0, 0, 0, 1, 1, 2), 3, 1, 2), 0)
 
 
 def test_devices_of_one_slice_or_of_none_count_as_one():

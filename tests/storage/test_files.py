@@ -1,4 +1,4 @@
-"""Tests of files on cloud storage: a store that knows its own paths alone, and no appending."""
+"""Tests of files on cloud storage: a store that understands only its own paths and cannot append."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from etils import epath
 from etils.epath import gpath
 
 from musclemap_jax.checkpoints.validation_scores import BEST_METRIC, ValidationScores
-from musclemap_jax.storage.files import LocalFolder, list_remote_folders_anew, move_folder, replace_text, staged
+from musclemap_jax.storage.files import LocalFolder, disable_listings_cache, move_folder, replace_text, staged
 from musclemap_jax.storage.run_log import RunLog
 from tests.object_store import BUCKET, Store
 
@@ -43,7 +43,7 @@ def test_a_run_log_on_a_store_is_resumed(store, tmp_path):
 
 
 @pytest.mark.parametrize("remote", [True, False])
-def test_a_folder_is_moved_with_all_that_it_holds(store, tmp_path, remote):
+def test_a_folder_is_moved_with_its_contents(store, tmp_path, remote):
     root = epath.Path(f"{BUCKET}/run" if remote else tmp_path / "run")
     for name in ("4/whole", "5/data/one", "5/state/d/two"):
         (root / "checkpoints" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def test_a_folder_is_moved_with_all_that_it_holds(store, tmp_path, remote):
     assert (root / "damaged" / "5" / "state" / "d" / "two").read_text() == "5/state/d/two"
 
 
-def test_listings_of_cloud_storage_are_not_remembered(monkeypatch):
+def test_listings_of_cloud_storage_are_not_cached(monkeypatch):
     monkeypatch.setattr(fsspec.config, "conf", {})
 
     class CloudFileSystem(fsspec.AbstractFileSystem):
@@ -62,7 +62,7 @@ def test_listings_of_cloud_storage_are_not_remembered(monkeypatch):
         cachable = False
 
     assert CloudFileSystem().dircache.use_listings_cache
-    list_remote_folders_anew()
+    disable_listings_cache()
     assert not CloudFileSystem().dircache.use_listings_cache
 
 
@@ -74,7 +74,7 @@ def test_scores_are_written_by_one_process_and_read_by_all(store):
     assert ValidationScores(workdir, writes=False).best([3, 4]) == 3
 
 
-def test_a_folder_of_files_arrives_with_its_folders(store):
+def test_a_folder_is_uploaded_with_its_subfolders(store):
     folder = LocalFolder(f"{BUCKET}/run/report")
     (folder.path / "plots").mkdir()
     (folder.path / "plots" / "a.png").write_bytes(b"image")
@@ -92,7 +92,7 @@ def test_a_local_folder_is_the_folder_itself(tmp_path):
     assert [path.read_text() for path in (tmp_path / "logs").iterdir()] == ["b"]
 
 
-def test_remote_data_is_copied_once_and_what_was_cut_short_again(store, tmp_path):
+def test_remote_data_is_copied_once_and_truncated_files_again(store, tmp_path):
     data = store.folder / "data"
     data.mkdir()
     for name in ("one", "two"):
@@ -118,7 +118,7 @@ with one_process_at_a_time(Path(sys.argv[1])):
 """
 
 
-def test_processes_of_a_machine_go_in_one_after_another(tmp_path):
+def test_processes_of_a_machine_take_turns(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     times = sorted([float(line.split()[1]) for line in process.communicate()[0].splitlines()] for process in processes)

@@ -1,9 +1,9 @@
-"""Damaged raw data sets: no traceback, each damaged input is named with its reason, the good clips arrive.
+"""Damaged raw data sets: no traceback, each damaged input is reported with the reason, the good clips are stored.
 
 python -m tests.tfds_musclemap.damaged_inputs --count=500 --seed=0
 
-Most damages are of one clip's file, all in one build. Those of the csv are of a whole raw data set: each is a build of
-its own, which has to end with one line and leave nothing behind.
+Most of the damage is to one clip's file, all in one build. A damaged annotations.csv affects a whole raw data set: each
+is a build of its own, which must end with one line and leave nothing behind.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from tfds_musclemap.prepare import load_source, prepare
 
 NUM_FRAMES, SIZE, NUM_JOINTS = 6, (32, 48), 17
 NUM_GOOD = 10
-_WHOLE_SHARE = 0.06
-"""Share of the damages that are of a csv file."""
+_CSV_FRACTION = 0.06
+"""Fraction of the damage that is to a CSV file."""
 
 Rng = np.random.Generator
 
 
 def write_clip(root: Path, clip_id: str, rng: Rng) -> None:
-    """A sound clip: video, skeleton and flow."""
+    """Writes a sound clip: video, skeleton and flow."""
     shift = rng.uniform(0, 6)
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     times = np.arange(NUM_FRAMES)[:, None, None]
@@ -94,7 +94,7 @@ FILE_DAMAGES: tuple[Callable[[Path, Rng], None], ...] = (_truncated, _empty, _no
 
 
 def _odd_value(rng: Rng) -> Any:
-    """A JSON value that belongs nowhere in a detection."""
+    """A JSON value that is invalid anywhere in a detection."""
     values = (None, "text", {}, [], [[]], {"a": 1}, True, float("nan"), float("inf"), -1e308, 10**400, [None] * 51)
     return values[rng.integers(len(values))]
 
@@ -177,13 +177,13 @@ TEXT_DAMAGES: tuple[Callable[[str, Rng], bytes], ...] = (_deep, _latin, _cut_tex
 
 @dataclasses.dataclass(frozen=True)
 class Damage:
-    """What was done to a clip.
+    """The damage to a clip.
 
     Attributes:
-      clip_id: the clip.
-      file: path below the raw data set's folder.
-      kind: name of the damage.
-      may_pass: whether the result may still be a sound file: bits that no decoder checks.
+      clip_id: The clip's id.
+      file: The damaged file's path below the raw data set's folder.
+      kind: Name of the damage.
+      may_pass: Whether the result may still be a sound file, because no decoder checks the changed bits.
     """
 
     clip_id: str
@@ -255,13 +255,13 @@ CSV_DAMAGES: tuple[Callable[[str, Rng], bytes], ...] = (
 
 
 def check_damaged_clips(folder: Path, count: int, rng: Rng, num_workers: int) -> collections.Counter:
-    """Builds a raw data set of good clips and `count` damaged ones.
+    """Builds a raw data set of good clips and ``count`` damaged ones.
 
     Returns:
-      How often each kind of damage came, and under ``... read`` how many bit-flipped files were read all the same.
+      How often each kind of damage occurred, and under ``... read`` how many files with flipped bits were still read.
 
     Raises:
-      AssertionError: a damaged input that was not named, or a good clip that did not arrive.
+      AssertionError: A damaged input was not reported, or a good clip was not stored.
     """
     root = folder / "raw"
     for name in ("clips", "skeletons", "flow"):
@@ -298,10 +298,10 @@ def check_damaged_clips(folder: Path, count: int, rng: Rng, num_workers: int) ->
 
 
 def check_damaged_csv(folder: Path, rng: Rng) -> str:
-    """Builds a raw data set whose csv is damaged; returns the kind of damage.
+    """Builds a raw data set whose CSV file is damaged; returns the kind of damage.
 
     Raises:
-      AssertionError: the build did not end with one line that names the file, or left something behind.
+      AssertionError: The build did not end with one line that names the file, or it left something behind.
     """
     root = folder / "raw"
     for name in ("clips", "skeletons", "flow"):
@@ -321,9 +321,9 @@ def check_damaged_csv(folder: Path, rng: Rng) -> str:
 
 
 def check(count: int, seed: int, num_workers: int) -> collections.Counter:
-    """Runs `count` damages; returns how often each kind came."""
+    """Tries ``count`` damaged inputs; returns how often each kind of damage occurred."""
     rng = np.random.default_rng(seed)
-    num_csv = round(_WHOLE_SHARE * count)
+    num_csv = round(_CSV_FRACTION * count)
     with tempfile.TemporaryDirectory() as folder:
         counts = check_damaged_clips(Path(folder) / "clips", count - num_csv, rng, num_workers)
         for number in range(num_csv):
@@ -335,13 +335,13 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=500, help="damaged inputs (500)")
-    parser.add_argument("--seed", type=int, default=0, help="decides everything (0)")
-    parser.add_argument("--num_workers", type=int, default=2, help="processes that read (2)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (0)")
+    parser.add_argument("--num_workers", type=int, default=2, help="processes of the build (2)")
     arguments = parser.parse_args()
     counts = check(arguments.count, arguments.seed, arguments.num_workers)
     for kind, number in sorted(counts.items()):
         print(f"{number:4d}  {kind}")
-    print(f"{arguments.count} damaged inputs: none crashed the build, each is named, all {NUM_GOOD} good clips arrived")
+    print(f"{arguments.count} damaged inputs: no crash, each is reported, all {NUM_GOOD} good clips were stored")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""MediaPipe on real video; needs its environment (docs/importing.md), named by MUSCLEMAP_POSE_PYTHON."""
+"""MediaPipe on real video, if MUSCLEMAP_POSE_PYTHON is the Python of its environment (docs/importing.md)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ NUM_FRAMES = 100
 PYTHON = os.environ.get("MUSCLEMAP_POSE_PYTHON")
 
 
-@pytest.mark.skipif(not PYTHON, reason="MUSCLEMAP_POSE_PYTHON names no Python with MediaPipe")
-def test_joints_lie_where_they_lay_when_the_test_data_was_made(tmp_path):
-    """The stored joints are MediaPipe's too, on smaller frames: 480 pixels of height."""
+@pytest.mark.skipif(not PYTHON, reason="MUSCLEMAP_POSE_PYTHON is not set to a Python with MediaPipe")
+def test_joints_agree_with_those_of_the_test_data(tmp_path):
+    """The stored joints are MediaPipe's too, found on smaller frames of 480 pixels in height."""
     write_annotations(tmp_path, [Clip(view, "train", "balance", (13, 14)) for view in VIEWS])
     for view in VIEWS:
         video_path(tmp_path, view).parent.mkdir(exist_ok=True)

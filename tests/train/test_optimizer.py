@@ -21,12 +21,12 @@ def test_schedule_warms_up_then_falls_along_a_cosine():
     np.testing.assert_allclose(rates, [0.0, 1.0, 2.0, halfway, 0.2], rtol=1e-5)
 
 
-def test_no_warmup_starts_at_the_highest_rate():
+def test_without_warmup_the_rate_starts_at_its_peak():
     schedule = make_schedule(OptimizerSpec(learning_rate=2.0, warmup_fraction=0.0), num_steps=10)
     np.testing.assert_allclose(schedule(0), 2.0, rtol=1e-6)
 
 
-def test_decay_falls_on_kernels_alone_whatever_their_dimensions(tiny_model_spec, tiny_batch):
+def test_only_kernels_decay_whatever_their_dimensions(tiny_model_spec, tiny_batch):
     model = TransM3E(tiny_model_spec)
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), tiny_batch(1), distil=True))["params"]
     decayed = {path_name(path): value for path, value in jax.tree_util.tree_flatten_with_path(decay_mask(params))[0]}
@@ -41,7 +41,7 @@ def test_decay_falls_on_kernels_alone_whatever_their_dimensions(tiny_model_spec,
     assert all(len(values) == 1 for values in by_last_name.values())
 
 
-def test_decay_shrinks_what_it_falls_on():
+def test_decay_shrinks_kernels():
     params = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "norm": {"scale": jnp.ones((3, 2))}}
     optimizer = make_optimizer(OptimizerSpec(weight_decay=0.5))
     zeros = jax.tree.map(jnp.zeros_like, params)
@@ -76,7 +76,7 @@ def test_updates_are_those_of_adamw_with_the_schedule_inside():
 
 
 @pytest.mark.parametrize("size", [0.0, 0.3, 1.0, 50.0])
-def test_clipping_with_the_norm_given_is_that_of_optax(size):
+def test_clipping_by_a_given_norm_equals_optax(size):
     gradient = {"a": jnp.array([[0.6, 0.0]]) * size, "b": jnp.array([0.8]) * size}
     clip = optax.clip_by_global_norm(1.0)
     expected, _ = clip.update(gradient, clip.init(gradient))
@@ -101,6 +101,6 @@ def test_frozen_parts_do_not_move_and_have_no_moments():
     "change",
     [{"learning_rate": 0.0}, {"warmup_fraction": 1.0}, {"beta2": 1.0}, {"clip_norm": -1.0}, {"ema_decay": 1.0}],
 )
-def test_settings_that_cannot_be_are_refused(change):
+def test_invalid_settings_are_refused(change):
     with pytest.raises(UserError, match=next(iter(change))):
         OptimizerSpec(**change)

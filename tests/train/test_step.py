@@ -1,4 +1,4 @@
-"""Tests of the training step: meshes, gradient grad_accum_steps, guards."""
+"""Tests of the training step: meshes, gradient accumulation, non-finite steps."""
 
 import dataclasses
 
@@ -68,9 +68,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny_video_spec, tin
     jax.tree.map(lambda one, four: np.testing.assert_allclose(four, one, atol=2e-6), results[1], results[4])
 
 
-def test_a_step_that_is_not_finite_is_not_applied_and_a_good_one_moves_parameters_and_average(
-    tiny_video_spec, tiny_batch
-):
+def test_a_non_finite_step_is_skipped_and_a_finite_one_moves_parameters_and_average(tiny_video_spec, tiny_batch):
     batch = tiny_batch(2)
     state, step, mesh = set_up(tiny_video_spec, batch, ONE_DEVICE, 1)
     state, _ = step(state, put_batch(batch, mesh))  # the first rate of the warm-up is zero

@@ -8,7 +8,7 @@ import fcntl
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from musclemap_jax.errors import UserError
@@ -18,7 +18,7 @@ _MIN_FREE_BYTES = 64 << 20
 
 
 @contextlib.contextmanager
-def build_lock(data_path: Path) -> Iterator[None]:
+def build_lock(data_path: Path) -> Generator[None]:
     """Keeps other processes from building the same data set, and waits while one does.
 
     Args:
@@ -41,7 +41,7 @@ def build_lock(data_path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def scratch_folder(data_path: Path) -> Iterator[Path]:
+def scratch_folder(data_path: Path) -> Generator[Path]:
     """A temporary folder next to the data set, named so that ``build_lock`` removes it if the process dies."""
     if is_remote(data_path):
         with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +75,7 @@ def check_free_disk(folder: Path, needed_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def disk_faults_are_user_errors(folder: Path) -> Iterator[None]:
+def disk_faults_are_user_errors(folder: Path) -> Generator[None]:
     """Turns 'no space left' and 'not permitted' errors of the system into a UserError that names the folder."""
     try:
         yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from etils import epath
@@ -22,7 +22,7 @@ from musclemap_jax.storage.files import is_remote
 
 
 @contextlib.contextmanager
-def local_clip(root: str | os.PathLike, clip_id: str) -> Iterator[Path]:
+def local_clip(root: str | os.PathLike, clip_id: str) -> Generator[Path]:
     """A local folder with a clip's files laid out as in the raw data set, which it is itself unless that is remote."""
     if not is_remote(root):
         yield Path(root)
@@ -39,7 +39,7 @@ def local_clip(root: str | os.PathLike, clip_id: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def local_annotations(root: str | os.PathLike) -> Iterator[Path]:
+def local_annotations(root: str | os.PathLike) -> Generator[Path]:
     """As `local_clip`, for ``annotations.csv`` and ``raw_dataset.json``."""
     if not is_remote(root):
         yield Path(root)
@@ -53,7 +53,7 @@ def local_annotations(root: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def written_locally(path: str | os.PathLike) -> Iterator[str]:
+def written_locally(path: str | os.PathLike) -> Generator[str]:
     """A local path to write a file to; if the target is remote, the finished file is then copied there."""
     if not is_remote(path):
         yield os.fspath(path)

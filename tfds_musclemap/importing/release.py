@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from musclemap_jax.data.raw import raw_dataset
@@ -146,7 +146,7 @@ def _earlier_clips(out: Path, link_root: Path) -> list[raw_dataset.Clip]:
 
 
 @contextlib.contextmanager
-def _staging_folder(out: Path) -> Iterator[Path]:
+def _staging_folder(out: Path) -> Generator[Path]:
     """An empty folder next to ``out``, removed at the end; an import that was killed may have left one."""
     stage = out.parent / f".{out.name}.importing"
     try:

@@ -18,9 +18,9 @@ from musclemap_jax.data.skeletons.alphapose import SkeletonError, parse_detectio
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
 from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError
-from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, convert, get_layout
+from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, convert, get_layout
 
-INPUT_LAYOUTS = (*LAYOUTS, *REDUCED)
+INPUT_LAYOUTS = (*LAYOUTS, *EXTENDED_LAYOUTS)
 """Joint orders that results may have."""
 
 MAX_PERSONS = 10
@@ -59,7 +59,7 @@ def stored_layout(layout: str) -> str:
     Raises:
       UserError: Unknown layout.
     """
-    return REDUCED[layout][0] if layout in REDUCED else get_layout(layout).name
+    return EXTENDED_LAYOUTS[layout][0] if layout in EXTENDED_LAYOUTS else get_layout(layout).name
 
 
 def convert_persons(

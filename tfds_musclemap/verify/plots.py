@@ -69,7 +69,7 @@ def plot_modalities(record: ClipRecord, size: tuple[int, int], regions: Sequence
         rows["RGB difference"] = _strip([cv2.convertScaleAbs(image, alpha=_DIFFERENCE_GAIN) for image in differences])
     motions = [_motion(record, column) for column in columns]
     if motions[0] is not None:
-        rows["optical flow"] = _strip(_coloured(np.stack(motions)))
+        rows["optical flow"] = _strip(_coloured(np.stack(motions)))  # ty: ignore[no-matching-overload]  # all or none
     if "skeleton" in record:
         rows["2D skeleton"] = _skeleton_strip(record, columns, size)
     active = ", ".join(regions[index] for index in np.flatnonzero(record["muscles"])) or "no active region"
@@ -124,7 +124,7 @@ def _skeleton_strip(record: ClipRecord, columns: np.ndarray, size: tuple[int, in
     canvas = np.full((len(columns), *size, 3), 40, np.uint8)
     figure = plot_frame_strip(canvas, record["skeleton"][columns], names, max_frames=len(columns))
     figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()  # ty: ignore[missing-attribute]  # of Agg
 
 
 def _strip(images: list[np.ndarray]) -> np.ndarray:

@@ -88,7 +88,7 @@ def _split_summary(clips: Sequence[ClipFacts]) -> dict[str, Any]:
     fps = [clip.fps for clip in clips]
     sizes = [clip.size for clip in clips if clip.size]
     with_skeleton = [clip for clip in clips if clip.skeleton_fraction is not None]
-    frames_with_skeleton = sum(clip.skeleton_fraction * clip.num_frames for clip in with_skeleton)
+    frames_with_skeleton = sum((clip.skeleton_fraction or 0.0) * clip.num_frames for clip in with_skeleton)
     return {
         "clips": len(clips),
         "activities": len({clip.activity for clip in clips}),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -68,7 +70,7 @@ class Flow(BatchModality):
         values = one_row_of_frames(batch["flow"], row)
         images = np.empty((*values.shape[:-1], 3), np.uint8)
         for axis, name in enumerate(_AXES):
-            decode_frames(field_of(record, name), draw.indices, draw.box, images)
+            decode_frames(field_of(record, name), draw.indices, draw.box, images)  # ty: ignore[invalid-argument-type]  # drawn, since the modality has frames
             values[..., axis] = images[..., 0]
         if draw.flip:
             values[...] = values[:, :, ::-1].copy()
@@ -124,7 +126,8 @@ class _FileWriter(ClipWriter):
         """One direction's images, and the file's (height, width)."""
         quality = self._settings.jpeg_quality
         video = read_video(path, self._settings.short_side, pixel_format="gray")
-        images = [encode_grey_jpeg(_resized(frame, size.stored), quality) for frame in video.frames]
+        frames = cast(Iterable[np.ndarray], video.frames)
+        images = [encode_grey_jpeg(_resized(frame, size.stored), quality) for frame in frames]
         if len(images) == size.num_frames - 1:
             images.insert(0, encode_grey_jpeg(np.full(size.stored, flow.NO_MOTION, np.uint8), quality))
         if len(images) != size.num_frames:

@@ -28,7 +28,8 @@ Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def flow_paths(root: str | Path, clip_id: str) -> tuple[Path, Path]:
     """Paths of a clip's horizontal and vertical flow under the raw data set's folder."""
-    return tuple(Path(root) / FLOW / f"{clip_id}_{axis}.mp4" for axis in "xy")
+    folder = Path(root) / FLOW
+    return folder / f"{clip_id}_x.mp4", folder / f"{clip_id}_y.mp4"
 
 
 def make_estimator(method: str) -> Estimator:

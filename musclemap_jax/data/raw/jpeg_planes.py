@@ -12,6 +12,7 @@ from typing import NamedTuple
 import av
 import cv2
 import numpy as np
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange
 
 _FORMATS = ("yuv420p", "yuvj420p")
@@ -66,6 +67,6 @@ def _stretched(levels: np.ndarray, scale: dict[str, float]) -> np.ndarray:
     return cv2.convertScaleAbs(cv2.max(levels, _DARKEST), **scale)
 
 
-def _pixels(plane: av.video.plane.VideoPlane) -> np.ndarray:
+def _pixels(plane: VideoPlane) -> np.ndarray:
     """(height, width) view of a plane without the padding of its rows."""
-    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]  # ty: ignore[no-matching-overload]  # a buffer

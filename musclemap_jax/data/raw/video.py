@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from musclemap_jax.data.raw.jpeg_planes import JpegPlanes, jpeg_planes
 
@@ -168,14 +169,12 @@ def encode_video(
         container.mux(stream.encode())
 
 
-_Interpolation = av.video.reformatter.Interpolation
-
-_CONVERT = int(_Interpolation.AREA | _Interpolation.BITEXACT)
+_CONVERT = int(Interpolation.AREA | Interpolation.BITEXACT)
 """For conversion to RGB at the video's own size. Each colour sample is copied to its four pixels, whose mean the JPEG
 encoder then takes, so that nothing is lost, unlike with interpolation. Accurate rounding would need FFmpeg's scaler,
 which takes four times as long and half as long again as the decoding itself."""
 
-_SCALE = int(_CONVERT | _Interpolation.ACCURATE_RND)
+_SCALE = int(_CONVERT | Interpolation.ACCURATE_RND)
 """Area averaging avoids aliasing where a large video is scaled down; bit-exact code gives every CPU the same bytes."""
 
 
@@ -212,7 +211,7 @@ def _check_boxes(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[tuple[av.VideoStream, Fraction]]:
+def _open(path: Path) -> Generator[tuple[av.VideoStream, Fraction]]:
     """The first video stream of a file and its frame rate; turns FFmpeg's errors into VideoError."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
@@ -244,7 +243,7 @@ def _decode(path: Path) -> Iterator:
         # By default the decoder conceals what it cannot read; here that is an error.
         stream.codec_context.options = {"err_detect": "explode"}
         yield float(rate), _expected_frames(stream, rate)
-        for packet in stream.container.demux(stream):
+        for packet in stream.container.demux(stream):  # ty: ignore[missing-attribute]  # an input container
             if packet.is_corrupt:
                 raise VideoError("truncated or damaged: a packet is incomplete")
             for frame in packet.decode():

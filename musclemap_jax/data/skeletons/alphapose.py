@@ -22,7 +22,7 @@ import numpy as np
 from etils import epath
 
 from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
-from musclemap_jax.skeleton_layouts import LAYOUTS, REDUCED, get_layout
+from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 from musclemap_jax.storage.files import replace_text
 
 TAIL_FRAMES = 2
@@ -166,7 +166,7 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
         joints = np.asarray(entry["keypoints"], np.float32).ravel()
     except (ValueError, TypeError):
         raise ValueError("keypoints: expected numbers [x, y, score] for each joint") from None
-    if any((layout, joints.size) == (kept, 3 * count) for kept, count in REDUCED.values()):
+    if any((layout, joints.size) == (kept, 3 * count) for kept, count in EXTENDED_LAYOUTS.values()):
         joints = joints[: 3 * num_joints]
     if joints.size != 3 * num_joints:
         raise ValueError(_wrong_count(layout, num_joints, joints.size))
@@ -184,7 +184,7 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
     got = f"{num_values // 3}" if num_values % 3 == 0 else f"{num_values} numbers, not a multiple of 3"
-    counts = {name: other.num_joints for name, other in LAYOUTS.items()} | dict(REDUCED.values())
+    counts = {name: other.num_joints for name, other in LAYOUTS.items()} | dict(EXTENDED_LAYOUTS.values())
     others = [name for name, count in counts.items() if 3 * count == num_values]
     fix = f"skeleton_layout={others[0]!r}" if others else "the layout that the file has"
     return f"layout {layout} has {num_joints} joints, got {got}: declare {fix}"

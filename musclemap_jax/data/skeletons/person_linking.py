@@ -57,7 +57,7 @@ def _without_shared_idx(detections: list[Detection]) -> list[Detection]:
 
 def _link(detections: list[Detection]) -> list[list[Detection]]:
     persons: list[list[Detection]] = []
-    by_idx: dict[float, list[Detection]] = {}
+    by_idx: dict[float | None, list[Detection]] = {}
     frames: dict[int, list[Detection]] = {}
     for detection in sorted(
         detections, key=lambda detection: detection.frame

@@ -39,7 +39,7 @@ def sample_poses(skeleton: np.ndarray, times: np.ndarray, num_persons: int) -> t
 
     poses = np.zeros((len(times), num_persons, num_joints, 3), np.float32)
     poses[:, :kept] = np.where(sampled[..., 2:] > 0, sampled, 0)
-    return poses, (poses[..., 2] > 0).any(axis=-1)
+    return poses, np.any(poses[..., 2] > 0, axis=-1)
 
 
 def normalise_poses(poses: np.ndarray, pose_valid: np.ndarray) -> np.ndarray:

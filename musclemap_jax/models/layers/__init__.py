@@ -1,1 +1,1 @@
-"""Layers that several models use."""
+"""Layers that the branches share."""

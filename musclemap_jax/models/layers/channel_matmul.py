@@ -1,7 +1,9 @@
-"""Products that mix channels or joints of arrays with channels first, with their gradients written out.
+"""Matrix products over the channels or joints of channels-first arrays, with custom gradients.
 
-The gradients that JAX derives for these einsums end in transposes of the large operand; written out, each is one
-product in place. Values and gradients are those of the plain einsums.
+The gradients that JAX derives for these einsums end in transposes of the large operand; written out, each is a single
+product without copies. Values and gradients are those of the plain einsums.
+
+Letters of shapes: G groups, D width, V joints, T frames.
 """
 
 from __future__ import annotations
@@ -9,20 +11,21 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 
-def _sum_products(a: jax.Array, b: jax.Array, num_groups: int) -> jax.Array:
-    """Products of (groups..., A, ...) and (groups..., B, ...) summed over the last axes: (groups..., A, B).
+def _contract_trailing(a: jax.Array, b: jax.Array, num_groups: int) -> jax.Array:
+    """Contracts (groups..., A, ...) and (groups..., B, ...) over all axes after A and B: (groups..., A, B).
 
-    The axes are summed in the order in which they lie, which einsum does not keep: no copies to reorder them.
+    The axes are summed in the order in which they lie in memory, which einsum does not keep: no copies to reorder them.
     """
     groups, summed = tuple(range(num_groups)), tuple(range(num_groups + 1, a.ndim))
     return lax.dot_general(a, b, ((summed, summed), (groups, groups)))
 
 
 @jax.custom_vjp
-def channel_matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
-    """Maps channels (C, ...) to (C', ...) by a kernel (C, C'); or (G, C, ...) to (G, C', ...) by one for each group."""
+def channel_matmul(kernel: Float[Array, "*groups D D2"], x: Float[Array, " ..."]) -> Float[Array, " ..."]:
+    """Maps channels (D, ...) to (D', ...) by a kernel (D, D'); or (G, D, ...) to (G, D', ...) by one kernel a group."""
     group = "g" * (kernel.ndim - 2)
     return jnp.einsum(f"{group}cd,{group}c...->{group}d...", kernel, x)
 
@@ -34,22 +37,22 @@ def _channels_forward(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple
 def _channels_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     kernel, x = operands
     group = "g" * (kernel.ndim - 2)
-    # XLA:CPU transposes the second operand in memory: it had better be the smaller one.
+    # XLA:CPU transposes the second operand in memory, so the smaller one goes there.
     if x.size < gradient.size:
-        by_kernel = _sum_products(gradient, x, kernel.ndim - 2).swapaxes(-1, -2)
+        d_kernel = _contract_trailing(gradient, x, kernel.ndim - 2).swapaxes(-1, -2)
     else:
-        by_kernel = _sum_products(x, gradient, kernel.ndim - 2)
-    return by_kernel, jnp.einsum(f"{group}cd,{group}d...->{group}c...", kernel, gradient)
+        d_kernel = _contract_trailing(x, gradient, kernel.ndim - 2)
+    return d_kernel, jnp.einsum(f"{group}cd,{group}d...->{group}c...", kernel, gradient)
 
 
 channel_matmul.defvjp(_channels_forward, _channels_backward)
 
 
 @jax.custom_vjp
-def mix_joints(edges: jax.Array, x: jax.Array) -> jax.Array:
-    """Sums over source joints: edges (G, V, V'), target first, and x (G, C, V', T, N) to (G, C, V, T, N).
+def joint_matmul(edges: Float[Array, "G V V2"], x: Float[Array, "G D V2 T BP"]) -> Float[Array, "G D V T BP"]:
+    """Sums over the source joints of each edge set; `edges` is indexed [group, target, source].
 
-    Done as one small product a channel with the edges repeated, so that every operand stays in its place.
+    Computed as one small product a channel, with the edges repeated, so that no operand is transposed.
     """
     return jnp.einsum("gcvu,gcutn->gcvtn", _repeat(edges, x.shape[1]), x)
 
@@ -59,13 +62,12 @@ def _repeat(edges: jax.Array, num_channels: int) -> jax.Array:
 
 
 def _joints_forward(edges: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return mix_joints(edges, x), (edges, x)
+    return joint_matmul(edges, x), (edges, x)
 
 
 def _joints_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     edges, x = operands
-    by_edges = _sum_products(gradient, x, 2).sum(1)
-    return by_edges, mix_joints(edges.swapaxes(1, 2), gradient)
+    return _contract_trailing(gradient, x, 2).sum(1), joint_matmul(edges.swapaxes(1, 2), gradient)
 
 
-mix_joints.defvjp(_joints_forward, _joints_backward)
+joint_matmul.defvjp(_joints_forward, _joints_backward)

@@ -1,12 +1,12 @@
-"""Runs of equal layers: one layer in a loop, its variables stacked.
+"""Groups of equal layers: one module applied in a loop, its variables stacked.
 
-A program that holds a layer ten times over is long to compile and to load, and ten arrays for each of its parameters
-are ten times the optimizer's work to compile. So layers in a row that are equal, and leave shapes as they are, lie in
-one module whose variables have a leading axis for the layer, and run as one `lax.scan`. On CPU it is a loop. Elsewhere
-its iterations are written out: on TPU the loop takes a third less time to compile, but a gigabyte more memory
-(docs/tpu.md); on GPU neither was measured.
+A program that contains a layer ten times takes long to compile and to load, and ten arrays for each of its parameters
+are ten times the optimizer's work to compile. So consecutive layers that are equal and preserve shapes form one module
+whose variables have a leading axis for the layer, and run as one `lax.scan`. On CPU it is a loop. Elsewhere it is
+unrolled: on TPU the loop takes a third less time to compile, but a gigabyte more memory (docs/tpu.md); on GPU neither
+was measured.
 
-Names say which layers a module holds: `blocks_3` is block 3, `blocks_4_13` holds blocks 4 to 13 in this order.
+A module's name says which layers it contains: `blocks_3` is block 3, `blocks_4_13` contains blocks 4 to 13 in order.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from flax import linen as nn
 
 from musclemap_jax.sharding.context import platform
 
+Layer = TypeVar("Layer", bound=nn.Module)
 Carry = TypeVar("Carry")
 
 STACKED_COLLECTIONS = ("params", "batch_stats", "intermediates")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """Equal layers in a row.
+class LayerGroup:
+    """Consecutive equal layers.
 
     Attributes:
-      first: number of the first layer.
-      count: how many there are; 1 for a layer that no other equals, whose variables are not stacked.
+      first: Number of the first layer.
+      count: The number of layers. The variables of a group of one are not stacked.
     """
 
     first: int
@@ -43,79 +44,86 @@ class Run:
         """The layers' numbers."""
         return range(self.first, self.first + self.count)
 
-    def name(self, form: str) -> str:
+    def name(self, template: str) -> str:
         """The module's name.
 
         Args:
-          form: of a layer's name up to its number, with the number's format, such as ``blocks_{}`` or ``unit{:02d}``.
+          template: A layer's name with a placeholder for its number, such as ``blocks_{}`` or ``unit{:02d}``.
         """
-        last = "_" + form[form.index("{") :].format(self.layers[-1]) if self.count > 1 else ""
-        return form.format(self.first) + last
+        last = "_" + template[template.index("{") :].format(self.layers[-1]) if self.count > 1 else ""
+        return template.format(self.first) + last
 
-    def place(self, layer: int) -> tuple[int, ...]:
+    def index(self, layer: int) -> tuple[int, ...]:
         """Leading index of one layer into the module's variables."""
         return (layer - self.first,) if self.count > 1 else ()
 
+    @classmethod
+    def from_name(cls, name: str, prefix: str) -> LayerGroup | None:
+        """The group whose module has this name; None for other modules.
 
-def equal_runs(layers: Sequence[Any], keeps_shape: Callable[[Any], bool], first: int = 0) -> tuple[Run, ...]:
-    """Groups layers.
+        Args:
+          name: A module's name, such as ``blocks_4_13``.
+          prefix: What the names of such modules start with, such as ``blocks_``.
+        """
+        # Names come from files too: three digits bound the number of layers that one can claim.
+        found = re.fullmatch(rf"{re.escape(prefix)}(\d{{1,3}})(?:_(\d{{1,3}}))?", name)
+        if not found:
+            return None
+        first, last = int(found[1]), int(found[2] or found[1])
+        return cls(first, last - first + 1) if last >= first else None
+
+
+def group_equal_layers(
+    layers: Sequence[Any], preserves_shape: Callable[[Any], bool], first: int = 0
+) -> tuple[LayerGroup, ...]:
+    """Groups consecutive equal layers.
 
     Args:
-      layers: what each layer is made from; layers are equal where this is.
-      keeps_shape: whether a layer's output has the shape of its input; layers that change it run alone.
-      first: number of the first layer.
+      layers: The layers' specs; layers with equal specs are equal.
+      preserves_shape: Whether a layer's output has the shape of its input; a layer that changes it is a group of its
+        own.
+      first: Number of the first layer.
 
     Returns:
-      Runs that hold every layer once, in order.
+      Groups that contain every layer once, in order.
     """
-    runs: list[Run] = []
+    groups: list[LayerGroup] = []
     for number, layer in enumerate(layers):
-        if runs and keeps_shape(layer) and layer == layers[number - 1]:
-            runs[-1] = dataclasses.replace(runs[-1], count=runs[-1].count + 1)
+        if groups and preserves_shape(layer) and layer == layers[number - 1]:
+            groups[-1] = dataclasses.replace(groups[-1], count=groups[-1].count + 1)
         else:
-            runs.append(Run(first + number, 1))
-    return tuple(runs)
+            groups.append(LayerGroup(first + number, 1))
+    return tuple(groups)
 
 
-def run_of_name(name: str, prefix: str) -> Run | None:
-    """The run whose module has this name; None for other modules.
-
-    Args:
-      name: of a module, such as ``blocks_4_13``.
-      prefix: of the names, such as ``blocks_``.
-    """
-    # Names come from files too: three digits bound the layers that one can claim.
-    found = re.fullmatch(rf"{re.escape(prefix)}(\d{{1,3}})(?:_(\d{{1,3}}))?", name)
-    if not found:
-        return None
-    first, last = int(found[1]), int(found[2] or found[1])
-    return Run(first, last - first + 1) if last >= first else None
-
-
-def run_layers(
-    body: Callable[[nn.Module, Carry, Any], tuple[Carry, Any]], module: nn.Module, run: Run, carry: Carry, inputs: Any
+def scan_layers(
+    body: Callable[[Layer, Carry, Any], tuple[Carry, Any]],
+    module: Layer,
+    group: LayerGroup,
+    carry: Carry,
+    inputs: Any,
 ) -> tuple[Carry, list[Any]]:
-    """Calls the layers of a run one after another.
+    """Applies the layers of a group one after another.
 
     Args:
-      body: (module, carry, inputs of a layer) -> (carry of the same shapes, outputs of the layer).
-      module: with the run's variables.
-      run: which layers.
-      carry: what passes from layer to layer.
-      inputs: pytree of arrays with a leading axis for the run's layers.
+      body: (module, carry, a layer's inputs) -> (a carry of the same shapes, the layer's outputs).
+      module: The module that contains the group's variables.
+      group: The layers.
+      carry: Passed from layer to layer.
+      inputs: A pytree of arrays with a leading axis for the group's layers.
 
     Returns:
       The last carry, and each layer's outputs.
     """
-    if run.count == 1:
+    if group.count == 1:
         carry, outputs = body(module, carry, jax.tree.map(lambda x: x[0], inputs))
         return carry, [outputs]
     loop = nn.scan(
         body,
         variable_axes=dict.fromkeys(STACKED_COLLECTIONS, 0),
         split_rngs={"params": True, "dropout": True},
-        length=run.count,
-        unroll=1 if platform() == "cpu" else run.count,
+        length=group.count,
+        unroll=1 if platform() == "cpu" else group.count,
     )
     carry, stacked = loop(module, carry, inputs)
-    return carry, [jax.tree.map(lambda x, place=place: x[place], stacked) for place in range(run.count)]
+    return carry, [jax.tree.map(lambda x, index=index: x[index], stacked) for index in range(group.count)]

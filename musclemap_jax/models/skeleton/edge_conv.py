@@ -2,7 +2,11 @@
 
 Source: Wang et al., "Dynamic Graph CNN for Learning on Point Clouds" (2019), as HD-GCN uses it on joints and on
 hierarchies. We compute W [x_j - x_i; x_i] as W1 x_j + (W2 - W1) x_i, which is equal and maps every vertex once instead
-of once a neighbour, and pick neighbours by products with one-hot rows, whose gradient is a product and no scatter.
+of once for each neighbour, and select neighbours by products with one-hot rows, whose gradient is a product instead of
+a scatter.
+
+Letters of shapes: BP skeletons (clips times persons), G groups of vertices, V vertices, k neighbours, D width; D2 the
+width of the output.
 """
 
 from __future__ import annotations
@@ -10,32 +14,35 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
+from musclemap_jax.models.layers.activations import relu
 from musclemap_jax.models.layers.batch_norm import BatchNorm
-from musclemap_jax.models.layers.layers import at_least_float32, relu
-from musclemap_jax.models.layers.maximum import max_over_axis
+from musclemap_jax.models.layers.initializers import fan_out_normal
+from musclemap_jax.models.layers.precision import upcast
+from musclemap_jax.models.layers.robust_max import robust_max
 
 LEAKY_SLOPE = 0.2
 
 
-def nearest_one_hot(features: jax.Array, num_neighbours: int) -> jax.Array:
-    """Picks each vertex's nearest vertices by squared distance, itself included.
+def nearest_one_hot(features: Float[Array, "*groups V D"], num_neighbours: int) -> Float[Array, "*groups V k V"]:
+    """Selects each vertex's nearest vertices by squared distance, itself included.
 
     Args:
-      features: (..., V, C).
-      num_neighbours: k; all V vertices where V < k.
+      features: The vertices' features.
+      num_neighbours: The number of neighbours; all V vertices if V is smaller.
 
     Returns:
-      (..., V, min(k, V), V) float32: row [i, r] is one at the r-th nearest vertex of i; equal distances go to the lower
-      index. Chosen in float32 at full matmul precision whatever the dtype of the features; carries no gradient.
+      float32 rows: [i, r] is one at the r-th nearest vertex of i; of equally near vertices the lower index comes first.
+      Distances are float32 at full matmul precision whatever the dtype of the features. No gradient flows through them.
     """
-    features = jax.lax.stop_gradient(features)
-    features = features.astype(at_least_float32(features.dtype))
+    features = upcast(jax.lax.stop_gradient(features))
     num_vertices = features.shape[-2]
     inner = jnp.einsum("...ic,...jc->...ij", features, features, precision=jax.lax.Precision.HIGHEST)
     squared = jnp.square(features).sum(-1)
     distance = squared[..., :, None] - 2 * inner + squared[..., None, :]
-    # Rank by counting what is nearer: V is small, so this is cheaper than a sort, in time and in compilation.
+    # Rank by counting the nearer vertices: V is small, so this is cheaper than a sort, to run and to compile.
     other, own = distance[..., None, :], distance[..., :, None]
     index = jnp.arange(num_vertices)
     earlier = (index[None, :] < index[:, None]).reshape((1,) * (distance.ndim - 1) + (num_vertices, num_vertices))
@@ -45,21 +52,21 @@ def nearest_one_hot(features: jax.Array, num_neighbours: int) -> jax.Array:
 
 
 class EdgeConv(nn.Module):
-    """EdgeConv of G groups of vertices at once, each group with its own weights and statistics.
+    """EdgeConv of several groups of vertices at once, each group with its own weights and statistics.
 
     Attributes:
-      features: C', the width of the output.
-      num_neighbours: k.
-      dtype: dtype of the computation; None for that of the input.
+      features: Width of the output.
+      num_neighbours: The number of neighbours of a vertex.
+      dtype: Dtype of the computation; None for that of the input.
     """
 
     features: int
     num_neighbours: int
-    dtype: jnp.dtype | None = None
+    dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """Maps (N, G, V, C) to (N, G, V, C'); `train` as in BatchNorm."""
+    def __call__(self, x: Float[Array, "BP G V D"], train: bool) -> Float[Array, "BP G V D2"]:
+        """Applies the convolution; `train` as in BatchNorm."""
         dtype = self.dtype or x.dtype
         _, num_groups, _, width = x.shape
         kernel = self.param(
@@ -69,13 +76,8 @@ class EdgeConv(nn.Module):
         one_hot = nearest_one_hot(x, self.num_neighbours)
         self.sow("intermediates", "neighbours", one_hot)
         x = x.astype(dtype)
-        of_neighbour = jnp.einsum("ngvc,gcd->ngvd", x, neighbour_kernel)
-        of_centre = jnp.einsum("ngvc,gcd->ngvd", x, centre_kernel - neighbour_kernel)
-        gathered = jnp.einsum("ngvku,ngud->ngvkd", one_hot.astype(dtype), of_neighbour)
-        y = BatchNorm((num_groups, self.features), name="norm")(gathered + of_centre[:, :, :, None, :], (1, 4), train)
-        return max_over_axis(relu(y, LEAKY_SLOPE), 3)
-
-
-def fan_out_normal(fan_out: int) -> nn.initializers.Initializer:
-    """Kaiming normal initialiser for a ReLU, by fan-out: standard deviation sqrt(2 / fan_out)."""
-    return nn.initializers.normal((2 / fan_out) ** 0.5)
+        from_neighbour = jnp.einsum("ngvc,gcd->ngvd", x, neighbour_kernel)
+        from_centre = jnp.einsum("ngvc,gcd->ngvd", x, centre_kernel - neighbour_kernel)
+        gathered = jnp.einsum("ngvku,ngud->ngvkd", one_hot.astype(dtype), from_neighbour)
+        y = BatchNorm((num_groups, self.features), name="norm")(gathered + from_centre[:, :, :, None, :], (1, 4), train)
+        return robust_max(relu(y, LEAKY_SLOPE), 3)

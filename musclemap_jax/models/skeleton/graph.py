@@ -1,8 +1,10 @@
-"""Hierarchical edge sets of skeletons: which joints a graph convolution joins, level by level from a centre.
+"""Hierarchical edge sets of skeletons: which joints a graph convolution connects, level by level from a centre.
 
 Source: HD-GCN (Lee et al., "Hierarchically Decomposed Graph Convolutional Networks for Skeleton-Based Action
 Recognition", ICCV 2023). ``ntu25`` holds the published levels for its three centres; the levels of the other layouts
-are ours, drawn up in the same way, since HD-GCN was published for NTU RGB+D alone.
+are ours, built in the same way, since HD-GCN was published for NTU RGB+D only.
+
+Letters of shapes: L hierarchies, V joints.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
 IDENTITY, FORWARD, REVERSE = range(3)
 NUM_SUBSETS = 3
-"""Edge sets of one hierarchy: self-loops, from a level to the next, and back."""
+"""Edge sets of one hierarchy: self-loops, edges from a level to the next, and edges back."""
 
 Levels = tuple[tuple[int, ...], ...]
 
@@ -76,10 +79,10 @@ class SkeletonGraph:
     """A layout's joints as levels of a tree from a centre.
 
     Attributes:
-      layout: name of the skeleton layout.
-      centre: name of the joint that the levels start from.
+      layout: Name of the skeleton layout.
+      centre: Name of the joint that the levels start from.
       num_joints: V.
-      levels: joints (zero-based) of each level, the centre first; joints in no level take no part in the edges.
+      levels: Joints (zero-based) of each level, the centre first; joints in no level have no edges.
     """
 
     layout: str
@@ -89,15 +92,15 @@ class SkeletonGraph:
 
     @property
     def num_hierarchies(self) -> int:
-        """L: hierarchy l joins the levels l and l + 1."""
+        """L: hierarchy l connects the levels l and l + 1."""
         return len(self.levels) - 1
 
     def hierarchy_joints(self) -> tuple[tuple[int, ...], ...]:
         """Returns, for each of the L hierarchies, the joints of its two levels."""
         return tuple(near + far for near, far in zip(self.levels[:-1], self.levels[1:], strict=True))
 
-    def adjacency(self) -> np.ndarray:
-        """Returns the edge sets A (L, 3, V, V) float32, A[l, subset, target, source].
+    def adjacency(self) -> Float[np.ndarray, "L 3 V V"]:
+        """Returns the edge sets A[l, subset, target, source], float32.
 
         Subsets are identity, forward (every joint of level l to every joint of level l + 1) and reverse. Columns of
         the last two are divided by the source's number of edges; the identity is not normalised.
@@ -109,8 +112,8 @@ class SkeletonGraph:
             edges[hierarchy, REVERSE][np.ix_(near, far)] = 1 / len(near)
         return edges
 
-    def level_mean(self) -> np.ndarray:
-        """Returns weights (L, V) float32 that average over the joints of each hierarchy's two levels."""
+    def level_mean(self) -> Float[np.ndarray, "L V"]:
+        """Returns float32 weights that average over the joints of each hierarchy's two levels."""
         weights = np.zeros((self.num_hierarchies, self.num_joints), np.float32)
         for hierarchy, joints in enumerate(self.hierarchy_joints()):
             weights[hierarchy, list(joints)] = 1 / len(joints)
@@ -118,7 +121,7 @@ class SkeletonGraph:
 
 
 def known_graphs() -> dict[str, tuple[str, ...]]:
-    """Returns the centres known for each layout; the first is the default one."""
+    """Returns the centres of each layout; the first is the default."""
     return {layout: tuple(centres) for layout, (_, centres) in _LEVELS.items()}
 
 
@@ -127,16 +130,16 @@ def skeleton_graph(layout: str, centre: str | None = None) -> SkeletonGraph:
 
     Args:
       layout: ``coco19`` (canonical), ``coco20``, ``halpe26`` or ``ntu25``.
-      centre: the joint that the levels start from; None for the layout's default (``neck`` of coco19 and halpe26,
-        ``spine`` of coco20, ``spine_shoulder`` of ntu25, which NTU RGB+D numbers 21).
+      centre: The joint that the levels start from; None for the layout's default (``neck`` of coco19 and halpe26,
+        ``spine`` of coco20, ``spine_shoulder`` of ntu25, joint 21 of NTU RGB+D).
 
     Raises:
-      ValueError: a layout or centre without levels; the message lists the known ones.
+      ValueError: The layout or centre has no levels; the message lists those that have.
     """
     if layout not in _LEVELS:
-        raise ValueError(f"skeleton layout {layout!r} has no graph: take one of {', '.join(_LEVELS)}")
+        raise ValueError(f"skeleton layout {layout!r} has no graph: choose one of {', '.join(_LEVELS)}")
     num_joints, centres = _LEVELS[layout]
     centre = next(iter(centres)) if centre is None else centre
     if centre not in centres:
-        raise ValueError(f"skeleton layout {layout} has no centre {centre!r}: take one of {', '.join(centres)}")
+        raise ValueError(f"skeleton layout {layout} has no centre {centre!r}: choose one of {', '.join(centres)}")
     return SkeletonGraph(layout, centre, num_joints, centres[centre])

@@ -2,8 +2,12 @@
 
 Source: HD-GCN (Lee et al., ICCV 2023) and its published code, which the branch without tokens equals (reference numbers
 in tests/data/goldens/hdgcn). Differs from it: absent persons do not count in the final mean over persons; class tokens
-(`skeleton_tokens`) may join the graph. As in the published code an absent person is a skeleton of zeros that runs
-through the units and enters the batch statistics like any other. Equal units in a row are one loop (scanned_layers.py).
+(skeleton_tokens.py) may join the graph. As in the published code an absent person is a skeleton of zeros that passes
+through the units and enters the batch statistics like any other. Consecutive equal units are one loop
+(scanned_layers.py).
+
+Letters of shapes: B clips, T poses, P persons, BP skeletons (clips times persons), V joints, M class tokens in one set,
+G class tokens of all sets, D width; 2 marks the output of a unit.
 """
 
 from __future__ import annotations
@@ -14,10 +18,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
 
+from musclemap_jax.models.layers.activations import relu
 from musclemap_jax.models.layers.batch_norm import BatchNorm
-from musclemap_jax.models.layers.layers import at_least_float32, relu
-from musclemap_jax.models.layers.scanned_layers import Run, equal_runs, run_layers
+from musclemap_jax.models.layers.precision import at_least_float32, upcast
+from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
 from musclemap_jax.models.skeleton.hierarchical_conv import HierarchicalGraphConv, PointwiseConv
@@ -38,11 +45,11 @@ class UnitSpec:
     """One unit, resolved from an HDGCNSpec.
 
     Attributes:
-      features_in: width of the input.
-      features: width of the output.
-      stride: temporal stride.
-      is_first: the first unit has no residual and sums its hierarchies instead of weighing them.
-      is_last: after the last unit no joint reads the tokens any more.
+      features_in: Width of the input.
+      features: Width of the output.
+      stride: Temporal stride.
+      is_first: The first unit has no residual and sums its hierarchies instead of weighting them.
+      is_last: After the last unit the joints are not read, so it does not update them by the tokens.
     """
 
     features_in: int
@@ -52,7 +59,7 @@ class UnitSpec:
     is_last: bool
 
     @property
-    def keeps_shape(self) -> bool:
+    def preserves_shape(self) -> bool:
         """Whether the output has the shape of the input."""
         return self.features_in == self.features and self.stride == 1
 
@@ -62,15 +69,15 @@ class HDGCNSpec:
     """Shape of the network; the defaults are the published one on our canonical layout.
 
     Attributes:
-      layout: skeleton layout with a graph (`graph.known_graphs`).
-      centre: joint that the levels start from; None for the layout's default.
-      widths: width of each unit, multiples of 4.
-      strided_units: units, counted from 1, with temporal stride 2; None for those that are wider than the one before,
+      layout: A skeleton layout with a graph (`graph.known_graphs`).
+      centre: The joint that the levels start from; None for the layout's default.
+      widths: Width of each unit, multiples of 4.
+      strided_units: Units, counted from 1, with temporal stride 2; None for those that are wider than the one before,
         as published (5 and 8).
-      joint_neighbours: k of the EdgeConv over joints.
-      hierarchy_neighbours: k of the EdgeConv over hierarchies.
-      kernel_size: taps of the temporal convolutions, odd.
-      dilations: of the two temporal convolutions.
+      joint_neighbours: Neighbours in the EdgeConv over joints.
+      hierarchy_neighbours: Neighbours in the EdgeConv over hierarchies.
+      kernel_size: The number of taps of the temporal convolutions, odd.
+      dilations: Dilations of the two temporal convolutions.
     """
 
     layout: str = "coco19"
@@ -85,9 +92,9 @@ class HDGCNSpec:
     def __post_init__(self) -> None:
         if not self.widths or any(width < 1 or width % NUM_BRANCHES for width in self.widths):
             raise ValueError(f"HD-GCN's widths must be multiples of {NUM_BRANCHES}, got {self.widths}")
-        beyond = [unit for unit in self.strided_units or () if not 1 <= unit <= self.num_units]
-        if beyond:
-            raise ValueError(f"HD-GCN has units 1 to {self.num_units}, got stride 2 for units {beyond}")
+        unknown = [unit for unit in self.strided_units or () if not 1 <= unit <= self.num_units]
+        if unknown:
+            raise ValueError(f"HD-GCN has units 1 to {self.num_units}, got stride 2 for units {unknown}")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"HD-GCN's temporal kernel size must be odd, got {self.kernel_size}")
         skeleton_graph(self.layout, self.centre)
@@ -124,13 +131,13 @@ class HDGCNSpec:
             )
         )
 
-    def unit_runs(self) -> tuple[Run, ...]:
-        """Equal units in a row, counted from 1: 1, 2 to 4, 5, 6 and 7, 8, 9, 10 as published."""
-        return equal_runs(self.units(), lambda unit: unit.keeps_shape, first=1)
+    def unit_groups(self) -> tuple[LayerGroup, ...]:
+        """Consecutive equal units, counted from 1: 1, 2 to 4, 5, 6 and 7, 8, 9, 10 as published."""
+        return group_equal_layers(self.units(), lambda unit: unit.preserves_shape, first=1)
 
     @property
     def stage_ends(self) -> tuple[int, ...]:
-        """The last unit, counted from 0, of every run of equal widths: (3, 6, 9) as published."""
+        """The last unit, counted from 0, of each stage of equal widths: (3, 6, 9) as published."""
         last = self.num_units - 1
         return tuple(unit for unit in range(last) if self.widths[unit] != self.widths[unit + 1]) + (last,)
 
@@ -139,18 +146,20 @@ class HDGCNUnit(nn.Module):
     """Graph convolution, temporal convolution and residual; then the exchange with the class tokens, if any.
 
     Attributes:
-      spec: shape of the network.
-      unit: of the unit.
-      dtype: dtype of the computation.
+      spec: Shape of the network.
+      unit: Shape of this unit.
+      dtype: Dtype of the computation.
     """
 
     spec: HDGCNSpec
     unit: UnitSpec
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, tokens: jax.Array | None, x: jax.Array, train: bool) -> TokensAndJoints:
-        """Maps joints (C, V, T, N) to (C', V, T', N), T' = ceil(T / stride), and tokens (N, G, C) to (N, G, C')."""
+    def __call__(
+        self, tokens: Float[Array, "BP G D_tokens"] | None, x: Float[Array, "D V T BP"], train: bool
+    ) -> tuple[Float[Array, "BP G D2"] | None, Float[Array, "D2 V T2 BP"]]:
+        """Maps tokens and joints to the unit's width; T2 = ceil(T / stride)."""
         graph_conv = HierarchicalGraphConv(
             self.spec.graph,
             self.unit.features,
@@ -174,53 +183,53 @@ class HDGCNUnit(nn.Module):
         return tokens, x
 
     def _residual(self, x: jax.Array, train: bool) -> jax.Array:
-        if self.unit.keeps_shape:
+        if self.unit.preserves_shape:
             return x
-        widen = PointwiseConv(self.unit.features, self.dtype, name="residual")
-        return widen(x[:, :, :: self.unit.stride], train)
+        project = PointwiseConv(self.unit.features, self.dtype, name="residual")
+        return project(x[:, :, :: self.unit.stride], train)
 
 
 class HDGCN(nn.Module):
     """The skeleton branch.
 
     Attributes:
-      spec: shape of the network.
-      num_tokens: M class tokens of one set; 0 for none, the output is then the pooled features.
-      receiver: adds a second set of M tokens, which receives another branch's knowledge in distillation.
-      dtype: dtype of the computation; parameters, statistics, softmax and the final norm are float32.
+      spec: Shape of the network.
+      num_tokens: M, class tokens in one set; 0 for none: the output is then the pooled features.
+      receiver: Adds a second set of M tokens, which receives another branch's knowledge in distillation.
+      dtype: Dtype of the computation; parameters, statistics, softmax and the final norm are float32.
     """
 
     spec: HDGCNSpec = HDGCNSpec()
     num_tokens: int = 0
     receiver: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, poses: jax.Array, pose_valid: jax.Array, train: bool) -> BranchOutput:
-        """Runs the branch.
+    def __call__(self, poses: Float[Array, "B T P V 3"], pose_valid: Bool[Array, "B T P"], train: bool) -> BranchOutput:
+        """Applies the branch.
 
         Args:
-          poses: (B, T_s, P, V, 3) x and y relative to the person's size and centre, and score; absent joints zero.
-          pose_valid: (B, T_s, P) bool, True where the person is in the frame. A person that never is has weight 0 in
-            all outputs; a clip without persons yields zeros before the final norm.
-          train: True takes batch statistics and updates the running ones (collection ``batch_stats``). Every row of
-            the batch counts in them: padding is for evaluation only.
+          poses: x and y relative to the person's size and centre, and score; absent joints are zero.
+          pose_valid: True where the person is in the frame. A person who never is has weight 0 in all outputs; a clip
+            without persons yields zeros before the final norm.
+          train: True uses batch statistics and updates the running ones (collection ``batch_stats``). Every row of the
+            batch counts in them: padding is for evaluation only.
 
         Returns:
-          Without tokens final_classification (B, 1, D), the features' mean over time, joints and persons. With tokens
+          Without tokens, final_classification (B, 1, D): the features' mean over time, joints and persons. With tokens,
           classification and receiver tokens of every unit (B, M, D_l), and the final ones after a layer norm.
 
         Raises:
-          ValueError: poses of another number of joints than the layout has.
+          ValueError: The number of joints is not the layout's.
         """
         num_clips, _, num_persons, num_joints, _ = poses.shape
         if num_joints != self.spec.graph.num_joints:
             raise ValueError(
                 f"skeleton layout {self.spec.layout} has {self.spec.graph.num_joints} joints, got poses {poses.shape}: "
-                "convert them to the layout or set the spec's layout"
+                "convert them to this layout or change the spec's layout"
             )
-        person_weight = person_weights(pose_valid)
-        x = self._normalise_input(poses, train)
+        person_weight = person_weights(jnp.asarray(pose_valid))
+        x = self._normalise_input(jnp.asarray(poses, at_least_float32(self.dtype)), train)
         tokens = self._initial_tokens(num_clips * num_persons)
         layers, units = [], self.spec.units()
 
@@ -229,27 +238,26 @@ class HDGCN(nn.Module):
             x = constrain_clips(x, axis=-1)
             return (tokens, x), None if tokens is None else mean_over_persons(tokens, person_weight)
 
-        for run in self.spec.unit_runs():
-            unit = HDGCNUnit(self.spec, units[run.first - 1], self.dtype, name=run.name("unit{:02d}"))
-            (tokens, x), tokens_of_layers = run_layers(body, unit, run, (tokens, x), None)
+        for group in self.spec.unit_groups():
+            unit = HDGCNUnit(self.spec, units[group.first - 1], self.dtype, name=group.name("unit{:02d}"))
+            (tokens, x), tokens_of_layers = scan_layers(body, unit, group, (tokens, x), None)
             layers += tokens_of_layers
         if tokens is None:
             features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
             return BranchOutput((), (), mean_over_persons(features, person_weight).astype(self.dtype))
         return self._token_output(layers)
 
-    def _normalise_input(self, poses: jax.Array, train: bool) -> jax.Array:
-        """Batch norm of every person's joints' coordinates; (B, T, P, V, 3) to (3, V, T, B * P)."""
+    def _normalise_input(self, poses: jax.Array, train: bool) -> Float[Array, "3 V T BP"]:
+        """Batch norm of the coordinates of every person's joints."""
         num_clips, num_frames, num_persons, num_joints, _ = poses.shape
-        x = poses.astype(at_least_float32(self.dtype))
         norm = BatchNorm((num_persons, num_joints, NUM_COORDINATES), name="input_norm")
-        x = norm(x, (2, 3, 4), train)
+        x = norm(poses, (2, 3, 4), train)
         self.sow("intermediates", "input_output", x)
         x = x.transpose(4, 3, 1, 0, 2).reshape(NUM_COORDINATES, num_joints, num_frames, num_clips * num_persons)
         return x.astype(self.dtype)
 
-    def _initial_tokens(self, num_skeletons: int) -> jax.Array | None:
-        """Learned tokens (N, M or 2 M, D_1), [receiver | classification], the same for every skeleton."""
+    def _initial_tokens(self, num_skeletons: int) -> Float[Array, "BP G D"] | None:
+        """Learned tokens, [receiver | classification], the same for every skeleton."""
         if not self.num_tokens:
             return None
         shape = (self.num_tokens * (1 + self.receiver), self.spec.widths[0])
@@ -268,13 +276,13 @@ class HDGCN(nn.Module):
         )
 
 
-def person_weights(pose_valid: jax.Array) -> jax.Array:
-    """Maps pose_valid (B, T, P) to float32 weights (B, P): equal for the persons seen, sum 1 (0 where none is)."""
-    seen = pose_valid.astype(bool).any(1).astype(jnp.float32)
+def person_weights(pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B P"]:
+    """Float32 weights of persons: equal for those that are seen, with sum 1 (0 if there are none)."""
+    seen = pose_valid.any(1).astype(jnp.float32)
     return seen / jnp.maximum(seen.sum(1, keepdims=True), 1)
 
 
-def mean_over_persons(x: jax.Array, weights: jax.Array) -> jax.Array:
-    """Averages (B * P, G, D) over persons with weights (B, P) to (B, G, D), in float32 inside."""
-    by_person = x.astype(at_least_float32(x.dtype)).reshape(*weights.shape, *x.shape[1:])
+def mean_over_persons(x: Float[Array, "BP G D"], weights: Float[Array, "B P"]) -> Float[Array, "B G D"]:
+    """Averages over persons with their weights, in float32 inside."""
+    by_person = upcast(x).reshape(*weights.shape, *x.shape[1:])
     return (by_person * weights[:, :, None, None]).sum(1).astype(x.dtype)

@@ -1,12 +1,14 @@
 """Class tokens as virtual nodes of the skeleton graph: joints to tokens and tokens to joints after each unit.
 
-Source: our definition (design of the skeleton branch); the paper on MuscleMap names such a block in its Fig. 4, its
-equations are not at hand. With X (D, V, T', N) the unit's output, J its mean over T', Z the tokens:
+Source: our own definition. The paper on MuscleMap shows such a block in its Fig. 4 without equations. With X
+(D, V, T, BP) the unit's output, J its mean over T, Z the tokens:
 
     Z' = Z U + gelu(norm((S + softmax(Q(Z) K(J)^T / sqrt(d))) J W))
     X' = X + (R Z') W', the same at every time step
 
-W' starts at zero, so the joints' features are at the start exactly those without tokens.
+W' starts at zero, so initially the joints' features are exactly those without tokens.
+
+Letters of shapes: BP skeletons (clips times persons), G class tokens of all sets, V joints, T poses, D width.
 """
 
 from __future__ import annotations
@@ -14,19 +16,23 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
-from musclemap_jax.models.layers.layers import LayerNorm, at_least_float32, gelu
+from musclemap_jax.models.layers.activations import gelu
+from musclemap_jax.models.layers.layer_norm import LayerNorm
+from musclemap_jax.models.layers.precision import at_least_float32
 
 NORM_EPSILON = 1e-6
 
 
-def token_norm(dtype: jnp.dtype) -> LayerNorm:
+def token_norm(dtype: DTypeLike) -> LayerNorm:
     """The layer norm `norm` over the width of tokens (..., D)."""
     return LayerNorm(epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, dtype=dtype, name="norm")
 
 
-def keep_or_embed(key: jax.Array, shape: tuple[int, int], dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Initialises U: the identity where the width stays, else orthonormal rows or columns, which keep lengths."""
+def identity_or_orthogonal(key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """Initialises U: the identity if the width stays, else orthonormal rows or columns, which preserve lengths."""
     if shape[0] == shape[1]:
         return jnp.eye(shape[0], dtype=dtype)
     return nn.initializers.orthogonal()(key, shape, dtype)
@@ -36,24 +42,18 @@ class SkeletonTokens(nn.Module):
     """Exchange between the tokens and the joints of one unit.
 
     Attributes:
-      returns_joints: False leaves the joints as they are (the last unit: nothing reads them any more).
-      dtype: dtype of the computation; softmax and norm are float32.
+      returns_joints: False leaves the joints unchanged (in the last unit, after which nothing reads them).
+      dtype: Dtype of the computation; softmax and norm are float32.
     """
 
     returns_joints: bool = True
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, joints: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Updates tokens by joints and joints by tokens.
-
-        Args:
-          tokens: Z (N, G, D_in), G tokens of each of N skeletons.
-          joints: X (D, V, T', N).
-
-        Returns:
-          Z' (N, G, D), X' (D, V, T', N).
-        """
+    def __call__(
+        self, tokens: Float[Array, "BP G D_in"], joints: Float[Array, "D V T BP"]
+    ) -> tuple[Float[Array, "BP G D"], Float[Array, "D V T BP"]]:
+        """Updates tokens by joints and joints by tokens: Z, X to Z', X'."""
         width, num_joints, _, _ = joints.shape
         num_tokens = tokens.shape[1]
         key_width = max(width // 2, 1)
@@ -70,7 +70,9 @@ class SkeletonTokens(nn.Module):
         weights = adjacency[None] + jax.nn.softmax(logits)
         gathered = jnp.einsum("ngv,nvd->ngd", weights.astype(self.dtype), value)
         gathered = token_norm(self.dtype)(gathered)
-        kept = nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=keep_or_embed, name="keep")(tokens)
+        kept = nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=identity_or_orthogonal, name="keep")(
+            tokens
+        )
         tokens = kept + gelu(gathered)
         if not self.returns_joints:
             return tokens, joints

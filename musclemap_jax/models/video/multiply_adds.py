@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from musclemap_jax.models.kernels.depthwise import Triple, strided_grid
+from musclemap_jax.models.kernels.sliding_windows import Triple, strided_grid
 from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.models.video.pooling_attention import BlockSpec
 

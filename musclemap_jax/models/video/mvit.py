@@ -1,9 +1,9 @@
 """MViTv2, the video branch.
 
 Source: MViTv2 (arXiv:2112.01526) as published in PySlowFast (`configs/Kinetics/MVITv2_{S_16x4,B_32x3}.yaml`), with one
-class token or with the class tokens of TransM3E in its place. Equal to the published code in values; parameter names
-are PySlowFast's (`blocks.3.attn.qkv` is `blocks_3/attn/qkv`), except for the class tokens (class_tokens.py) and for
-equal blocks in a row, whose parameters are stacked (`blocks_4_13/attn/qkv`, scanned_layers.py).
+class token or with the class tokens of TransM3E instead. Equal to the published code in values; parameter names are
+PySlowFast's (`blocks.3.attn.qkv` is `blocks_3/attn/qkv`), except for the class tokens (class_tokens.py) and for
+consecutive equal blocks, whose parameters are stacked (`blocks_4_13/attn/qkv`, scanned_layers.py).
 
 Letters of shapes: B clips, T H W frames and pixels, C colours, M class tokens in one set, D width.
 """
@@ -16,12 +16,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
-from musclemap_jax.models.kernels.depthwise import Triple, strided_grid
-from musclemap_jax.models.layers.layers import LayerNorm, drop_path_factors
-from musclemap_jax.models.layers.scanned_layers import Run, equal_runs, run_layers
+from musclemap_jax.models.kernels.sliding_windows import Axes, Triple, strided_grid
+from musclemap_jax.models.layers.drop_path import drop_path_factors
+from musclemap_jax.models.layers.layer_norm import LayerNorm
+from musclemap_jax.models.layers.precision import Dtypes
+from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.video.patch_embed import PatchEmbed
 from musclemap_jax.models.video.pooling_attention import BlockSpec, MViTBlock
@@ -38,21 +42,21 @@ class MViTSpec:
     """Architecture of an MViTv2; the defaults are MViTv2-S 16x4 at 224 x 224.
 
     Attributes:
-      depth: number of blocks.
-      embed_dim: width of the first block.
-      num_heads: heads of the first block.
-      stages: blocks at which width and heads double and the grid is strided, increasing, in 1 .. depth - 1.
-      stage_strides: stride (t, h, w) of the grid at each of those blocks; (1, 2, 2) everywhere if None.
-      kv_stride: stride of keys and values in the first block; divided by each stage's stride, at least 1.
-      patch_kernel: of the patch embedding in frames and pixels; odd.
-      patch_stride: of the patch embedding.
-      pool_kernel: of the pooling convolutions; odd.
-      input_size: frames, height and width that the tables of relative positions are made for. Other inputs work: the
+      depth: The number of blocks.
+      embed_dim: Width of the first block.
+      num_heads: The number of heads of the first block.
+      stages: Blocks at which width and heads double and the grid is strided, increasing, in 1 .. depth - 1.
+      stage_strides: Stride (t, h, w) of the grid at each of those blocks; (1, 2, 2) everywhere if None.
+      kv_stride: Stride of keys and values in the first block; divided by each stage's stride, at least 1.
+      patch_kernel: Size of a patch in frames and pixels; odd.
+      patch_stride: Stride of the patches.
+      pool_kernel: Size of the pooling convolutions; odd.
+      input_size: Frames, height and width that the tables of relative positions are made for. Other inputs work: the
         tables are interpolated.
-      mlp_ratio: hidden width of the MLP over the width.
-      qkv_bias: whether queries, keys and values have a bias.
-      drop_path_rate: of the last block; grows linearly from 0 at the first.
-      dropout_rate: inside the blocks and after the patch embedding.
+      mlp_ratio: Hidden width of the MLP divided by the width.
+      qkv_bias: Whether queries, keys and values have a bias.
+      drop_path_rate: Stochastic depth rate of the last block; it grows linearly from 0 at the first.
+      dropout_rate: Dropout inside the blocks and after the patch embedding.
     """
 
     depth: int = 16
@@ -71,9 +75,6 @@ class MViTSpec:
     dropout_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        self._check()
-
-    def _check(self) -> None:
         if self.depth < 1 or self.embed_dim < 1 or self.num_heads < 1:
             raise UserError(f"MViTSpec: expected depth, embed_dim and num_heads of at least 1, got {self}")
         if self.embed_dim % self.num_heads:
@@ -84,11 +85,12 @@ class MViTSpec:
         if list(self.stages) != sorted(set(self.stages)) or not all(0 < s < self.depth for s in self.stages):
             raise UserError(
                 f"MViTSpec.stages: expected increasing block numbers from 1 to {self.depth - 1}, got {self.stages}: "
-                "leave out what lies outside, or raise depth"
+                "remove the others, or increase depth"
             )
         if self.stage_strides is not None and len(self.stage_strides) != len(self.stages):
             raise UserError(
-                f"MViTSpec.stage_strides: expected {len(self.stages)} strides, one a stage, got {self.stage_strides}"
+                f"MViTSpec.stage_strides: expected {len(self.stages)} strides, one for each stage, "
+                f"got {self.stage_strides}"
             )
         for name in ("patch_kernel", "pool_kernel"):
             if any(k < 1 or k % 2 == 0 for k in getattr(self, name)):
@@ -110,20 +112,20 @@ class MViTSpec:
         """The last block of every stage: (0, 2, 13, 15) for S."""
         return (*(first - 1 for first in self.stages), self.depth - 1)
 
-    def patch_grid(self, input_size: Triple) -> Triple:
-        """Grid (T, H, W) of patches of a clip of so many frames, rows and columns."""
+    def patch_grid(self, input_size: Axes) -> Triple:
+        """Grid (T, H, W) of patches of a clip of (frames, height, width)."""
         return strided_grid(input_size, self.patch_stride)
 
     def blocks(self) -> tuple[BlockSpec, ...]:
         """Resolves width, heads, strides and grid of every block."""
         strides = dict(zip(self.stages, self.stage_strides or ((1, 2, 2),) * len(self.stages), strict=True))
-        # As in PySlowFast, sizes are divided rounding down here: they decide the length of the tables alone.
-        grid = tuple(max(size // stride, 1) for size, stride in zip(self.input_size, self.patch_stride, strict=True))
+        # As in PySlowFast, sizes are rounded down here: they only determine the lengths of the tables.
+        grid = _divide(self.input_size, self.patch_stride)
         dim, heads, kv_stride = self.embed_dim, self.num_heads, tuple(self.kv_stride)
         specs = []
         for index in range(self.depth):
             q_stride, growth = tuple(strides.get(index, (1, 1, 1))), 2 if index in strides else 1
-            kv_stride = tuple(max(kv // q, 1) for kv, q in zip(kv_stride, q_stride, strict=True))
+            kv_stride = _divide(kv_stride, q_stride)
             heads *= growth
             specs.append(
                 BlockSpec(
@@ -140,12 +142,14 @@ class MViTSpec:
                 )
             )
             dim *= growth
-            grid = tuple(max(size // q, 1) for size, q in zip(grid, q_stride, strict=True))
+            grid = _divide(grid, q_stride)
         return tuple(specs)
 
-    def block_runs(self) -> tuple[Run, ...]:
-        """Equal blocks in a row; 0, 1, 2, 3, 4 to 13, 14 and 15 for S."""
-        return equal_runs(self.blocks(), lambda block: block.dim_in == block.dim_out and max(block.q_stride) == 1)
+    def block_groups(self) -> tuple[LayerGroup, ...]:
+        """Consecutive equal blocks: 0, 1, 2, 3, 4 to 13, 14 and 15 for S."""
+        return group_equal_layers(
+            self.blocks(), lambda block: block.dim_in == block.dim_out and max(block.q_stride) == 1
+        )
 
 
 MVITV2_S = MViTSpec()
@@ -160,33 +164,34 @@ PRESETS = {"mvitv2_s": MVITV2_S, "mvitv2_b": MVITV2_B}
 class MViT(nn.Module):
     """MViTv2 without a head.
 
-    Collection `intermediates`, made only when asked for: of each block patches (B, T', H', W', D), and in its `attn`
-    query, key, value, output, and the logits of tokens and patches before the softmax; stacked like the parameters.
+    The collection `intermediates`, if mutable, holds the patches (B, T2, H2, W2, D) of each block, and in its `attn`
+    the query, key, value and output, and the logits of tokens and patches before the softmax; stacked like the
+    parameters.
 
     Attributes:
-      spec: the architecture.
+      spec: The architecture.
       num_tokens: M, class tokens in one set; 1 is the published model.
-      receiver: whether a receiver set stands before the classification set.
-      dtype: of the computation; layer norms' statistics and softmax are float32 always.
-      param_dtype: of the parameters.
-      remat: what the backward pass computes again: "none"; "blocks": all but what passes between blocks; "dots": all
-        but the outputs of linear layers, so attention's weights are not kept.
+      receiver: Whether a receiver set precedes the classification set.
+      dtype: Dtype of the computation; layer norms' statistics and softmax are always float32.
+      param_dtype: Dtype of the parameters.
+      remat: What the backward pass recomputes: "none"; "blocks": everything inside the blocks; "dots": everything but
+        the outputs of linear layers, so attention's weights are not kept.
     """
 
     spec: MViTSpec = MVITV2_S
     num_tokens: int = NUM_REGIONS
     receiver: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
+    param_dtype: DTypeLike = jnp.float32
     remat: str = "none"
 
     @nn.compact
-    def __call__(self, video: jax.Array, *, train: bool = False) -> BranchOutput:
-        """Runs the branch.
+    def __call__(self, video: Float[Array, "B T H W C"], *, train: bool = False) -> BranchOutput:
+        """Applies the branch.
 
         Args:
-          video: (B, T, H, W, C), already normalised; any sizes of at least 1.
-          train: dropout and stochastic depth are on; needs the rng stream `dropout`.
+          video: Normalised frames; any sizes of at least 1.
+          train: Turns dropout and stochastic depth on; needs the rng stream `dropout`.
 
         Returns:
           Class tokens after every block and after the final norm, in `dtype`.
@@ -194,36 +199,36 @@ class MViT(nn.Module):
         if self.remat not in REMAT_POLICIES:
             raise UserError(f"remat: expected one of {', '.join(REMAT_POLICIES)}, got {self.remat!r}")
         spec = self.spec
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        patches = PatchEmbed(spec.embed_dim, spec.patch_kernel, spec.patch_stride, name="patch_embed", **kinds)(
-            video.astype(self.dtype)
+        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
+        patches = PatchEmbed(spec.embed_dim, spec.patch_kernel, spec.patch_stride, name="patch_embed", **dtypes)(
+            jnp.asarray(video, self.dtype)
         )
         self.sow("intermediates", "embedded", patches)
-        tokens = ClassTokens(spec.embed_dim, self.num_tokens, self.receiver, name="class_tokens", **kinds)(
+        tokens = ClassTokens(spec.embed_dim, self.num_tokens, self.receiver, name="class_tokens", **dtypes)(
             video.shape[0]
         )
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
         tokens, patches = drop(tokens), drop(patches)
 
         block_class, blocks = _block_class(self.remat), spec.blocks()
-        factors = self._drop_path(video.shape[0], train)
+        factors = self._drop_path_factors(video.shape[0], train)
 
         def body(block: MViTBlock, carry: TokensAndPatches, drop_path: jax.Array | None) -> tuple[Any, jax.Array]:
             tokens, patches = map(constrain_clips, block(*carry, drop_path, train))
             return (tokens, patches), tokens
 
         receiver, classification = [], []
-        for run in spec.block_runs():
-            block = block_class(blocks[run.first], name=run.name("blocks_{}"), **kinds)
-            own_factors = None if factors is None else factors[run.first : run.first + run.count]
-            (tokens, patches), tokens_of_layers = run_layers(body, block, run, (tokens, patches), own_factors)
+        for group in spec.block_groups():
+            block = block_class(blocks[group.first], name=group.name("blocks_{}"), **dtypes)
+            group_factors = None if factors is None else factors[group.first : group.first + group.count]
+            (tokens, patches), tokens_of_layers = scan_layers(body, block, group, (tokens, patches), group_factors)
             for tokens_of_layer in tokens_of_layers:
-                received, classified = split_token_sets(tokens_of_layer, self.num_tokens)
-                classification.append(classified)
-                if received is not None:
-                    receiver.append(received)
+                receiver_set, classification_set = split_token_sets(tokens_of_layer, self.num_tokens)
+                classification.append(classification_set)
+                if receiver_set is not None:
+                    receiver.append(receiver_set)
 
-        norm = LayerNorm(name="norm", **kinds)
+        norm = LayerNorm(name="norm", **dtypes)
         final_receiver, final_classification = split_token_sets(norm(tokens), self.num_tokens)
         if self.is_mutable_collection("intermediates"):
             self.sow("intermediates", "final_patches", norm(patches))
@@ -234,8 +239,8 @@ class MViT(nn.Module):
             final_receiver=final_receiver,
         )
 
-    def _drop_path(self, batch_size: int, train: bool) -> jax.Array | None:
-        """Factors (depth, 2, B) of both residual branches of each block; the rate grows linearly with depth."""
+    def _drop_path_factors(self, batch_size: int, train: bool) -> Float[Array, "depth 2 B"] | None:
+        """Factors of both residual branches of each block; the rate grows linearly with depth."""
         depth, rate = self.spec.depth, self.spec.drop_path_rate
         if not train or rate == 0.0:
             return None
@@ -243,8 +248,13 @@ class MViT(nn.Module):
         return drop_path_factors(self.make_rng("dropout"), jnp.tile(rates, (1, 2)), batch_size)
 
 
+def _divide(sizes: Triple, strides: Triple) -> Triple:
+    time, height, width = (max(size // stride, 1) for size, stride in zip(sizes, strides, strict=True))
+    return time, height, width
+
+
 def _block_class(remat: str) -> type[MViTBlock]:
-    """The block, wrapped as the policy says; no method of MViT, whose methods' results can be captured."""
+    """The block with the remat policy. A function, because flax can capture the results of a module's methods."""
     if remat == "none":
         return MViTBlock
     policies = {"blocks": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}

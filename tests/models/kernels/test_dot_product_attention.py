@@ -1,4 +1,4 @@
-"""Attention and its written gradient against plain softmax attention in float64 and its automatic gradient."""
+"""Attention and its custom gradient against plain softmax attention in float64 and its automatic gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +10,18 @@ from musclemap_jax.models.kernels.dot_product_attention import attend
 B, HEADS, Q, K, C, P = 2, 3, 7, 5, 8, 4
 
 
-def plain(queries, keys, values, places):
+def plain(queries, keys, values, key_one_hot):
     """What `attend` is, as it is written in papers."""
-    spread = jnp.broadcast_to(places[None, None], (*keys.shape[:2], *places.shape))
+    spread = jnp.broadcast_to(key_one_hot[None, None], (*keys.shape[:2], *key_one_hot.shape))
     logits = jnp.einsum("bhqc,bhkc->bhqk", queries, jnp.concatenate([keys, spread], axis=-1))
     return jnp.einsum("bhqk,bhkd->bhqd", jax.nn.softmax(logits), values)
 
 
-def operands(dtype, num_places, scale=1.0):
+def operands(dtype, num_one_hot, scale=1.0):
     rng = np.random.default_rng(0)
-    shapes = (B, HEADS, Q, C + num_places), (B, HEADS, K, C), (B, HEADS, K, C), (K, num_places)
-    queries, keys, values, places = (rng.standard_normal(shape) for shape in shapes)
-    return tuple(jnp.asarray(x, dtype) for x in (queries * scale, keys, values, places))
+    shapes = (B, HEADS, Q, C + num_one_hot), (B, HEADS, K, C), (B, HEADS, K, C), (K, num_one_hot)
+    queries, keys, values, key_one_hot = (rng.standard_normal(shape) for shape in shapes)
+    return tuple(jnp.asarray(x, dtype) for x in (queries * scale, keys, values, key_one_hot))
 
 
 def value_and_gradients(function, arguments):
@@ -35,10 +35,10 @@ def value_and_gradients(function, arguments):
     return [output, *gradients]
 
 
-@pytest.mark.parametrize("num_places", [0, P])
+@pytest.mark.parametrize("num_one_hot", [0, P])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("bfloat16", 2e-2)])
-def test_values_and_gradients_are_those_of_softmax_attention(dtype, tolerance, num_places):
-    arguments = operands(dtype, num_places)
+def test_values_and_gradients_are_those_of_softmax_attention(dtype, tolerance, num_one_hot):
+    arguments = operands(dtype, num_one_hot)
     found = value_and_gradients(attend, arguments)
     with jax.enable_x64(True):
         wide = tuple(jnp.asarray(np.asarray(x, np.float64)) for x in arguments)

@@ -1,4 +1,4 @@
-"""Tests of the packed convolution: the library's values, whatever the strides and kernels."""
+"""Convolution after space to depth: XLA's values, whatever the strides and kernels."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +17,7 @@ from musclemap_jax.models.kernels.space_to_depth_conv import space_to_depth_conv
         ((4, 7, 8), (3, 3, 3), (2, 2, 2)),  # a height that the stride does not divide
     ],
 )
-def test_it_equals_the_library(grid, size, strides):
+def test_values_equal_xlas(grid, size, strides):
     rng = np.random.default_rng(0)
     video = jnp.asarray(rng.standard_normal((2, *grid, 3)), jnp.float32)
     kernel = jnp.asarray(rng.standard_normal((*size, 3, 5)), jnp.float32)

@@ -1,4 +1,4 @@
-"""Tests of equal layers in a loop, against the same layers one after another."""
+"""Equal layers in a loop, against the same layers one after another."""
 
 import functools
 
@@ -8,56 +8,56 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from musclemap_jax.models.layers import scanned_layers as layer_runs
-from musclemap_jax.models.layers.scanned_layers import Run, equal_runs, run_layers, run_of_name
+from musclemap_jax.models.layers import scanned_layers
+from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.video.mvit import MVITV2_B, MVITV2_S, MViT, MViTSpec
 from tests.models import goldens
 from tests.models.stacking import stack_layers, unstack_layers
 
 
-def spans(runs):
-    return [(run.first, run.count) for run in runs]
+def spans(groups):
+    return [(group.first, group.count) for group in groups]
 
 
-class TestRuns:
-    def test_of_the_published_models(self):
-        assert spans(MVITV2_S.block_runs()) == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 10), (14, 1), (15, 1)]
-        assert spans(MVITV2_B.block_runs()) == [(0, 2), (2, 1), (3, 2), (5, 1), (6, 15), (21, 1), (22, 2)]
-        assert spans(HDGCNSpec().unit_runs()) == [(1, 1), (2, 3), (5, 1), (6, 2), (8, 1), (9, 1), (10, 1)]
+class TestGroups:
+    def test_groups_of_the_published_models(self):
+        assert spans(MVITV2_S.block_groups()) == [(0, 1), (1, 1), (2, 1), (3, 1), (4, 10), (14, 1), (15, 1)]
+        assert spans(MVITV2_B.block_groups()) == [(0, 2), (2, 1), (3, 2), (5, 1), (6, 15), (21, 1), (22, 2)]
+        assert spans(HDGCNSpec().unit_groups()) == [(1, 1), (2, 3), (5, 1), (6, 2), (8, 1), (9, 1), (10, 1)]
 
-    def test_layers_that_change_the_shape_run_alone(self):
-        assert spans(equal_runs(["a", "a", "b", "b", "a"], lambda layer: layer != "b")) == [
+    def test_layers_that_change_the_shape_are_grouped_alone(self):
+        assert spans(group_equal_layers(["a", "a", "b", "b", "a"], lambda layer: layer != "b")) == [
             (0, 2),
             (2, 1),
             (3, 1),
             (4, 1),
         ]
         # Two strided units of equal widths are equal, but the second sees half as many frames.
-        assert spans(HDGCNSpec(widths=(8,) * 4, strided_units=(2, 3)).unit_runs()) == [(1, 1), (2, 1), (3, 1), (4, 1)]
+        assert spans(HDGCNSpec(widths=(8,) * 4, strided_units=(2, 3)).unit_groups()) == [(1, 1), (2, 1), (3, 1), (4, 1)]
 
     @pytest.mark.parametrize(
-        ("run", "form", "name"),
+        ("group", "template", "name"),
         [
-            (Run(4, 10), "blocks_{}", "blocks_4_13"),
-            (Run(3, 1), "blocks_{}", "blocks_3"),
-            (Run(9, 2), "unit{:02d}", "unit09_10"),
-            (Run(2, 1), "unit{:02d}", "unit02"),
+            (LayerGroup(4, 10), "blocks_{}", "blocks_4_13"),
+            (LayerGroup(3, 1), "blocks_{}", "blocks_3"),
+            (LayerGroup(9, 2), "unit{:02d}", "unit09_10"),
+            (LayerGroup(2, 1), "unit{:02d}", "unit02"),
         ],
     )
-    def test_names_tell_the_layers(self, run, form, name):
-        assert run.name(form) == name
-        assert run_of_name(name, form[: form.index("{")]) == run
+    def test_names_give_the_layers(self, group, template, name):
+        assert group.name(template) == name
+        assert LayerGroup.from_name(name, template[: template.index("{")]) == group
 
     @pytest.mark.parametrize(
         "name", ["norm", "blocks_", "blocks_x", "blocks_1_2_3", "my_blocks_1", "blocks_3_2", "blocks_0_1000000"]
     )
-    def test_other_modules_are_no_runs(self, name):
-        assert run_of_name(name, "blocks_") is None
+    def test_other_modules_are_no_groups(self, name):
+        assert LayerGroup.from_name(name, "blocks_") is None
 
-    def test_places(self):
-        assert [Run(4, 3).place(layer) for layer in Run(4, 3).layers] == [(0,), (1,), (2,)]
-        assert Run(4, 1).place(4) == ()
+    def test_indices(self):
+        assert [LayerGroup(4, 3).index(layer) for layer in LayerGroup(4, 3).layers] == [(0,), (1,), (2,)]
+        assert LayerGroup(4, 1).index(4) == ()
 
 
 class Layer(nn.Module):
@@ -74,7 +74,7 @@ class Layer(nn.Module):
 
 
 class Stack(nn.Module):
-    """Layers as a run, or each as a module of its own."""
+    """Layers as a group, or each as a module of its own."""
 
     count: int
     looped: bool
@@ -85,12 +85,14 @@ class Stack(nn.Module):
             x = layer(x, offset, train)
             return x, x
 
-        runs = [Run(1, self.count)] if self.looped else [Run(layer, 1) for layer in range(1, self.count + 1)]
+        groups = (
+            [LayerGroup(1, self.count)] if self.looped else [LayerGroup(layer, 1) for layer in range(1, self.count + 1)]
+        )
         outputs = []
-        for run in runs:
-            own = offsets[run.first - 1 : run.first - 1 + run.count]
-            x, of_layers = run_layers(body, Layer(name=run.name("layer{:02d}")), run, x, own)
-            outputs += of_layers
+        for group in groups:
+            group_offsets = offsets[group.first - 1 : group.first - 1 + group.count]
+            x, layer_outputs = scan_layers(body, Layer(name=group.name("layer{:02d}")), group, x, group_offsets)
+            outputs += layer_outputs
         return x, outputs
 
 
@@ -108,8 +110,8 @@ class TestLoop:
 
     @pytest.mark.parametrize("compiled_for", ["cpu", "tpu"])
     def test_equals_the_layers_one_after_another(self, compiled_for, monkeypatch):
-        """As a loop, and with its iterations written out."""
-        monkeypatch.setattr(layer_runs, "platform", lambda: compiled_for)
+        """As a loop, and unrolled."""
+        monkeypatch.setattr(scanned_layers, "platform", lambda: compiled_for)
         variables = {name: self.variables()[name] for name in ("params", "batch_stats")}
         apart = {name: unstack_layers(tree, "layer{:02d}") for name, tree in variables.items()}
         assert list(apart["params"]) == ["layer01", "layer02", "layer03"]
@@ -130,7 +132,7 @@ class TestLoop:
         (expected_loss, (expected_outputs, expected_changed)), expected_gradient = run(False, apart)
         np.testing.assert_allclose(loss, expected_loss, rtol=1e-6)
         np.testing.assert_allclose(outputs, expected_outputs, rtol=1e-5)
-        unstack = functools.partial(unstack_layers, form="layer{:02d}")
+        unstack = functools.partial(unstack_layers, template="layer{:02d}")
         expected = (expected_gradient, expected_changed["batch_stats"], expected_changed["intermediates"])
         ours = (unstack(gradient), unstack(changed["batch_stats"]), unstack(changed["intermediates"]))
         assert jax.tree.structure(ours) == jax.tree.structure(expected)
@@ -166,13 +168,13 @@ def test_mvit_with_a_loop_equals_its_blocks_one_by_one(remat, monkeypatch):
         return sum(jnp.sum(jnp.sin(layer)) for layer in layers), layers
 
     (_, layers), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
-    alone = tuple(Run(block, 1) for block in range(LOOPED.depth))
-    monkeypatch.setattr(MViTSpec, "block_runs", lambda spec: alone)
+    alone = tuple(LayerGroup(block, 1) for block in range(LOOPED.depth))
+    monkeypatch.setattr(MViTSpec, "block_groups", lambda spec: alone)
     apart = unstack_layers(params, "blocks_{}")
     (_, expected_layers), expected = jax.jit(jax.value_and_grad(loss, has_aux=True))(apart)
     assert len(layers) == len(expected_layers) == 9
     jax.tree.map(lambda a, b: goldens.assert_close(a, b, 1e-5), layers, expected_layers)
-    goldens.assert_trees_close(gradient, stack_layers(expected, [Run(2, 2)], "blocks_{}"), 1e-4)
+    goldens.assert_trees_close(gradient, stack_layers(expected, [LayerGroup(2, 2)], "blocks_{}"), 1e-4)
 
 
 def test_hdgcn_with_a_loop_equals_its_units_one_by_one(monkeypatch):
@@ -195,7 +197,7 @@ def test_hdgcn_with_a_loop_equals_its_units_one_by_one(monkeypatch):
     apart = {name: unstack_layers(tree, "unit{:02d}") for name, tree in variables.items()}
     with jax.enable_x64(True):  # in which compiling another program does not round otherwise
         output, changed = jax.tree.map(np.asarray, jax.jit(apply)(variables))
-        monkeypatch.setattr(HDGCNSpec, "unit_runs", lambda spec: tuple(Run(unit, 1) for unit in range(1, 5)))
+        monkeypatch.setattr(HDGCNSpec, "unit_groups", lambda spec: tuple(LayerGroup(unit, 1) for unit in range(1, 5)))
         expected, expected_changed = jax.tree.map(np.asarray, jax.jit(lambda variables: apply(variables))(apart))
     assert len(output.classification) == 4
     jax.tree.map(lambda a, b: goldens.assert_close(a, b, 1e-9), output, expected)

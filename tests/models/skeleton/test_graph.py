@@ -46,7 +46,7 @@ def test_level_mean_averages_both_levels():
 
 
 def test_unknown_layout_and_centre_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'coco17' has no graph: take one of coco19, coco20, halpe26, ntu25"):
+    with pytest.raises(ValueError, match=r"'coco17' has no graph: choose one of coco19, coco20, halpe26, ntu25"):
         skeleton_graph("coco17")
-    with pytest.raises(ValueError, match=r"halpe26 has no centre 'nose': take one of neck, hip"):
+    with pytest.raises(ValueError, match=r"halpe26 has no centre 'nose': choose one of neck, hip"):
         skeleton_graph("halpe26", "nose")

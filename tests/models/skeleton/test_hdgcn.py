@@ -1,4 +1,4 @@
-"""Tests of HD-GCN against the published code's numbers, and of what we add to it."""
+"""HD-GCN against the published code's numbers, and our additions to it."""
 
 import functools
 import zlib
@@ -181,7 +181,7 @@ def test_an_absent_person_has_no_weight(evaluate):
     np.testing.assert_array_equal(evaluate(poses, pose_valid), one)
 
 
-def test_a_person_seen_in_one_frame_counts_whole(evaluate):
+def test_a_person_seen_in_one_frame_has_full_weight(evaluate):
     poses, pose_valid = random_poses(2, 2)
     both = evaluate(poses, pose_valid)
     pose_valid[:, 1:, 1] = False
@@ -235,7 +235,7 @@ def test_stride_follows_the_width_unless_it_is_given():
         ({"widths": ()}, r"widths must be multiples of 4"),
         ({"widths": (8, 8), "strided_units": (3,)}, r"units 1 to 2, got stride 2 for units \[3\]"),
         ({"kernel_size": 4}, r"kernel size must be odd, got 4"),
-        ({"layout": "coco17"}, r"take one of coco19"),
+        ({"layout": "coco17"}, r"choose one of coco19"),
     ],
 )
 def test_an_impossible_spec_is_refused(fields, message):

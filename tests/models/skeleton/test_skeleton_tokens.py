@@ -1,4 +1,4 @@
-"""Tests of class tokens in the skeleton graph."""
+"""Class tokens in the skeleton graph."""
 
 import functools
 
@@ -10,7 +10,7 @@ from flax import traverse_util
 from scipy.special import erf, softmax
 
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
-from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, keep_or_embed
+from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, identity_or_orthogonal
 
 NUM_TOKENS = 5
 QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
@@ -77,11 +77,11 @@ def test_joints_are_those_of_hdgcn_at_the_start(variables, poses, pose_valid):
 
 def test_exchange_follows_its_formula():
     rng = np.random.default_rng(2)
-    tokens, joints = rng.standard_normal((3, 4, 6)), rng.standard_normal((8, 19, 5, 3))  # (N, G, D), (D', V, T, N)
+    tokens, joints = rng.standard_normal((3, 4, 6)), rng.standard_normal((8, 19, 5, 3))  # (BP, G, D), (D2, V, T, BP)
     module = SkeletonTokens()
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.asarray(tokens), jnp.asarray(joints)))
     params = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape).astype(np.float32), shapes["params"])
-    new_tokens, new_joints = module.apply({"params": params}, np.float32(tokens), np.float32(joints))
+    new_tokens, new_joints = module.apply({"params": params}, jnp.float32(tokens), jnp.float32(joints))
 
     mean = joints.mean(2).transpose(2, 1, 0)
     logits = (tokens @ params["query"]["kernel"]) @ (mean @ params["key"]["kernel"]).swapaxes(1, 2) / np.sqrt(4)
@@ -90,7 +90,7 @@ def test_exchange_follows_its_formula():
     normalised = normalised * params["norm"]["scale"] + params["norm"]["bias"]
     gelu = normalised * (1 + erf(normalised / np.sqrt(2))) / 2
     expected_tokens = tokens @ params["keep"]["kernel"] + gelu
-    message = (params["spread"] @ expected_tokens) @ params["to_joints"]["kernel"]  # (N, V, D')
+    message = (params["spread"] @ expected_tokens) @ params["to_joints"]["kernel"]  # (BP, V, D2)
     np.testing.assert_allclose(new_tokens, expected_tokens, atol=2e-5)
     np.testing.assert_allclose(new_joints, joints + message.transpose(2, 1, 0)[:, :, None], atol=2e-4)
 
@@ -103,7 +103,7 @@ def test_parameters_at_the_start():
     np.testing.assert_allclose(params["adjacency"], 1 / 19)
     np.testing.assert_array_equal(params["keep"]["kernel"], np.eye(8))
     np.testing.assert_array_equal(params["to_joints"]["kernel"], 0)
-    wider = keep_or_embed(jax.random.key(1), (8, 16))
+    wider = identity_or_orthogonal(jax.random.key(1), (8, 16))
     np.testing.assert_allclose(wider @ wider.T, np.eye(8), atol=1e-5)
 
 

@@ -142,7 +142,7 @@ def test_full_size_s_gives_the_published_logits():
     golden = goldens.load("mvitv2s_full")
     arrays, video = goldens.full_size()
     assert sum(array.size for array in arrays.values()) == 34_245_524
-    params = stack_layers(goldens.to_flax(arrays), MVITV2_S.block_runs(), "blocks_{}")
+    params = stack_layers(goldens.to_flax(arrays), MVITV2_S.block_groups(), "blocks_{}")
     head = params.pop("head")["projection"]
     model = MViT(MVITV2_S, num_tokens=1)
     output, sown, _, logits = jax.jit(functools.partial(forward, model))(params, head, goldens.channels_last(video))

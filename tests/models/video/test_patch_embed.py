@@ -1,4 +1,4 @@
-"""The patch embedding by one product equals the library's convolution, in value and gradients."""
+"""The patch embedding as one matrix product equals XLA's convolution, in value and gradients."""
 
 import functools
 
@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
-from musclemap_jax.models.video.patch_embed import convolve_by_library, convolve_by_product
+from musclemap_jax.models.video.patch_embed import conv_as_matmul
 
 CASES = [
     ((16, 18, 20), (3, 7, 7), (2, 4, 4)),  # as in MViTv2
@@ -18,21 +19,24 @@ CASES = [
 ]
 
 
+def xla_conv(video, kernel, stride, padding):
+    return lax.conv_general_dilated(video, kernel, stride, padding, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+
+
 @pytest.mark.parametrize(("size", "kernel", "stride"), CASES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-2)])
-def test_product_equals_convolution(size, kernel, stride, dtype, tolerance):
+def test_matmul_equals_convolution(size, kernel, stride, dtype, tolerance):
     rng = np.random.default_rng(0)
+    padding = [(length // 2, length // 2) for length in kernel]
     video = jnp.asarray(rng.standard_normal((2, *size, 3)), dtype)
     weights = jnp.asarray(rng.standard_normal((*kernel, 3, 4)) * 0.1, dtype)
 
     @functools.partial(jax.jit, static_argnums=0)
     def run(convolve, video, weights):
-        output, transpose = jax.vjp(functools.partial(convolve, stride=stride), video, weights)
+        output, transpose = jax.vjp(lambda video, weights: convolve(video, weights, stride, padding), video, weights)
         return output, *transpose(jnp.cos(jnp.arange(output.size, dtype=dtype)).reshape(output.shape))
 
-    for ours, expected in zip(
-        run(convolve_by_product, video, weights), run(convolve_by_library, video, weights), strict=True
-    ):
+    for ours, expected in zip(run(conv_as_matmul, video, weights), run(xla_conv, video, weights), strict=True):
         assert ours.shape == expected.shape
         ours, expected = np.asarray(ours, np.float32), np.asarray(expected, np.float32)
         np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * max(np.abs(expected).max(), 1e-3))

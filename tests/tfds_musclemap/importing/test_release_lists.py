@@ -1,4 +1,4 @@
-"""The authors' pickled lists: what is read in every protocol, and what is refused without being run or allocated."""
+"""The authors' pickled lists: what is read in every protocol, and what is refused without running or allocating."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_matrix_of_labels_is_read_by_rows(tmp_path, protocol):
 
 
 def test_lists_of_numpy_1_and_python_2_are_read(tmp_path):
-    """Names that numpy had before 2.0, and text as Python 2 wrote it."""
+    """Lists with numpy's names before 2.0, and with text as Python 2 wrote it."""
     path = dumped(tmp_path / "labels.pkl", [np.int32(7), np.array([1, 2])])
     old = pickle.dumps([[np.int32(7)], np.array([1, 2])], 2).replace(b"numpy._core", b"numpy.core")
     path.write_bytes(old)
@@ -84,7 +84,7 @@ def test_lists_of_numpy_1_and_python_2_are_read(tmp_path):
     paths=st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=9),
     protocol=st.sampled_from(PROTOCOLS),
 )
-def test_any_paths_are_read_as_they_are(tmp_path_factory, paths, protocol):
+def test_any_paths_are_read_unchanged(tmp_path_factory, paths, protocol):
     assert read_paths(dumped(tmp_path_factory.mktemp("lists") / "paths.pkl", paths, protocol)) == paths
 
 
@@ -135,7 +135,7 @@ def test_nothing_is_run_and_the_opcode_is_named(tmp_path, protocol):
         ([np.zeros((2, 2), np.int8)], "got an array"),
     ],
 )
-def test_other_things_than_labels_are_refused(tmp_path, value, words):
+def test_everything_but_labels_is_refused(tmp_path, value, words):
     protocol = 3 if isinstance(value, list) and value and isinstance(value[0], bytes) else 2
     refused(read_labels, dumped(tmp_path / "labels.pkl", value, protocol), words)
 
@@ -150,7 +150,7 @@ def test_other_things_than_labels_are_refused(tmp_path, value, words):
         ([["a"]], "got a list"),
     ],
 )
-def test_other_things_than_paths_are_refused(tmp_path, value, words):
+def test_everything_but_paths_is_refused(tmp_path, value, words):
     refused(read_paths, dumped(tmp_path / "paths.pkl", value), "item 0", words)
 
 
@@ -187,7 +187,7 @@ def test_damaged_and_malicious_lists_are_refused_in_little_memory(tmp_path, opco
     refused(read_paths, tmp_path / "list.pkl")
 
 
-def test_lists_that_hold_one_another_many_times_end_at_once(tmp_path):
+def test_lists_nested_many_times_are_refused_quickly(tmp_path):
     lists = b"]q\x000" + b"".join(b"](" + b"h%c" % level * 40 + b"eq%c0" % (level + 1) for level in range(6))
     (tmp_path / "list.pkl").write_bytes(b"\x80\x02" + lists + b"h\x06.")
     refused(read_labels, tmp_path / "list.pkl", "1 to 20 of them, got 40")
@@ -204,7 +204,7 @@ def test_the_sizes_are_bounded(tmp_path, monkeypatch):
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_flipped_bytes_never_end_in_another_error(tmp_path_factory, data):
+def test_flipped_bytes_never_raise_another_error(tmp_path_factory, data):
     content = bytearray(pickle.dumps([np.array([1, 2]), [np.int64(3)], [4]], data.draw(st.sampled_from(PROTOCOLS))))
     for _ in range(data.draw(st.integers(1, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -220,12 +220,12 @@ def test_flipped_bytes_never_end_in_another_error(tmp_path_factory, data):
     assert all(0 <= index < 20 for label in labels for index in label)
 
 
-def test_a_text_with_an_unknown_escape_is_damaged(tmp_path):
+def test_text_with_an_unknown_escape_is_refused_as_damaged(tmp_path):
     path = tmp_path / "paths.pkl"
     path.write_bytes(b"(lp0\nS'a\\ub'\np1\na.")
     with pytest.raises(UserError, match=r"paths\.pkl.*damaged pickle"):
         read_paths(path)
 
 
-def test_absent_files_are_named(tmp_path):
+def test_absent_files_are_reported(tmp_path):
     refused(read_paths, tmp_path / "absent.pkl", "cannot be read")
