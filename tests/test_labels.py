@@ -24,7 +24,7 @@ BACKGROUND = "push-up"
 
 @pytest.fixture(scope="module")
 def raw_dir(tmp_path_factory):
-    """A rendered raw data set that is labelled anew; the clips of one activity are background."""
+    """A rendered raw data set that is relabelled; the clips of one activity are background."""
     root = tmp_path_factory.mktemp("labels") / "raw"
     clips = {"train": 3, "val_known": 1, "val_new": 1, "test_known": 1, "test_new": 1}
     render(root, SyntheticSpec(clips, size=32, num_frames=(8, 10), activities=ACTIVITIES), num_workers=1)

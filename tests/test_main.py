@@ -50,7 +50,7 @@ def test_a_run_leaves_metrics_tables_plots_and_a_page(finished_run):
     report = workdir / "report"
     metrics = Metrics.from_json((report / "metrics.json").read_text())
     assert tuple(metrics.splits) == EVAL_SPLITS
-    assert all(0 < figures.headline.mean_ap <= 1 for figures in metrics.splits.values())
+    assert all(0 < scores.headline.mean_ap <= 1 for scores in metrics.splits.values())
     with (report / "per_muscle.csv").open() as table:
         regions = [row["region"] for row in csv.DictReader(table)]
     assert regions == [*MUSCLE_REGIONS, "macro mean"]
@@ -101,8 +101,8 @@ def test_a_stopped_and_killed_run_equals_an_uninterrupted_one(run_main, argument
     assert run_with_kills(start, workdir, ["step", "save"], random.Random(0)) == ["step", "save"]
     assert differences(final_state(workdir), final_state(finished_run[0])) == []
     assert scalars(workdir) == scalars(finished_run[0])
-    figures = [(run / "report" / "metrics.json").read_text() for run in (workdir, finished_run[0])]
-    assert figures[0] == figures[1]
+    metrics = [(run / "report" / "metrics.json").read_text() for run in (workdir, finished_run[0])]
+    assert metrics[0] == metrics[1]
     assert not (workdir / "damaged_checkpoints").exists()
 
 
@@ -114,8 +114,8 @@ def test_evaluation_alone_gives_the_same_metrics(run_main, arguments, finished_r
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     after = Metrics.from_json((workdir / "report" / "metrics.json").read_text())
-    for split, figures in Metrics.from_json(before).splits.items():
-        assert after.splits[split].headline.mean_ap == pytest.approx(figures.headline.mean_ap, abs=1e-6)
+    for split, scores in Metrics.from_json(before).splits.items():
+        assert after.splits[split].headline.mean_ap == pytest.approx(scores.headline.mean_ap, abs=1e-6)
 
 
 def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, finished_run):

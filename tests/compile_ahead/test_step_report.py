@@ -1,4 +1,4 @@
-"""Tests of the compile-ahead report on fake CPU devices: the figures are of the step that training compiles."""
+"""Tests of the compile-ahead report on fake CPU devices: its numbers describe the step that training compiles."""
 
 import dataclasses
 import json
