@@ -15,7 +15,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.experiment.config import DataSpec
 from musclemap_jax.runtime.compilation_cache import cache_folder
 from musclemap_jax.storage.files import one_process_at_a_time, staged
-from musclemap_jax.taxonomy import MUSCLE_REGIONS, SPLITS
+from musclemap_jax.taxonomy import SPLITS
 from tfds_musclemap.prepare import prepare
 from tfds_musclemap.source import ClipSource, split_annotations
 
@@ -34,7 +34,7 @@ class PreparedData:
 
     sources: dict[str, ClipSource]
     clips: dict[str, list[Clip]]
-    regions: tuple[str, ...] = MUSCLE_REGIONS
+    regions: tuple[str, ...]
 
     def with_clips(self, splits: Sequence[str]) -> list[str]:
         """The given splits that have clips; the others are logged.
@@ -74,7 +74,7 @@ def load_data(spec: DataSpec) -> PreparedData:
     return PreparedData(
         sources=sources,
         clips={split: split_annotations(source) for split, source in sources.items()},
-        regions=getattr(sources["train"], "regions", MUSCLE_REGIONS),
+        regions=sources["train"].regions,
     )
 
 

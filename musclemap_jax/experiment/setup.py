@@ -161,12 +161,11 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
 
 def _for_regions(spec: ExperimentSpec, regions: Sequence[str]) -> ExperimentSpec:
     """The configuration for data that is labelled with the given regions."""
-    sections = {
-        name: dataclasses.replace(section, num_regions=len(regions))
-        for name, section in (("input", spec.input), ("model", spec.model))
-        if hasattr(section, "num_regions")
-    }
-    return dataclasses.replace(spec, **sections)
+    return dataclasses.replace(
+        spec,
+        input=dataclasses.replace(spec.input, num_regions=len(regions)),
+        model=dataclasses.replace(spec.model, num_regions=len(regions)),
+    )
 
 
 def _log_unsharded(params: Sequence[UnshardedParam]) -> None:

@@ -9,7 +9,7 @@ Letters of shapes: B clips, S views, T H W frames and pixels, C channels, T_s po
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -166,7 +166,7 @@ BRANCHES: dict[str, Branch] = {
 class BackboneSpecs(dict[str, Any]):
     """Architectures by backbone name, one for every backbone of the table; hashable, so never changed in place."""
 
-    def __init__(self, given: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()) -> None:
+    def __init__(self, given: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
         """Takes the given architectures, and defaults for the rest.
 
         Raises:

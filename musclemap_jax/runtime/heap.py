@@ -53,7 +53,7 @@ def keep_freed_memory() -> None:
 
 def _may_have_accelerator() -> bool:
     """Whether JAX here may find more than CPUs; asking JAX itself would start its threads."""
-    platforms = jax.config.read("jax_platforms")
+    platforms = jax.config.jax_platforms  # ty: ignore[missing-attribute]  # made at run time
     if platforms:
         return platforms != "cpu"
     plugins = importlib.metadata.entry_points(group="jax_plugins")

@@ -33,7 +33,7 @@ def test_examples_show_what_is_stored(root, tmp_path, config, grey):
     source = load_source(prepare(config, tmp_path, root, num_workers=1), "train")
     labels = source[0]["muscles"][None]
     predictions = SplitPredictions(clip_ids=("a",), scores=labels.astype(np.float32), labels=labels)
-    (example,) = example_clips(PreparedData({"train": source}, {}), "train", predictions)
+    (example,) = example_clips(PreparedData({"train": source}, {}, source.regions), "train", predictions)
     assert example.frames.shape == (FRAMES_PER_EXAMPLE, 32, 48, 3)
     assert abs(int(example.frames.mean()) - grey) < 5
     assert (example.skeleton is None) == (config == "rgb")
