@@ -9,10 +9,12 @@ import pytest
 from musclemap_jax import skeleton_layouts
 from musclemap_jax.data import augmentation
 from musclemap_jax.eval import average_precision, predictions
+from musclemap_jax.models import class_tokens, distillation, fusion, outputs
 from musclemap_jax.models.kernels import depthwise_conv, dot_product_attention, flash_attention_tpu, max_pool
 from musclemap_jax.models.layers import channel_matmul, drop_path, layer_norm, linear
 from musclemap_jax.models.skeleton import edge_conv, hdgcn, hierarchical_conv, skeleton_tokens
 from musclemap_jax.models.video import mvit, patch_embed, relative_position, video_input
+from musclemap_jax.train import losses, objective
 
 ones = jnp.ones
 POSES = np.ones((8, 2, 19, 3), np.float32)
@@ -48,6 +50,15 @@ WRONG_SHAPES = {
     ),
     "skeleton: skeleton_tokens": lambda: skeleton_tokens.SkeletonTokens().init(
         jax.random.key(0), ones((3, 4, 8)), ones((8, 19, 2, 1))
+    ),
+    "models: class_tokens": lambda: class_tokens.split_token_sets(ones((2, 4)), 2),
+    "models: distillation": lambda: distillation.distillation_loss(
+        ones((2, 3, 4)), ones((2, 3, 5)), clip_valid=ones(2)
+    ),
+    "models: fusion": lambda: fusion.FUSIONS["sum"]().apply({}, ones((2, 3, 4)), ones((2, 2, 4))),
+    "train: losses": lambda: losses.sigmoid_bce(ones((2, 3)), ones((2, 4)), ones(2)),
+    "train: objective": lambda: objective.objective(
+        outputs.ModelOutput(ones((2, 3)), {}, {}), ones((2, 3)), ones((2, 1)), objective.ObjectiveSpec()
     ),
     "data: augmentation": lambda: augmentation.augment_poses(POSES[0], augmentation.NO_AUGMENTATION, RNG),
     "data: augmentation, video": lambda: augmentation.flip_video(np.ones((4, 4, 3), np.uint8)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -65,7 +65,7 @@ class ClipSource(Sequence[ClipRecord]):
         place = index.__index__()
         if not 0 <= place < len(self):
             raise IndexError(f"clip {place} of {len(self)}")
-        return _parse(self._records[place])
+        return parse_record(self._records[place])
 
     def __repr__(self) -> str:
         # Grain prints it, and uses it to check that a saved iterator belongs to this source.
@@ -82,26 +82,32 @@ def stored_clips(source: ClipSource) -> list[StoredClip]:
     return read_stored_clips(source.folder)[source.split]
 
 
-def _parse(record: bytes) -> ClipRecord:
-    """A record's fields. Images are copied out of the record one by one, when they are asked for."""
+def parse_record(record: bytes, fields: Mapping[str, Field] = ALL_FIELDS) -> ClipRecord:
+    """Those of the fields that a record has. Images are copied out of it one by one, when they are asked for."""
     features = tf_example_pb2.Example.FromString(record).features.feature
     clip: ClipRecord = {}
-    for name, field in ALL_FIELDS.items():
+    for name, field in fields.items():
         if name in features:
-            clip[name] = _value(field, features[name])
-        elif f"{name}/value" in features:
-            shape = tuple(features[f"{name}/shape"].int64_list.value)
-            data = zlib.decompress(features[f"{name}/value"].bytes_list.value[0])
-            clip[name] = np.frombuffer(data, field.dtype).reshape(shape)
+            clip[name] = _value(field, features[name], ())
+        elif f"{name}/value" in features:  # an array with several axes of any length
+            clip[name] = _value(field, features[f"{name}/value"], features[f"{name}/shape"].int64_list.value)
     return clip
 
 
-def _value(field: Field, feature: Any) -> Any:
+def _value(field: Field, feature: Any, shape: Sequence[int]) -> Any:
+    """A field's value; `shape` is that of an array whose axes differ in length, where it is stored."""
     match field:
         case Text():
             return feature.bytes_list.value[0].decode("utf-8")
         case Images():
             return feature.bytes_list.value
-        case Array(shape, dtype):
-            values = feature.int64_list.value if np.dtype(dtype).kind in "iu" else feature.float_list.value
-            return np.array(values, dtype) if shape else values[0]
+        case Array():
+            is_whole = np.dtype(field.dtype).kind in "iu"
+            numbers = feature.int64_list.value if is_whole else feature.float_list.value
+            if not field.shape:
+                return numbers[0]
+            if field.compressed:
+                values = np.frombuffer(zlib.decompress(feature.bytes_list.value[0]), field.dtype)
+            else:
+                values = np.array(numbers, field.dtype)
+            return values.reshape(tuple(shape) or tuple(-1 if length is None else length for length in field.shape))

@@ -15,7 +15,7 @@ Channels (angles in degrees, lengths in statures unless noted; ``out`` is away f
     toe_out, knee_out           legs "planted": directions of the toes and the knee
     hip, plane, knee            legs "free": hip flexion in a plane (0 forward, 90 out), knee flexion
     leg_twist, point            legs "free": rotation about the thigh, pointing of the foot
-    raise, arm_plane, elbow, arm_twist      arms "angles": as for the legs
+    arm_raise, arm_plane, elbow, arm_twist  arms "angles": as for the legs
     hand, pole                  position of the hand and direction of the elbow if the arms are
                                 "chest", "level": from the shoulder in arm lengths, in the chest's frame or upright;
                                 "plant", "floor": fixed where "level" is at phase 0; the same, flat on the floor;
@@ -48,7 +48,7 @@ _DEFAULTS: dict[str, tracks.Value] = dict.fromkeys(
     "foot": (0.0, 0.062, 0.0),
     "toe_out": 8.0,
     "knee_out": 12.0,
-    "raise": 7.0,
+    "arm_raise": 7.0,
     "arm_plane": 75.0,
     "elbow": 12.0,
     "hand": (0.05, 0.05, -0.95),
@@ -193,7 +193,7 @@ class _Solver:
     def free_arm(self, side: str) -> None:
         sign, size, points = SIDE_SIGN[side], self.size, self.points
         plane, twist = sign * self.channel("arm_plane", side), sign * self.channel("arm_twist", side)
-        upper = self.frames["chest"] @ swing(self.channel("raise", side), plane, twist)
+        upper = self.frames["chest"] @ swing(self.channel("arm_raise", side), plane, twist)
         fore = upper @ rotation(1, -self.channel("elbow", side))
         points[f"elbow_{side}"] = points[f"shoulder_{side}"] + rotate(upper, (0.0, 0.0, -size.upper_arm))
         points[f"wrist_{side}"] = points[f"elbow_{side}"] + rotate(fore, (0.0, 0.0, -size.forearm))

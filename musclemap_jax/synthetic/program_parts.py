@@ -26,27 +26,19 @@ SUMO_SQUAT = part(
 )
 LUNGE = part(
     foot_l=keys(
-        (0.0, (0, 0.06, 0)),
-        (0.13, (0.2, 0.06, 0.07)),
-        (0.25, (0.40, 0.06, 0)),
-        (0.72, (0.40, 0.06, 0)),
-        (0.84, (0.2, 0.06, 0.07)),
-        (0.95, (0, 0.06, 0)),
+        (0.0, (0, 0.06, 0)), (0.13, (0.2, 0.06, 0.07)), (0.25, (0.40, 0.06, 0)), (0.72, (0.40, 0.06, 0)),
+        (0.84, (0.2, 0.06, 0.07)), (0.95, (0, 0.06, 0)),
     ),
     foot_r=(0.0, 0.06, 0.0),
     heel_r=keys((0.0, 0.0), (0.2, 20.0), (0.45, 62.0), (0.55, 62.0), (0.75, 20.0), (0.95, 0.0)),
     shift=keys((0.0, 0.0), (0.28, 0.16), (0.45, 0.20), (0.55, 0.20), (0.70, 0.16), (0.95, 0.0)),
     height=keys((0.0, 1.0), (0.25, 0.90), (0.45, 0.58), (0.55, 0.58), (0.72, 0.90), (0.95, 1.0)),
     lean=cycle(2.0, 8.0),
-)
+)  # fmt: skip
 SIDE_LUNGE = part(
     foot_l=keys(
-        (0.0, (0, 0.06, 0)),
-        (0.12, (0, 0.2, 0.06)),
-        (0.22, (0, 0.38, 0)),
-        (0.74, (0, 0.38, 0)),
-        (0.85, (0, 0.2, 0.06)),
-        (0.95, (0, 0.06, 0)),
+        (0.0, (0, 0.06, 0)), (0.12, (0, 0.2, 0.06)), (0.22, (0, 0.38, 0)), (0.74, (0, 0.38, 0)),
+        (0.85, (0, 0.2, 0.06)), (0.95, (0, 0.06, 0)),
     ),
     foot_r=(0.0, 0.06, 0.0),
     sway=keys((0.0, 0.0), (0.25, 0.15), (0.45, 0.27), (0.55, 0.27), (0.72, 0.15), (0.95, 0.0)),
@@ -56,7 +48,7 @@ SIDE_LUNGE = part(
     nod=cycle(0.0, -15.0),
     toe_out=14.0,
     knee_out=22.0,
-)
+)  # fmt: skip
 HIP_HINGE = part(height=cycle(1.0, 0.95), shift=cycle(0.0, -0.13), lean=cycle(2.0, 80.0), nod=cycle(0.0, -25.0))
 BENT_OVER = part(height=0.93, shift=-0.12, lean=66.0, nod=-25.0)
 HEEL_RAISE = part(heel=cycle(0.0, 46.0), shift=cycle(0.0, 0.03), height=cycle(1.0, 1.3), foot=(0.0, 0.05, 0.0))
@@ -82,7 +74,7 @@ SIDE_KICK = part(
 HANG = part({"arms": "level"}, hand=(0.03, 0.08, -0.97), pole=(-1.0, 0.4, 0.0))
 HANG_IN_FRONT = part({"arms": "level"}, hand=(0.06, -0.04, -0.95), pole=(-1.0, 0.6, 0.0))
 ON_HIPS = part({"arms": "chest"}, hand=(0.06, 0.03, -0.64), pole=(-0.5, 1.0, 0.0))
-FORWARD_WITH_LEGS = part(**{"raise": cycle(12.0, 100.0), "arm_plane": 5.0, "elbow": 12.0})
+FORWARD_WITH_LEGS = part(arm_raise=cycle(12.0, 100.0), arm_plane=5.0, elbow=12.0)
 BEHIND_HEAD = part({"arms": "chest"}, hand=(-0.04, -0.12, 0.33), pole=(0.15, 1.0, 0.25))
 CROSSED = part({"arms": "chest"}, hand=(0.24, -0.48, -0.12), pole=(0.3, 0.6, -1.0))
 RACKED = part({"arms": "chest"}, hand=(0.20, 0.02, 0.02), pole=(0.5, 0.4, -1.0))
@@ -92,10 +84,10 @@ PRESS_OVERHEAD = part(
     pole=(0.25, 0.8, -1.0),
     shrug=cycle(0.0, 0.022),
 )
-CURL = part(**{"raise": cycle(4.0, 16.0), "arm_plane": 15.0, "elbow": cycle(12.0, 138.0)})
-SIDE_RAISE = part(**{"raise": cycle(8.0, 92.0), "arm_plane": 84.0, "elbow": 12.0, "shrug": cycle(0.0, 0.012)})
-FRONT_RAISE = part(**{"raise": cycle(6.0, 95.0), "arm_plane": 4.0, "elbow": 8.0, "shrug": cycle(0.0, 0.012)})
-FULL_SIDE_RAISE = part(**{"raise": cycle(10.0, 168.0), "arm_plane": 88.0, "elbow": 10.0})
+CURL = part(arm_raise=cycle(4.0, 16.0), arm_plane=15.0, elbow=cycle(12.0, 138.0))
+SIDE_RAISE = part(arm_raise=cycle(8.0, 92.0), arm_plane=84.0, elbow=12.0, shrug=cycle(0.0, 0.012))
+FRONT_RAISE = part(arm_raise=cycle(6.0, 95.0), arm_plane=4.0, elbow=8.0, shrug=cycle(0.0, 0.012))
+FULL_SIDE_RAISE = part(arm_raise=cycle(10.0, 168.0), arm_plane=88.0, elbow=10.0)
 UPRIGHT_PULL = part(
     {"arms": "level"},
     hand=cycle((0.12, -0.14, -0.90), (0.16, -0.12, -0.05)),
@@ -104,12 +96,7 @@ UPRIGHT_PULL = part(
 )
 ROW_ARMS = part({"arms": "level"}, hand=cycle((0.04, 0.04, -0.97), (-0.16, 0.10, -0.30)), pole=(-1.0, 0.25, -0.25))
 SWING_ARMS = part(
-    **{
-        "raise_l": keys((0.0, -25.0), (0.5, 40.0)),
-        "raise_r": keys((0.0, 40.0), (0.5, -25.0)),
-        "arm_plane": 5.0,
-        "elbow": 85.0,
-    }
+    arm_raise_l=keys((0.0, -25.0), (0.5, 40.0)), arm_raise_r=keys((0.0, 40.0), (0.5, -25.0)), arm_plane=5.0, elbow=85.0
 )
 
 # On the floor, hanging, on a bench.
@@ -117,7 +104,7 @@ SUPINE_KNEES_BENT = part(
     {"root": "lowest", "anchor": "pelvis"}, lean=-90.0, foot=(0.30, 0.065, 0.0), toe_out=4.0, knee_out=4.0
 )
 SUPINE = part({"root": "lowest", "anchor": "pelvis,chest", "legs": "free"}, lean=-90.0, hip=3.0, knee=4.0, point=35.0)
-ARMS_ALONG = part(**{"raise": 16.0, "arm_plane": 92.0, "elbow": 6.0})
+ARMS_ALONG = part(arm_raise=16.0, arm_plane=92.0, elbow=6.0)
 BRIDGE = part(
     {"root": "lowest", "anchor": "chest"},
     lean=cycle(-90.0, -115.0),

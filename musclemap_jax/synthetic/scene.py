@@ -15,7 +15,7 @@ from musclemap_jax.synthetic.body import sample_proportions
 from musclemap_jax.synthetic.kinematics import Body, Style, solve
 
 _OFFSET_SCALES = {
-    "lean": 2.0, "raise": 3.0, "arm_plane": 5.0, "elbow": 3.0, "toe_out": 5.0, "knee_out": 4.0, "nod": 6.0,
+    "lean": 2.0, "arm_raise": 3.0, "arm_plane": 5.0, "elbow": 3.0, "toe_out": 5.0, "knee_out": 4.0, "nod": 6.0,
     "look": 6.0, "twist": 2.0,
 }  # fmt: skip
 """Channels of kinematics.py that differ between subjects, and the standard deviation of the difference, degrees."""

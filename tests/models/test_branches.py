@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from musclemap_jax.models.branches import BRANCHES, BackboneSpecs
@@ -75,7 +76,7 @@ def test_an_entry_builds_a_branch_whose_tokens_have_the_stated_width(name):
     branch = BRANCHES[name]
     spec = ModelSpec(branches=(name,)).architecture(name)
     inputs = branch.example(spec, 1)
-    module = branch.backbone.build(spec, 5, True, "float32", "none", None)
+    module = branch.backbone.build(spec, 5, True, jnp.float32, "none", "branch")
     output, _ = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), *inputs, train=False))
     assert output.final_classification.shape == output.final_receiver.shape == (1, 5, spec.output_dim)
     assert len(output.classification) == spec.stage_ends[-1] + 1

@@ -144,9 +144,9 @@ def test_a_killed_import_leaves_no_folder_and_the_next_one_cleans_up(folder, tmp
     killed = subprocess.run([sys.executable, "-c", command, f"--release={folder}", f"--out={out}"], check=False)
     assert killed.returncode == -9
     assert not out.exists()
-    assert (tmp_path / ".raw.importing").exists()
+    assert (tmp_path / ".raw.unfinished").exists()
     assert run(f"--release={folder}", f"--out={out}") == 0
-    assert not (tmp_path / ".raw.importing").exists()
+    assert not (tmp_path / ".raw.unfinished").exists()
     assert len(read_annotations(out)) == 10
 
 

@@ -16,10 +16,11 @@ def make_features(settings: ClipSettings) -> tfds.features.FeaturesDict:
     The number of muscle regions stays open: TFDS makes a builder, and so its features, before it knows the raw data
     set, which brings the regions.
     """
-    return tfds.features.FeaturesDict({name: _feature(field) for name, field in record_fields(settings).items()})
+    return tfds.features.FeaturesDict({name: tfds_feature(field) for name, field in record_fields(settings).items()})
 
 
-def _feature(field: Field) -> tfds.features.FeatureConnector:
+def tfds_feature(field: Field) -> tfds.features.FeatureConnector:
+    """TFDS's feature for a kind of field."""
     match field:
         case Text():
             return tfds.features.Text()

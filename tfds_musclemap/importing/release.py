@@ -19,6 +19,7 @@ from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.flow import FLOW, flow_paths
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.files import UNFINISHED
 from tfds_musclemap.importing.release_clips import (
     FLOW_FOLDERS,
     MUSCLEMAP,
@@ -148,7 +149,7 @@ def _earlier_clips(out: Path, link_root: Path) -> list[raw_dataset.Clip]:
 @contextlib.contextmanager
 def _staging_folder(out: Path) -> Generator[Path]:
     """An empty folder next to ``out``, removed at the end; an import that was killed may have left one."""
-    stage = out.parent / f".{out.name}.importing"
+    stage = out.parent / f".{out.name}{UNFINISHED}"
     try:
         if stage.exists():
             shutil.rmtree(stage)

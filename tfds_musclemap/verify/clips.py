@@ -37,7 +37,6 @@ class ClipFacts:
       num_bytes: Stored size of its images and joints.
       content_hash: Hash of its images, or of its joints if it has no images; None if it has neither.
       skeleton_fraction: Fraction of the frames with a joint; None if no skeleton is stored.
-      num_persons: P; 0 if no skeleton is stored.
       faults: One line for each thing that is wrong with it.
     """
 
@@ -51,7 +50,6 @@ class ClipFacts:
     num_bytes: int
     content_hash: str | None
     skeleton_fraction: float | None
-    num_persons: int
     faults: tuple[str, ...]
 
 
@@ -102,12 +100,12 @@ def examine_record(record: ClipRecord, split: str, num_regions: int, allow_backg
                 digest.update(len(data).to_bytes(8, "little") + data)
                 num_bytes += len(data)
     has_content = bool(num_bytes)
-    fraction, num_persons = None, 0
+    fraction = None
     if "skeleton" in record:
         skeleton = record["skeleton"]
         lengths["skeleton"] = len(skeleton)
         num_bytes += skeleton.nbytes
-        fraction, num_persons = float((skeleton[..., 2] > 0).any(axis=(1, 2)).mean()), skeleton.shape[1]
+        fraction = float((skeleton[..., 2] > 0).any(axis=(1, 2)).mean())
         faults += _skeleton_faults(record)
         if not has_content and fraction:
             digest.update(skeleton.tobytes())
@@ -134,7 +132,6 @@ def examine_record(record: ClipRecord, split: str, num_regions: int, allow_backg
         num_bytes=num_bytes,
         content_hash=digest.hexdigest() if has_content else None,
         skeleton_fraction=fraction,
-        num_persons=num_persons,
         faults=tuple(faults),
     )
 
@@ -166,7 +163,7 @@ def _skeleton_faults(record: ClipRecord) -> list[str]:
 
 def _unreadable(split: str, index: int, reason: str) -> ClipFacts:
     fault = f"cannot be read: {reason}"
-    return ClipFacts(f"record {index}", split, "", (), 0, math.nan, None, 0, None, None, 0, (fault,))
+    return ClipFacts(f"record {index}", split, "", (), 0, math.nan, None, 0, None, None, (fault,))
 
 
 @functools.lru_cache(maxsize=8)

@@ -48,8 +48,8 @@ class Array:
 
     Attributes:
       shape: Its shape; None for an axis whose length differs between clips.
-      dtype: Name of its type.
-      compressed: Whether it is stored compressed (zlib).
+      dtype: Name of its type, a 32-bit float or an integer.
+      compressed: Whether it is stored compressed (zlib), which several axes of None need.
     """
 
     shape: tuple[int | None, ...]

@@ -12,6 +12,6 @@ def fusion_barrier(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     XLA:CPU hands such chains to YNNPACK, together with the products and reductions around them. YNNPACK supports
     neither slices nor scalars: it writes all 27 shifted copies of a depthwise convolution, and whole arrays of a GELU's
-    constants. It does not support selection either, so what stands before one is compiled as a single loop.
+    constants. It does not support selection either, so what precedes one is compiled as a single loop.
     """
     return lax.platform_dependent(x, cpu=lambda x: jnp.where(jnp.isnan(x), jnp.nan, x), default=lambda x: x)

@@ -1,4 +1,4 @@
-"""Strided windows over time, height and width: the shapes, slices and transposes that convolution and pooling share.
+"""Strided windows over time, height and width: the shapes, slices and transposes of convolution and pooling.
 
 Letters of shapes: B clips, T H W the grid, C channels; 2 marks the strided grid, T2 = ceil(T / stride).
 """
@@ -62,7 +62,7 @@ def sum_over_windows(
 ) -> jax.Array:
     """Sums the taps' contributions to the elements of their windows: the transpose of `window_elements` over all taps.
 
-    It is computed phase by phase: the element at position s * m + r is met by the taps r, r + s, ... alone.
+    It is computed phase by phase: the element at position s * m + r is met only by the taps r, r + s, ...
 
     Args:
       contribution: (tap, slices) -> (B, M_t, M_h, M_w, C): the tap's contribution, where `slices` index arrays over the

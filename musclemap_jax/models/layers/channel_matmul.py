@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 def _contract_trailing(a: jax.Array, b: jax.Array, num_groups: int) -> jax.Array:
     """Contracts (groups..., A, ...) and (groups..., B, ...) over all axes after A and B: (groups..., A, B).
 
-    The axes are summed in the order in which they lie in memory, which einsum does not keep: no copies to reorder them.
+    The axes are summed in the order of memory, which einsum does not preserve, so they need not be reordered by copies.
     """
     groups, summed = tuple(range(num_groups)), tuple(range(num_groups + 1, a.ndim))
     return lax.dot_general(a, b, ((summed, summed), (groups, groups)))

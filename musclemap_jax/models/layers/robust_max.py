@@ -48,5 +48,5 @@ robust_max.defvjp(_max_forward, _max_backward)
 
 
 def robust_maximum(a: Float[Array, "*shape"], b: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Elementwise maximum; the gradient goes to the larger one alone, and to b where they are equal."""
+    """Elementwise maximum; the gradient goes to the larger one, or to b where they are equal."""
     return jnp.where(a > b, a, b)

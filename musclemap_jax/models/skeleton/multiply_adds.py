@@ -26,9 +26,9 @@ def hdgcn_multiply_adds(spec: HDGCNSpec, shapes: Sequence[Shape], num_tokens: in
     joints = spec.graph.num_joints
     width, token_width, total = NUM_COORDINATES, spec.widths[0], 0
     for index, (features, stride) in enumerate(zip(spec.widths, spec.strides, strict=True)):
-        places, num_poses = joints * num_poses, -(-num_poses // stride)
-        total += _graph_conv(spec, width, features, places, attention=index > 0)
-        total += _temporal_conv(spec, features, places, joints * num_poses)
+        positions, num_poses = joints * num_poses, -(-num_poses // stride)
+        total += _graph_conv(spec, width, features, positions, attention=index > 0)
+        total += _temporal_conv(spec, features, positions, joints * num_poses)
         if index and (width != features or stride != 1):
             total += joints * num_poses * width * features
         if num_tokens:
@@ -39,14 +39,14 @@ def hdgcn_multiply_adds(spec: HDGCNSpec, shapes: Sequence[Shape], num_tokens: in
     return total * num_persons
 
 
-def _graph_conv(spec: HDGCNSpec, width: int, features: int, places: int, attention: bool) -> int:
-    """Counts one graph convolution; `places` is joints times poses."""
+def _graph_conv(spec: HDGCNSpec, width: int, features: int, positions: int, attention: bool) -> int:
+    """Counts one graph convolution; `positions` is joints times poses."""
     joints, hierarchies, inner = spec.graph.num_joints, spec.graph.num_hierarchies, features // (NUM_SUBSETS + 1)
     down = hierarchies * width * inner
     subsets = hierarchies * NUM_SUBSETS * inner * (inner + joints)
     shortcut = width * features if width != features else 0
     edge = hierarchies * _edge_conv(joints, inner, spec.joint_neighbours)
-    total = places * (down + subsets + shortcut) + edge
+    total = positions * (down + subsets + shortcut) + edge
     if attention:
         total += hierarchies * joints * features * inner + hierarchies * inner * features
         total += _edge_conv(hierarchies, inner, spec.hierarchy_neighbours)
@@ -58,10 +58,10 @@ def _edge_conv(vertices: int, width: int, neighbours: int) -> int:
     return vertices**2 * width + 2 * vertices * width**2 + min(neighbours, vertices) * vertices**2 * width
 
 
-def _temporal_conv(spec: HDGCNSpec, features: int, places: int, strided_places: int) -> int:
+def _temporal_conv(spec: HDGCNSpec, features: int, positions: int, strided_positions: int) -> int:
     quarter = features // NUM_BRANCHES
-    reduce = features * quarter * ((NUM_BRANCHES - 1) * places + strided_places)
-    return reduce + len(spec.dilations) * spec.kernel_size * quarter**2 * strided_places
+    reduce = features * quarter * ((NUM_BRANCHES - 1) * positions + strided_positions)
+    return reduce + len(spec.dilations) * spec.kernel_size * quarter**2 * strided_positions
 
 
 def _token_exchange(tokens: int, token_width: int, width: int, joints: int, returns_joints: bool) -> int:

@@ -158,8 +158,6 @@ MVITV2_S = MViTSpec()
 MVITV2_B = MViTSpec(depth=24, stages=(2, 5, 21), input_size=(32, 224, 224), drop_path_rate=0.3)
 """MViTv2-B 32x3: 51.2 M parameters with a head of 400 classes."""
 
-PRESETS = {"mvitv2_s": MVITV2_S, "mvitv2_b": MVITV2_B}
-
 
 class MViT(nn.Module):
     """MViTv2 without a head.

@@ -1,10 +1,10 @@
-"""Pooling attention and transformer block of MViTv2, class tokens and patches kept apart.
+"""Pooling attention and transformer block of MViTv2, with separate arrays of class tokens and patches.
 
 Source: MViTv2 (arXiv:2112.01526) as in PySlowFast's `slowfast/models/attention.py` (mode `conv`, width multiplied in
 attention, residual pooling, decomposed relative positions). Parameter names are PySlowFast's.
 
-We differ in form, not in value: class tokens and patches are two arrays, joined for keys and values alone, so the long
-patch sequence is never concatenated or sliced; keys and values are pooled by one convolution, together with the queries
+We differ in form, not in value: class tokens and patches are concatenated only for keys and values, so the long patch
+sequence is never copied or sliced; keys and values are pooled by one convolution, together with the queries
 where strides are equal; the relative position bias is part of the dot product (relative_position.py).
 On TPU, patches are pooled and attend in our own kernels (depthwise_conv_tpu.py, flash_attention_tpu.py).
 

@@ -10,8 +10,8 @@ _BENCH_PRESS = compose(
     parts.ON_BENCH,
     part({"arms": "chest"}, hand=cycle((0.94, 0.10, -0.05), (0.26, 0.26, -0.16)), pole=(-0.6, 1.0, -0.5)),
 )
-_FLY = compose(parts.ON_BENCH, part(**{"raise": 86.0, "arm_plane": cycle(2.0, 84.0), "elbow": 22.0}))
-_PULL_OVER = compose(parts.ON_BENCH, part(**{"raise": cycle(84.0, 172.0), "arm_plane": -15.0, "elbow": 18.0}))
+_FLY = compose(parts.ON_BENCH, part(arm_raise=86.0, arm_plane=cycle(2.0, 84.0), elbow=22.0))
+_PULL_OVER = compose(parts.ON_BENCH, part(arm_raise=cycle(84.0, 172.0), arm_plane=-15.0, elbow=18.0))
 _DIP = part(
     {"root": "hang", "arms": "bar", "legs": "free"},
     grip=0.60,
@@ -103,7 +103,7 @@ UPPER_ACTIVITIES: tuple[Activity, ...] = (
         ("elbow extension", "back held level", "arms held up"),
         compose(
             parts.BENT_OVER,
-            part(**{"raise": 14.0, "arm_plane": 180.0, "elbow": cycle(92.0, 8.0)}),
+            part(arm_raise=14.0, arm_plane=180.0, elbow=cycle(92.0, 8.0)),
         ),
         ("dumbbells",),
         view="side",
@@ -119,7 +119,7 @@ UPPER_ACTIVITIES: tuple[Activity, ...] = (
     Activity(
         "band pull-apart",
         ("side raise",),
-        part(**{"raise": 88.0, "arm_plane": cycle(2.0, 86.0), "elbow": 8.0}),
+        part(arm_raise=88.0, arm_plane=cycle(2.0, 86.0), elbow=8.0),
         ("band",),
         upright=True,
     ),

@@ -223,21 +223,6 @@ def test_pixels_are_counted_without_decoding(camera_mp4, tmp_path):
     assert video.count_stored_pixels(path, short_side=24) == NUM_FRAMES * HEIGHT * WIDTH / 4
 
 
-def test_jpeg_keeps_the_image(frames):
-    data = encode_jpeg(frames[0], quality=95)
-    assert data[:2] == b"\xff\xd8"
-    decoded = decode_jpeg(data)
-    assert decoded.shape == frames[0].shape
-    assert mean_difference(decoded, frames[0]) < 3
-    assert len(encode_jpeg(frames[0], quality=50)) < len(data)
-
-
-def test_jpeg_can_be_decoded_at_a_reduced_scale(frames):
-    decoded = decode_jpeg(encode_jpeg(frames[0]), min_height=24, min_width=32)
-    assert decoded.shape == (24, 32, 3)
-    assert mean_difference(decoded, frames[0].reshape(24, 2, 32, 2, 3).mean(axis=(1, 3))) < 6
-
-
 def test_colours_of_a_video_of_its_own_size_are_kept():
     """Each 2x2 pixels' mean has the colour sample of the file again: JPEG's encoder takes just that mean."""
     first = next(video.read_video(REAL, short_side=1080).frames)

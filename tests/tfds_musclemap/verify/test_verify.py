@@ -35,7 +35,6 @@ SOUND = ClipFacts(
     num_bytes=100,
     content_hash="a",
     skeleton_fraction=0.5,
-    num_persons=1,
     faults=(),
 )
 
@@ -129,7 +128,6 @@ def test_facts_of_a_record_and_its_faults(prepared):
     sound = examine_record(record, "train", 20, False)
     assert (sound.num_frames, sound.size, sound.fps, sound.faults) == (6, (32, 48), 12.0, ())
     assert sound.skeleton_fraction == pytest.approx(5 / 6)  # frame 2 is empty
-    assert sound.num_persons == 2
     outside = record["skeleton"].copy()
     outside[0, 0, 0, 2] = 2
     damaged = {
