@@ -11,6 +11,7 @@ QUICK_COMPILATION = "--xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import hypothesis
 import jax
 import jaxtyping
 import numpy as np
@@ -42,6 +43,10 @@ from tfds_musclemap.prepare import prepare
 ROOT = Path(__file__).parent.parent
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Examples have no deadline, which a busy machine would miss.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 LONGEST = ("test_main.py", "test_processes.py", "test_step.py", "test_real_video.py", "test_scanned_layers.py")
 """Files that take minutes each, longest first."""

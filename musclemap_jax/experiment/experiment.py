@@ -50,13 +50,14 @@ class Experiment:
           data: The result of `load_data`.
 
         Raises:
-          UserError: The mesh does not divide the devices or a batch.
+          UserError: The mesh does not divide the devices or a batch, or the workdir's run has other regions.
         """
+        self.workdir = epath.Path(workdir)
+        check_regions(self.workdir, data.regions)
         self._notice = PreemptionNotice()
         self._watchdog = Watchdog(spec.train.stall_timeout_s, "config.train.stall_timeout_s")
         self._setup, self.state = set_up(spec, data)
         self.spec = self._setup.spec
-        self.workdir = epath.Path(workdir)
         self.data = data
         self._evaluator = self._setup.evaluator(self._eval_batches)
         barrier("experiment")
@@ -115,9 +116,8 @@ class Experiment:
         """Restores the newest or the best checkpoint of the workdir, by ``eval.checkpoint``.
 
         Raises:
-          UserError: There is none, or it is of another model or other regions.
+          UserError: There is none, or it is of another model.
         """
-        check_regions(self.workdir, self.data.regions)
         with contextlib.closing(Checkpointer(self.workdir, read_only=True)) as checkpointer:
             step = checkpointer.best_step() if self.spec.eval.checkpoint == "best" else None
             self.state = checkpointer.restore(self.state, self._setup.shardings, step=step)

@@ -26,7 +26,9 @@ def respond(command):
         print("out of memory", file=sys.stderr)
         os._exit(3)
     if command == "hang":
-        time.sleep(15)
+        parent = os.getppid()
+        while os.getppid() == parent:
+            time.sleep(0.1)
     if command == "nonsense":
         return ["not", "a", "response"]
     if command == "error":

@@ -91,12 +91,12 @@ def test_failures_are_reported_listed_and_retried(make, capsys):
     video_path(root, "clip_6").unlink()
     (root.parent / "elsewhere.mp4").write_text("find 2")
     video_path(root, "clip_6").symlink_to(root.parent / "elsewhere.mp4")
-    assert run(root, "--timeout=1") == 1
+    assert run(root, "--timeout=5") == 1
     assert list(failures(root)) == [f"clip_{number}" for number in range(1, 7)]
     reasons = list(failures(root).values())
     assert reasons[0] == "the estimator ended with status 3: out of memory"
     assert reasons[1] == "no such codec"
-    assert reasons[2] == "no response within 1 s"
+    assert reasons[2] == "no response within 5 s"
     assert "malformed response: expected the field detections or error" in reasons[3]
     assert "frame 2 of 2" in reasons[4]
     assert "outside the raw data set" in reasons[5]
@@ -126,7 +126,7 @@ def test_an_interrupted_run_is_resumed(make):
     command = [sys.executable, "-m", "tfds_musclemap.extract_skeletons", f"--raw_dir={root}", "--num_workers=1"]
     command += [f"--estimator={FAKE}", f"--estimator_args={root.parent / 'asked.txt'}"]
     process = subprocess.Popen(command, cwd=FAKE.parents[2], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while "clip_2" not in asked(root) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)

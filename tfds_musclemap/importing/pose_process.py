@@ -160,7 +160,7 @@ class PoseProcess:
     def _cause_of_death(self) -> str:
         """The estimator's exit status and the last line of its standard error."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=1)  # its output ends before the process does
+            self._process.wait(timeout=5)  # its output ends before the process does
         status = self._end()
         self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - 4096))
         lines = self._errors.read().decode("utf-8", "replace").split("\n")
