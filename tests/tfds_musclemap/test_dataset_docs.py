@@ -7,9 +7,11 @@ import re
 
 import pytest
 
+from musclemap_jax.data.modalities import MODALITIES
 from tests.conftest import ROOT
 from tests.documented_commands import python_commands
 from tfds_musclemap.build.builder_config import CONFIGS
+from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 
 PAGE = ROOT / "docs" / "dataset.md"
 DOCS = PAGE.read_text()
@@ -19,6 +21,12 @@ COMMANDS = python_commands(PAGE)
 def test_every_module_and_config_is_described():
     assert {command[2] for command in COMMANDS} == {"tfds_musclemap.prepare", "tfds_musclemap.verify"}
     assert all(f"`{config.name}`" in DOCS for config in CONFIGS)
+
+
+def test_modalities_and_version_are_those_of_the_builder():
+    (modalities,) = re.findall(r"--modalities=([\w,]+)", DOCS)
+    assert set(modalities.split(",")) <= set(MODALITIES)
+    assert re.findall(r"musclemap/\w+/([\d.]+)", DOCS) == [str(Builder.VERSION)]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
