@@ -22,9 +22,11 @@ from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
 from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
+from musclemap_jax.experiment.workdir import trained_regions
 from musclemap_jax.pretrained.result import initialise, load_initial
 from musclemap_jax.sharding.mesh import BatchShard, batch_shard, check_batch_size, make_mesh
 from musclemap_jax.sharding.rules import UnshardedParam, unsharded_params
+from musclemap_jax.taxonomy import MUSCLE_REGIONS
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import StepFunction, compile_train_step
 
@@ -147,9 +149,13 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
     for name, folder in setup.spec.init_from.items():
         if not folder:
             continue
-        loaded = load_trained(folder) if is_workdir(folder) else load_initial(folder)
+        if is_workdir(folder):
+            loaded, regions = load_trained(folder), trained_regions(folder)
+        else:  # published weights
+            loaded, regions = load_initial(folder), MUSCLE_REGIONS
         branch = None if name == "model" else name
-        params, batch_stats, report = initialise(params, batch_stats, loaded, branch)
+        same_regions = regions == setup.data.regions
+        params, batch_stats, report = initialise(params, batch_stats, loaded, branch, same_regions)
         log.info("init_from.%s: %s", name, report.text())
     if params is state.params:
         return state

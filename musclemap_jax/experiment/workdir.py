@@ -56,6 +56,19 @@ def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[s
         replace_text(path, json.dumps(config | {REGIONS: list(regions)}, indent=2) + "\n")
 
 
+def trained_regions(workdir: epath.PathLike) -> tuple[str, ...]:
+    """Names of the muscle regions that the run in a workdir was trained on.
+
+    Raises:
+      UserError: The workdir is of a version that did not record them.
+    """
+    path = epath.Path(workdir) / CONFIG
+    regions = json.loads(path.read_text()).get(REGIONS)
+    if regions is None:
+        raise UserError(f"{path}: written by an older version, whose runs cannot be read: choose another --workdir")
+    return tuple(regions)
+
+
 def check_regions(workdir: epath.Path, regions: Sequence[str]) -> None:
     """Compares the regions of the data with those that the run in a workdir was trained on.
 
@@ -69,10 +82,8 @@ def check_regions(workdir: epath.Path, regions: Sequence[str]) -> None:
     path = workdir / CONFIG
     if not path.exists():
         return
-    trained = json.loads(path.read_text()).get(REGIONS)
-    if trained is None:
-        raise UserError(f"{path}: written by an older version, whose runs cannot be read: choose another --workdir")
-    if trained != list(regions):
+    trained = trained_regions(workdir)
+    if trained != tuple(regions):
         raise UserError(
             f"{path}: the run was trained on {len(trained)} muscle regions and the prepared data has {len(regions)}: "
             f"{_difference(trained, regions)}: choose another --workdir, or the data that the run was trained on"

@@ -22,21 +22,25 @@ from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.pretrained.published import Architecture
 from musclemap_jax.pretrained.report import ImportReport, LeftOut
 from musclemap_jax.pretrained.source import read_safetensors
+from musclemap_jax.storage.files import UNFINISHED
 
 PARAMS, REPORT = "params.safetensors", "report.json"
 VARIABLES = ("params", "batch_stats")
 
 Tree = dict[str, Any]
 
-CLASS_TOKENS, HEAD = "class tokens", "head"
-OPTIONAL_PARTS = {"head_": HEAD, "fusion_": "fusion", "kd_": "projection of receiver tokens"}
+CLASS_TOKENS, HEAD, FUSION = "class tokens", "head", "fusion"
+OPTIONAL_PARTS = {"head_": HEAD, "fusion_": FUSION, "kd_": "projection of receiver tokens"}
 """{beginning of the path below `params`: name} of parts that only one side may have; ours keep their initial values.
 
 So do the parameters of class tokens, which each backbone names (`branches.Backbone.token_pattern`).
 """
 
-RESHAPED_PARTS = (CLASS_TOKENS, HEAD)
-"""Optional parts that are left out where shapes differ; in all other parts that is an error."""
+RESHAPED_PARTS = (CLASS_TOKENS, HEAD, FUSION)
+"""Optional parts whose shapes depend on the number of regions or tokens: an array of another shape is left out.
+
+In all other parts that is an error.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +81,9 @@ def save_initial(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         named = {"/".join(path): np.ascontiguousarray(array) for path, array in arrays.items()}
-        partial = directory / f"{PARAMS}.partial"
-        save_file(named, partial)
-        partial.replace(directory / PARAMS)
+        unfinished = directory / f"{PARAMS}{UNFINISHED}"
+        save_file(named, unfinished)
+        unfinished.replace(directory / PARAMS)
         report.write(directory / REPORT, model=dataclasses.asdict(architecture.model))
     except OSError as error:
         raise UserError(f"{directory}: cannot be written: {error.strerror or error}: choose another --out") from error
@@ -108,7 +112,7 @@ def load_initial(directory: str | os.PathLike) -> Tree:
 
 
 def initialise(
-    params: Tree, batch_stats: Tree, loaded: Tree, branch: str | None = None
+    params: Tree, batch_stats: Tree, loaded: Tree, branch: str | None = None, same_regions: bool = True
 ) -> tuple[Tree, Tree, InitialReport]:
     """Replaces a model's initial values by loaded ones.
 
@@ -119,6 +123,8 @@ def initialise(
       branch: The branch to initialise, with its head and fusion; if only one branch was loaded, it may have another
         name (weights trained on RGB serve a branch on RGB difference). None initialises all branches, which must all
         have been loaded.
+      same_regions: Whether the loaded weights were trained on the model's muscle regions; otherwise its heads are left
+        out even where their shapes agree.
 
     Returns:
       params and batch_stats, in which loaded leaves are numpy arrays and the others those that were given; a report.
@@ -135,7 +141,8 @@ def initialise(
     used, initial, left_out = [], [], []
     for name in [*scope, *(name for name in given if name not in scope)]:
         part = _optional_part(name)
-        if name in scope and name in given and _shape(scope[name]) == _shape(given[name]):
+        fits = name in scope and name in given and _shape(scope[name]) == _shape(given[name])
+        if fits and (same_regions or part != HEAD):
             model[name] = np.asarray(given[name]).astype(scope[name].dtype)
             used.append(name)
             continue

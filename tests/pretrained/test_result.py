@@ -134,6 +134,21 @@ class TestInitialise:
         assert_same(taken, loaded)
         assert report.initial == report.left_out == ()
 
+    def test_heads_for_other_regions_are_left_out(self):
+        model = ModelSpec(**RELEASED, backbones={"mvit": goldens.TINY_SPEC})
+        params, _ = variables(model)
+        loaded, _ = variables(model, seed=1)
+        loaded = {"params": loaded, "batch_stats": {}}
+        taken, _, report = initialise(params, {}, loaded, same_regions=False)  # 20 regions of other names
+        assert_same(taken["head_video"], params["head_video"])
+        assert_same(taken["video"], loaded["params"]["video"])
+        assert {entry.rule for entry in report.initial} == {"head"}
+        params, _ = variables(dataclasses.replace(model, num_regions=5))
+        taken, _, report = initialise(params, {}, loaded, same_regions=False)
+        assert_same(taken["head_video"], params["head_video"])
+        assert_same(taken["video"]["blocks_0"], loaded["params"]["video"]["blocks_0"])
+        assert {entry.rule for entry in report.initial} == {"class tokens", "fusion", "head"}
+
     @pytest.mark.parametrize(
         ("change", "fragment"),
         [
