@@ -19,7 +19,7 @@ SKELETON = ("--config.model.backbones.hdgcn.widths=(8,)",)
 
 @pytest.fixture(scope="module")
 def runs(run_main, smoke_data, tmp_path_factory):
-    """Workdirs of the three runs, and what the last one told."""
+    """Workdirs of the three runs, and the output of the last one."""
     folder = tmp_path_factory.mktemp("runs")
 
     def start(name, *changes):
@@ -49,13 +49,13 @@ def flat(tree):
 
 
 def test_the_whole_model_starts_from_both_branches(runs):
-    folder, told = runs
+    folder, output = runs
     whole = flat(load_trained(folder / "transm3e")["params"])
     for run, branch in (("mvitv2_s", "video"), ("hdgcn", "skeleton")):
         before = load_trained(folder / run)
         taken = {name: array for name, array in flat(before["params"]).items() if "class_tokens" not in name}
         assert {name.partition("/")[0] for name in taken} == {branch, f"head_{branch}"}
-        assert f"init_from.{branch}: {len(taken) + len(flat(before['batch_stats']))} arrays loaded" in told
+        assert f"init_from.{branch}: {len(taken) + len(flat(before['batch_stats']))} arrays loaded" in output
         for name, array in taken.items():
             np.testing.assert_allclose(whole[name], array, rtol=0, atol=1e-6, err_msg=name)
 
