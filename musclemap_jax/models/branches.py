@@ -170,7 +170,7 @@ class BackboneSpecs(dict[str, Any]):
         """Takes the given architectures, and defaults for the rest.
 
         Raises:
-          UserError: Unknown backbone, or an architecture of another type than the backbone's.
+          UserError: Unknown backbone.
         """
         backbones = {branch.backbone.name: branch.backbone for branch in BRANCHES.values()}
         super().__init__({name: backbone.default for name, backbone in backbones.items()})
