@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = (
-    {"main", "compile_ahead"},
+    {"main", "predict", "compile_ahead"},
     {"experiment"},
     {"tfds_musclemap"},
-    {"train", "reporting", "pretrained", "cost", "synthetic"},
+    {"train", "reporting", "pretrained", "cost", "synthetic", "pose"},
     {"models", "data", "checkpoints", "eval"},
     {"sharding", "runtime"},
     {"storage", "skeleton_layouts"},

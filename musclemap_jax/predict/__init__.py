@@ -1,0 +1,1 @@
+"""Prediction: from any video to active muscle regions."""

@@ -1,0 +1,95 @@
+"""What a model says about one video.
+
+Letters of shapes: W windows, K muscle regions, V joints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Active muscle regions of a video, window by window.
+
+    A window that no branch of the model could answer (a model of skeletons, where nobody is seen) has NaN in `logits`
+    and `probabilities`, False in `active` and no entry in `modalities`.
+
+    Attributes:
+      source: The video's path, or an empty string where arrays were given.
+      regions: Names of the K muscle regions.
+      duration_s: Length of the video in seconds.
+      fps: Frames per second of the video.
+      times_s: (W, 2) float64 start and end of each window in seconds; windows may overlap.
+      logits: (W, K) float32 scores of the model.
+      probabilities: (W, K) float64 in [0, 1], calibrated if the model has a calibration.
+      active: (W, K) bool decisions.
+      branch_probabilities: {branch: (W, K)} each branch alone, uncalibrated; NaN where it did not speak.
+      modalities: The modalities that each window's answer rests on, such as ("video", "skeleton").
+      persons: The persons seen in each window, the most prominent first. Numbers count from 1 in the order of the first
+        appearance in the video.
+      person: Number of the person whom the prediction is about; None for the most prominent ones of each window.
+      decision_rule: One sentence that says how `active` was decided.
+      warnings: Sentences on what limits the answer, such as the times without a person.
+    """
+
+    source: str
+    regions: tuple[str, ...]
+    duration_s: float
+    fps: float
+    times_s: np.ndarray
+    logits: np.ndarray
+    probabilities: np.ndarray
+    active: np.ndarray
+    branch_probabilities: Mapping[str, np.ndarray]
+    modalities: tuple[tuple[str, ...], ...]
+    persons: tuple[tuple[int, ...], ...]
+    person: int | None = None
+    decision_rule: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def answered(self) -> np.ndarray:
+        """(W,) bool, True where at least one branch spoke."""
+        return np.array([bool(spoke) for spoke in self.modalities], bool)
+
+    def mean_probabilities(self) -> np.ndarray:
+        """(K,) mean over the answered windows; NaN if there is none."""
+        answered = self.probabilities[self.answered]
+        return answered.mean(axis=0) if len(answered) else np.full(len(self.regions), np.nan)
+
+    def active_fraction(self) -> np.ndarray:
+        """(K,) fraction of the answered windows in which each region is active; NaN if there is none."""
+        answered = self.active[self.answered]
+        return answered.mean(axis=0) if len(answered) else np.full(len(self.regions), np.nan)
+
+
+class SeenFrame(Protocol):
+    """A frame of the video as prediction has read it, for observers such as the page's recorder.
+
+    Attributes:
+      number: The frame's number, from 0.
+      time_s: Its time in seconds.
+      image: uint8 (H, W, 3) RGB at the size at which the model's data is stored (short side 256 pixels at most); made
+        when it is first asked for.
+      persons: {number of the person: (V, 3) float32 joints x, y in pixels of `image`, score}; absent joints score 0.
+      joint_names: Names of the V joints.
+    """
+
+    number: int
+    time_s: float
+    persons: Mapping[int, np.ndarray]
+    joint_names: tuple[str, ...]
+
+    @property
+    def image(self) -> np.ndarray: ...
+
+
+class FrameObserver(Protocol):
+    """Called with every frame of the video in order, once its persons are known."""
+
+    def __call__(self, frame: SeenFrame) -> None: ...
