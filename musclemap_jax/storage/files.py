@@ -31,13 +31,20 @@ def is_remote(path: epath.PathLike) -> bool:
 
 
 def replace_text(path: epath.Path, text: str) -> None:
-    """Writes a file such that a reader sees either the old text or the new one, even after a kill."""
+    """Writes a file such that a reader sees either the old text or the new one, even after a kill.
+
+    After an error, such as a full disk, nothing is left of the new one.
+    """
     if is_remote(path):  # an object appears when it is complete
         path.write_text(text)
         return
     unfinished = path.with_name(path.name + UNFINISHED)
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    try:
+        unfinished.write_text(text)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def move_folder(source: epath.Path, target: epath.Path) -> None:

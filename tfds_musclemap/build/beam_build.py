@@ -29,8 +29,7 @@ def check_beam() -> None:
         import apache_beam  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"building by Beam needs the package apache-beam ({error}): install the extra beam, "
-            f"`pip install -e '.[beam]'`"
+            f"Beam needs the package apache-beam ({error}): install the extra beam, `pip install -e '.[beam]'`"
         ) from error
 
 

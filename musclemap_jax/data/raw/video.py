@@ -166,6 +166,16 @@ def count_stored_pixels(path: str | Path, short_side: int = SHORT_SIDE_PX) -> in
         return _expected_frames(stream, rate) * height * width
 
 
+def count_frames(path: str | Path) -> int:
+    """Number of frames of a video according to its header, which may be off a little; 0 where the header has none.
+
+    Raises:
+      VideoError: The header cannot be read.
+    """
+    with _open(Path(path)) as (stream, rate):
+        return _expected_frames(stream, rate)
+
+
 def scaled_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     """(height, width) scaled to a short side in pixels, keeping the aspect; never enlarged."""
     scale = min(1.0, short_side / min(size))
@@ -261,7 +271,8 @@ def _check_boxes(path: Path) -> None:
 def _open(path: Path) -> Generator[tuple[av.VideoStream, Fraction]]:
     """The first video stream of a file and its frame rate; turns FFmpeg's errors into VideoError."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        # Without the protocol, FFmpeg takes a name such as `http:x.mp4` for an address.
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
             if not container.streams.video:
                 raise VideoError("no video stream")
             stream = container.streams.video[0]

@@ -179,8 +179,8 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
     got = f"{num_values // 3}" if num_values % 3 == 0 else f"{num_values} numbers, not a multiple of 3"
-    counts = {name: other.num_joints for name, other in LAYOUTS.items()} | dict(EXTENDED_LAYOUTS.values())
-    others = [name for name, count in counts.items() if 3 * count == num_values]
+    counts = [*((name, other.num_joints) for name, other in LAYOUTS.items()), *EXTENDED_LAYOUTS.values()]
+    others = [name for name, count in counts if 3 * count == num_values]
     fix = f"skeleton_layout={others[0]!r}" if others else "the layout that the file has"
     return f"layout {layout} has {num_joints} joints, got {got}: declare {fix}"
 

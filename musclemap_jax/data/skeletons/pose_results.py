@@ -25,6 +25,7 @@ ALPHAPOSE_FILE = "alphapose-results.json"
 
 _IMAGE = re.compile(r"(?P<clip>.*?)[_./ -]?(?P<frame>[0-9]+)(?:\.[A-Za-z]\w*)?", re.DOTALL)
 _SEPARATORS = "_-./ "
+_NUM_NAMED = 3
 
 
 def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
@@ -50,6 +51,50 @@ def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[
             f"{source}: expected pose results of clips such as {', '.join(list(clip_ids)[:3])}, found none of them: "
             f"name the results by clip id"
         )
+
+
+def read_clip(source: str | Path, clip_id: str) -> list[Any]:
+    """AlphaPose entries of one clip, from results of this clip alone or of several.
+
+    Args:
+      source: Any of the above, or the folder of one clip.
+      clip_id: The clip. A file whose entries name no clip, or one clip only, holds this clip's results under any name.
+
+    Raises:
+      SkeletonError: Results that cannot be read, or results of other clips.
+    """
+    source = Path(source)
+    if source.is_dir():
+        inside = (source / f"{clip_id}.json", source / clip_id)
+        return _read_clip(next((path for path in inside if path.exists()), source))
+    content = read_json(source, source.name)
+    try:
+        if isinstance(content, dict) and clip_id in content:
+            content = content[clip_id]
+        elif isinstance(content, list):
+            content = _of_clip(content, clip_id)
+        return alphapose_entries(content)
+    except ValueError as error:
+        raise SkeletonError(f"{source.name}: {error}") from error
+
+
+def _of_clip(entries: list[Any], clip_id: str) -> list[Any]:
+    """The entries of a clip among those of several clips; all if they are of one clip. Raises ValueError."""
+    names = [_clip_of(entry) for entry in entries]
+    found = sorted({name for name in names if name})
+    wanted = [name for name in found if clip_id in (name, name.rpartition("/")[2])]
+    if len(found) < 2:
+        return entries
+    if not wanted:
+        raise ValueError(f"expected results of {clip_id}, found results of {', '.join(found[:_NUM_NAMED])}")
+    return [entry for entry, name in zip(entries, names, strict=True) if name == wanted[0]]
+
+
+def _clip_of(entry: Any) -> str | None:
+    """The part of an entry's image name that names its clip; empty if there is none, None without a name."""
+    image = entry.get("image_id") if isinstance(entry, dict) else None
+    match = _IMAGE.fullmatch(image) if isinstance(image, str) else None
+    return match["clip"].rstrip(_SEPARATORS) if match else None
 
 
 def alphapose_entries(content: Any) -> list[Any]:
@@ -150,9 +195,8 @@ def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, list[An
         raise UserError(f"{path}: expected a list of detections, or an object by clip id, got {type(content).__name__}")
     clips: dict[str, list[Any]] = {}
     for entry in content:
-        image = entry.get("image_id") if isinstance(entry, dict) else None
-        match = _IMAGE.fullmatch(image) if isinstance(image, str) else None
-        clip_id = names.get(match["clip"].rstrip(_SEPARATORS)) if match else None
+        name = _clip_of(entry)
+        clip_id = None if name is None else names.get(name)
         if clip_id is not None:
             clips.setdefault(clip_id, []).append(entry)
     yield from sorted(clips.items())

@@ -1,0 +1,121 @@
+"""Says which muscle regions are active in videos: a table, muscles.json, muscles.csv and a page for each.
+
+    python -m musclemap_jax.predict squat.mp4
+    python -m musclemap_jax.predict VIDEOS --run=runs/demo --out=answers --overlap=0.5
+
+The results of `squat.mp4` are in DIR/squat/, which appears when it is complete. A video that cannot be answered is one
+line on stderr; the others are answered, and the exit status is 2.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from musclemap_jax.errors import USER_ERROR_STATUS, UserError
+from musclemap_jax.predict.command import add_model_arguments, add_person_arguments, request_of, run_command
+from musclemap_jax.predict.muscle_table import muscle_table
+from musclemap_jax.predict.names import folder_names, printable, shown
+from musclemap_jax.predict.output_folder import OutputError, check_replaceable
+from musclemap_jax.predict.video_files import find_videos
+from musclemap_jax.pretrained.arguments import Parser
+from musclemap_jax.storage.files import is_remote
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m musclemap_jax.predict", description=__doc__.splitlines()[0])
+    parser.add_argument("videos", nargs="*", metavar="VIDEO", help="videos, or folders of videos")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--out", default="muscles", metavar="DIR", help="results of squat.mp4 go to DIR/squat (muscles)"
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    existing.add_argument("--skip_existing", action="store_true", help="leave out videos that have results")
+    parser.add_argument("--annotate", action="store_true", help="also write the video with the answer drawn in")
+    parser.add_argument("--quiet", action="store_true", help="no table and no progress bar")
+    group = add_person_arguments(parser)
+    group.add_argument("--skeleton", metavar="PATH", help="pose results: a file or folder (default: beside the video)")
+    group.add_argument("--install_pose", action="store_true", help="download the pose estimator's model once, and end")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status, 2 if some input is invalid and 130 if it is interrupted."""
+
+    def body() -> int:
+        args = _parser().parse_args(arguments)
+        if args.install_pose:
+            return _install_pose()
+        request = request_of(args)
+        if not args.videos:
+            raise UserError("expected a video or a folder of videos: see --help")
+        videos = find_videos(args.videos)
+        if args.skeleton and len(videos) > 1:
+            raise UserError(
+                f"--skeleton: is of one video, got {len(videos)}: put the results beside the videos, as VIDEO.json"
+            )
+        targets = _targets(videos, args.out, args.overwrite, args.skip_existing)
+        if not targets:
+            return 0
+
+        # Everything below imports JAX; the input is checked before that.
+        from musclemap_jax.predict.model import load
+        from musclemap_jax.predict.video_results import write_results
+        from musclemap_jax.runtime.compilation_cache import use_compilation_cache
+
+        use_compilation_cache()
+        model = load(args.run)
+        skeleton = Path(args.skeleton) if args.skeleton else None
+        status = 0
+        for video, target in targets.items():
+            try:
+                predictions = write_results(
+                    model, video, target, request, skeleton, annotate=args.annotate, show_progress=not args.quiet
+                )
+            except OutputError:
+                raise
+            except UserError as error:
+                print(f"error: {printable(str(error))}", file=sys.stderr)
+                status = USER_ERROR_STATUS
+                continue
+            if not args.quiet:
+                width = shutil.get_terminal_size().columns
+                print("\n\n".join(muscle_table(prediction, width) for prediction in predictions))
+                print(f"results: {shown(target)}\n", flush=True)
+        return status
+
+    return run_command(body)
+
+
+def _targets(videos: Sequence[Path], out: str, overwrite: bool, skip_existing: bool) -> dict[Path, Path]:
+    """{video: folder of its results}; refuses results that exist unless a flag says what to do."""
+    if is_remote(out):
+        raise UserError(
+            f"--out: expected a local folder, got {out}: python -m musclemap_jax.predict.corpus writes there"
+        )
+    targets = {video: Path(out) / name for video, name in zip(videos, folder_names(videos), strict=True)}
+    existing = {video: target for video, target in targets.items() if os.path.lexists(target)}
+    for target in existing.values():
+        check_replaceable(target)
+    if existing and not overwrite and not skip_existing:
+        target = next(iter(existing.values()))
+        raise UserError(
+            f"{shown(target)}: holds results of an earlier run: pass --overwrite to replace them, --skip_existing to "
+            "keep them, or another --out"
+        )
+    return {video: target for video, target in targets.items() if overwrite or video not in existing}
+
+
+def _install_pose() -> int:
+    from musclemap_jax.pose.bundle import install_bundle
+
+    print(install_bundle())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

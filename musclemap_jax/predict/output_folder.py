@@ -1,0 +1,104 @@
+"""The folder of one video's results: it appears when it is complete, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.predict.names import shown
+from musclemap_jax.predict.outputs import MUSCLES_JSON
+from musclemap_jax.storage.files import UNFINISHED
+
+_REFUSALS = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR,
+    errno.EEXIST, errno.ENOTEMPTY,
+})  # fmt: skip
+
+
+class OutputError(UserError):
+    """Results cannot be written; other results would fail as well."""
+
+
+def check_replaceable(target: Path) -> None:
+    """Refuses to replace a folder that holds something other than results.
+
+    Raises:
+      OutputError: The path exists and is no folder with `muscles.json`.
+    """
+    if os.path.lexists(target) and (target.is_symlink() or not (target / MUSCLES_JSON).is_file()):
+        raise OutputError(f"{shown(target)}: exists and is not a folder of results: choose another --out")
+
+
+@contextlib.contextmanager
+def results_folder(target: Path) -> Generator[Path]:
+    """A folder to write into, which becomes the target when the block ends; after an error or Ctrl-C nothing is left.
+
+    Args:
+      target: The folder of the results; an existing one is replaced.
+
+    Raises:
+      OutputError: The disk is full or does not allow writing.
+    """
+    created = _missing_parents(target)
+    unfinished = None
+    try:
+        with disk_errors_are_output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=UNFINISHED))
+            yield unfinished
+            unfinished.chmod(0o777 & ~_umask())
+            _replace(unfinished, target)
+    except BaseException:
+        if unfinished is not None:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a folder that holds other results by now
+            for folder in created:
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def disk_errors_are_output_errors(target: str | Path) -> Generator[None]:
+    """Turns the system's refusal to write, such as that of a full disk, into an OutputError that names the target."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        reason = os.strerror(error.errno)
+        raise OutputError(
+            f"{shown(target)}: the results could not be written: {reason}: free some space or choose another --out"
+        ) from error
+
+
+def _replace(unfinished: Path, target: Path) -> None:
+    """Moves the folder to the target; if that fails, an existing target stays."""
+    if not target.exists():
+        unfinished.rename(target)
+        return
+    replaced = unfinished.with_suffix(".replaced")
+    target.rename(replaced)
+    try:
+        unfinished.rename(target)
+    except BaseException:
+        replaced.rename(target)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _missing_parents(target: Path) -> list[Path]:
+    """Folders above the target that do not exist yet, the deepest first."""
+    return [folder for folder in target.parents if not folder.exists()]
+
+
+def _umask() -> int:
+    """The process's mask, which `mkdtemp` does not follow: its folders are for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
