@@ -109,15 +109,15 @@ def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_si
         write_eval_example(batch, place, window.record(person), place, model.input)
     inputs = {name: value for name, value in batch.items() if name not in _LABEL_KEYS}
     output = jax.device_get(model.apply(cast(dict[str, np.ndarray], inputs)))
-    always = np.ones(batch_size, bool)
+    branches, always = tuple(model.spec.model.weights), np.ones(batch_size, bool)
     for place, (window, person) in enumerate(rows):
-        spoke = tuple(name for name in output.branch_logits if output.present.get(name, always)[place])
+        spoke = tuple(name for name in branches if output.present.get(name, always)[place])
         yield Answer(
             times_s=window.times_s,
             persons=tuple(window.persons),
             person=person,
             logits=output.logits[place],
-            branch_logits={name: logits[place] for name, logits in output.branch_logits.items()},
+            branch_logits={name: output.branch_logits[name][place] for name in branches},
             spoke=spoke,
         )
 

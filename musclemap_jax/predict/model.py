@@ -20,7 +20,6 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.pose.estimator import PoseEstimator
-from musclemap_jax.pose.mediapipe_pose import open_estimator
 from musclemap_jax.predict.answers import Answer, answer_windows, make_prediction
 from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahead, video_frames
 from musclemap_jax.predict.model_folder import StoredModel, read_model
@@ -204,5 +203,7 @@ class Model:
             if self.modalities == ("skeleton",):
                 raise UserError(f"pose: expected {AUTO!r} or a skeleton, got {NONE!r}: the model needs one")
             return None
+        from musclemap_jax.pose.mediapipe_pose import open_estimator
+
         num_persons = max(self.input.num_persons, PERSONS_TO_CHOOSE_FROM) if choose else self.input.num_persons
         return stack.enter_context(contextlib.closing(open_estimator(num_persons=num_persons)))
