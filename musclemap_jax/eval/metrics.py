@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from musclemap_jax.eval import average_precision as ap
+from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
 
 MEANS: dict[str, tuple[str, str]] = {"val_mean": ("val_known", "val_new"), "test_mean": ("test_known", "test_new")}
@@ -73,11 +74,13 @@ class Metrics:
       regions: Names of the muscle regions, in label order.
       splits: Split -> its metrics, in the order given.
       means: Name of a mean of known and new (``MEANS``) -> its headline, if both splits were evaluated.
+      decisions: Metrics of the run's decisions, if it has any.
     """
 
     regions: tuple[str, ...]
     splits: dict[str, SplitMetrics]
     means: dict[str, Headline]
+    decisions: DecisionMetrics | None = None
 
     def headlines(self) -> dict[str, Headline]:
         """Headlines of all splits and means, each mean right after its splits."""
@@ -101,7 +104,10 @@ class Metrics:
 
     def to_json(self) -> str:
         """Strict JSON with NaN as null; equal metrics give equal text."""
-        return json.dumps(_nan_to_none(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+        data = dataclasses.asdict(self)
+        if self.decisions is None:
+            del data["decisions"]
+        return json.dumps(_nan_to_none(data), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Metrics:
@@ -111,6 +117,7 @@ class Metrics:
             regions=tuple(data["regions"]),
             splits={name: _split_from_json(of_split) for name, of_split in data["splits"].items()},
             means={name: _headline_from_json(headline) for name, headline in data["means"].items()},
+            decisions=DecisionMetrics.from_dict(data["decisions"]) if "decisions" in data else None,
         )
 
 

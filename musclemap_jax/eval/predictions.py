@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Integer, Real, Shaped
+from jaxtyping import Bool, Integer, Real, Shaped
 
 
 class SplitPredictions(NamedTuple):
@@ -26,6 +26,16 @@ class SplitPredictions(NamedTuple):
     labels: Real[np.ndarray, "n K"]
     clip_ids: Sequence[str]
     activities: Sequence[str] = ()
+
+    def select(self, chosen: Bool[np.ndarray, " n"]) -> SplitPredictions:
+        """The predictions of the chosen clips, in the same order; `chosen` is True for those."""
+        rows = np.flatnonzero(chosen)
+        return SplitPredictions(
+            self.scores[rows],
+            self.labels[rows],
+            [self.clip_ids[row] for row in rows],
+            [self.activities[row] for row in rows] if self.activities else (),
+        )
 
 
 def from_padded(

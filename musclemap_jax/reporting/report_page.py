@@ -19,7 +19,7 @@ import numpy as np
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.statistics import DataStatistics
 from musclemap_jax.reporting.examples import Example
-from musclemap_jax.reporting.formatting import duration, percent, percentage_points
+from musclemap_jax.reporting.formatting import decimal, duration, percent, percentage_points
 from musclemap_jax.reporting.frame_strip import plot_frame_strip
 from musclemap_jax.reporting.plots import image_bytes
 from musclemap_jax.reporting.tables import MACRO_ROW
@@ -102,6 +102,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "base64": lambda data: base64.b64encode(data).decode(),
         "css_width": _css_width,
+        "decimal": decimal,
         "percent": percent,
         "percentage_points": percentage_points,
     }
