@@ -145,8 +145,8 @@ def calibrate(
     Raises:
       ValueError: No clip has an active region, or a logit is not finite.
     """
-    logits, labels, clip_ids, activities = predictions
-    scores = score_link.log_odds(logits, link)
+    labels, activities = predictions.labels, predictions.activities
+    scores = score_link.log_odds(predictions.scores, link)
     if not np.isfinite(scores).all():
         raise ValueError(f"{split}: logits must be finite")
     calibration, held_out = fit_calibration(scores, labels, activities)
@@ -163,7 +163,7 @@ def calibrate(
         recall=recall,
         split=split,
         num_activities=len(set(activities)),
-        num_clips=len(clip_ids),
+        num_clips=len(labels),
         date=date,
     )
 
