@@ -8,8 +8,7 @@ false-negative rate of its examples: name the regions whose score reaches a thre
 where M(t) is the mean, over n calibration units, of the fraction of active regions that are missed. If a further unit
 is exchangeable with those n, its expected fraction of missed regions is at most alpha; nothing is assumed about the
 model. Clips of one activity are not exchangeable with clips of another, so the unit here is the activity, whose loss is
-the mean over its clips (hierarchical exchangeability: Lee, Barber, Willett, "Distribution-free inference with
-hierarchical data", arXiv:2306.06342).
+the mean over its clips (hierarchical exchangeability: Lee, Barber, Willett, arXiv:2306.06342).
 
 The stated recall r is that of the calibration activities, 1 - M(t) >= r. The condition then holds for
 alpha = 1 - r n / (n + 1), so a further activity is guaranteed r n / (n + 1): 85.5 % for a stated 90 % and 19
@@ -34,7 +33,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Real
 
-from musclemap_jax.eval.activities import activity_weights
+from musclemap_jax.eval.named_regions import recall_parts
 
 _ROUNDING = 1e-9
 """Error of a sum of weights that should be exactly a number such as 0.1."""
@@ -45,8 +44,7 @@ def recall_threshold(
 ) -> float:
     """The largest threshold at which the mean recall over the activities is at least the stated one.
 
-    It is a weighted quantile of the scores of active regions: a clip's regions share its weight equally, an activity's
-    clips share its weight equally, and all activities have the same weight.
+    It is a weighted quantile of the scores of active regions (`named_regions.recall_parts`).
 
     Args:
       scores: (n, K) Scores on one scale for all regions; a region is named if its score is at least the threshold.
@@ -60,20 +58,16 @@ def recall_threshold(
     Raises:
       ValueError: No clip has an active region, or a score is NaN.
     """
-    labels = labels.astype(bool)
     if np.isnan(scores).any():
         raise ValueError("scores must not be NaN")
-    if not labels.any():
+    active = labels.astype(bool)
+    if not active.any():
         raise ValueError("recall is undefined: no clip has an active region")
-    kept = labels.any(axis=1)
-    scores, labels = scores[kept], labels[kept]
-    weights = activity_weights(np.asarray(activities, str)[kept].tolist()) / labels.sum(axis=1)
-    clips, regions = np.nonzero(labels)
-    values, weights = scores[clips, regions], weights[clips]
+    values, parts = scores[active], recall_parts(labels, activities)[active]
     order = np.argsort(values, kind="stable")
-    values, cumulated = values[order], np.cumsum(weights[order])
-    first_of_tie = np.searchsorted(values, values, side="left")
-    missed = np.concatenate([[0.0], cumulated])[first_of_tie]
+    values, parts = values[order], parts[order]
+    # A threshold at a score misses what lies below it; equal scores are missed together.
+    missed = np.concatenate([[0.0], np.cumsum(parts)])[np.searchsorted(values, values, side="left")]
     return float(values[missed <= 1 - recall + _ROUNDING].max())
 
 

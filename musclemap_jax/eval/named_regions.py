@@ -33,6 +33,20 @@ class SetMetrics:
     mean_regions: float
 
 
+def recall_parts(labels: Real[np.ndarray, "n K"], activities: Sequence[str]) -> Float64[np.ndarray, "n K"]:
+    """(n, K) what naming a region of a clip adds to the recall: 0 unless it is active, and 1 in all.
+
+    A clip's active regions have equal parts, so do an activity's clips, and the activities. Clips without an active
+    region have no recall and are left out; if there are no others, all parts are 0.
+    """
+    num_active = labels.sum(axis=1, dtype=np.float64)
+    parts = np.zeros(labels.shape)
+    kept = num_active > 0
+    weights = activity_weights(np.asarray(activities, str)[kept].tolist())
+    parts[kept] = labels[kept] * (weights / num_active[kept])[:, None]
+    return parts
+
+
 def set_metrics(
     named: Bool[np.ndarray, "n K"], labels: Real[np.ndarray, "n K"], activities: Sequence[str]
 ) -> SetMetrics:
@@ -43,8 +57,9 @@ def set_metrics(
       labels: (n, K) 0 or 1.
       activities: n names.
     """
-    hits = (named & labels.astype(bool)).astype(np.float64)
-    return _metrics(_weighted(hits, activities), _recall(hits, labels, activities), _weighted(named, activities))
+    weights, parts = activity_weights(activities), recall_parts(labels, activities)
+    recall = float((parts * named).sum()) if parts.any() else float("nan")
+    return _metrics(recall, float(weights @ (named * labels).sum(axis=1)), float(weights @ named.sum(axis=1)))
 
 
 def most_frequent_regions(
@@ -62,20 +77,15 @@ def most_frequent_regions(
     """
     if np.isnan(recall):
         return SetMetrics(np.nan, np.nan, np.nan)
-    num_regions = labels.shape[1]
     order = np.argsort(-frequency, kind="stable")
-    hits = np.zeros(num_regions + 1)
-    recalls = np.zeros(num_regions + 1)
-    named = np.zeros(labels.shape, bool)
-    for m, region in enumerate(order, start=1):
-        named[:, region] = True
-        of_named = (named & labels.astype(bool)).astype(np.float64)
-        hits[m], recalls[m] = _weighted(of_named, activities), _recall(of_named, labels, activities)
+    # By number of regions named, from 0.
+    hits = np.concatenate([[0], np.cumsum((activity_weights(activities) @ labels)[order])])
+    recalls = np.concatenate([[0], np.cumsum(recall_parts(labels, activities).sum(axis=0)[order])])
     m = int(np.argmax(recalls >= min(recall, recalls[-1])))
     if m == 0:
         return _metrics(0.0, 0.0, 0.0)
     part = (min(recall, recalls[-1]) - recalls[m - 1]) / (recalls[m] - recalls[m - 1])
-    return _metrics(hits[m - 1] + part * (hits[m] - hits[m - 1]), recall, m - 1 + part)
+    return _metrics(recall, float(hits[m - 1] + part * (hits[m] - hits[m - 1])), float(m - 1 + part))
 
 
 def all_regions(labels: Real[np.ndarray, "n K"], activities: Sequence[str]) -> SetMetrics:
@@ -83,19 +93,5 @@ def all_regions(labels: Real[np.ndarray, "n K"], activities: Sequence[str]) -> S
     return set_metrics(np.ones(labels.shape, bool), labels, activities)
 
 
-def _weighted(values: Real[np.ndarray, "n K"] | Bool[np.ndarray, "n K"], activities: Sequence[str]) -> float:
-    """Mean over activities and clips of the row sums."""
-    return float(activity_weights(activities) @ values.sum(axis=1))
-
-
-def _recall(hits: Float64[np.ndarray, "n K"], labels: Real[np.ndarray, "n K"], activities: Sequence[str]) -> float:
-    num_active = labels.sum(axis=1)
-    kept = num_active > 0
-    if not kept.any():
-        return float("nan")
-    weights = activity_weights(np.asarray(activities, str)[kept].tolist())
-    return float(weights @ (hits[kept].sum(axis=1) / num_active[kept]))
-
-
-def _metrics(hits: float, recall: float, num_named: float) -> SetMetrics:
-    return SetMetrics(recall, hits / num_named if num_named else float("nan"), num_named)
+def _metrics(recall: float, num_hits: float, num_named: float) -> SetMetrics:
+    return SetMetrics(recall, num_hits / num_named if num_named else float("nan"), num_named)

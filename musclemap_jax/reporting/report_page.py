@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from musclemap_jax.eval.coverage import HALVES
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.statistics import DataStatistics
 from musclemap_jax.reporting.examples import Example
@@ -82,6 +83,7 @@ def render_page(
             plots=plots,
             remarks=_remarks(metrics),
             macro_row=MACRO_ROW,
+            halves=HALVES,
             statistics=statistics,
             examples=[_example(metrics.regions, example) for example in examples],
             details=_details(run),

@@ -63,7 +63,7 @@ def decisions_table(metrics: DecisionMetrics) -> str:
     "By frequency" is naming the regions most frequent in training, as many as the same recall takes.
     """
     by_frequency = ["precision by frequency", "regions by frequency"]
-    header = ["clips", "activities", "number", "recall", "precision", "regions", *by_frequency]
+    header = ["split", "activities", "clips", "recall", "precision", "regions", *by_frequency]
     rows = [
         [name, str(of_clips.num_activities), str(of_clips.num_clips), percent(of_clips.named.recall)]
         + [cell for named in (of_clips.named, of_clips.most_frequent) for cell in _set_cells(named)]
