@@ -52,7 +52,7 @@ def installed_model(pose_model: str | Path | None = None, needs_mediapipe: bool 
     if needs_mediapipe and importlib.util.find_spec("mediapipe") is None:
         missing["MediaPipe"] = bundle.EXTRA_COMMAND
     if not model.is_file():
-        missing["its model"] = bundle.INSTALL_COMMAND
+        missing["the pose model"] = bundle.INSTALL_COMMAND
     if missing:
         verb = "are" if len(missing) > 1 else "is"
         raise UserError(

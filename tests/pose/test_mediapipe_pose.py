@@ -122,9 +122,9 @@ INSTALL = "python -m musclemap_jax.predict --install_pose"
 @pytest.mark.parametrize(
     ("has_mediapipe", "has_model", "message"),
     [
-        (False, False, f"MediaPipe and its model are not installed: run {EXTRA} && {INSTALL}"),
+        (False, False, f"MediaPipe and the pose model are not installed: run {EXTRA} && {INSTALL}"),
         (False, True, f"MediaPipe is not installed: run {EXTRA}"),
-        (True, False, f"its model is not installed: run {INSTALL}"),
+        (True, False, f"the pose model is not installed: run {INSTALL}"),
     ],
 )
 def test_what_is_missing_is_said_with_its_command(monkeypatch, tmp_path, has_mediapipe, has_model, message):
