@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import tqdm
 
 from musclemap_jax.data.raw.video import VideoError, count_frames
-from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.output_folder import results_folder
 from musclemap_jax.predict.outputs import write_muscles
@@ -61,8 +60,8 @@ def _progress(video: Path, shows: bool) -> Generator[FrameObserver]:
     """A progress bar with the time left, and what advances it."""
     try:
         total = count_frames(video) or None
-    except VideoError as error:
-        raise UserError(f"{video}: {error}") from error
+    except VideoError:
+        total = None  # the model will say what is wrong
     with tqdm.tqdm(
         total=total, desc=shown(video.name), unit="frame", leave=False, disable=None if shows else True
     ) as bar:
