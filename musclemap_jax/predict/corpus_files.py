@@ -171,8 +171,11 @@ def local_video(video: CorpusVideo) -> Generator[Path]:
     source = epath.Path(video.path)
     with tempfile.TemporaryDirectory() as folder:
         skeleton = source.with_suffix(".json")
-        for path in (source, skeleton) if skeleton.exists() else (source,):
-            path.copy(Path(folder) / path.name)
+        try:
+            for path in (source, skeleton) if skeleton.exists() else (source,):
+                path.copy(Path(folder) / path.name)
+        except OSError as error:
+            raise UserError(f"{video.path}: cannot be copied: {error}") from error
         yield Path(folder) / source.name
 
 
