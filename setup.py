@@ -53,8 +53,9 @@ EXTRAS_REQUIRE = {
     # The `tfds build` command line, and TFDS's own test case (dill); the library itself needs no TensorFlow.
     "tfds": ["tensorflow-cpu>=2.21.0", "apache-beam>=2.77.0", "mlcroissant>=1.1.1", "dill>=0.4.1"],
     "beam": ["apache-beam>=2.77.0"],
-    # Skeletons by MediaPipe: these releases need a model file; docs/importing.md has the environment that needs none.
-    "pose": ["mediapipe>=1.2.2"],
+    # Skeletons by MediaPipe. Later releases work too, but report their use to their makers at every start, and bring
+    # opencv-contrib-python, which overwrites the files of opencv-python-headless.
+    "pose": ["mediapipe>=0.10.30,<0.10.32"],
     # Google's Scenic is not on PyPI (the package of that name there is another project).
     "scenic": ["scenic @ git+https://github.com/google-research/scenic"],
     "docs": ["mkdocs>=1.6.1,<2", "mkdocs-material>=9.8.2,<10", "mkdocstrings-python>=2.0.11"],

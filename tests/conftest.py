@@ -35,9 +35,11 @@ Not models/outputs.py: its classes are pytrees, which JAX rebuilds with leaves o
 
 jaxtyping.install_import_hook(ARRAY_MODULES, f"{typechecker.__name__}.check")
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec
 from musclemap_jax.models.video.mvit import MViTSpec
+from musclemap_jax.pose.mediapipe_pose import installed_model
 from tfds_musclemap.prepare import prepare
 
 ROOT = Path(__file__).parent.parent
@@ -114,6 +116,15 @@ def run_main(tmp_path_factory):
         return subprocess.Popen(command, cwd=ROOT, env=environment, **options)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def pose_model():
+    """The installed pose model, for tests with the mark `pose`; they are skipped without it or without MediaPipe."""
+    try:
+        return installed_model()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

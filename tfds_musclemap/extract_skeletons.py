@@ -1,10 +1,10 @@
 """Runs a pose estimator on the clips of a raw data set that have no skeleton.
 
-python -m tfds_musclemap.extract_skeletons --raw_dir=FOLDER --estimator_python=/path/to/venv/bin/python
+python -m tfds_musclemap.extract_skeletons --raw_dir=FOLDER
 
-The estimator runs in an environment of its own: MediaPipe by default (docs/importing.md says how to set it up), or any
-script that speaks the protocol of ``importing/pose_process.py``. An interrupted run resumes with the clips that are
-left. Clips that failed are listed in ``skeletons_failed.csv`` and retried by the next run.
+The estimator is MediaPipe with its installed model by default (docs/importing.md), or any script that speaks the
+protocol of ``importing/pose_process.py``, in this environment or in one of its own. An interrupted run resumes with the
+clips that are left. Clips that failed are listed in ``skeletons_failed.csv`` and retried by the next run.
 """
 
 from __future__ import annotations
@@ -18,37 +18,46 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musclemap_jax.errors import UserError, exit_on_user_error
+from musclemap_jax.pose.mediapipe_pose import installed_model
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from tfds_musclemap.importing.skeleton_extraction import DEFAULT_LAYOUT, FAILED, extract_skeletons
 from tfds_musclemap.importing.skeletons import MAX_PERSONS
 
-ESTIMATORS = {"mediapipe": Path(__file__).parent / "pose_estimators" / "mediapipe_pose.py"}
+MEDIAPIPE = "mediapipe"
+MEDIAPIPE_SCRIPT = Path(__file__).parent / "pose_estimators" / "mediapipe_pose.py"
 
 
-def estimator_command(estimator: str, python: str, arguments: str = "") -> list[str]:
+def estimator_command(estimator: str, python: str, arguments: str = "", pose_model: str | None = None) -> list[str]:
     """Command line of an estimator.
 
     Args:
-      estimator: A name in ESTIMATORS or the path of a Python script.
+      estimator: ``mediapipe`` or the path of a Python script.
       python: The Python interpreter of its environment.
       arguments: The script's arguments, quoted as in a shell.
+      pose_model: MediaPipe's ``.task`` file; by default the installed one.
 
     Raises:
-      UserError: There is no such script.
+      UserError: There is no such script, or MediaPipe or its model is not installed.
     """
-    script = ESTIMATORS.get(estimator, Path(estimator))
-    if not script.is_file():
-        raise UserError(f"--estimator: expected {', '.join(ESTIMATORS)} or the path of a script, got {estimator!r}")
-    return [python, str(script), *shlex.split(arguments)]
+    words = shlex.split(arguments)
+    if estimator == MEDIAPIPE:
+        model = installed_model(pose_model, needs_mediapipe=python == sys.executable)
+        return [python, str(MEDIAPIPE_SCRIPT), f"--model={model}", *words]
+    if not Path(estimator).is_file():
+        raise UserError(f"--estimator: expected {MEDIAPIPE} or the path of a script, got {estimator!r}")
+    if pose_model is not None:
+        raise UserError("--pose_model: only for MediaPipe; pass another estimator's model in --estimator_args")
+    return [python, estimator, *words]
 
 
 def _parser() -> argparse.ArgumentParser:
     summary = __doc__.splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m tfds_musclemap.extract_skeletons", description=summary)
     parser.add_argument("--raw_dir", required=True, help="folder with annotations.csv and clips/")
-    parser.add_argument("--estimator", default="mediapipe", help="mediapipe, or a script that speaks the protocol")
-    parser.add_argument("--estimator_python", default=sys.executable, help="Python of the estimator's environment")
-    parser.add_argument("--estimator_args", default="", help="arguments for the script, such as '--model=FILE'")
+    parser.add_argument("--pose_model", help="MediaPipe's pose_landmarker_*.task (the installed one)")
+    parser.add_argument("--estimator", default=MEDIAPIPE, help="mediapipe, or a script that speaks the protocol")
+    parser.add_argument("--estimator_python", default=sys.executable, help="Python of its environment (this one)")
+    parser.add_argument("--estimator_args", default="", help="arguments for the script, such as '--num_persons=2'")
     parser.add_argument("--skeleton_layout", choices=LAYOUTS, help=f"joint order to write ({DEFAULT_LAYOUT})")
     parser.add_argument("--num_workers", type=int, default=os.cpu_count(), help="parallel estimators (all CPUs)")
     parser.add_argument("--max_persons", type=int, default=MAX_PERSONS, help=f"persons kept per clip ({MAX_PERSONS})")
@@ -65,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError("--num_workers, --max_persons and --timeout: expected numbers above 0")
         num_written, failed = extract_skeletons(
             arguments.raw_dir,
-            estimator_command(arguments.estimator, arguments.estimator_python, arguments.estimator_args),
+            estimator_command(
+                arguments.estimator, arguments.estimator_python, arguments.estimator_args, arguments.pose_model
+            ),
             layout=arguments.skeleton_layout,
             num_workers=arguments.num_workers,
             max_persons=arguments.max_persons,

@@ -13,7 +13,7 @@ import jax
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.experiment.config import DataSpec
-from musclemap_jax.runtime.compilation_cache import cache_folder
+from musclemap_jax.runtime.cache_folder import cache_folder
 from musclemap_jax.storage.files import one_process_at_a_time, staged
 from musclemap_jax.taxonomy import SPLITS
 from tfds_musclemap.prepare import prepare

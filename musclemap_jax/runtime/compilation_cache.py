@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import jax
 
+from musclemap_jax.runtime.cache_folder import cache_folder
+
 MIN_COMPILE_TIME_S = 0.5
-
-
-def cache_folder() -> Path:
-    """The folder for files that can be recreated: ``$XDG_CACHE_HOME/musclemap_jax`` (~/.cache by default)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "musclemap_jax"
 
 
 def use_compilation_cache() -> None:

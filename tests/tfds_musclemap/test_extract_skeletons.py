@@ -147,13 +147,18 @@ def test_an_interrupted_run_is_resumed(make):
         ({"python": "/nowhere/python"}, "cannot be started: No such file or directory"),
         ({"estimator": "alphapose"}, "--estimator: expected mediapipe or the path of a script, got 'alphapose'"),
         ({"workers": "0"}, "--num_workers"),
+        ({"estimator": "mediapipe"}, "its model"),
+        ({"estimator": "mediapipe", "pose_model": "/nowhere/a.task"}, "--pose_model=/nowhere/a.task: no such file"),
+        ({"pose_model": "/nowhere/a.task"}, "--pose_model: only for MediaPipe"),
     ],
 )
-def test_an_estimator_that_does_not_work_is_one_error(make, capsys, options, words):
+def test_an_estimator_that_does_not_work_is_one_error(make, monkeypatch, capsys, options, words):
     root = make("find 1", "find 1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root / "no_model_here"))
     arguments = [f"--estimator_python={options['python']}"] if "python" in options else []
     arguments += [f"--estimator={options['estimator']}"] if "estimator" in options else []
     arguments += [f"--num_workers={options['workers']}"] if "workers" in options else []
+    arguments += [f"--pose_model={options['pose_model']}"] if "pose_model" in options else []
     assert run(root, *arguments, greeting=options.get("greeting", "")) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -25,8 +25,10 @@ def test_every_option_exists(command):
     assert arguments
 
 
-def test_mediapipe_is_the_named_estimator():
-    command = estimator_command("mediapipe", "pose/bin/python", "--model='a file.task'")
+def test_mediapipe_is_the_named_estimator(tmp_path):
+    model = tmp_path / "a file.task"
+    model.touch()
+    command = estimator_command("mediapipe", "pose/bin/python", "--num_persons=2", str(model))
     assert command[0] == "pose/bin/python"
     assert Path(command[1]).is_file()
-    assert command[2:] == ["--model=a file.task"]
+    assert command[2:] == [f"--model={model}", "--num_persons=2"]

@@ -1,1 +1,1 @@
-"""Pose estimators, each a script for an environment of its own; see ``importing/pose_process.py``."""
+"""Pose estimators as scripts that any environment can run; see ``importing/pose_process.py``."""

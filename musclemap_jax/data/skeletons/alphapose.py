@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
+from musclemap_jax.data.skeletons.person_linking import Detection, bounding_box, link_persons
 from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 from musclemap_jax.storage.files import replace_text
 
@@ -124,7 +124,7 @@ def write_alphapose(path: str | Path, skeleton: np.ndarray, scores: np.ndarray |
     persons: list[list[Detection]] = [[] for _ in range(skeleton.shape[1])]
     for frame, person in np.argwhere((skeleton[..., 2] > 0).any(axis=-1)).tolist():
         joints = _rounded(skeleton[frame, person])
-        persons[person].append(Detection(frame, None, joints, _bounding_box(joints), float(scores[frame, person])))
+        persons[person].append(Detection(frame, None, joints, bounding_box(joints), float(scores[frame, person])))
     write_persons(path, persons)
 
 
@@ -222,16 +222,7 @@ def _box(entry: dict[str, Any], joints: np.ndarray) -> tuple[float, float, float
         if box.shape != (4,) or not all(map(math.isfinite, values)) or min(values[2:]) < 0:
             raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")
         return values
-    return _bounding_box(joints)
-
-
-def _bounding_box(joints: np.ndarray) -> tuple[float, float, float, float]:
-    """x, y, width, height of the bounding box of the joints that are present."""
-    places = joints[joints[:, 2] > 0, :2]
-    if not len(places):
-        return 0.0, 0.0, 0.0, 0.0
-    low, high = places.min(axis=0), places.max(axis=0)
-    return (*low.tolist(), *(high - low).tolist())
+    return bounding_box(joints)
 
 
 def _rounded(joints: np.ndarray) -> np.ndarray:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -29,20 +32,33 @@ class Detection(NamedTuple):
     score: float
 
 
-def link_persons(detections: list[Detection]) -> list[list[Detection]]:
-    """Groups a clip's detections by person.
+def bounding_box(joints: np.ndarray) -> tuple[float, float, float, float]:
+    """x, y, width, height of the bounding box of the joints (V, 3) that are present; zeros if there is none."""
+    places = joints[joints[:, 2] > 0, :2]
+    if not len(places):
+        return 0.0, 0.0, 0.0, 0.0
+    low, high = places.min(axis=0), places.max(axis=0)
+    return (*low.tolist(), *(high - low).tolist())
 
-    Detections with the same ``idx`` are one person. A detection without one is linked by greedy overlap of boxes to a
-    person who has no other detection in its frame: the pair with the largest intersection over union comes first. The
-    overlap is at least 0.3, and a person who has not been seen for more than 30 frames takes no further detections. A
-    person found by overlap takes the idx of its first detection that has one, since trackers number a person late. An
-    idx that two detections of one frame share is ignored: AlphaPose without tracking gives everybody the same one.
+
+def link_persons(detections: list[Detection]) -> list[list[Detection]]:
+    """Groups a clip's detections by person, by the rule of `PersonLinker`.
+
+    An idx that two detections of one frame share is ignored: AlphaPose without tracking gives everybody the same one.
 
     Returns:
       The persons, each a list of detections in the order of frames. The most prominent person comes first: the one with
       the largest sum over the clip of score times area of the box.
     """
-    return sorted(_link(_without_shared_idx(detections)), key=_prominence, reverse=True)
+    linker = PersonLinker()
+    persons: dict[int, list[Detection]] = {}
+    # A stable sort: within a frame the order of the file.
+    ordered = sorted(_without_shared_idx(detections), key=lambda detection: detection.frame)
+    for _, group in groupby(ordered, key=lambda detection: detection.frame):
+        found = list(group)
+        for detection, number in zip(found, linker.link(found), strict=True):
+            persons.setdefault(number, []).append(detection)
+    return sorted(persons.values(), key=_prominence, reverse=True)
 
 
 def _prominence(person: list[Detection]) -> float:
@@ -55,57 +71,96 @@ def _without_shared_idx(detections: list[Detection]) -> list[Detection]:
     return [detection._replace(idx=None) if detection.idx in shared else detection for detection in detections]
 
 
-def _link(detections: list[Detection]) -> list[list[Detection]]:
-    persons: list[list[Detection]] = []
-    by_idx: dict[float | None, list[Detection]] = {}
-    frames: dict[int, list[Detection]] = {}
-    for detection in sorted(
-        detections, key=lambda detection: detection.frame
-    ):  # a stable sort: within a frame the order of the file
-        frames.setdefault(detection.frame, []).append(detection)
-    for found in frames.values():
-        known = [detection for detection in found if detection.idx in by_idx]
-        unknown = [detection for detection in found if detection.idx not in by_idx]
-        for detection in known:
-            by_idx[detection.idx].append(detection)
-        numbered = {id(person) for person in by_idx.values()}
-        for detection, person in _match_by_overlap(unknown, persons, numbered):
-            if person is None:
-                person = []
-                persons.append(person)
-            person.append(detection)
-            if detection.idx is not None:
-                by_idx[detection.idx] = person
-    return persons
+@dataclasses.dataclass
+class _Person:
+    """What linking needs to know of a person: the last detection, and whether an idx belongs to the person."""
+
+    number: int
+    frame: int
+    box: tuple[float, float, float, float]
+    has_idx: bool
 
 
-def _match_by_overlap(
-    found: list[Detection], persons: list[list[Detection]], numbered: set[int]
-) -> list[tuple[Detection, list[Detection] | None]]:
-    """Pairs each detection of one frame with the person it continues, or None for a new person.
+class PersonLinker:
+    """Numbers the persons of a video while it is read, from 1 in the order of their first appearance.
 
-    Args:
-      found: Detections whose idx, if any, belongs to no person yet.
-      persons: All persons so far; those whom an idx has already found in this frame include that detection.
-      numbered: id() of the lists of persons who have an idx and so take no second one.
+    Detections with the same ``idx`` are one person. A detection without one is linked by greedy overlap of boxes to a
+    person who has no other detection in its frame: the pair with the largest intersection over union comes first. The
+    overlap is at least 0.3, and a person who has not been seen for more than 30 frames takes no further detections. A
+    person found by overlap takes the idx of its first detection that has one, since trackers number a person late.
+
+    A person without an idx is forgotten when out of sight for too long, so that memory does not grow with the video.
     """
-    if not found:
-        return []
-    frame = found[0].frame
-    recent = [person for person in persons if 0 < frame - person[-1].frame <= _LINK_GAP_FRAMES]
-    pairs = [
-        (_overlap(person[-1].box, detection.box), place, number)
-        for place, person in enumerate(recent)
-        for number, detection in enumerate(found)
-        if detection.idx is None or id(person) not in numbered
-    ]
-    matches: dict[int, int] = {}
-    for overlap, place, number in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
-        if overlap >= _LINK_IOU and place not in matches.values() and number not in matches:
-            matches[number] = place
-    return [
-        (detection, recent[matches[number]] if number in matches else None) for number, detection in enumerate(found)
-    ]
+
+    def __init__(self) -> None:
+        self._persons: list[_Person] = []
+        self._by_idx: dict[float, _Person] = {}
+        self._num_persons = 0
+        self._last_frame = -1
+
+    def link(self, found: Sequence[Detection]) -> list[int]:
+        """Numbers of the persons of one frame.
+
+        Args:
+          found: The frame's detections, which share no ``idx``; frames come in ascending order.
+
+        Raises:
+          ValueError: Detections of several frames, or of a frame that is not after the last one.
+        """
+        if not found:
+            return []
+        frame = found[0].frame
+        if frame <= self._last_frame or any(detection.frame != frame for detection in found):
+            frames = sorted({detection.frame for detection in found})
+            raise ValueError(f"expected the detections of one frame after frame {self._last_frame}, got {frames}")
+        self._last_frame = frame
+        self._persons = [person for person in self._persons if person.has_idx or _is_recent(person, frame)]
+
+        persons = [None if detection.idx is None else self._by_idx.get(detection.idx) for detection in found]
+        for detection, person in zip(found, persons, strict=True):
+            if person is not None:
+                person.frame, person.box = frame, detection.box
+        unknown = [place for place, person in enumerate(persons) if person is None]
+        continued = self._match_by_overlap([found[place] for place in unknown])
+        for place, person in zip(unknown, continued, strict=True):
+            persons[place] = self._seen(found[place], person)
+        return [person.number for person in persons if person is not None]
+
+    def _seen(self, detection: Detection, person: _Person | None) -> _Person:
+        """Adds a detection to the person whom it continues, or to a new one."""
+        if person is None:
+            self._num_persons += 1
+            person = _Person(self._num_persons, detection.frame, detection.box, has_idx=False)
+            self._persons.append(person)
+        person.frame, person.box = detection.frame, detection.box
+        if detection.idx is not None:
+            self._by_idx[detection.idx] = person
+            person.has_idx = True
+        return person
+
+    def _match_by_overlap(self, found: list[Detection]) -> list[_Person | None]:
+        """The person whom each detection of one frame continues, or None for a new person.
+
+        Args:
+          found: Detections whose idx, if any, belongs to no person yet.
+        """
+        recent = [person for person in self._persons if found and _is_recent(person, found[0].frame)]
+        pairs = [
+            (_overlap(person.box, detection.box), place, number)
+            for place, person in enumerate(recent)
+            for number, detection in enumerate(found)
+            if detection.idx is None or not person.has_idx
+        ]
+        matches: dict[int, int] = {}
+        for overlap, place, number in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
+            if overlap >= _LINK_IOU and place not in matches.values() and number not in matches:
+                matches[number] = place
+        return [recent[matches[number]] if number in matches else None for number in range(len(found))]
+
+
+def _is_recent(person: _Person, frame: int) -> bool:
+    """Whether overlap may link a detection of that frame to the person, who is not in that frame yet."""
+    return 0 < frame - person.frame <= _LINK_GAP_FRAMES
 
 
 def _overlap(first: tuple[float, ...], second: tuple[float, ...]) -> float:
