@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from musclemap_jax.data.raw.video import read_video
 from musclemap_jax.predict.__main__ import main
 from musclemap_jax.predict.outputs import read_muscles
 from tests.conftest import ROOT
@@ -59,7 +61,7 @@ def test_a_video_gives_a_table_and_a_folder_of_results(here, capsys):
     assert "* wrists" in [line[:8] for line in lines]
     assert lines[-3:] == ["Active: above 70 %.", "results: muscles/squat", ""]
     assert names("muscles") == ["squat"]
-    assert set(names("muscles/squat")) >= {"muscles.csv", "muscles.json"}
+    assert names("muscles/squat") == ["muscles.csv", "muscles.json", "report.html"]
     (prediction,) = read_muscles("muscles/squat/muscles.json")
     assert prediction.times_s.tolist() == [[0, 1], [1, 2], [2, 2.5]]
     assert prediction.source == "squat.mp4"
@@ -85,6 +87,18 @@ def test_videos_of_one_name_do_not_share_a_folder(here):
     assert all(name.startswith("squat-") for name in found)
     sources = {read_muscles(f"muscles/{name}/muscles.json")[0].source for name in found}
     assert sources == {"monday/squat.mp4", "friday/squat.mp4"}
+
+
+def test_the_video_with_the_answer_drawn_in_has_every_frame(here):
+    write_video(here / "squat.mp4", num_frames=25, size=(240, 320))
+    assert main(["squat.mp4", "--annotate", "--quiet"]) == 0
+    assert names("muscles/squat") == ["annotated.mp4", "muscles.csv", "muscles.json", "report.html"]
+    drawn, plain = (read_video(path) for path in ("muscles/squat/annotated.mp4", "squat.mp4"))
+    differences = [
+        np.abs(after.astype(int) - before).max() for after, before in zip(drawn.frames, plain.frames, strict=True)
+    ]
+    assert len(differences) == 25
+    assert min(differences) > 50
 
 
 def test_a_run_is_loaded_by_its_path(here):
@@ -130,7 +144,10 @@ def test_each_person_has_an_answer_of_their_own(here):
     (here / "squat.json").write_text(json.dumps(entries))
     assert main(["squat.mp4", "--quiet", "--person=all"]) == 0
     assert [prediction.person for prediction in read_muscles("muscles/squat/muscles.json")] == [1, 2]
+    pages = ["report_person1.html", "report_person2.html"]
+    assert names("muscles/squat") == ["muscles.csv", "muscles.json", *pages]
     assert main(["squat.mp4", "--quiet", "--person=2", "--overwrite"]) == 0
+    assert names("muscles/squat") == ["muscles.csv", "muscles.json", "report.html"]
     assert [prediction.person for prediction in read_muscles("muscles/squat/muscles.json")] == [2]
 
 

@@ -60,7 +60,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_finished_results(tmp_path):
     write_video(tmp_path / "b.mp4", num_frames=800)
     write_video(tmp_path / "c.mp4", num_frames=10)
     arguments = [sys.executable, "-c", COMMAND, "a.mp4", "b.mp4", "c.mp4", "--quiet"]
-    process = start(tmp_path, "unshare", "-Urm", "sh", "-c", MOUNT, "64k", *arguments)
+    process = start(tmp_path, "unshare", "-Urm", "sh", "-c", MOUNT, "160k", *arguments)
     output, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 2
     expected = "error: muscles/b: the results could not be written: No space left on device: "
