@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def installed_model(pose_model: str | Path | None = None, needs_mediapipe: bool 
     if needs_mediapipe and importlib.util.find_spec("mediapipe") is None:
         missing["MediaPipe"] = bundle.EXTRA_COMMAND
     if not model.is_file():
-        missing["its model"] = bundle.INSTALL_COMMAND
+        missing["the pose model"] = bundle.INSTALL_COMMAND
     if missing:
         verb = "are" if len(missing) > 1 else "is"
         raise UserError(
@@ -82,12 +83,9 @@ class MediaPipePose:
         """
         if num_persons < 1:
             raise ValueError(f"expected num_persons of at least 1, got {num_persons}")
-        try:
-            import mediapipe
-        except (ImportError, OSError) as error:
-            raise UserError(f"pose estimation: MediaPipe cannot be imported: {error}") from error
+        mediapipe = _imported_mediapipe()
         self.name = f"MediaPipe Pose {mediapipe.__version__}"
-        self._mediapipe: Any = mediapipe
+        self._mediapipe = mediapipe
         vision = mediapipe.tasks.vision
         options = vision.PoseLandmarkerOptions(
             base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(model)),
@@ -127,6 +125,28 @@ class MediaPipePose:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _imported_mediapipe() -> Any:
+    """The module ``mediapipe``.
+
+    Where TensorFlow is installed, MediaPipe would import it for decorators of its documentation alone, which takes
+    seconds and hundreds of megabytes.
+
+    Raises:
+      UserError: The import fails, for example because a shared library is absent.
+    """
+    hides_tensorflow = "tensorflow" not in sys.modules
+    if hides_tensorflow:
+        sys.modules["tensorflow"] = None  # ty: ignore[invalid-assignment]  # Python's mark of an absent module
+    try:
+        import mediapipe
+    except (ImportError, OSError) as error:
+        raise UserError(f"pose estimation: MediaPipe cannot be imported: {error}") from error
+    finally:
+        if hides_tensorflow:
+            del sys.modules["tensorflow"]
+    return mediapipe
 
 
 def _posed_person(landmarks: list[Any], height: int, width: int) -> PosedPerson:

@@ -86,12 +86,13 @@ print(estimator.name)
 
 
 @pytest.mark.pose
-def test_nothing_is_sent_anywhere(pose_model):
-    """Later releases of MediaPipe report their use to its makers; a proxy would be asked for the connection."""
+def test_nothing_is_sent_anywhere_and_tensorflow_is_not_imported(pose_model, tmp_path):
+    """Later releases of MediaPipe report their use to its makers: a proxy would be asked for the connection."""
+    (tmp_path / "tensorflow.py").write_text("raise AssertionError('imported')")
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         address = f"http://127.0.0.1:{proxy.getsockname()[1]}"
-        names = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy")
-        environment = os.environ | dict.fromkeys(names, address) | {"PYTHONPATH": str(ROOT)}
+        environment = os.environ | dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"), address)
+        environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{tmp_path}"
         command = [sys.executable, "-c", USE, str(pose_model)]
         process = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert process.stdout.startswith("MediaPipe Pose "), process.stderr
@@ -121,9 +122,9 @@ INSTALL = "python -m musclemap_jax.predict --install_pose"
 @pytest.mark.parametrize(
     ("has_mediapipe", "has_model", "message"),
     [
-        (False, False, f"MediaPipe and its model are not installed: run {EXTRA} && {INSTALL}"),
+        (False, False, f"MediaPipe and the pose model are not installed: run {EXTRA} && {INSTALL}"),
         (False, True, f"MediaPipe is not installed: run {EXTRA}"),
-        (True, False, f"its model is not installed: run {INSTALL}"),
+        (True, False, f"the pose model is not installed: run {INSTALL}"),
     ],
 )
 def test_what_is_missing_is_said_with_its_command(monkeypatch, tmp_path, has_mediapipe, has_model, message):

@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_resumed(make):
         ({"python": "/nowhere/python"}, "cannot be started: No such file or directory"),
         ({"estimator": "alphapose"}, "--estimator: expected mediapipe or the path of a script, got 'alphapose'"),
         ({"workers": "0"}, "--num_workers"),
-        ({"estimator": "mediapipe"}, "its model"),
+        ({"estimator": "mediapipe"}, "the pose model"),
         ({"estimator": "mediapipe", "pose_model": "/nowhere/a.task"}, "--pose_model=/nowhere/a.task: no such file"),
         ({"pose_model": "/nowhere/a.task"}, "--pose_model: only for MediaPipe"),
     ],

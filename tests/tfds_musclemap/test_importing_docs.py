@@ -11,7 +11,11 @@ from tests.conftest import ROOT
 from tests.documented_commands import python_commands
 from tfds_musclemap.extract_skeletons import estimator_command
 
-COMMANDS = [command for command in python_commands(ROOT / "docs" / "importing.md") if command[3:]]
+COMMANDS = [
+    command
+    for command in python_commands(ROOT / "docs" / "importing.md")
+    if command[2].startswith("tfds_musclemap.") and command[3:]
+]
 
 
 def test_there_are_commands_of_each_module():
