@@ -254,6 +254,28 @@ def test_an_interrupted_run_is_resumed(here):
     assert {name: modified()[name] for name in before} == before
 
 
+@pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"], capture_output=True).returncode != 0,
+    reason="needs user namespaces, to mount a small disk",
+)
+def test_a_full_disk_ends_the_run_in_one_line(here):
+    (here / "out").mkdir()
+    mount = 'mount -t tmpfs -o size=20k none out && "$@"; status=$?; ls -A out/results >&2; exit $status'
+    arguments = ["--input=videos", "--out=out", "--num_processes=1"]
+    command = ["unshare", "-Urm", "sh", "-c", mount, "sh", sys.executable, "-c", COMMAND, *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert process.returncode == 2
+    lines = process.stderr.splitlines()
+    refusal = "the results could not be written: No space left on device: free some space or choose another --out"
+    (error,) = [line for line in lines if line.startswith("error: ")]
+    assert error.startswith("error: out/results/")
+    assert error.endswith(refusal)
+    left = lines[lines.index(error) + 1 :]
+    assert 1 <= len(left) < 4
+    assert all(name.endswith(".json") for name in left)
+
+
 def test_the_processes_of_a_job_share_the_videos_and_the_first_one_merges(here):
     with socket.socket() as free:
         free.bind(("localhost", 0))
