@@ -260,7 +260,7 @@ def test_an_interrupted_run_is_resumed(here):
 )
 def test_a_full_disk_ends_the_run_in_one_line(here):
     (here / "out").mkdir()
-    mount = 'mount -t tmpfs -o size=20k none out && "$@"; status=$?; ls -A out/results >&2; exit $status'
+    mount = 'mount -t tmpfs -o size=12k none out && "$@"; status=$?; ls -A out/results >&2; exit $status'
     arguments = ["--input=videos", "--out=out", "--num_processes=1"]
     command = ["unshare", "-Urm", "sh", "-c", mount, "sh", sys.executable, "-c", COMMAND, *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
