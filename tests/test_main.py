@@ -50,6 +50,7 @@ def test_a_run_leaves_metrics_tables_plots_and_a_page(finished_run):
     report = workdir / "report"
     metrics = Metrics.from_json((report / "metrics.json").read_text())
     assert tuple(metrics.splits) == EVAL_SPLITS
+    assert set(metrics.branches) == {"video", "skeleton"}
     assert all(0 < scores.headline.mean_ap <= 1 for scores in metrics.splits.values())
     with (report / "per_muscle.csv").open() as table:
         regions = [row["region"] for row in csv.DictReader(table)]
@@ -73,6 +74,7 @@ def test_the_log_holds_every_step_and_the_validation(finished_run):
     terms = ("loss_video", "loss_skeleton", "kd_to_video", "kd_to_skeleton", "kd_to_video/unit01", "gradient_norm")
     assert all(f"train/{term}" in rows[0] for term in (*terms, "learning_rate"))
     assert [row["step"] for row in rows if "val_mean/mAP" in row] == [NUM_STEPS]
+    assert {"val_known/mAP_video", "val_mean/mAP_skeleton"} <= rows[-1].keys()
 
 
 def wait_for_lines(log, number, process):

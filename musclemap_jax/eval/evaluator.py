@@ -92,9 +92,11 @@ class Evaluator:
         self._regions = tuple(regions)
         self._splits = dict(splits)
 
-        def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, Any]:
             output: Any = model.apply(variables, batch, train=False)
-            return {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")} | {"logits": output.logits}
+            branches = output.branch_logits if len(output.branch_logits) > 1 else {}
+            batch = {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")}
+            return batch | {"logits": output.logits, "branch_logits": branches}
 
         compiled = jax.jit(
             with_mesh(mesh, predict),
@@ -104,15 +106,15 @@ class Evaluator:
         self._predict = SynchronizedJit(compiled, "predict")
 
     def predict(self, variables: Variables, split: str) -> SplitPredictions:
-        """Logits of every clip of a split, in the split's order, on every process.
+        """Logits of every clip of a split, of the whole and of each of several branches, on every process.
 
         Args:
           variables: The model's variables, in their shardings.
           split: Name of the split.
         """
         of_split = self._splits[split]
-        rows: list[dict[str, np.ndarray]] = []
-        running: dict[str, jax.Array] = {}
+        rows: list[dict[str, Any]] = []
+        running: dict[str, Any] = {}
         for batch in of_split.batches():
             # The next batch is read while this one is computed; more in flight would only use memory.
             outputs = self._predict(variables, put_batch(batch, self._mesh))
@@ -120,7 +122,7 @@ class Evaluator:
                 rows.append(self._gather(running))
             running = outputs
         rows.append(self._gather(running))
-        joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        joined = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
         return from_padded(
             joined["logits"],
             joined["muscles"],
@@ -128,6 +130,7 @@ class Evaluator:
             joined["clip_index"],
             of_split.clip_ids,
             of_split.activities,
+            joined["branch_logits"],
         )
 
     def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
@@ -136,7 +139,7 @@ class Evaluator:
         return compute_metrics(predictions, self._regions), predictions
 
     @staticmethod
-    def _gather(outputs: dict[str, jax.Array]) -> dict[str, np.ndarray]:
+    def _gather(outputs: dict[str, Any]) -> dict[str, Any]:
         if jax.process_count() > 1:
             return multihost_utils.process_allgather(outputs, tiled=True)
         return jax.device_get(outputs)

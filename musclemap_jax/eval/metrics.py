@@ -73,11 +73,13 @@ class Metrics:
       regions: Names of the muscle regions, in label order.
       splits: Split -> its metrics, in the order given.
       means: Name of a mean of known and new (``MEANS``) -> its headline, if both splits were evaluated.
+      branches: Branch -> split or mean -> the headline of the branch's own scores; empty for a model of one branch.
     """
 
     regions: tuple[str, ...]
     splits: dict[str, SplitMetrics]
     means: dict[str, Headline]
+    branches: dict[str, dict[str, Headline]] = dataclasses.field(default_factory=dict)
 
     def headlines(self) -> dict[str, Headline]:
         """Headlines of all splits and means, each mean right after its splits."""
@@ -95,6 +97,8 @@ class Metrics:
         for name, headline in self.headlines().items():
             rows[f"{name}/mAP"] = headline.mean_ap
             rows[f"{name}/mAP_above_all_ones"] = headline.above_all_ones
+            for branch, headlines in self.branches.items():
+                rows[f"{name}/mAP_{branch}"] = headlines[name].mean_ap
         for name, of_split in self.splits.items():
             rows[f"{name}/micro_AP"] = of_split.micro_ap
         return {name: value for name, value in rows.items() if not math.isnan(value)}
@@ -110,7 +114,8 @@ class Metrics:
         return cls(
             regions=tuple(data["regions"]),
             splits={name: _split_from_json(of_split) for name, of_split in data["splits"].items()},
-            means={name: _headline_from_json(headline) for name, headline in data["means"].items()},
+            means=_headlines_from_json(data["means"]),
+            branches={branch: _headlines_from_json(headlines) for branch, headlines in data["branches"].items()},
         )
 
 
@@ -128,14 +133,15 @@ def compute_metrics(predictions: Mapping[str, SplitPredictions], regions: Sequen
       ValueError: A split has no clips, shapes that differ, a repeated clip id, labels other than 0 and 1, or NaN
         scores; the message names the split and the clips.
     """
-    splits = {}
+    splits = {split: _split_metrics(split, of_split, len(regions)) for split, of_split in predictions.items()}
+    branches: dict[str, dict[str, Headline]] = {}
     for split, of_split in predictions.items():
-        splits[split] = _split_metrics(split, of_split, len(regions))
-    means = {}
-    for name, parts in MEANS.items():
-        if all(part in splits for part in parts):
-            means[name] = _mean_headline([splits[part].headline for part in parts])
-    return Metrics(tuple(regions), splits, means)
+        for branch, scores in of_split.branch_scores.items():
+            of_branch = _split_metrics(f"{split}, branch {branch}", of_split._replace(scores=scores), len(regions))
+            branches.setdefault(branch, {})[split] = of_branch.headline
+    means = _mean_headlines({split: of_split.headline for split, of_split in splits.items()})
+    branches = {branch: headlines | _mean_headlines(headlines) for branch, headlines in branches.items()}
+    return Metrics(tuple(regions), splits, means, branches)
 
 
 def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) -> SplitMetrics:
@@ -159,7 +165,7 @@ def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) 
 
 
 def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
-    scores, labels, clip_ids, _ = predictions
+    scores, labels, clip_ids = predictions.scores, predictions.labels, predictions.clip_ids
     expected = (len(clip_ids), num_regions)
     if scores.shape != expected or labels.shape != expected:
         raise ValueError(
@@ -178,9 +184,14 @@ def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
         raise ValueError(f"{split}: labels must be 0 or 1, got values {np.unique(labels)[:5].tolist()}")
 
 
-def _mean_headline(parts: Sequence[Headline]) -> Headline:
-    columns = zip(*(dataclasses.astuple(part) for part in parts), strict=True)
-    return Headline(*(sum(column) / len(parts) for column in columns))
+def _mean_headlines(headlines: Mapping[str, Headline]) -> dict[str, Headline]:
+    """The means whose splits are all there."""
+    means = {}
+    for name, parts in MEANS.items():
+        if all(part in headlines for part in parts):
+            columns = zip(*(dataclasses.astuple(headlines[part]) for part in parts), strict=True)
+            means[name] = Headline(*(sum(column) / len(parts) for column in columns))
+    return means
 
 
 def _nan_to_none(value: Any) -> Any:
@@ -197,6 +208,10 @@ def _none_to_nan(value: float | None) -> float:
 
 def _headline_from_json(data: Mapping[str, float | None]) -> Headline:
     return Headline(**{name: _none_to_nan(value) for name, value in data.items()})
+
+
+def _headlines_from_json(data: Mapping[str, Mapping[str, float | None]]) -> dict[str, Headline]:
+    return {name: _headline_from_json(headline) for name, headline in data.items()}
 
 
 def _split_from_json(data: Mapping[str, Any]) -> SplitMetrics:

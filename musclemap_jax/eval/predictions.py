@@ -5,7 +5,8 @@ A clip that is missing or counted twice would silently bias every metric, so bot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +21,14 @@ class SplitPredictions(NamedTuple):
       labels: (n, K) 0 or 1; all zeros for a background clip.
       clip_ids: n unique names.
       activities: n names of activities, or empty if they are unknown.
+      branch_scores: Branch -> its own (n, K) scores; empty for a model of one branch.
     """
 
     scores: Real[np.ndarray, "n K"]
     labels: Real[np.ndarray, "n K"]
     clip_ids: Sequence[str]
     activities: Sequence[str] = ()
+    branch_scores: Mapping[str, Real[np.ndarray, "n K"]] = types.MappingProxyType({})
 
 
 def from_padded(
@@ -35,6 +38,7 @@ def from_padded(
     clip_index: Integer[np.ndarray, " B"],
     clip_ids: Sequence[str],
     activities: Sequence[str] = (),
+    branch_scores: Mapping[str, Real[np.ndarray, "B K"]] = types.MappingProxyType({}),
 ) -> SplitPredictions:
     """Drops padding and sorts the clips into the split's order, whichever batches and processes they came from.
 
@@ -45,6 +49,7 @@ def from_padded(
       clip_index: (B,) Position in the split; ignored for padding.
       clip_ids: n names, in the split's order.
       activities: n names, in the split's order, or empty.
+      branch_scores: Branch -> (B, K) its scores.
 
     Returns:
       The predictions of all n clips, in the split's order; scores keep their dtype, labels are uint8.
@@ -70,4 +75,10 @@ def from_padded(
             f"(positions {missing[:5].tolist()}), {twice.size} more than once ({twice[:5].tolist()}), "
             f"{outside.size} outside the split ({outside[:5].tolist()})"
         )
-    return SplitPredictions(scores[order], labels[order].astype(np.uint8), tuple(clip_ids), tuple(activities))
+    return SplitPredictions(
+        scores[order],
+        labels[order].astype(np.uint8),
+        tuple(clip_ids),
+        tuple(activities),
+        {branch: of_branch[order] for branch, of_branch in branch_scores.items()},
+    )

@@ -55,7 +55,7 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
     return TrainProgram(model, optimizer, step)
 
 
-def batch_shapes(spec: InputSpec, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and dtypes of a training batch, which has one view per clip."""
-    clip = cast(Mapping[str, Any], empty_batch(spec, 1))
+def batch_shapes(spec: InputSpec, batch_size: int, num_views: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a batch; a training batch has one view per clip."""
+    clip = cast(Mapping[str, Any], empty_batch(spec, 1, num_views=num_views))
     return {name: jax.ShapeDtypeStruct((batch_size, *value.shape[1:]), value.dtype) for name, value in clip.items()}

@@ -73,6 +73,7 @@ class Branch:
       backbone: The network; several branches may share a backbone's architecture, not its parameters.
       inputs: Preprocessing on the device: (batch, dtype) -> inputs of the module, whose first axis is B * S or B.
       example: Inputs by which the parameters' shapes are found: (spec, num_persons) -> inputs of one clip.
+      present: Tells the clips in which the branch sees something: batch -> (B,) bool. None where every clip has input.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Branch:
     backbone: Backbone
     inputs: Callable[[Batch, DTypeLike], Inputs]
     example: Callable[[Any, int], Inputs]
+    present: Callable[[Batch], jax.Array] | None = None
 
 
 def _build_mvit(spec: MViTSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> MViT:
@@ -151,11 +153,16 @@ def _skeleton_example(spec: HDGCNSpec, num_persons: int) -> Inputs:
     return jnp.zeros(poses), jnp.ones(poses[:3], bool)
 
 
+def _anybody_seen(batch: Batch) -> jax.Array:
+    """(B,) bool, True for a clip with a person in some pose."""
+    return jnp.asarray(batch["skeleton_valid"]).any((1, 2))
+
+
 BRANCHES: dict[str, Branch] = {
     branch.name: branch
     for branch in (
         _clip_branch("video", "video", 3, normalised_rgb),
-        Branch("skeleton", "skeleton", HDGCN_BACKBONE, _skeleton_inputs, _skeleton_example),
+        Branch("skeleton", "skeleton", HDGCN_BACKBONE, _skeleton_inputs, _skeleton_example, _anybody_seen),
         _clip_branch("rgb_diff", "video", 3, rgb_difference),
         _clip_branch("optical_flow", "flow", 2, normalised_flow),
     )

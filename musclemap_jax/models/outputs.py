@@ -35,10 +35,12 @@ class DistillationSite:
     Attributes:
       sender: (B, M, D) classification tokens of the other branch, with stopped gradient.
       receiver: (B, M, D) receiver tokens.
+      valid: (B,) bool, True for a clip in which both branches see something; None for all clips.
     """
 
     sender: jax.Array
     receiver: jax.Array
+    valid: jax.Array | None = None
 
 
 @struct.dataclass
@@ -49,8 +51,12 @@ class ModelOutput:
       logits: (B, K) float32 logits of the prediction.
       branch_logits: {name of a branch with a head: its (B, K) float32 logits}.
       sites: {site name such as "to_video/unit03": DistillationSite}; empty when nothing is distilled.
+      present: {name of a branch whose input may be absent: (B,) bool, True for a clip in which it sees something}.
+      branches: {name of a branch: its class tokens}; their first axis is B * S where the branch reads S views.
     """
 
     logits: jax.Array
     branch_logits: dict[str, jax.Array]
     sites: dict[str, DistillationSite]
+    present: dict[str, jax.Array] = struct.field(default_factory=dict)
+    branches: dict[str, BranchOutput] = struct.field(default_factory=dict)

@@ -3,7 +3,8 @@
 Source: "Towards Activated Muscle Group Estimation in the Wild" (arXiv:2303.00952). Each branch has M classification
 tokens (MCT), one for each muscle region, and, where it is taught, M receiver tokens; at the distillation sites the
 receiver tokens follow the other branch's classification tokens (MCTKD); in each branch the two sets are fused (MCTF)
-and classified; the prediction is the weighted mean of the branches' logits. In the paper the branches are MViTv2 on
+and classified; the prediction is the weighted mean of the logits of the branches that see something: where nobody is
+found, the video branch answers alone, and the skeleton branch teaches nothing. In the paper the branches are MViTv2 on
 RGB and HD-GCN on skeletons, in the released code two MViTv2, of which the second, on RGB difference, is frozen and has
 no head. Any two branches of models/branches.py go together; one alone is the baseline of the same name.
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -185,7 +187,7 @@ class TransM3E(nn.Module):
         """Runs the branches on a batch (`data.batch.Batch`).
 
         Args:
-          batch: `muscles` (B, K) and what the branches read, such as `video` (B, S, T, H, W, 3) uint8, `skeleton`
+          batch: What the branches read, such as `video` (B, S, T, H, W, 3) uint8, `skeleton`
             (B, T_s, P, V, 3) and `skeleton_valid` (B, T_s, P). The logits are averaged over views.
           train: Turns on dropout (rng stream `dropout`) and makes batch norms use and update batch statistics.
           distil: Whether to return the distillation sites; None for in training only.
@@ -193,14 +195,27 @@ class TransM3E(nn.Module):
         Returns:
           Logits (B, K) float32 of the whole and of each branch with a head, and the sites.
         """
-        return self.run(self.inputs(batch), batch["muscles"].shape[0], train, train if distil is None else distil)
+        num_clips = batch[BRANCHES[self.spec.branches[0]].modality].shape[0]
+        return self.run(self.inputs(batch), num_clips, train, train if distil is None else distil, self.present(batch))
 
     def inputs(self, batch: Batch) -> dict[str, Inputs]:
         """Preprocesses a batch for each branch, such as normalised clips (B * S, T, H, W, 3)."""
         return {name: BRANCHES[name].inputs(batch, jnp.dtype(self.spec.dtype)) for name in self.spec.branches}
 
+    def present(self, batch: Batch) -> dict[str, Array]:
+        """(B,) bool for each branch whose input may be absent, True for a clip in which it sees something."""
+        branches = (BRANCHES[name] for name in self.spec.branches)
+        return {branch.name: branch.present(batch) for branch in branches if branch.present}
+
     @nn.compact
-    def run(self, inputs: dict[str, Inputs], num_clips: int, train: bool, distil: bool) -> ModelOutput:
+    def run(
+        self,
+        inputs: dict[str, Inputs],
+        num_clips: int,
+        train: bool,
+        distil: bool,
+        present: Mapping[str, Array] = MappingProxyType({}),
+    ) -> ModelOutput:
         """Runs the branches on their inputs.
 
         Args:
@@ -208,12 +223,29 @@ class TransM3E(nn.Module):
           num_clips: B.
           train: As in `__call__`.
           distil: Whether to return the distillation sites.
+          present: The result of `present`; a branch that is left out sees something in every clip.
         """
         branches = {name: self._branch(name, inputs[name], train) for name in self.spec.branches}
+        logits = {name: self._classify(name, branches[name], num_clips, train) for name in self.spec.weights}
+        return ModelOutput(
+            logits=self._prediction(logits, present),
+            branch_logits=logits,
+            sites=self._sites(branches, present) if distil else {},
+            present=dict(present),
+            branches=branches,
+        )
+
+    def _prediction(self, logits: Mapping[str, Array], present: Mapping[str, Array]) -> Float[Array, "B K"]:
+        """Weighted mean of the logits of the branches that see something; of all branches where none does."""
         weights = self.spec.weights
-        logits = {name: self._classify(name, branches[name], num_clips, train) for name in weights}
-        prediction = functools.reduce(jnp.add, [weight * logits[name] for name, weight in weights.items()])
-        return ModelOutput(logits=prediction, branch_logits=logits, sites=self._sites(branches) if distil else {})
+        if len(weights) == 1 or not present:
+            return functools.reduce(jnp.add, [weight * logits[name] for name, weight in weights.items()])
+        given = jnp.array(list(weights.values()))[:, None]
+        speaking = jnp.stack([present.get(name, jnp.ones(len(logits[name]), bool)) for name in weights])
+        spoken = given * speaking
+        total = spoken.sum(0, keepdims=True)
+        spoken = jnp.where(total > 0, spoken / jnp.where(total > 0, total, 1), given)
+        return jnp.sum(spoken[..., None] * jnp.stack([logits[name] for name in weights]), axis=0)
 
     def _branch(self, name: str, inputs: Inputs, train: bool) -> BranchOutput:
         spec = self.spec
@@ -234,9 +266,10 @@ class TransM3E(nn.Module):
         head = nn.Dense(spec.num_regions, kernel_init=nn.initializers.truncated_normal(0.02), name=f"head_{name}")
         return head(features).reshape(num_clips, -1, spec.num_regions).mean(1)
 
-    def _sites(self, branches: Mapping[str, BranchOutput]) -> dict[str, DistillationSite]:
+    def _sites(self, branches: Mapping[str, BranchOutput], present: Mapping[str, Array]) -> dict[str, DistillationSite]:
         """Pairs the classification tokens of one branch with the receiver tokens of the other."""
         sites = {}
+        valid = functools.reduce(jnp.logical_and, present.values()) if present else None
         for pair in self.spec.distillation_pairs:
             layer = dict(zip(self.spec.branches, pair, strict=True))
             for taught in self.spec.taught:
@@ -249,5 +282,5 @@ class TransM3E(nn.Module):
                 if self.spec.kd_projection:
                     project = nn.Dense(sender.shape[-1], dtype=receiver.dtype, name=f"kd_to_{taught}_{site}")
                     receiver = project(receiver)
-                sites[f"to_{taught}/{site}"] = DistillationSite(sender=sender, receiver=receiver)
+                sites[f"to_{taught}/{site}"] = DistillationSite(sender, receiver, valid)
         return sites

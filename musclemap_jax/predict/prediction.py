@@ -80,13 +80,20 @@ class SeenFrame(Protocol):
       joint_names: Names of the V joints.
     """
 
-    number: int
-    time_s: float
-    persons: Mapping[int, np.ndarray]
-    joint_names: tuple[str, ...]
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def time_s(self) -> float: ...
 
     @property
     def image(self) -> np.ndarray: ...
+
+    @property
+    def persons(self) -> Mapping[int, np.ndarray]: ...
+
+    @property
+    def joint_names(self) -> tuple[str, ...]: ...
 
 
 class FrameObserver(Protocol):

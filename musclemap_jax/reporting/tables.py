@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musclemap_jax.eval.metrics import Headline, Metrics
+from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.reporting.formatting import percent, percentage_points
 from musclemap_jax.storage.csv_files import write_csv
@@ -42,13 +42,16 @@ def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
 
 
 def headline_table(metrics: Metrics) -> str:
-    """A markdown table of mAP, its floors and the difference to all-ones, in per cent, per split and mean."""
-    header = ["split", "clips", "mAP", "random", "all ones", "above all ones", "micro AP"]
+    """A markdown table in per cent: mAP of the whole and of each branch, floors, above all ones, by split and mean."""
+    header = ["split", "clips", "mAP", *metrics.branches, "random", "all ones", "above all ones", "micro AP"]
     rows = []
     for name, headline in metrics.headlines().items():
         split = metrics.splits.get(name)
         clips, micro = (str(split.num_clips), percent(split.micro_ap)) if split else ("", "")
-        rows.append([name, clips, *_headline_cells(headline), micro])
+        branches = [percent(headlines[name].mean_ap) for headlines in metrics.branches.values()]
+        floors = [percent(headline.random_floor), percent(headline.all_ones_floor)]
+        above = percentage_points(headline.above_all_ones)
+        rows.append([name, clips, percent(headline.mean_ap), *branches, *floors, above, micro])
     return markdown_table(header, rows)
 
 
@@ -109,11 +112,6 @@ def write_predictions(
         regions=np.array(regions, dtype=str),
     )
     return csv_path, npz_path
-
-
-def _headline_cells(headline: Headline) -> list[str]:
-    values = (headline.mean_ap, headline.random_floor, headline.all_ones_floor)
-    return [*map(percent, values), percentage_points(headline.above_all_ones)]
 
 
 def _cell(value: float) -> str:

@@ -2,6 +2,8 @@
 
     L = L_cls(fused) + branch_weight * sum_branches L_cls(branch) + kd_weight * mean over sites of L_site
 
+A branch's own terms are means over the clips in which it sees something.
+
 The released code is kind `softmax_bce`, branch_weight 0, kd_weight 0.9, kd_reduction `released`, one direction.
 
 Letters of shapes: B clips, K muscle regions.
@@ -68,7 +70,8 @@ def objective(
     total = terms["loss_fused"]
     if len(output.branch_logits) > 1:
         for branch, logits in output.branch_logits.items():
-            terms[f"loss_{branch}"] = classify(logits, muscles, clip_valid)
+            seen = output.present.get(branch)
+            terms[f"loss_{branch}"] = classify(logits, muscles, _and_valid(clip_valid, seen))
             total += spec.branch_weight * terms[f"loss_{branch}"]
     if output.sites and spec.kd_weight:
         by_direction: dict[str, list[jax.Array]] = {}
@@ -76,7 +79,7 @@ def objective(
             value = distillation_loss(
                 site.sender,
                 site.receiver,
-                clip_valid=clip_valid,
+                clip_valid=_and_valid(clip_valid, site.valid),
                 tau=spec.kd_tau,
                 axis=spec.kd_axis,
                 reduction=spec.kd_reduction,
@@ -88,3 +91,8 @@ def objective(
         every_site = [value for values in by_direction.values() for value in values]
         total += spec.kd_weight * jnp.mean(jnp.stack(every_site))
     return total, {"loss": total, **terms}
+
+
+def _and_valid(clip_valid: ClipValid, valid: jax.Array | None) -> ClipValid:
+    """The valid clips for which a second mask holds too, where there is one."""
+    return clip_valid if valid is None else clip_valid * valid

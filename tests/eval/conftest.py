@@ -26,7 +26,10 @@ def predictions() -> dict[str, SplitPredictions]:
             labels[:, ABSENT_REGION] = 0
         scores = (random.normal(size=shape) + labels).astype(np.float32)
         clip_ids = [f"{split}_{i:03d}" for i in range(shape[0])]
-        of_splits[split] = SplitPredictions(scores, labels, clip_ids, [f"activity {i % 5}" for i in range(shape[0])])
+        activities = [f"activity {i % 5}" for i in range(shape[0])]
+        of_splits[split] = SplitPredictions(
+            scores, labels, clip_ids, activities, {"video": -scores, "skeleton": np.ones(shape, np.float32)}
+        )
     return of_splits
 
 

@@ -49,9 +49,37 @@ def test_means_are_of_known_and_new_and_need_both(metrics, predictions):
     assert list(alone.headlines()) == ["test_new"]
 
 
+def test_each_branch_is_scored_on_its_own():
+    swapped = SCORES[[0, 2, 1, 3]]  # arm: both positives in front
+    branch_scores = {"video": swapped, "skeleton": np.zeros_like(SCORES)}
+    predictions = SplitPredictions(SCORES, LABELS, CLIP_IDS, branch_scores=branch_scores)
+    metrics = compute_metrics({"val_known": predictions, "val_new": predictions}, REGIONS)
+    fused = metrics.splits["val_known"].headline
+    assert metrics.branches["video"]["val_known"].mean_ap == pytest.approx((1 + 1 / 4) / 2, abs=1e-15)
+    assert metrics.branches["skeleton"]["val_known"].mean_ap == fused.all_ones_floor
+    assert metrics.branches["video"]["val_mean"] == metrics.branches["video"]["val_new"]
+    assert metrics.branches["video"]["val_new"].random_floor == fused.random_floor
+    scalars = metrics.scalars()
+    assert scalars["val_mean/mAP_video"] == pytest.approx(0.625, abs=1e-15)
+    assert scalars["val_known/mAP"] == fused.mean_ap != scalars["val_known/mAP_video"]
+    assert Metrics.from_json(metrics.to_json()).branches == metrics.branches
+
+
+def test_a_model_of_one_branch_has_no_rows_of_branches():
+    metrics = metrics_of(SCORES, LABELS)
+    assert metrics.branches == {}
+    assert sorted(metrics.scalars()) == ["val_known/mAP", "val_known/mAP_above_all_ones", "val_known/micro_AP"]
+
+
+def test_scores_of_a_branch_are_checked_too():
+    broken = SplitPredictions(SCORES, LABELS, CLIP_IDS, branch_scores={"video": np.full_like(SCORES, np.nan)})
+    with pytest.raises(ValueError, match=r"^val_new, branch video: scores of 4 of 4 clips are NaN"):
+        compute_metrics({"val_new": broken}, REGIONS)
+
+
 def test_order_of_clips_does_not_change_any_metric(metrics, predictions):
     order = np.random.default_rng(0).permutation(len(predictions["test_new"].clip_ids))
-    scores, labels, clip_ids, _ = predictions["test_new"]
+    scores, labels, clip_ids = predictions["test_new"][:3]
     shuffled = SplitPredictions(scores[order], labels[order], [clip_ids[i] for i in order])
     again = compute_metrics({"test_new": shuffled}, MUSCLE_REGIONS).splits["test_new"]
     np.testing.assert_equal(again.average_precision, metrics.splits["test_new"].average_precision)

@@ -22,8 +22,10 @@ def test_any_order_and_padding_give_the_split_in_its_order(index):
     scores = np.where(valid[:, None], SCORES[index], np.nan)
     labels = np.where(valid[:, None], LABELS[index], 1)
     # Padding may repeat the position of a real clip.
-    result = from_padded(scores, labels, valid, np.maximum(index, 0), CLIP_IDS, ["squat"] * 4)
+    index = np.maximum(index, 0)
+    result = from_padded(scores, labels, valid, index, CLIP_IDS, ["squat"] * 4, {"video": -scores})
     np.testing.assert_array_equal(result.scores, SCORES)
+    np.testing.assert_array_equal(result.branch_scores["video"], -SCORES)
     np.testing.assert_array_equal(result.labels, LABELS)
     assert result.labels.dtype == np.uint8
     assert result.clip_ids == tuple(CLIP_IDS)

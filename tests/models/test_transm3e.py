@@ -12,7 +12,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
 from musclemap_jax.models.video.video_input import normalised_flow
 from musclemap_jax.sharding.mesh import make_mesh
-from musclemap_jax.train.objective import ObjectiveSpec
+from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer
 from musclemap_jax.train.step import compile_train_step, make_train_step
 
@@ -153,3 +153,43 @@ def test_without_class_tokens_the_branches_are_the_published_ones(tiny_model_spe
 def test_specs_that_cannot_be_are_refused(change, message):
     with pytest.raises(UserError, match=message):
         ModelSpec(**change)
+
+
+def test_a_clip_without_a_person_is_answered_by_the_video_branch_alone(model, variables, tiny_batch):
+    batch = tiny_batch(2)
+    absent = batch["skeleton_valid"].copy()
+    absent[1] = False
+    output = jax.jit(model.apply)(variables, batch | {"skeleton_valid": absent})
+    video, skeleton = (output.branch_logits[name] for name in ("video", "skeleton"))
+    np.testing.assert_array_equal(output.present["skeleton"], [True, False])
+    weights = model.spec.weights
+    expected = weights["video"] * video[0] + weights["skeleton"] * skeleton[0]
+    np.testing.assert_allclose(output.logits[0], expected, atol=1e-6)
+    np.testing.assert_allclose(output.logits[1], video[1], atol=1e-6)
+
+
+def test_a_clip_without_a_person_teaches_nothing(model, variables, tiny_batch):
+    """Its skeleton is empty, so the distillation and the skeleton branch's own loss leave the clip out."""
+    batch = tiny_batch(2)
+    absent = batch["skeleton_valid"].copy()
+    absent[1] = False
+
+    def terms(batch):
+        output = model.apply(variables, batch, distil=True)
+        return objective(output, jnp.asarray(batch["muscles"]), jnp.asarray(batch["clip_valid"]), ObjectiveSpec())[1]
+
+    both = terms(batch | {"skeleton_valid": absent})
+    alone = terms({name: value[:1] for name, value in batch.items()})
+    for name in ("loss_skeleton", "kd_to_video", "kd_to_skeleton"):
+        np.testing.assert_allclose(both[name], alone[name], rtol=1e-5)
+    assert abs(float(both["loss_video"] - alone["loss_video"])) > 1e-6
+
+
+def test_inference_needs_no_labels_and_returns_the_tokens(model, variables, tiny_batch):
+    batch = {
+        name: value for name, value in tiny_batch(2).items() if name not in ("muscles", "clip_valid", "clip_index")
+    }
+    output = jax.jit(model.apply)(variables, batch)
+    assert output.logits.shape == (2, 20)
+    assert output.branches["video"].final_classification.shape == (2, 20, 16)
+    assert output.branches["skeleton"].final_classification.shape == (2, 20, 8)

@@ -118,6 +118,9 @@ def test_page_shows_the_metrics(parsed, metrics):
     for headline in metrics.headlines().values():
         assert f"{100 * headline.mean_ap:.1f}" in text
         assert f"{100 * headline.all_ones_floor:.1f}" in text
+    for headline in metrics.branches["video"].values():
+        assert f"{100 * headline.mean_ap:.1f}" in text
+    assert "video and skeleton: the branch's own mAP" in text
     assert f"No clip of test_new shows {MUSCLE_REGIONS[7]}" in text
     assert "1,200,345" in text
     assert "2 min 05 s" in text

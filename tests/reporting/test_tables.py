@@ -39,15 +39,18 @@ def test_markdown_table_by_hand():
     )  # fmt: skip
 
 
-def test_headline_table_shows_floors_and_means(metrics):
+def test_headline_table_shows_branches_floors_and_means(metrics):
     lines = tables.headline_table(metrics).splitlines()
     assert len(lines) == 2 + 6
+    titles, cells = ([cell.strip() for cell in lines[row].strip("|").split("|")] for row in (0, -1))
+    assert titles == ["split", "clips", "mAP", "video", "skeleton", "random", "all ones", "above all ones", "micro AP"]
     headline = metrics.means["test_mean"]
-    cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     assert cells == [
         "test_mean",
         "",
         f"{100 * headline.mean_ap:.1f}",
+        f"{100 * metrics.branches['video']['test_mean'].mean_ap:.1f}",
+        f"{100 * headline.all_ones_floor:.1f}",  # the skeleton branch gives every clip the same score
         f"{100 * headline.random_floor:.1f}",
         f"{100 * headline.all_ones_floor:.1f}",
         f"{100 * (headline.mean_ap - headline.all_ones_floor):+.1f}",

@@ -104,9 +104,14 @@ class _JointsWriter(ClipWriter):
             if settings.require_skeleton:
                 raise ClipError(f"{name}: no person in any frame, and this build requires skeletons")
             skeleton = np.zeros((size.num_frames, 1, num_joints, 3), np.float32)
-        height_scale, width_scale = (new / old for new, old in zip(size.stored, size.source, strict=True))
-        scale = np.array([width_scale, height_scale, 1], np.float32)
-        skeleton = np.ascontiguousarray(skeleton[:, : settings.max_persons] * scale[None, None, None])
+        skeleton = stored_joints(skeleton[:, : settings.max_persons], size)
         if not np.isfinite(skeleton).all():
             raise ClipError(f"{name}: coordinates that are not finite")
         return skeleton
+
+
+def stored_joints(skeleton: np.ndarray, size: ClipSize) -> np.ndarray:
+    """Joints (T, P, V, 3) in pixels of the video, as they are stored: in pixels of the stored frames."""
+    height_scale, width_scale = (new / old for new, old in zip(size.stored, size.source, strict=True))
+    scale = np.array([width_scale, height_scale, 1], np.float32)
+    return np.ascontiguousarray(skeleton * scale[None, None, None])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -56,11 +57,89 @@ class Video:
     frames: Iterator[np.ndarray | JpegPlanes]
 
 
-def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: str = "rgb24") -> Video:
+@dataclasses.dataclass(frozen=True)
+class DecodedFrame:
+    """A frame as the decoder gave it; it is scaled and converted when an image of it is asked for.
+
+    Attributes:
+      source_size: (height, width) in pixels of the video's first frame as a player shows it, rotation applied.
+      turns: Number of anticlockwise quarter turns that a player applies to it.
+    """
+
+    _frame: av.VideoFrame
+    source_size: tuple[int, int]
+    turns: int
+
+    def image(self, short_side: int, pixel_format: str = "rgb24") -> np.ndarray | JpegPlanes:
+        """The frame as an image; the arguments are those of `read_video`."""
+        coded_size = (self._frame.height, self._frame.width)
+        size = scaled_size(self.source_size, short_side)
+        by_planes = pixel_format == "yuvj420p"
+        # Turning planes of odd sizes would lose half a pixel of colour.
+        if by_planes and not self.turns and (planes := jpeg_planes(self._frame, size, _SCALE)):
+            return planes
+        array_format = "rgb24" if by_planes else pixel_format
+        coded_target = size[::-1] if self.turns % 2 else size
+        flags = _CONVERT if array_format == "rgb24" and coded_target == coded_size else _SCALE
+        image = self._frame.to_ndarray(
+            format=array_format, height=coded_target[0], width=coded_target[1], interpolation=flags, threads=1
+        )
+        return np.ascontiguousarray(np.rot90(image, self.turns)) if self.turns else image
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceVideo:
+    """A video that is being decoded.
+
+    Attributes:
+      fps: Frames per second, on average.
+      source_size: (height, width) in pixels as a player shows it, rotation applied.
+      expected_frames: Number of frames that the container states; inexact, 0 if it states none.
+      frames: Yields the frames as `Video.frames` does.
+    """
+
+    fps: float
+    source_size: tuple[int, int]
+    expected_frames: int
+    frames: Iterator[DecodedFrame]
+
+
+def open_video(path: str | Path) -> SourceVideo:
     """Opens a video; frames are decoded one by one as they are asked for, on one thread.
 
     Args:
-      path: An mp4 file.
+      path: A video file.
+
+    Raises:
+      VideoError: Absent, empty, not a video, without frames or truncated.
+    """
+    path = Path(path)
+    _check_boxes(path)
+    decoded = _decode(path)
+    fps, expected_frames = next(decoded)
+    first = next(decoded, None)
+    if first is None:
+        raise VideoError("no frames")
+    turns = _quarter_turns(first)
+    coded_size = (first.height, first.width)
+    source_size = coded_size[::-1] if turns % 2 else coded_size
+
+    def frames() -> Iterator[DecodedFrame]:
+        count = 0
+        for frame in itertools.chain([first], decoded):
+            yield DecodedFrame(frame, source_size, turns)
+            count += 1
+        if count < _MIN_FRACTION_OF_FRAMES * expected_frames:
+            raise VideoError(f"truncated: the file states {expected_frames} frames, {count} could be decoded")
+
+    return SourceVideo(fps, source_size, expected_frames, frames())
+
+
+def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: str = "rgb24") -> Video:
+    """Opens a video and yields its frames as images of one size.
+
+    Args:
+      path: A video file.
       short_side: Pixels of the frames' short side; the aspect is kept; smaller videos keep their size.
       pixel_format: FFmpeg's name of the frames' format: ``rgb24``, ``gray`` (H, W), or ``yuvj420p``, which gives
         JpegPlanes if the video's frames are stored that way and upright, and RGB otherwise.
@@ -69,43 +148,11 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
       The video. Rotation metadata (phones) is applied. Non-square pixels are left as they are stored.
 
     Raises:
-      VideoError: Absent, empty, not a video, without frames or truncated.
+      VideoError: As in `open_video`.
     """
-    path = Path(path)
-    _check_boxes(path)
-    frames = _decode(path)
-    fps, expected_frames = next(frames)
-    first = next(frames, None)
-    if first is None:
-        raise VideoError("no frames")
-    turns = _quarter_turns(first)
-    coded_size = (first.height, first.width)
-    source_size = coded_size[::-1] if turns % 2 else coded_size
-    size = scaled_size(source_size, short_side)
-    coded_target = size[::-1] if turns % 2 else size
-    by_planes = pixel_format == "yuvj420p"
-    array_format = "rgb24" if by_planes else pixel_format
-    flags = _CONVERT if array_format == "rgb24" and coded_target == coded_size else _SCALE
-
-    def image_of(frame: av.VideoFrame) -> np.ndarray | JpegPlanes:
-        # Turning planes of odd sizes would lose half a pixel of colour.
-        if by_planes and not turns and (planes := jpeg_planes(frame, size, _SCALE)):
-            return planes
-        image = frame.to_ndarray(
-            format=array_format, height=coded_target[0], width=coded_target[1], interpolation=flags, threads=1
-        )
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-    def convert() -> Iterator[np.ndarray | JpegPlanes]:
-        frame, count = first, 0
-        while frame is not None:
-            yield image_of(frame)
-            count += 1
-            frame = next(frames, None)
-        if count < _MIN_FRACTION_OF_FRAMES * expected_frames:
-            raise VideoError(f"truncated: the file states {expected_frames} frames, {count} could be decoded")
-
-    return Video(fps=fps, source_size=source_size, size=size, frames=convert())
+    source = open_video(path)
+    images = (frame.image(short_side, pixel_format) for frame in source.frames)
+    return Video(source.fps, source.source_size, scaled_size(source.source_size, short_side), images)
 
 
 def count_stored_pixels(path: str | Path, short_side: int = SHORT_SIDE_PX) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from musclemap_jax.data.skeletons.person_linking import Detection, bounding_box, link_persons
+from musclemap_jax.data.skeletons.person_linking import Detection, bounding_box, joints_by_person, link_persons
 from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 from musclemap_jax.storage.files import replace_text
 
@@ -68,12 +68,7 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
         )
     detections = [detection for detection in detections if detection.frame < num_frames]
 
-    persons = link_persons(detections)
-    skeleton = np.zeros((num_frames, len(persons), num_joints, 3), np.float32)
-    for place, person in enumerate(persons):
-        for detection in person:
-            skeleton[detection.frame, place] = detection.joints
-    return skeleton
+    return joints_by_person(link_persons(detections), num_frames, num_joints)
 
 
 def read_json(path: Path, name: str) -> Any:

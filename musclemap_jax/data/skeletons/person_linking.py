@@ -170,3 +170,12 @@ def _overlap(first: tuple[float, ...], second: tuple[float, ...]) -> float:
     common = max(width, 0.0) * max(height, 0.0)
     union = first[2] * first[3] + second[2] * second[3] - common
     return common / union if union > 0 else 0.0
+
+
+def joints_by_person(persons: list[list[Detection]], num_frames: int, num_joints: int, first: int = 0) -> np.ndarray:
+    """(T, P, V, 3) float32 joints of linked persons of frames `first` to `first + T - 1`; zeros where absent."""
+    skeleton = np.zeros((num_frames, len(persons), num_joints, 3), np.float32)
+    for place, person in enumerate(persons):
+        for detection in person:
+            skeleton[detection.frame - first, place] = detection.joints
+    return skeleton

@@ -1,0 +1,208 @@
+"""A trained model that answers for videos: `load`, `Model.predict` and, for researchers, `Model.apply`.
+
+Letters of shapes: B clips, S views, T frames, H W pixels, T_s poses, P persons, V joints, K muscle regions, M class
+tokens in one set, D width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import jax
+import numpy as np
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.outputs import ModelOutput
+from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.pose.estimator import PoseEstimator
+from musclemap_jax.pose.mediapipe_pose import open_estimator
+from musclemap_jax.predict.answers import Answer, answer_windows, make_prediction
+from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahead, video_frames
+from musclemap_jax.predict.model_folder import StoredModel, read_model
+from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
+from musclemap_jax.predict.prediction import FrameObserver, Prediction
+from musclemap_jax.predict.skeleton_file import find_skeleton, read_skeleton_file
+from musclemap_jax.predict.windows import windows
+from tfds_musclemap.importing.skeletons import stored_layout
+
+Video = str | os.PathLike | np.ndarray
+Skeleton = str | os.PathLike | np.ndarray
+
+AUTO, NONE = "auto", "none"
+"""Values of `pose`."""
+
+PERSONS_TO_CHOOSE_FROM = 4
+"""Persons that the pose estimator looks for where one is to be chosen."""
+
+
+def load(run: str | os.PathLike | None = None) -> Model:
+    """Loads a trained model.
+
+    Args:
+      run: A run's workdir (also `gs://...`), an imported checkpoint, or a model folder; None for the shipped model.
+
+    Raises:
+      UserError: There is no model, or it cannot predict muscle regions.
+    """
+    return Model(read_model(run))
+
+
+class Model:
+    """A trained model.
+
+    Attributes:
+      name: Where it comes from.
+      spec: The configuration that it was trained with.
+      input: What it takes (`spec.input`).
+      regions: Names of the K muscle regions.
+      modalities: What it looks at, such as ("video", "skeleton").
+      window_s: Length of a window in seconds: the median length of its training clips.
+      decisions: How scores become probabilities and decisions; None where the run was not calibrated.
+      module: The Flax module.
+      variables: {"params": ..., "batch_stats": ...} on the default device.
+    """
+
+    def __init__(self, stored: StoredModel) -> None:
+        self.name = stored.name
+        self.spec = stored.spec
+        self.input = stored.spec.input
+        self.regions = stored.regions
+        self.modalities = tuple(stored.spec.model.modalities)
+        self.window_s = stored.clip_length_s
+        self.decisions = stored.decisions
+        self.module = TransM3E(stored.spec.model)
+        self.variables = jax.device_put(stored.variables)
+        self._apply = jax.jit(functools.partial(self.module.apply, train=False))
+
+    def apply(self, batch: Mapping[str, jax.Array | np.ndarray]) -> ModelOutput:
+        """Runs the jitted model on arrays; each set of shapes is compiled once.
+
+        Args:
+          batch: What the branches read, without labels: `video` (B, S, T, H, W, 3) uint8 RGB, `skeleton`
+            (B, T_s, P, V, 3) float32 as `data.skeletons.poses.normalise_poses` returns it, `skeleton_valid` (B, T_s, P)
+            bool; `data.batch.Batch` describes them, `input` has the sizes.
+
+        Returns:
+          `logits` (B, K) float32; `branch_logits` {branch: (B, K)}; `present` {branch: (B,) bool}; and `branches`
+          {branch: tokens}, of which `final_classification` is (B, M, D), or (B * S, M, D) for S views.
+        """
+        return cast(ModelOutput, self._apply(self.variables, dict(batch)))
+
+    def predict(
+        self,
+        video: Video,
+        *,
+        skeleton: Skeleton | None = None,
+        skeleton_layout: str = "coco17",
+        fps: float | None = None,
+        pose: str | PoseEstimator = AUTO,
+        person: int | None = None,
+        window_s: float | None = None,
+        overlap: float = 0.0,
+        on_frame: FrameObserver | None = None,
+    ) -> Prediction:
+        """Predicts the active muscle regions of a video, window by window.
+
+        Args:
+          video: A video file of any length, or uint8 (T, H, W, 3) RGB frames.
+          skeleton: A pose estimator's result file, or (T, P, V, 3) x, y in pixels of the video and score; by default a
+            file of the video's name that ends in `.json`, if there is one, else what `pose` finds.
+          skeleton_layout: Joint order of `skeleton`, a name of `skeleton_layouts.LAYOUTS`.
+          fps: Frames per second; for arrays alone, which need it.
+          pose: "auto" for MediaPipe, "none" to go without, or an estimator; not used where there is a skeleton.
+          person: Number of the person to answer for; by default the most prominent ones of each window.
+          window_s: Length of a window in seconds, by default `Model.window_s`.
+          overlap: Fraction of a window that the next one repeats, in [0, 1).
+          on_frame: Called with every frame, for pages and annotated videos.
+
+        Raises:
+          UserError: The video, the skeleton or an argument is invalid, or no pose estimator is installed.
+        """
+        chosen = () if person is None else (person,)
+        with self._open(video, skeleton, skeleton_layout, fps, pose, choose=person is not None) as (stream, persons):
+            cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, on_frame)
+            answers = list(answer_windows(self, ((window, person) for window in cut)))
+        seen = sorted({number for answer in answers for number in answer.persons})
+        if not set(chosen) <= set(seen):
+            raise UserError(f"person: expected one of those seen in the video, {seen or 'none'}, got {person}")
+        return make_prediction(self, stream, answers, person)
+
+    def predict_each_person(
+        self,
+        video: Video,
+        *,
+        skeleton: Skeleton | None = None,
+        skeleton_layout: str = "coco17",
+        fps: float | None = None,
+        pose: str | PoseEstimator = AUTO,
+        window_s: float | None = None,
+        overlap: float = 0.0,
+        on_frame: FrameObserver | None = None,
+    ) -> tuple[Prediction, ...]:
+        """As `predict`, for each person on their own: over the windows in which they are seen.
+
+        Returns:
+          One prediction per person, in the order of their numbers; empty if nobody is seen.
+        """
+        by_person: dict[int, list[Answer]] = {}
+        with self._open(video, skeleton, skeleton_layout, fps, pose, choose=True) as (stream, persons):
+            cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, on_frame)
+            each = ((window, number) for window in cut for number in window.persons)
+            for answer in answer_windows(self, each):
+                by_person.setdefault(cast(int, answer.person), []).append(answer)
+        return tuple(make_prediction(self, stream, by_person[number], number) for number in sorted(by_person))
+
+    @contextlib.contextmanager
+    def _open(
+        self,
+        video: Video,
+        skeleton: Skeleton | None,
+        skeleton_layout: str,
+        fps: float | None,
+        pose: str | PoseEstimator,
+        choose: bool,
+    ) -> Iterator[tuple[FrameStream, PersonSource]]:
+        """The video's frames and who finds the persons in them; closes the estimator that it opened."""
+        given = self._given_persons(video, skeleton, skeleton_layout)
+        with contextlib.ExitStack() as stack:
+            estimator = None if given else self._estimator(pose, choose, stack)
+            if isinstance(video, np.ndarray):
+                stream = array_frames(video, fps)
+            elif fps is None:
+                stream = video_frames(video, with_pose_images=estimator is not None)
+            else:
+                raise UserError(f"fps: expected none for a video file, which has its own frame rate, got {fps}")
+            stream = stack.enter_context(decoded_ahead(stream))
+            yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
+
+    def _given_persons(self, video: Video, skeleton: Skeleton | None, layout: str) -> GivenPersons | None:
+        """The persons that come with the video, if there are any and the model looks at them."""
+        if "skeleton" not in self.modalities:
+            return None
+        if isinstance(skeleton, np.ndarray):
+            return array_persons(skeleton, layout, len(video) if isinstance(video, np.ndarray) else None)
+        if skeleton is None and not isinstance(video, np.ndarray):
+            skeleton = find_skeleton(Path(video))
+        if skeleton is None:
+            return None
+        clip_id = "" if isinstance(video, np.ndarray) else Path(video).stem
+        return GivenPersons(read_skeleton_file(skeleton, layout, clip_id), stored_layout(layout), str(skeleton))
+
+    def _estimator(self, pose: str | PoseEstimator, choose: bool, stack: contextlib.ExitStack) -> PoseEstimator | None:
+        if "skeleton" not in self.modalities:
+            return None
+        if not isinstance(pose, str):
+            return pose
+        if pose not in (AUTO, NONE):
+            raise UserError(f"pose: expected {AUTO!r}, {NONE!r} or a pose estimator, got {pose!r}")
+        if pose == NONE:
+            if self.modalities == ("skeleton",):
+                raise UserError(f"pose: expected {AUTO!r} or a skeleton, got {NONE!r}: the model needs one")
+            return None
+        num_persons = max(self.input.num_persons, PERSONS_TO_CHOOSE_FROM) if choose else self.input.num_persons
+        return stack.enter_context(contextlib.closing(open_estimator(num_persons=num_persons)))

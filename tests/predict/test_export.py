@@ -1,0 +1,62 @@
+"""An exported model gives the model's own logits, in a process that has JAX alone."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from musclemap_jax.predict.export import export_model, main
+from musclemap_jax.predict.model_folder import save_model
+
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "export.md"
+
+RUN = """
+import sys, numpy as np
+from load_exported import load_exported
+inputs = dict(np.load("inputs.npz"))
+for path in ("inside/model.jax", "beside/model.jax"):
+    predict = load_exported(path)
+    one = predict({name: each[:1] for name, each in inputs.items()})
+    np.savez(path.split("/")[0], **predict(inputs), one=one["logits"])
+assert not [name for name in sys.modules if name.startswith(("musclemap_jax", "flax", "safetensors"))]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_stored_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    save_model(folder / "model", tiny_stored_model)
+    return folder
+
+
+def test_the_documented_loader_gives_the_models_logits_in_a_process_with_jax_alone(folder, tiny_batch):
+    for weights in ("inside", "beside"):
+        export_model(folder / "model", folder / weights / "model.jax", weights)
+    (code,) = re.findall(r"```python\n(# load_exported.py\n.*?)```", DOCUMENTED.read_text(), re.DOTALL)
+    (folder / "load_exported.py").write_text(code)
+    batch = tiny_batch(3, num_views=2)
+    inputs = {name: batch[name] for name in ("video", "skeleton", "skeleton_valid")}
+    np.savez(folder / "inputs.npz", **inputs)
+    subprocess.run([sys.executable, "-c", RUN], cwd=folder, check=True, capture_output=True)
+
+    from musclemap_jax.predict.model import load
+
+    expected = load(folder / "model").apply(inputs)
+    for weights in ("inside", "beside"):
+        result = np.load(folder / f"{weights}.npz")
+        np.testing.assert_allclose(result["logits"], expected.logits, atol=1e-6)
+        np.testing.assert_allclose(result["logits_video"], expected.branch_logits["video"], atol=1e-6)
+        np.testing.assert_allclose(result["one"], expected.logits[:1], atol=1e-6)
+    description = json.loads((folder / "inside" / "model.json").read_text())
+    assert description["inputs"]["video"] == {"shape": ["b", "2", "4", "16", "16", "3"], "dtype": "uint8"}
+    assert description["outputs"] == ["logits", "logits_video", "logits_skeleton"]
+
+
+def test_a_file_that_cannot_be_written_ends_with_one_line(folder, capsys):
+    (folder / "file").write_text("")
+    assert main([f"--run={folder / 'model'}", f"--out={folder / 'file' / 'model.jax'}"]) == 2
+    assert re.fullmatch(r"error: .*cannot be written: Not a directory: choose another --out\n", capsys.readouterr().err)
