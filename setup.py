@@ -83,7 +83,15 @@ setuptools.setup(
     packages=[*setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]), "musclemap_jax.configs"],
     package_dir={"musclemap_jax.configs": "configs"},  # an installed package finds them by name
     package_data={
-        "musclemap_jax": ["py.typed", "reporting/*.html", "reporting/*.css"],
+        "musclemap_jax": [
+            "py.typed",
+            "reporting/*.html",
+            "reporting/*.css",
+            "predict/*.html",
+            "predict/*.css",
+            "predict/*.json",
+            "predict/*.txt",
+        ],
         "tfds_musclemap": [
             "py.typed",
             "musclemap/*.md",

@@ -18,6 +18,7 @@ from musclemap_jax import __version__
 from musclemap_jax.predict.command import add_model_arguments, add_person_arguments, request_of, run_command
 from musclemap_jax.predict.corpus_files import Corpus, Shard, write_failed
 from musclemap_jax.predict.corpus_prediction import CorpusSettings, load_model, predict_shard
+from musclemap_jax.predict.output_folder import disk_errors_are_output_errors
 from musclemap_jax.pretrained.arguments import Parser
 
 if TYPE_CHECKING:
@@ -60,14 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def body() -> int:
         args = _parser().parse_args(arguments)
         settings = CorpusSettings(args.run or "", __version__, request_of(args))
-        corpus = Corpus(args.input, args.out, settings.as_dict())
+        with disk_errors_are_output_errors(args.out):
+            corpus = Corpus(args.input, args.out, settings.as_dict())
         if args.beam_pipeline_options is not None:
             _predict_by_beam(corpus, settings, args.beam_pipeline_options)
         elif args.shard is not None:
             return FAILED_STATUS if _predict(corpus, args.shard, settings) else 0
         elif not _predict_among_processes(corpus, settings, args):
             return 0
-        failed = corpus.merge()
+        with disk_errors_are_output_errors(args.out):
+            failed = corpus.merge()
         print(f"{len(corpus.videos)} videos, {len(failed)} without a result: {corpus.out}")
         return FAILED_STATUS if failed else 0
 
@@ -79,7 +82,8 @@ def _predict(corpus: Corpus, shard: Shard, settings: CorpusSettings, model: Mode
     videos = shard.of(corpus.videos)
     missing = corpus.missing(videos)
     failed = predict_shard(model or load_model(settings), corpus, missing, settings) if missing else {}
-    write_failed(corpus.out, str(shard), failed)
+    with disk_errors_are_output_errors(corpus.out):
+        write_failed(corpus.out, str(shard), failed)
     part = "" if shard.count == 1 else f"shard {shard.index} of {shard.count}: "
     done = len(missing) - len(failed)
     print(f"{part}{done} predicted, {len(videos) - len(missing)} done before, {len(failed)} failed", flush=True)

@@ -20,7 +20,7 @@ import tempfile
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from etils import epath
 
@@ -30,6 +30,7 @@ from musclemap_jax.predict.outputs import MUSCLES_CSV, csv_header, csv_rows, rea
 from musclemap_jax.predict.video_files import VIDEO_SUFFIXES, videos_below
 from musclemap_jax.storage.csv_files import write_csv
 from musclemap_jax.storage.files import UNFINISHED, is_remote
+from tfds_musclemap.build.remote import written_locally
 
 SETTINGS = "corpus.json"
 RESULTS = "results"
@@ -171,8 +172,11 @@ def local_video(video: CorpusVideo) -> Generator[Path]:
     source = epath.Path(video.path)
     with tempfile.TemporaryDirectory() as folder:
         skeleton = source.with_suffix(".json")
-        for path in (source, skeleton) if skeleton.exists() else (source,):
-            path.copy(Path(folder) / path.name)
+        try:
+            for path in (source, skeleton) if skeleton.exists() else (source,):
+                path.copy(Path(folder) / path.name)
+        except OSError as error:
+            raise UserError(f"{video.path}: cannot be copied: {error}") from error
         yield Path(folder) / source.name
 
 
@@ -226,16 +230,14 @@ def _check_settings(out: epath.Path, settings: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _written_in_one_step(path: epath.Path) -> Generator[Any]:
-    """A text file that appears at the end of the block; processes may write it at the same time."""
-    # On cloud storage an object appears when it is complete.
-    unfinished = path if is_remote(path) else path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
-    try:
-        with unfinished.open("w") as file:
-            yield file
-        if not is_remote(path):
-            unfinished.replace(path)
-    except BaseException:
-        if not is_remote(path):
+def _written_in_one_step(path: epath.Path) -> Generator[TextIO]:
+    """A text file that appears at the end of the block, if that succeeds; processes may write it at the same time."""
+    with written_locally(path) as target:
+        unfinished = Path(target).with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+        try:
+            with unfinished.open("w") as file:
+                yield file
+            unfinished.replace(target)
+        except BaseException:
             unfinished.unlink(missing_ok=True)
-        raise
+            raise

@@ -15,6 +15,7 @@ from musclemap_jax.predict.corpus_files import Corpus, CorpusVideo, local_video
 from musclemap_jax.predict.names import printable, shown
 from musclemap_jax.predict.output_folder import disk_errors_are_output_errors
 from musclemap_jax.predict.outputs import write_json
+from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.request import Request
 
 if TYPE_CHECKING:
@@ -65,16 +66,24 @@ def predict_and_write(model: Model, video: CorpusVideo, path: str, settings: Cor
       OutputError: The disk is full or does not allow writing.
     """
     try:
-        with local_video(video) as local:
-            predictions = settings.request.predict(model, local)
+        predictions = _predict(model, video, settings.request)
     except UserError as error:
-        return printable(str(error))
+        return printable(str(error).removeprefix(f"{video.path}: "))
     except Exception as error:
         traceback.print_exception(error)
         return printable(f"{type(error).__name__}: {error}")
     with disk_errors_are_output_errors(path):
         write_json(path, [dataclasses.replace(prediction, source=video.name) for prediction in predictions])
     return None
+
+
+def _predict(model: Model, video: CorpusVideo, request: Request) -> Sequence[Prediction]:
+    with local_video(video) as local:
+        try:
+            return request.predict(model, local)
+        except UserError as error:
+            # A video on cloud storage is read from a copy, whose path says nothing to anybody.
+            raise UserError(str(error).replace(str(local), video.path)) from error
 
 
 def predict_shard(

@@ -64,7 +64,7 @@ def results_folder(target: Path) -> Generator[Path]:
 
 
 @contextlib.contextmanager
-def disk_errors_are_output_errors(target: str | Path) -> Generator[None]:
+def disk_errors_are_output_errors(target: str | os.PathLike) -> Generator[None]:
     """Turns the system's refusal to write, such as that of a full disk, into an OutputError that names the target."""
     try:
         yield

@@ -53,7 +53,9 @@ def read_skeleton_file(
         detections = parse_detections(read_clip(path, clip_id), stored, path.name)
     except SkeletonError as error:
         reason = " ".join(str(error).removeprefix(f"{path.name}: ").split())
-        raise UserError(f"{shown(path)}: not usable as pose results of the video: {reason}") from error
+        # A file of the video's name was perhaps never meant to be taken for its skeletons.
+        fix = ": move it elsewhere if it is something else" if path.stem == clip_id else ""
+        raise UserError(f"{shown(path)}: not usable as pose results of the video: {reason}{fix}") from error
     persons = convert_persons(detections, stored, stored, max_persons)
     persons.sort(key=lambda person: person[0].frame)
     return [[detection._replace(idx=number) for detection in person] for number, person in enumerate(persons, start=1)]

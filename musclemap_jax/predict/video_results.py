@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+import dataclasses
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tqdm
 
 from musclemap_jax.data.raw.video import VideoError, count_frames
-from musclemap_jax.errors import UserError
+from musclemap_jax.predict.annotate import annotate_video
+from musclemap_jax.predict.joint_store import JointStore
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.output_folder import results_folder
 from musclemap_jax.predict.outputs import write_muscles
+from musclemap_jax.predict.page import write_page
 from musclemap_jax.predict.prediction import FrameObserver, Prediction, SeenFrame
-from musclemap_jax.predict.request import Request
+from musclemap_jax.predict.recorder import Recorder
+from musclemap_jax.predict.request import ALL, Request
 
 if TYPE_CHECKING:
     from musclemap_jax.predict.model import Model
+
+REPORT, ANNOTATED = "report", "annotated"
+"""Names of the page and of the annotated video, without the number of a person and the extension."""
 
 
 def write_results(
@@ -49,25 +56,42 @@ def write_results(
       UserError: A video or skeleton that cannot be used.
       OutputError: The disk is full or does not allow writing.
     """
+    recorder, joints = Recorder(), JointStore()
+    observers: list[FrameObserver] = [recorder, *([joints] if annotate else [])]
     with results_folder(target) as folder:
-        with _progress(video, show_progress) as advance:
-            predictions = request.predict(model, video, skeleton, advance)
+        with _progress(shown(video.name), _expected_frames(video), show_progress) as advance:
+
+            def observe(frame: SeenFrame) -> None:
+                for observer in observers:
+                    observer(frame)
+                advance(frame.number + 1)
+
+            predictions = [
+                dataclasses.replace(prediction, source=shown(prediction.source))
+                for prediction in request.predict(model, video, skeleton, observe)
+            ]
         write_muscles(folder, predictions)
+        for prediction in predictions:
+            suffix = f"_person{prediction.person}" if request.person == ALL else ""
+            write_page(folder / f"{REPORT}{suffix}.html", prediction, recorder, model=model.name)
+            if annotate:
+                num_frames = round(prediction.duration_s * prediction.fps)
+                with _progress(f"drawing {shown(video.name)}", num_frames, show_progress) as advance:
+                    annotate_video(video, folder / f"{ANNOTATED}{suffix}.mp4", prediction, joints, advance)
     return predictions
 
 
-@contextlib.contextmanager
-def _progress(video: Path, shows: bool) -> Generator[FrameObserver]:
-    """A progress bar with the time left, and what advances it."""
+def _expected_frames(video: Path) -> int:
+    """Number of frames according to the header; 0 if it does not say."""
     try:
-        total = count_frames(video) or None
-    except VideoError as error:
-        raise UserError(f"{video}: {error}") from error
-    with tqdm.tqdm(
-        total=total, desc=shown(video.name), unit="frame", leave=False, disable=None if shows else True
-    ) as bar:
+        return count_frames(video)
+    except VideoError:
+        return 0  # the model will say what is wrong
 
-        def advance(frame: SeenFrame) -> None:
-            bar.update(frame.number + 1 - bar.n)
 
-        yield advance
+@contextlib.contextmanager
+def _progress(name: str, num_frames: int, shows: bool) -> Generator[Callable[[int], None]]:
+    """A progress bar with the time left; yields what takes the number of frames done."""
+    disable = None if shows else True  # None: where stderr is no terminal
+    with tqdm.tqdm(total=num_frames or None, desc=name, unit="frame", leave=False, disable=disable) as bar:
+        yield lambda done: bar.update(done - bar.n)

@@ -10,6 +10,11 @@ def percent(fraction: float) -> str:
     return decimal(100 * fraction)
 
 
+def whole_percent(fraction: float) -> str:
+    """A fraction as a percentage without decimals, with its sign and no line break before it; an en dash for NaN."""
+    return "–" if math.isnan(fraction) else f"{100 * fraction:.0f}\u00a0%"  # noqa: RUF001 - a dash is meant
+
+
 def percentage_points(difference: float) -> str:
     """A difference of two fractions in percentage points, with its sign; an en dash for NaN."""
     return percent(difference) if math.isnan(difference) else f"{100 * difference:+.1f}"

@@ -6,22 +6,19 @@ loading anything. Jinja2 escapes every value, since names may come from anybody'
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import functools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from musclemap_jax.eval.coverage import HALVES
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.statistics import DataStatistics
 from musclemap_jax.reporting.examples import Example
-from musclemap_jax.reporting.formatting import decimal, duration, percent, percentage_points
+from musclemap_jax.reporting.formatting import duration, percent
 from musclemap_jax.reporting.frame_strip import plot_frame_strip
+from musclemap_jax.reporting.html_pages import page_environment
 from musclemap_jax.reporting.plots import image_bytes
 from musclemap_jax.reporting.tables import MACRO_ROW
 
@@ -74,7 +71,7 @@ def render_page(
     headlines = metrics.headlines()
     cards = {name: headline for name, headline in headlines.items() if name.startswith("test")}
     return (
-        _environment()
+        page_environment()
         .get_template("report.html")
         .render(
             run=run,
@@ -89,32 +86,6 @@ def render_page(
             details=_details(run),
         )
     )
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("musclemap_jax.reporting", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "base64": lambda data: base64.b64encode(data).decode(),
-        "css_width": _css_width,
-        "decimal": decimal,
-        "percent": percent,
-        "percentage_points": percentage_points,
-    }
-    environment.tests |= {"nan": math.isnan}  # ty: ignore[unsupported-operator]  # typed by its defaults
-    return environment
-
-
-def _css_width(fraction: float) -> str:
-    """A fraction as a CSS length; 0 for NaN."""
-    return f"{100 * float(np.clip(np.nan_to_num(fraction), 0, 1)):.2f}%"
 
 
 def _remarks(metrics: Metrics) -> list[str]:

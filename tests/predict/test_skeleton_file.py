@@ -118,7 +118,8 @@ def test_what_is_no_skeleton_of_the_video_is_one_line(tmp_path, content, layout,
     path = written(tmp_path / "squat.json", content)
     with pytest.raises(UserError) as error:
         read_skeleton_file(path, layout, "squat")
-    assert str(error.value) == f"{path}: not usable as pose results of the video: {reason}"
+    fix = "move it elsewhere if it is something else"
+    assert str(error.value) == f"{path}: not usable as pose results of the video: {reason}: {fix}"
 
 
 def test_a_file_that_is_not_json_is_one_line(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import dataclasses
-import html.parser
 import io
 import json
 import re
@@ -24,6 +23,7 @@ from musclemap_jax.reporting.formatting import decimal, percent
 from musclemap_jax.reporting.tables import MACRO_ROW
 from musclemap_jax.storage.scalars import Series
 from musclemap_jax.taxonomy import MUSCLE_REGIONS, NUM_REGIONS
+from tests.html_pages import Page, parse
 
 EVIL = "<script>alert('1')</script> & \"squat\""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -38,36 +38,6 @@ RUN = report.RunInfo(
     facts={"devices": EVIL},
     note=EVIL,
 )
-
-
-class Page(html.parser.HTMLParser):
-    """Collects elements, attributes and text, and checks that tags are balanced."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in ("img", "meta", "link", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.text.append(data)
-
-
-def parse(path) -> Page:
-    page = Page()
-    page.feed(path.read_text(encoding="utf-8"))
-    page.close()
-    assert page.open == []
-    return page
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,129 @@
+"""The heat map of regions against time, as data of SVG paths.
+
+The map is one unit high a region, and as wide as the video is long, in seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from musclemap_jax.predict.prediction import Prediction
+
+MAX_COLUMNS = 240
+"""Longer predictions are averaged over neighbouring windows, so that the page's size does not grow with the video."""
+
+LEVELS = 20
+_CELL, _MARK = 0.9, 0.14
+"""Height of a cell and of the line at its foot that marks an active region."""
+
+_TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+_MAX_TICKS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeline:
+    """The heat map.
+
+    Attributes:
+      shades: [(opacity in (0, 1], path)] of the cells with that probability, rounded to a twentieth.
+      answered: Path of the columns with an answer, as high as the map.
+      cells: Path of their cells.
+      active: Path of the marks of active regions.
+      seen: Path, one unit high, of the windows in which the person was seen, or anybody if none was chosen.
+      windows_per_column: Windows averaged in one column.
+      ticks: [(fraction of the width, label)] of the time axis.
+    """
+
+    shades: list[tuple[float, str]]
+    answered: str
+    cells: str
+    active: str
+    seen: str
+    windows_per_column: int
+    ticks: list[tuple[float, str]]
+
+
+def timeline(prediction: Prediction, order: Sequence[int]) -> Timeline:
+    """Draws the heat map.
+
+    Args:
+      prediction: What is drawn.
+      order: Indices of the regions from top to bottom.
+    """
+    edges = window_edges(prediction.times_s)
+    group = -(-len(prediction.times_s) // MAX_COLUMNS) or 1
+    starts = np.arange(0, len(prediction.times_s), group)
+    edges = np.append(edges[starts], edges[-1:])
+    answered, probabilities, active = _columns(prediction, starts)
+    levels = np.rint(np.nan_to_num(probabilities) * LEVELS).astype(int)
+    shades = []
+    for level in range(1, LEVELS + 1):
+        path = _rectangles(levels[:, order] == level, edges, 0, _CELL)
+        if path:
+            shades.append((level / LEVELS, path))
+    seen = [
+        bool(numbers) if prediction.person is None else prediction.person in numbers for numbers in prediction.persons
+    ]
+    return Timeline(
+        shades=shades,
+        answered=_rectangles(answered[:, None], edges, 0, len(order)),
+        cells=_rectangles(np.repeat(answered[:, None], len(order), axis=1), edges, 0, _CELL),
+        active=_rectangles(active[:, order], edges, _CELL - _MARK, _MARK),
+        seen=_rectangles(np.array(seen, bool)[:, None], window_edges(prediction.times_s), 0, 1),
+        windows_per_column=group,
+        ticks=ticks(prediction.duration_s),
+    )
+
+
+def window_edges(times_s: np.ndarray) -> np.ndarray:
+    """(W + 1,) times at which one window's part of the axis ends and the next begins: the middle of their overlap."""
+    if not len(times_s):
+        return np.zeros(1)
+    between = (times_s[:-1, 1] + times_s[1:, 0]) / 2
+    return np.concatenate([times_s[:1, 0], between, times_s[-1:, 1]])
+
+
+def ticks(duration_s: float) -> list[tuple[float, str]]:
+    """(fraction of the duration, label) of at most about `_MAX_TICKS` round times."""
+    step = next((step for step in _TICK_STEPS_S if duration_s / step <= _MAX_TICKS), None)
+    if step is None:
+        step = 3600 * int(np.ceil(duration_s / 3600 / _MAX_TICKS))
+    times = step * np.arange(int(duration_s / step + 1e-9) + 1)
+    labels = [f"{time:g} s" if duration_s < 60 else clock(float(time)) for time in times]
+    return [(float(time / duration_s) if duration_s else 0.0, label) for time, label in zip(times, labels, strict=True)]
+
+
+def clock(seconds: float) -> str:
+    """A time as a player shows it, with tenths of a second where it has any: "0:07", "0:01.5", "1:02:30"."""
+    tenths = round(10 * seconds)
+    minutes, rest = divmod(tenths, 600)
+    text = f"{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")
+    return f"{minutes}:{text}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{text}"
+
+
+def _columns(prediction: Prediction, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """answered (C,), probabilities (C, K) and active (C, K) of groups of windows: means, and at least half active."""
+    answered = prediction.answered
+    if not len(starts):
+        return answered, prediction.probabilities, prediction.active
+    count = np.add.reduceat(answered.astype(int), starts)[:, None]
+    weights = answered[:, None]
+    total = np.add.reduceat(np.where(weights, prediction.probabilities, 0), starts)
+    num_active = np.add.reduceat((prediction.active & weights).astype(int), starts)
+    divisor = np.maximum(count, 1)
+    return count[:, 0] > 0, total / divisor, (2 * num_active >= divisor) & (num_active > 0)
+
+
+def _rectangles(cells: np.ndarray, edges: np.ndarray, top: float, height: float) -> str:
+    """Path of rectangles over the True cells of (C, rows), neighbours in time joined."""
+    pieces = []
+    for row in range(cells.shape[1]):
+        padded = np.concatenate([[False], cells[:, row], [False]])
+        changes = np.flatnonzero(padded[1:] != padded[:-1])
+        for start, end in changes.reshape(-1, 2).tolist():
+            left, right = edges[start], edges[end]
+            pieces.append(f"M{left:.6g} {row + top:.6g}H{right:.6g}v{height:.6g}H{left:.6g}z")
+    return "".join(pieces)

@@ -1,0 +1,68 @@
+"""The command as a process: what it leaves when it is interrupted or the disk is full. The answers are made up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.predict.videos import write_video
+
+COMMAND = """
+import os, sys
+from tests.predict import fake_model
+from musclemap_jax.predict.__main__ import main
+fake_model.install()
+status = main()
+print("left:", sorted(os.listdir("muscles")))
+sys.exit(status)
+"""
+TIMEOUT_S = 60
+MOUNT = 'mkdir -p muscles && mount -t tmpfs -o size="$0" none muscles && exec "$@"'
+
+
+def start(folder, *command):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_video_leaves_nothing_and_the_finished_ones_stay(tmp_path, stop):
+    write_video(tmp_path / "a.mp4", num_frames=10)
+    write_video(tmp_path / "b.mp4", num_frames=400)
+    (tmp_path / "slow").touch()
+    process = start(tmp_path, sys.executable, "-c", COMMAND, "a.mp4", "b.mp4")
+    give_up = time.monotonic() + TIMEOUT_S
+    while not list(tmp_path.glob("muscles/.b.*.unfinished")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    process.send_signal(stop)
+    output, errors = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, errors) == (130, "")
+    assert "results: muscles/a" in output
+    assert output.endswith("left: ['a']\n")
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"], capture_output=True).returncode != 0,
+    reason="needs user namespaces, to mount a small disk",
+)
+def test_a_full_disk_is_one_line_and_leaves_the_finished_results(tmp_path):
+    write_video(tmp_path / "a.mp4", num_frames=10)
+    write_video(tmp_path / "b.mp4", num_frames=800)
+    write_video(tmp_path / "c.mp4", num_frames=10)
+    arguments = [sys.executable, "-c", COMMAND, "a.mp4", "b.mp4", "c.mp4", "--quiet"]
+    process = start(tmp_path, "unshare", "-Urm", "sh", "-c", MOUNT, "160k", *arguments)
+    output, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 2
+    expected = "error: muscles/b: the results could not be written: No space left on device: "
+    assert errors == expected + "free some space or choose another --out\n"
+    assert output == "left: ['a']\n"
