@@ -8,9 +8,11 @@ come from anybody.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+import jinja2
 import numpy as np
 from etils import epath
 
@@ -26,17 +28,17 @@ from musclemap_jax.storage.files import replace_text
 MAX_NAMED = 5
 """Regions that the headline names."""
 
-_STRIP_WIDTH, _STRIP_HEIGHT = 1000, 110
+_STRIP_WIDTH, _STRIP_HEIGHT = 1000, 84
 """Size of the strip of frames in pixels, where the window is wide."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """One region of the table; `num_active` of the answered windows have it active."""
+    """One region of the table."""
 
     region: str
     probability: float
-    num_active: int
+    active_fraction: float
     decided: bool
 
 
@@ -72,19 +74,15 @@ def render_page(
         for view in body_map.VIEWS
         if body_map.has_body_map(prediction.regions)
     }
-    num_answered = int(prediction.answered.sum())
-    counts = np.rint(np.nan_to_num(fractions) * num_answered).astype(int)
     preview = recorder.preview(prediction.fps, prediction.person) if recorder else None
-    environment = page_environment("musclemap_jax.predict")
-    environment.filters |= {"clock": clock, "opacity": _opacity}
-    return environment.get_template("page.html").render(
+    return _template().render(
         prediction=prediction,
         headline=headline(prediction),
+        name=Path(prediction.source).name,
         summary=_summary(prediction),
         views=views,
         body_map=body_map,
-        rows=[_Row(prediction.regions[k], float(means[k]), int(counts[k]), bool(decided[k])) for k in order],
-        num_answered=num_answered,
+        rows=[_Row(prediction.regions[k], float(means[k]), float(fractions[k]), bool(decided[k])) for k in order],
         timeline=timeline(prediction, order),
         region_names=[prediction.regions[k] for k in order],
         thumbnails=_thumbnails(prediction, recorder),
@@ -94,6 +92,13 @@ def render_page(
         persons=_persons(prediction),
         model=model,
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = page_environment("musclemap_jax.predict")
+    environment.filters |= {"clock": clock, "opacity": _opacity}
+    return environment.get_template("page.html")
 
 
 def _opacity(fraction: float) -> str:
@@ -146,7 +151,7 @@ def _persons(prediction: Prediction) -> list[str]:
         for number in numbers:
             counts[number] = counts.get(number, 0) + 1
     if not counts:
-        return ["Nobody was seen, or no pose was looked for: the answer rests on the picture alone."]
+        return ["No person's pose is known."]
     total = _counted(len(prediction.persons), "window")
     seen = [f"person {number} in {count:,} of {total}" for number, count in sorted(counts.items())]
     sentences = [f"Seen: {_listed(seen)}."]

@@ -21,6 +21,8 @@ _CELL, _MARK = 0.9, 0.14
 
 _TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _MAX_TICKS = 8
+_LAST_TICK = 0.97
+"""Fraction of the width after which a label would not fit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +93,9 @@ def ticks(duration_s: float) -> list[tuple[float, str]]:
     step = next((step for step in _TICK_STEPS_S if duration_s / step <= _MAX_TICKS), None)
     if step is None:
         step = 3600 * int(np.ceil(duration_s / 3600 / _MAX_TICKS))
-    times = step * np.arange(int(duration_s / step + 1e-9) + 1)
-    labels = [f"{time:g} s" if duration_s < 60 else clock(float(time)) for time in times]
-    return [(float(time / duration_s) if duration_s else 0.0, label) for time, label in zip(times, labels, strict=True)]
+    times = [step * number for number in range(_MAX_TICKS + 1) if step * number <= _LAST_TICK * duration_s]
+    labels = [f"{time:g} s" if duration_s < 60 else clock(time) for time in times]
+    return [(time / max(duration_s, step), label) for time, label in zip(times, labels, strict=True)]
 
 
 def clock(seconds: float) -> str:
