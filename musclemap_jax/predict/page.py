@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def render_page(
     return _template().render(
         prediction=prediction,
         headline=headline(prediction),
-        name=Path(prediction.source).name,
+        name=_name(prediction),
         summary=_summary(prediction),
         views=views,
         body_map=body_map,
@@ -126,6 +127,11 @@ def headline(prediction: Prediction) -> str:
     return ("Active: " if decided.any() else "Active at times: ") + _listed(names)
 
 
+def _name(prediction: Prediction) -> str:
+    """The video's name as valid text: bytes of a file name that are not UTF-8 are escaped."""
+    return os.fsencode(Path(prediction.source).name).decode("utf-8", "backslashreplace")
+
+
 def _listed(names: Sequence[str]) -> str:
     """Names as prose lists them: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -134,7 +140,7 @@ def _listed(names: Sequence[str]) -> str:
 def _summary(prediction: Prediction) -> list[str]:
     """Short facts for the line below the headline."""
     num_windows = len(prediction.times_s)
-    name = Path(prediction.source).name
+    name = _name(prediction)
     about = "" if prediction.person is None else f"person {prediction.person}"
     facts = [name, duration(prediction.duration_s), _counted(num_windows, "window"), about]
     return [fact for fact in facts if fact]
