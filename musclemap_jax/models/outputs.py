@@ -30,11 +30,9 @@ class BranchOutput:
 
 @struct.dataclass
 class DistillationSite:
-    """One (sender, receiver) pair of token sets; the receiver is already projected to the sender's width.
+    """Receiver tokens (B, M, D), projected to the sender's width, and the other branch's classification tokens.
 
-    Attributes:
-      sender: (B, M, D) classification tokens of the other branch, with stopped gradient.
-      receiver: (B, M, D) receiver tokens.
+    The sender's gradient is stopped.
     """
 
     sender: jax.Array

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,7 +94,7 @@ class ModelSpec:
             )
         choices = {
             "sites": SITE_KINDS,
-            "directions": ("both", *(f"to_{branch}" for branch in self.branches)),
+            "directions": ("both", *(f"to_{branch}" for branch in names)),
             "fusion": FUSIONS,
             "dtype": DTYPES,
             "remat": REMAT_POLICIES,
@@ -167,11 +168,7 @@ class ModelSpec:
 
 
 class TransM3E(nn.Module):
-    """The whole model; parameters lie under the branch's name, then `fusion_<branch>`, `head_<branch>`, `kd_...`.
-
-    Attributes:
-      spec: The architecture.
-    """
+    """The whole model; parameters lie under the branch's name, then `fusion_<branch>`, `head_<branch>`, `kd_...`."""
 
     spec: ModelSpec = dataclasses.field(default_factory=ModelSpec)
 
@@ -179,19 +176,16 @@ class TransM3E(nn.Module):
     def sharding_rules(self) -> Rules:
         """Sharding rules of the branches' parameters (sharding/rules.py)."""
         rules = (rules_below(name, BRANCHES[name].backbone.sharding_rules) for name in self.spec.branches)
-        return tuple(rule for rules_of_branch in rules for rule in rules_of_branch)
+        return tuple(itertools.chain.from_iterable(rules))
 
     def __call__(self, batch: Batch, *, train: bool = False, distil: bool | None = None) -> ModelOutput:
-        """Runs the branches on a batch (`data.batch.Batch`).
+        """Runs the branches on a batch (`data.batch.Batch`); the logits are averaged over views.
 
         Args:
           batch: `muscles` (B, K) and what the branches read, such as `video` (B, S, T, H, W, 3) uint8, `skeleton`
-            (B, T_s, P, V, 3) and `skeleton_valid` (B, T_s, P). The logits are averaged over views.
+            (B, T_s, P, V, 3) and `skeleton_valid` (B, T_s, P).
           train: Turns on dropout (rng stream `dropout`) and makes batch norms use and update batch statistics.
           distil: Whether to return the distillation sites; None for in training only.
-
-        Returns:
-          Logits (B, K) float32 of the whole and of each branch with a head, and the sites.
         """
         return self.run(self.inputs(batch), batch["muscles"].shape[0], train, train if distil is None else distil)
 
@@ -201,14 +195,7 @@ class TransM3E(nn.Module):
 
     @nn.compact
     def run(self, inputs: dict[str, Inputs], num_clips: int, train: bool, distil: bool) -> ModelOutput:
-        """Runs the branches on their inputs.
-
-        Args:
-          inputs: The result of `inputs`.
-          num_clips: B.
-          train: As in `__call__`.
-          distil: Whether to return the distillation sites.
-        """
+        """Runs the branches on the result of `inputs`, for `num_clips` = B."""
         branches = {name: self._branch(name, inputs[name], train) for name in self.spec.branches}
         weights = self.spec.weights
         logits = {name: self._classify(name, branches[name], num_clips, train) for name in weights}
@@ -217,11 +204,9 @@ class TransM3E(nn.Module):
 
     def _branch(self, name: str, inputs: Inputs, train: bool) -> BranchOutput:
         spec = self.spec
-        frozen = name in spec.frozen_branches
+        frozen, taught = name in spec.frozen_branches, name in spec.taught
         build = BRANCHES[name].backbone.build
-        branch = build(
-            spec.architecture(name), spec.tokens_per_set, name in spec.taught, jnp.dtype(spec.dtype), spec.remat, name
-        )
+        branch = build(spec.architecture(name), spec.tokens_per_set, taught, jnp.dtype(spec.dtype), spec.remat, name)
         output = branch(*inputs, train=train and not frozen)
         return jax.lax.stop_gradient(output) if frozen else output
 

@@ -56,10 +56,6 @@ def layer_norm(
     return (y * _expand_to(scale, x.ndim) + _expand_to(bias, x.ndim)).astype(x.dtype)
 
 
-def _layer_norm_forward(x, scale, bias, num_axes, epsilon):
-    return layer_norm(x, scale, bias, num_axes, epsilon), (x, scale, bias)
-
-
 def _layer_norm_backward(num_axes, epsilon, residuals, dy):
     x, scale, bias = residuals
     axes = tuple(range(x.ndim - num_axes, x.ndim))
@@ -74,7 +70,7 @@ def _layer_norm_backward(num_axes, epsilon, residuals, dy):
     return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
 
 
-layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+layer_norm.defvjp(lambda *arguments: (layer_norm(*arguments), arguments[:3]), _layer_norm_backward)
 
 
 class LayerNormParams(nn.Module):
