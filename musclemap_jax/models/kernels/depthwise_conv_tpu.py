@@ -12,6 +12,7 @@ Letters of shapes: B clips, T H W the grid, C channels; 2 marks the strided grid
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -31,13 +32,7 @@ NUM_SUBLANES = 8
 
 
 class ChannelGroup(NamedTuple):
-    """Channels that are convolved with one stride.
-
-    Attributes:
-      start: The first channel.
-      stop: One past the last channel.
-      strides: Strides of time, height and width; the stride of time must be 1.
-    """
+    """Channels from `start` to before `stop`, convolved with one stride, whose time must be 1."""
 
     start: int
     stop: int
@@ -66,11 +61,11 @@ def grouped_depthwise(
     groups: tuple[ChannelGroup, ...],
     vmem_bytes: int | None,
 ) -> tuple[Float[Array, "B T _ _ _"], ...]:
-    """Convolves every channel with its own kernel, zero padding kernel // 2, each group with its strides.
+    """Convolves every channel with its own kernel of odd size, zero padding kernel // 2, each group with its strides.
 
     Args:
       x: An array of any float dtype.
-      kernel: Of odd size.
+      kernel: Likewise.
       groups: Groups that cover all channels in order.
       vmem_bytes: Bytes of VMEM of the chip; None runs the kernels in interpret mode, on any platform (for tests).
 
@@ -130,13 +125,9 @@ def _write_frame(ring, slot, frame_ref, lanes: slice, strides: Axes, border: int
     lax.fori_loop(0, frame_ref.shape[2], row, None)
 
 
-def _numbered_taps(size: Axes) -> list[tuple[int, Axes]]:
-    return list(enumerate(tap_offsets(size)))
-
-
 def _forward_kernel(config: _Config, x_ref, *refs) -> None:
     blocks, size = _lane_blocks(config.groups), config.size
-    weights, (outs, rings) = refs[: len(blocks)], _split_refs(refs[len(blocks) :], len(config.groups))
+    weights, outs, rings = _split_refs(refs, len(blocks), len(config.groups))
     step, reach = pl.program_id(1), size[0] // 2
     valid = (step < pl.num_programs(1) - reach).astype(jnp.float32)
 
@@ -154,13 +145,12 @@ def _forward_kernel(config: _Config, x_ref, *refs) -> None:
 
         def row(index: jax.Array, _: None) -> None:
             total = jnp.zeros((out_ref.shape[3], NUM_LANES), jnp.float32)
-            for tap, (t, h, w) in _numbered_taps(size):
+            for tap, (t, h, w) in enumerate(tap_offsets(size)):
                 columns = _column_slice(out_ref.shape[3], strides[2], w - size[2] // 2)
                 window = ring[(step + 1 + t) % size[0], index * strides[1] + h, columns, :]
                 total += window * weight_ref[tap : tap + 1, :]
-            out_ref[0, 0, index, :, block.lane : block.lane + block.width] = total[:, : block.width].astype(
-                out_ref.dtype
-            )
+            lanes = slice(block.lane, block.lane + block.width)
+            out_ref[0, 0, index, :, lanes] = total[:, : block.width].astype(out_ref.dtype)
 
         lax.fori_loop(0, out_ref.shape[2], row, None)
 
@@ -172,11 +162,8 @@ def _forward_kernel(config: _Config, x_ref, *refs) -> None:
 
 def _backward_kernel(config: _Config, x_ref, *refs) -> None:
     blocks, size = _lane_blocks(config.groups), config.size
-    weights, (gradients, (dx_ref,), d_weights, rings) = (
-        refs[: len(blocks)],
-        _split_refs(refs[len(blocks) :], len(config.groups), 1, len(blocks)),
-    )
-    rings, d_rings = rings[: len(blocks)], rings[len(blocks) :]
+    counts = (len(blocks), len(config.groups), 1, len(blocks), len(blocks))
+    weights, gradients, (dx_ref,), d_weights, rings, d_rings = _split_refs(refs, *counts)
     step, reach, border = pl.program_id(1), size[0] // 2, size[1] // 2
     valid = (step < pl.num_programs(1) - reach).astype(jnp.float32)
 
@@ -207,7 +194,7 @@ def _input_gradient(config: _Config, step, block: _LaneBlock, d_ring, weight_ref
 
     def row(index: jax.Array, _: None) -> None:
         total = jnp.zeros((dx_ref.shape[3], NUM_LANES), jnp.float32)
-        for tap, (t, h, w) in _numbered_taps(size):
+        for tap, (t, h, w) in enumerate(tap_offsets(size)):
             columns = _column_slice(dx_ref.shape[3], 1, size[2] // 2 - w)
             window = d_ring[(step + size[0] - t) % size[0], index + size[1] - 1 - h, columns, :]
             total += window * weight_ref[tap : tap + 1, :]
@@ -223,13 +210,9 @@ def _accumulate_kernel_gradient(
     size, strides = config.size, config.groups[block.group].strides
 
     def row(index: jax.Array, _: None) -> None:
-        gradient = d_ring[
-            (step + size[0] - size[0] // 2) % size[0],
-            size[1] // 2 + index * strides[1],
-            _column_slice(shape[3], strides[2], 0),
-            :,
-        ]
-        for tap, (t, h, w) in _numbered_taps(size):
+        slot, border = (step + size[0] - size[0] // 2) % size[0], size[1] // 2
+        gradient = d_ring[slot, border + index * strides[1], _column_slice(shape[3], strides[2], 0), :]
+        for tap, (t, h, w) in enumerate(tap_offsets(size)):
             columns = _column_slice(shape[3], strides[2], w - size[2] // 2)
             window = ring[(step + 1 + t) % size[0], index * strides[1] + h, columns, :]
             d_weight[0, tap : tap + 1, :] += jnp.sum(window * gradient, axis=0, keepdims=True)
@@ -239,11 +222,8 @@ def _accumulate_kernel_gradient(
 
 def _split_refs(refs, *counts: int) -> list:
     """Splits a sequence into parts of these lengths and the rest."""
-    parts, start = [], 0
-    for count in counts:
-        parts.append(refs[start : start + count])
-        start += count
-    return [*parts, refs[start:]]
+    ends = [0, *itertools.accumulate(counts), len(refs)]
+    return [refs[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _padded_weights(config: _Config, kernel: jax.Array) -> list[jax.Array]:
@@ -273,8 +253,9 @@ def _call(
     clip_spec = pl.BlockSpec((1, *weights[0].shape), lambda clip, step: (clip, 0, 0))
     operands = [x, *weights, *gradients]
     products = 2 if gradients else 1
+    multiply_adds = math.prod(config.size) * sum(math.prod(shape) for shape in _output_shapes(config, x.shape))
     cost = pl.CostEstimate(
-        flops=2 * products * _multiply_adds(config, x.shape),
+        flops=2 * products * multiply_adds,
         transcendentals=0,
         bytes_accessed=sum(math.prod(a.shape) * a.dtype.itemsize for a in (*operands, *outputs)),
     )
@@ -295,12 +276,6 @@ def _call(
     )(*operands)
 
 
-def _multiply_adds(config: _Config, shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one pass over all groups."""
-    outputs = (math.prod(out) for out in _output_shapes(config, shape))
-    return math.prod(config.size) * sum(outputs)
-
-
 def _output_shapes(config: _Config, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [(shape[0], *strided_grid(shape[1:4], group.strides), group.stop - group.start) for group in config.groups]
 
@@ -309,10 +284,6 @@ def _output_shapes(config: _Config, shape: tuple[int, ...]) -> list[tuple[int, .
 def _conv(config, x, kernel):
     outputs = [jax.ShapeDtypeStruct(shape, x.dtype) for shape in _output_shapes(config, x.shape)]
     return tuple(_call(config, _forward_kernel, x, _padded_weights(config, kernel), [], outputs))
-
-
-def _conv_forward(config, x, kernel):
-    return _conv(config, x, kernel), (x, kernel)
 
 
 def _conv_backward(config, residuals, gradients):
@@ -326,4 +297,4 @@ def _conv_backward(config, residuals, gradients):
     return dx, jnp.concatenate(d_kernel, axis=-1)
 
 
-_conv.defvjp(_conv_forward, _conv_backward)
+_conv.defvjp(lambda config, x, kernel: (_conv(config, x, kernel), (x, kernel)), _conv_backward)

@@ -19,7 +19,7 @@ TOLERANCE_EPS = 2
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def robust_max(x: Float[Array, " ..."], axis: int) -> Float[Array, " ..."]:
-    """Maximum over an axis (not negative) of values of the order of 1; those within rounding of it share the gradient."""
+    """Maximum over an axis, not negative, of values of the order of 1; all within rounding of it share the gradient."""
     return x.max(axis)
 
 
