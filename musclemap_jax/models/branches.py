@@ -170,7 +170,7 @@ class BackboneSpecs(dict[str, Any]):
         defaults = {branch.backbone.name: branch.backbone.default for branch in BRANCHES.values()}
         super().__init__(defaults | dict(given))
         if unknown := self.keys() - defaults:
-            raise UserError(f"config.model.backbones: expected some of {', '.join(defaults)}, got {', '.join(unknown)}")
+            raise UserError(f"config.model.backbones: expected some of {', '.join(defaults)}, got {min(unknown)!r}")
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))

@@ -128,8 +128,7 @@ class MCTF(Fusion):
         receiver = self.required(receiver)
         # Over tokens and channels together, with a weight and bias (M, D).
         norm = functools.partial(LayerNorm, 2, NORM_EPSILON, nn.initializers.zeros, self.dtype)
-        settings = self.scale, self.qkv_bias, self.released_reshape, self.dtype
-        fuse = CLSFusion(*settings, name="attn_mixed_cls_tokens")
+        fuse = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, self.dtype, name="attn_mixed_cls_tokens")
         mean = (receiver + classification) / 2
         fused = fuse(norm(name="norm1_token1")(receiver), norm(name="norm1_token2")(classification))
         self.sow("intermediates", "cls_fusion", fused)

@@ -146,9 +146,9 @@ class HDGCNUnit(nn.Module):
     ) -> tuple[Float[Array, "BP G D2"] | None, Float[Array, "D2 V T2 BP"]]:
         """Maps tokens and joints to the unit's width; T2 = ceil(T / stride)."""
         spec, unit = self.spec, self.unit
-        neighbours = spec.joint_neighbours, spec.hierarchy_neighbours
+        joint, hierarchy = spec.joint_neighbours, spec.hierarchy_neighbours
         graph_conv = HierarchicalGraphConv(
-            spec.graph, unit.features, not unit.is_first, *neighbours, self.dtype, name="graph"
+            spec.graph, unit.features, not unit.is_first, joint, hierarchy, self.dtype, name="graph"
         )
         temporal_conv = MultiScaleTemporalConv(
             unit.stride, spec.kernel_size, spec.dilations, self.dtype, name="temporal"
