@@ -48,11 +48,12 @@ class _Config(NamedTuple):
 
 
 class _LaneBlock(NamedTuple):
-    """At most one tile's lanes of a group: index of the group, first lane in the group and number of lanes."""
+    """At most one tile's lanes of a group: the group's index, their number, and where they are in it and in x."""
 
     group: int
-    lane: int
     width: int
+    lanes: slice
+    channels: slice
 
 
 def grouped_depthwise(
@@ -89,11 +90,13 @@ def grouped_depthwise_fits(
 
 
 def _lane_blocks(groups: tuple[ChannelGroup, ...]) -> list[_LaneBlock]:
-    return [
-        _LaneBlock(index, lane, min(NUM_LANES, group.stop - group.start - lane))
-        for index, group in enumerate(groups)
-        for lane in range(0, group.stop - group.start, NUM_LANES)
-    ]
+    blocks = []
+    for index, group in enumerate(groups):
+        for first in range(group.start, group.stop, NUM_LANES):
+            last = min(first + NUM_LANES, group.stop)
+            lanes = slice(first - group.start, last - group.start)
+            blocks.append(_LaneBlock(index, last - first, lanes, slice(first, last)))
+    return blocks
 
 
 def _ring_shape(shape: tuple[int, ...], size: Axes) -> tuple[int, ...]:
@@ -137,8 +140,7 @@ def _forward_kernel(config: _Config, x_ref, *refs) -> None:
             _zero(ring)
 
     for block, ring in zip(blocks, rings, strict=True):
-        first = config.groups[block.group].start + block.lane
-        _write_frame(ring, step % size[0], x_ref, slice(first, first + block.width), (1, 1, 1), size[1] // 2, valid)
+        _write_frame(ring, step % size[0], x_ref, block.channels, (1, 1, 1), size[1] // 2, valid)
 
     def convolve(block: _LaneBlock, ring, weight_ref) -> None:
         strides, out_ref = config.groups[block.group].strides, outs[block.group]
@@ -149,8 +151,7 @@ def _forward_kernel(config: _Config, x_ref, *refs) -> None:
                 columns = _column_slice(out_ref.shape[3], strides[2], w - size[2] // 2)
                 window = ring[(step + 1 + t) % size[0], index * strides[1] + h, columns, :]
                 total += window * weight_ref[tap : tap + 1, :]
-            lanes = slice(block.lane, block.lane + block.width)
-            out_ref[0, 0, index, :, lanes] = total[:, : block.width].astype(out_ref.dtype)
+            out_ref[0, 0, index, :, block.lanes] = total[:, : block.width].astype(out_ref.dtype)
 
         lax.fori_loop(0, out_ref.shape[2], row, None)
 
@@ -175,11 +176,9 @@ def _backward_kernel(config: _Config, x_ref, *refs) -> None:
             d_weight[...] = jnp.zeros_like(d_weight)
 
     for block, ring, d_ring in zip(blocks, rings, d_rings, strict=True):
-        group = config.groups[block.group]
-        first = group.start + block.lane
-        _write_frame(ring, step % size[0], x_ref, slice(first, first + block.width), (1, 1, 1), border, valid)
-        lanes = slice(block.lane, block.lane + block.width)
-        _write_frame(d_ring, step % size[0], gradients[block.group], lanes, group.strides, border, valid)
+        strides = config.groups[block.group].strides
+        _write_frame(ring, step % size[0], x_ref, block.channels, (1, 1, 1), border, valid)
+        _write_frame(d_ring, step % size[0], gradients[block.group], block.lanes, strides, border, valid)
 
     @pl.when(step >= reach)
     def _output() -> None:
@@ -190,7 +189,7 @@ def _backward_kernel(config: _Config, x_ref, *refs) -> None:
 
 def _input_gradient(config: _Config, step, block: _LaneBlock, d_ring, weight_ref, dx_ref) -> None:
     """The input's gradient at the middle frame of the ring."""
-    size, first = config.size, config.groups[block.group].start + block.lane
+    size = config.size
 
     def row(index: jax.Array, _: None) -> None:
         total = jnp.zeros((dx_ref.shape[3], NUM_LANES), jnp.float32)
@@ -198,7 +197,7 @@ def _input_gradient(config: _Config, step, block: _LaneBlock, d_ring, weight_ref
             columns = _column_slice(dx_ref.shape[3], 1, size[2] // 2 - w)
             window = d_ring[(step + size[0] - t) % size[0], index + size[1] - 1 - h, columns, :]
             total += window * weight_ref[tap : tap + 1, :]
-        dx_ref[0, 0, index, :, first : first + block.width] = total[:, : block.width].astype(dx_ref.dtype)
+        dx_ref[0, 0, index, :, block.channels] = total[:, : block.width].astype(dx_ref.dtype)
 
     lax.fori_loop(0, dx_ref.shape[2], row, None)
 
@@ -228,11 +227,10 @@ def _split_refs(refs, *counts: int) -> list:
 
 def _padded_weights(config: _Config, kernel: jax.Array) -> list[jax.Array]:
     """The kernel's taps of each block, (taps, NUM_LANES)."""
-    weights = []
-    for block in _lane_blocks(config.groups):
-        first = config.groups[block.group].start + block.lane
-        weights.append(jnp.pad(kernel[:, first : first + block.width], ((0, 0), (0, NUM_LANES - block.width))))
-    return weights
+    return [
+        jnp.pad(kernel[:, block.channels], ((0, 0), (0, NUM_LANES - block.width)))
+        for block in _lane_blocks(config.groups)
+    ]
 
 
 def _call(
