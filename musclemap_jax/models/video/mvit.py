@@ -200,22 +200,20 @@ class MViT(nn.Module):
             tokens, patches = map(constrain_clips, block(*carry, drop_path, train))
             return (tokens, patches), tokens
 
-        receiver, classification = [], []
+        layers = []
         for group in spec.block_groups():
             block = block_class(blocks[group.first], self.dtype, name=group.name("blocks_{}"))
             group_factors = None if factors is None else factors[group.first : group.first + group.count]
             (tokens, patches), tokens_of_layers = scan_layers(body, block, group, (tokens, patches), group_factors)
-            for tokens_of_layer in tokens_of_layers:
-                receiver_set, classification_set = split_token_sets(tokens_of_layer, self.num_tokens)
-                classification.append(classification_set)
-                if receiver_set is not None:
-                    receiver.append(receiver_set)
+            layers += tokens_of_layers
 
         norm = LayerNorm(dtype=self.dtype, name="norm")
-        final_receiver, final_classification = split_token_sets(norm(tokens), self.num_tokens)
+        sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, norm(tokens))]
         if self.is_mutable_collection("intermediates"):
             self.sow("intermediates", "final_patches", norm(patches))
-        return BranchOutput(tuple(classification), tuple(receiver), final_classification, final_receiver)
+        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
+        receiver = tuple(receiver) if self.receiver else ()
+        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)
 
     def _drop_path_factors(self, batch_size: int, train: bool) -> Float[Array, "depth 2 B"] | None:
         """Factors of both residual branches of each block; the rate grows linearly with depth."""
