@@ -107,7 +107,7 @@ class ModelSpec:
                 "config.model: num_tokens and second_branch_weight must not be negative, "
                 "and head_dropout_rate must lie in [0, 1)"
             )
-        if self.second_branch_frozen and (self.second_branch is None or self.second_branch in self.taught):
+        if self.second_branch_frozen and (len(names) == 1 or names[1] in self.taught):
             raise UserError(
                 "config.model.second_branch_frozen: expected a second branch that is not taught, got branches "
                 f"{self.branches} and directions {self.directions!r}: set directions to 'to_{self.branches[0]}'"
@@ -117,11 +117,6 @@ class ModelSpec:
     def tokens_per_set(self) -> int:
         """M; 0 for the published branches."""
         return self.num_regions if self.num_tokens is None else self.num_tokens
-
-    @property
-    def second_branch(self) -> str | None:
-        """Name of the second branch, if there is one."""
-        return self.branches[1] if len(self.branches) == 2 else None
 
     @property
     def frozen_branches(self) -> tuple[str, ...]:
@@ -142,7 +137,7 @@ class ModelSpec:
     @property
     def taught(self) -> tuple[str, ...]:
         """Names of the branches that have receiver tokens."""
-        if self.second_branch is None or self.tokens_per_set == 0 or self.sites == "none":
+        if len(self.branches) == 1 or self.tokens_per_set == 0 or self.sites == "none":
             return ()
         return tuple(branch for branch in self.branches if self.directions in ("both", f"to_{branch}"))
 
