@@ -68,7 +68,7 @@ class Skeleton(BatchModality):
         """Poses over the whole clip, or with a generator over a random stretch of it."""
         skeleton = convert(field_of(record, "skeleton"), text(field_of(record, "skeleton_layout")), spec.layout)
         times = pose_times(len(skeleton), spec.num_poses, spec.augmentation.pose_span, draw.rng)
-        poses = normalise_poses(*sample_poses(skeleton, times, spec.num_persons))
+        poses = normalise_poses(sample_poses(skeleton, times, spec.num_persons))
         if draw.flip:
             poses = flip_poses(poses, get_layout(spec.layout).flip)
         if draw.rng is not None:

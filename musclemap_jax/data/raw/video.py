@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -97,11 +98,10 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
     def convert() -> Iterator[np.ndarray | JpegPlanes]:
-        frame, count = first, 0
-        while frame is not None:
+        count = 0
+        for frame in itertools.chain([first], frames):
             yield image_of(frame)
             count += 1
-            frame = next(frames, None)
         if count < _MIN_FRACTION_OF_FRAMES * expected_frames:
             raise VideoError(f"truncated: the file states {expected_frames} frames, {count} could be decoded")
 
@@ -111,8 +111,7 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
 def count_stored_pixels(path: str | Path, short_side: int = SHORT_SIDE_PX) -> int:
     """Pixels of all frames that ``read_video`` would yield, according to the file's header; decodes nothing.
 
-    Raises:
-      VideoError: The header cannot be read.
+    Raises VideoError if the header cannot be read.
     """
     with _open(Path(path)) as (stream, rate):
         height, width = scaled_size((stream.height, stream.width), short_side)
@@ -193,17 +192,13 @@ def _check_boxes(path: Path) -> None:
                 if start == 0 and kind != b"ftyp":
                     return  # another container, which its demuxer checks
                 seen.add(kind)
-                if length == 0:  # to the end of the file
-                    break
                 if length == 1:  # 64-bit length
                     length = int.from_bytes(head[8:16], "big")
-                if length < 8:
+                if length < 8:  # 0: to the end of the file
                     break
-                if start + length > num_bytes and kind in _CONTENT_BOXES:
-                    raise VideoError(
-                        f"truncated: {start + length - num_bytes} bytes of box '{kind.decode()}' are missing"
-                    )
                 start += length
+                if start > num_bytes and kind in _CONTENT_BOXES:
+                    raise VideoError(f"truncated: {start - num_bytes} bytes of box '{kind.decode()}' are missing")
     except OSError as error:
         raise VideoError(f"cannot be opened: {error.strerror}") from error
     if b"moov" not in seen:
@@ -234,8 +229,7 @@ def _open(path: Path) -> Generator[tuple[av.VideoStream, Fraction]]:
 def _decode(path: Path) -> Iterator:
     """Yields (fps, expected number of frames), then av.VideoFrame after av.VideoFrame.
 
-    Raises:
-      VideoError: at the first packet that is damaged.
+    Raises VideoError at the first packet that is damaged.
     """
     with _open(path) as (stream, rate):
         stream.thread_type = "NONE"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -58,16 +60,11 @@ def _without_shared_idx(detections: list[Detection]) -> list[Detection]:
 def _link(detections: list[Detection]) -> list[list[Detection]]:
     persons: list[list[Detection]] = []
     by_idx: dict[float | None, list[Detection]] = {}
-    frames: dict[int, list[Detection]] = {}
-    for detection in sorted(
-        detections, key=lambda detection: detection.frame
-    ):  # a stable sort: within a frame the order of the file
-        frames.setdefault(detection.frame, []).append(detection)
-    for found in frames.values():
-        known = [detection for detection in found if detection.idx in by_idx]
-        unknown = [detection for detection in found if detection.idx not in by_idx]
-        for detection in known:
-            by_idx[detection.idx].append(detection)
+    in_order = sorted(detections, key=attrgetter("frame"))  # a stable sort: within a frame the order of the file
+    for _, found in itertools.groupby(in_order, attrgetter("frame")):
+        unknown: list[Detection] = []
+        for detection in found:
+            by_idx.get(detection.idx, unknown).append(detection)
         numbered = {id(person) for person in by_idx.values()}
         for detection, person in _match_by_overlap(unknown, persons, numbered):
             if person is None:
