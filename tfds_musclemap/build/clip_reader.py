@@ -33,18 +33,7 @@ class ClipContent:
     fields: ClipRecord
 
 
-@dataclasses.dataclass(frozen=True)
-class Rejected:
-    """A clip that cannot be stored.
-
-    Attributes:
-      reason: One line that names the file.
-    """
-
-    reason: str
-
-
-def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | Rejected:
+def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | ClipError:
     """Decodes a clip's video and makes the fields of its modalities.
 
     Args:
@@ -59,7 +48,7 @@ def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | 
         with local_clip(root, clip_id) as local_root:
             return _read(RawClip(local_root, clip_id), settings)
     except (ClipError, OSError) as error:
-        return Rejected(" ".join(str(error).split()))
+        return ClipError(" ".join(str(error).split()))
 
 
 def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:
