@@ -30,7 +30,6 @@ from tfds_musclemap.importing.skeletons import (
 
 DEFAULT_LAYOUT = "coco17"
 FAILED = "skeletons_failed.csv"
-FAILED_COLUMNS = ("clip_id", "reason")
 
 
 def extract_skeletons(
@@ -71,7 +70,7 @@ def extract_skeletons(
                 if reason is not None:
                     failed[clip_id] = reason
     if failed:
-        write_csv(root / FAILED, FAILED_COLUMNS, sorted(failed.items()))
+        write_csv(root / FAILED, ("clip_id", "reason"), sorted(failed.items()))
     else:
         (root / FAILED).unlink(missing_ok=True)
     return len(wanted) - len(failed), failed
@@ -87,9 +86,8 @@ class _Estimators:
         self._command, self._timeout_s = command, timeout_s
         # The first one starts here, so that a command that does not work is one error, not one per clip.
         self._idle: queue.SimpleQueue[PoseProcess | None] = queue.SimpleQueue()
-        self._idle.put(PoseProcess(command, timeout_s))
-        for _ in range(num_workers - 1):
-            self._idle.put(None)
+        for process in (PoseProcess(command, timeout_s), *[None] * (num_workers - 1)):
+            self._idle.put(process)
         self._threads = ThreadPoolExecutor(num_workers)
 
     def __enter__(self) -> _Estimators:
@@ -122,7 +120,7 @@ class _Estimators:
             check_file(root, video_path)
             process = process or PoseProcess(self._command, self._timeout_s)
             detections = process.estimate(video_path)
-            persons = convert_persons(detections, process.greeting.layout, layout, max_persons)
+            persons = convert_persons(detections, process.layout, layout, max_persons)
         except (EstimationError, LinkError, UserError) as error:
             return str(error)
         finally:
