@@ -26,15 +26,9 @@ ESTIMATORS = {"mediapipe": Path(__file__).parent / "pose_estimators" / "mediapip
 
 
 def estimator_command(estimator: str, python: str, arguments: str = "") -> list[str]:
-    """Command line of an estimator.
+    """Command line of an estimator: a name in ESTIMATORS or the path of a script, for its own environment's Python.
 
-    Args:
-      estimator: A name in ESTIMATORS or the path of a Python script.
-      python: The Python interpreter of its environment.
-      arguments: The script's arguments, quoted as in a shell.
-
-    Raises:
-      UserError: There is no such script.
+    Its arguments are quoted as in a shell. Raises UserError if there is no such script.
     """
     script = ESTIMATORS.get(estimator, Path(estimator))
     if not script.is_file():

@@ -87,21 +87,6 @@ class AugmentationSpec:
                 raise UserError(f"augmentation.{name}: expected {expected}, got {value}")
 
 
-NO_AUGMENTATION = AugmentationSpec(
-    crop_area=(1.0, 1.0),
-    crop_aspect=(1.0, 1.0),
-    flip_probability=0.0,
-    colour_probability=0.0,
-    erase_probability=0.0,
-    pose_span=1.0,
-    joint_rotation=0.0,
-    joint_stretch=(1.0, 1.0),
-    joint_jitter=0.0,
-    joint_drop_probability=0.0,
-)
-"""The largest square crop, at a random place along the longer side, and no other augmentation."""
-
-
 class Box(NamedTuple):
     """A rectangle of an image in pixels; its edges may lie between pixels."""
 

@@ -50,17 +50,10 @@ def write_example(
     spec: InputSpec,
     rng: np.random.Generator | None = None,
 ) -> None:
-    """Writes one clip into a row of a batch from `empty_batch`.
+    """Writes the clip at a position of its split into a row of a batch from `empty_batch`, with one view in training.
 
-    Arrays of its own for each clip would cost page faults and a copy.
-
-    Args:
-      batch: With one view in training.
-      row: Row of the batch.
-      record: The clip's record.
-      position: Position of the clip in its split.
-      spec: What the model takes.
-      rng: In training the clip's generator, which draws the augmentation; None writes the fixed views and centre crop.
+    Arrays of its own for each clip would cost page faults and a copy. In training, `rng` is the clip's generator, whose
+    state decides the augmentation; None writes the fixed views and centre crop.
 
     Raises:
       UserError: A record that lacks a modality, or a frame that cannot be decoded; names the clip.

@@ -18,13 +18,9 @@ CLIPS_COLUMNS = ("clip_id", "split", "activity", "muscles", "num_frames", "fps",
 
 @dataclasses.dataclass(frozen=True)
 class StoredClip:
-    """A row of ``clips.csv``.
+    """A row of ``clips.csv``: a clip's annotations, and the number, rate per second and size of its stored frames.
 
-    Attributes:
-      clip: The clip's annotations.
-      num_frames: Number of frames stored.
-      fps: Frames per second.
-      size: (height, width) of the stored frames in pixels; where none are stored, the size that joints refer to.
+    The size is (height, width) in pixels; where no frames are stored, the one that joints refer to.
     """
 
     clip: Clip

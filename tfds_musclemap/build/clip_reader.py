@@ -36,13 +36,8 @@ class ClipContent:
 def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | ClipError:
     """Decodes a clip's video and makes the fields of its modalities.
 
-    Args:
-      root: The raw data set's folder; a remote one (``gs://...``) is copied clip by clip.
-      clip_id: The clip.
-      settings: How to store it.
-
-    Returns:
-      The content, or why the clip is rejected. The same files give the same bytes, on any worker.
+    A remote raw data set (``gs://...``) is copied clip by clip. Returns the content, or why the clip is rejected. The
+    same files give the same bytes, on any worker.
     """
     try:
         with local_clip(root, clip_id) as local_root:

@@ -26,16 +26,9 @@ class StoredExample:
 
 
 def read_example(root: str, clip: Clip, num_regions: int, settings: ClipSettings) -> StoredExample | ClipError:
-    """Reads a clip of a raw data set as a record.
+    """Reads a clip of the raw data set in the folder ``root``, which may be remote and has K muscle regions.
 
-    Args:
-      root: The raw data set's folder; may be remote.
-      clip: The clip's annotations.
-      num_regions: K, muscle regions of the raw data set.
-      settings: How to store the clip.
-
-    Returns:
-      The record, or why the clip is rejected. The same files give the same bytes, on any worker.
+    Returns the record, or why the clip is rejected. The same files give the same bytes, on any worker.
     """
     content = read_clip(root, clip.clip_id, settings)
     if isinstance(content, ClipError):

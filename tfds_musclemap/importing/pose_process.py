@@ -50,14 +50,9 @@ class PoseProcess:
     """
 
     def __init__(self, command: Sequence[str], timeout_s: float):
-        """Starts the estimator and waits for its greeting.
+        """Starts the estimator, whose time limit is per video in seconds, and waits for its greeting.
 
-        Args:
-          command: The program and its arguments.
-          timeout_s: Time limit per video in seconds.
-
-        Raises:
-          UserError: It cannot be started or its greeting is invalid.
+        Raises UserError if it cannot be started or its greeting is invalid.
         """
         self._timeout_s = timeout_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)

@@ -103,12 +103,9 @@ def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Det
 def write_alphapose(path: str | Path, skeleton: np.ndarray) -> None:
     """Writes a clip's persons in AlphaPose's format; the same input gives the same bytes.
 
-    Places are rounded to 0.01 pixels and scores to 0.001. A person without a joint in a frame has no entry for it;
-    a person's score is the mean of the joints' scores.
-
-    Args:
-      path: The JSON file.
-      skeleton: (T, P, V, 3) x, y in pixels, score in [0, 1]; score 0 is an absent joint.
+    The skeleton is (T, P, V, 3) x, y in pixels, score in [0, 1]; score 0 is an absent joint. Places are rounded to 0.01
+    pixels and scores to 0.001. A person without a joint in a frame has no entry for it; a person's score is the mean of
+    the joints' scores.
     """
     skeleton = np.asarray(skeleton, np.float64)
     scores = skeleton[..., 2].mean(axis=-1)
