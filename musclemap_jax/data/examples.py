@@ -53,10 +53,8 @@ def write_example(
     """Writes the clip at a position of its split into a row of a batch from `empty_batch`, with one view in training.
 
     Arrays of its own for each clip would cost page faults and a copy. In training, `rng` is the clip's generator, whose
-    state decides the augmentation; None writes the fixed views and centre crop.
-
-    Raises:
-      UserError: A record that lacks a modality, or a frame that cannot be decoded; names the clip.
+    state decides the augmentation; None writes the fixed views and centre crop. Raises UserError, naming the clip, if
+    the record lacks a modality or a frame cannot be decoded.
     """
     muscles = field_of(record, "muscles")
     if len(muscles) != spec.num_regions:

@@ -54,7 +54,7 @@ def train_iterator(
     each worker process holds one more than that. A batch of video is batch_size * T * H * W * 3 bytes.
 
     Args:
-      source: Records of the training split.
+      source: Records of the split.
       spec: What the model takes.
       batch_size: B, clips per process and batch.
       seed: Seed of the orders and of the augmentation.
@@ -128,8 +128,7 @@ class TrainIterator(grain.DatasetIterator):
     def set_state(self, state: dict[str, int]) -> None:
         """Resumes with the clip that would have come next where the state was taken.
 
-        Raises:
-          UserError: The state is of another split or seed, which makes resuming impossible.
+        Raises UserError if the state is of another split or seed, which makes resuming impossible.
         """
         own = self.get_state()
         for name in ("num_clips", "seed"):

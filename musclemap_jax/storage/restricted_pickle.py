@@ -13,7 +13,7 @@ import dataclasses
 import pickletools
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from musclemap_jax.errors import UserError
 
@@ -37,14 +37,6 @@ class Name:
     """A name that the pickle refers to, such as ``torch.FloatStorage``."""
 
     name: str
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """An object whose state comes after its construction, as numpy's do; the caller's functions may return one."""
-
-    def set_state(self, state: Any) -> None:
-        """Takes the state, a plain value; raises ValueError or TypeError if it is invalid."""
 
 
 class _Refused(Exception):
@@ -168,7 +160,7 @@ class _Machine:
         state, value = self.stack.pop(), self.stack[-1]
         if isinstance(value, Name):
             raise _Refused(f"state for {value.name}")
-        if isinstance(value, Stateful):
+        if hasattr(value, "set_state"):
             value.set_state(state)
         # Any other state, such as the `_metadata` of a state_dict, is not needed and dropped.
 
@@ -187,7 +179,9 @@ def read_pickle(
     Args:
       data: The pickle. The memory used is proportional to its length.
       functions: Each allowed name -> the function that it stands for, called with the pickle's arguments, which are
-        plain values or results of these functions; or None if the name may be mentioned but not called.
+        plain values or results of these functions; or None if the name may be mentioned but not called. A result whose
+        state comes after its construction, as numpy's does, takes it by ``set_state(state)``, which raises ValueError
+        or TypeError if it is invalid.
       persistent: The function called with each persistent id; without it persistent ids are an error.
       refused: Names of further opcodes to refuse, such as ``EMPTY_DICT``.
       max_steps: The largest number of opcodes; by default MAX_STEPS.

@@ -57,9 +57,10 @@ def assign_clips(clips: Sequence[Clip], clip_bytes: int) -> dict[str, list[list[
     Clips are ordered by a hash of their ids, which mixes the activities over the shards and does not change when clips
     are added. The number of shards follows from ``clip_bytes``, the estimate of a clip's prepared size.
     """
+    mixed = sorted(clips, key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest())
     shards = {}
     for split in taxonomy.SPLITS:
-        of_split = sorted((clip for clip in clips if clip.split == split), key=_mixing_key)
+        of_split = [clip for clip in mixed if clip.split == split]
         if of_split:
             num_shards = min(len(of_split), 1 + len(of_split) * clip_bytes // SHARD_BYTES)
             bounds = [round(index * len(of_split) / num_shards) for index in range(num_shards + 1)]
@@ -82,7 +83,3 @@ def estimate_clip_bytes(root: str, clips: Sequence[Clip], settings: ClipSettings
             continue  # the build will reject it
         sizes.append(pixels * bytes_per_pixel)
     return int(np.mean(sizes)) if sizes else 0
-
-
-def _mixing_key(clip: Clip) -> bytes:
-    return hashlib.sha256(clip.clip_id.encode()).digest()

@@ -43,11 +43,7 @@ class EstimationError(Exception):
 
 
 class PoseProcess:
-    """One running estimator; a context manager that ends it.
-
-    Attributes:
-      layout: Joint order of the estimator's detections, from its greeting.
-    """
+    """One running estimator, whose detections have the joint order ``layout``, according to its greeting."""
 
     def __init__(self, command: Sequence[str], timeout_s: float):
         """Starts the estimator, whose time limit is per video in seconds, and waits for its greeting.
@@ -71,18 +67,11 @@ class PoseProcess:
             self.close()
             raise UserError(f"pose estimator {' '.join(command)}: {error}") from error
 
-    def __enter__(self) -> PoseProcess:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def estimate(self, video: str | Path) -> list[Detection]:
         """Detections in one video.
 
-        Raises:
-          EstimationError: The estimator reported an error, died, exceeded the time limit or sent a malformed response.
-            In the last three cases ``is_alive`` is False afterwards.
+        Raises EstimationError if the estimator reported an error, died, exceeded the time limit or sent a malformed
+        response. In the last three cases ``is_alive`` is False afterwards.
         """
         request = json.dumps({"video": str(Path(video).absolute())})
         try:

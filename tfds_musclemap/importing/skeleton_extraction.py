@@ -41,15 +41,10 @@ def extract_skeletons(
     max_persons: int = MAX_PERSONS,
     timeout_s: float = 600.0,
 ) -> tuple[int, dict[str, str]]:
-    """Writes a skeleton for each clip that has none.
+    """Writes a skeleton for each clip of a raw data set that has none.
 
-    Args:
-      root: The raw data set's folder.
-      command: The command line that starts the estimator.
-      layout: Joint order to write; by default that of the existing skeletons, or ``coco17``.
-      num_workers: Number of estimators that run side by side.
-      max_persons: The largest P.
-      timeout_s: Time limit per clip in seconds.
+    The joint order is by default that of the existing skeletons, or ``coco17``. The command line starts an estimator,
+    of which ``num_workers`` run side by side, each with a time limit per clip.
 
     Returns:
       The number of clips that got a skeleton, and for each of the others the reason why not.

@@ -52,11 +52,7 @@ class Manifest:
 
 
 def read_manifest(root: str | Path) -> Manifest:
-    """Reads ``raw_dataset.json``; without it, the manifest is the default one.
-
-    Raises:
-      UserError: The file cannot be read or is invalid.
-    """
+    """Reads ``raw_dataset.json``; without it, the manifest is the default one. Raises UserError if it is invalid."""
     path = Path(root) / MANIFEST
     try:
         with path.open("rb") as file:
@@ -75,10 +71,7 @@ def read_manifest(root: str | Path) -> Manifest:
 
 
 def write_manifest(root: str | Path, manifest: Manifest) -> None:
-    """Writes ``raw_dataset.json`` without the fields that have their default values.
-
-    Raises UserError if ``read_manifest`` would refuse it.
-    """
+    """Writes ``raw_dataset.json`` without default values. Raises UserError if ``read_manifest`` would refuse it."""
     path = Path(root) / MANIFEST
     content = {name: value for name, value in vars(manifest).items() if value != getattr(Manifest, name)}
     _parse(path, content)

@@ -64,8 +64,7 @@ def skeleton_path(root: str | Path, clip_id: str) -> Path:
 def read_annotations(root: str | Path) -> list[Clip]:
     """Reads the clips of ``annotations.csv``, in its order, and checks them against the regions of the manifest.
 
-    Raises:
-      UserError: The first error, with its file, line, column and fix.
+    Raises UserError for the first error, with its file, line, column and fix.
     """
     path = Path(root) / ANNOTATIONS
     clips: list[Clip] = []
@@ -88,14 +87,10 @@ def read_annotations(root: str | Path) -> list[Clip]:
 
 
 def write_annotations(root: str | Path, clips: Sequence[Clip]) -> None:
-    """Writes ``annotations.csv`` in the order given; equal clips give equal bytes.
+    """Writes ``annotations.csv`` in the order given, but sorts each clip's muscles; equal clips give equal bytes.
 
-    Args:
-      root: The raw data set's folder, created if absent; its manifest, if any, must be there already.
-      clips: The clips; their muscles may be in any order.
-
-    Raises:
-      UserError: ``read_annotations`` would refuse what is to be written.
+    The folder is created if absent; its manifest, if any, must be there already. Raises UserError if
+    ``read_annotations`` would refuse what is to be written.
     """
     path = Path(root) / ANNOTATIONS
     manifest = read_manifest(root)

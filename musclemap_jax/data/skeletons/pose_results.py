@@ -31,9 +31,7 @@ _SEPARATORS = "_-./ "
 def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
     """Yields each clip that has results, with its AlphaPose entries or with the error of its file.
 
-    Args:
-      source: A folder, which is read clip by clip, or one file for all clips, which is read into memory at once.
-      clip_ids: The clips of the raw data set.
+    A folder is read clip by clip, one file for all clips at once into memory.
 
     Raises:
       UserError: No such file or folder, a malformed file for all clips, or results of none of the clips.
