@@ -26,7 +26,7 @@ def decode_jpeg(data: bytes, min_height: int = 0, min_width: int = 0, out: np.nd
     written to, and the result is a view of it: a fresh array for every frame costs page faults that take half as long
     again as the decoding.
 
-    Raises ValueError for something else, a broken JPEG, or one larger than `out`.
+    Raises ValueError for anything but a whole JPEG, and for one larger than `out`.
     """
     return simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=min_height, min_width=min_width, buffer=out)
 

@@ -99,14 +99,10 @@ class LocalFolder:
 
 
 def staged(folder: epath.PathLike, cache: Path) -> Path:
-    """A local copy of a remote folder without subfolders; a local folder is returned as it is.
+    """A copy, in a subfolder of ``cache``, of a remote folder without subfolders; a local folder is returned as it is.
 
     Files that were copied before are not copied again. The processes of a machine wait for the one that copies; an
     interrupted copy is repeated.
-
-    Args:
-      folder: The folder.
-      cache: The folder for the copies, one subfolder per remote folder.
     """
     if not is_remote(folder):
         return Path(folder)

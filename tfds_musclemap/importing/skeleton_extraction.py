@@ -1,8 +1,7 @@
 """Skeletons for the clips of a raw data set that have none, by pose estimators that run side by side.
 
-Each clip's file is written as a whole, so an interrupted run resumes with the clips that are left; existing skeletons
-are kept. A clip in which nobody is found gets an empty list and is not tried again. Clips that failed are listed in
-``skeletons_failed.csv`` and retried by the next run.
+Each clip's file is written as a whole, and existing skeletons are kept. A clip in which nobody is found gets an empty
+list and is not tried again.
 """
 
 from __future__ import annotations
