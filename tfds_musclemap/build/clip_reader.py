@@ -18,13 +18,9 @@ from tfds_musclemap.build.remote import local_clip
 
 @dataclasses.dataclass(frozen=True)
 class ClipContent:
-    """What is stored of a clip besides its annotations.
+    """What is stored of a clip besides its annotations, such as the fields of its modalities.
 
-    Attributes:
-      num_frames: T, at least one.
-      size: (height, width) of the stored frames, or that they would have.
-      fps: Frames per second.
-      fields: The record's fields of the stored modalities.
+    The size is (height, width) of the stored frames, or that they would have; there is at least one frame.
     """
 
     num_frames: int

@@ -1,8 +1,8 @@
 """The lists of the authors' release: pickled paths of videos, and pickled muscle indices.
 
-They are read by ``musclemap_jax.storage.restricted_pickle``, which runs no code: lists, tuples, text, integers and
-numpy's integer scalars and arrays, as Python 2 and 3 and numpy 1 and 2 write them in every protocol; anything else is
-an error that names the unsupported opcode. Memory is bounded by the file's size, which is itself bounded.
+``musclemap_jax.storage.restricted_pickle`` reads them without running code: lists, tuples, text, integers and numpy's
+integer scalars and arrays, as Python 2 and 3 and numpy 1 and 2 write them in every protocol. Anything else is an error
+that names the unsupported opcode. Memory is bounded by the file's size, which is itself bounded.
 """
 
 from __future__ import annotations

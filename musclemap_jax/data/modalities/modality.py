@@ -73,13 +73,7 @@ class RawClip:
 
 @dataclasses.dataclass(frozen=True)
 class ClipSize:
-    """Length and size of a clip.
-
-    Attributes:
-      num_frames: T.
-      stored: (height, width) of the stored frames in pixels.
-      source: (height, width) of the video as a player shows it.
-    """
+    """Length and (height, width) of a clip: of the stored frames in pixels, and of the video as a player shows it."""
 
     num_frames: int
     stored: tuple[int, int]
@@ -88,12 +82,7 @@ class ClipSize:
 
 @dataclasses.dataclass(eq=False)
 class Frame:
-    """A decoded frame and what several modalities need of it, which is made once when it is first asked for.
-
-    Attributes:
-      pixels: Planes, or uint8 (H, W, 3) RGB.
-      jpeg_quality: 1 to 100.
-    """
+    """A decoded frame, planes or uint8 (H, W, 3) RGB, and what several modalities need of it, each made once."""
 
     pixels: np.ndarray | JpegPlanes
     jpeg_quality: int
