@@ -21,9 +21,9 @@ _OFFSET_SCALES = {
 """Channels of kinematics.py that differ between subjects, and the standard deviation of the difference, degrees."""
 
 _IDLE = (
-    tracks.compose(parts.ON_HIPS, tracks.part(twist=tracks.cycle(-12.0, 14.0), look=tracks.cycle(-25.0, 20.0))),
-    tracks.compose(parts.STAND, tracks.part(tilt=tracks.cycle(-2.0, 2.0), nod=14.0, look=tracks.cycle(0.0, 30.0))),
-    tracks.compose(parts.CROSSED, tracks.part(side=tracks.cycle(-3.0, 3.0), nod=tracks.cycle(-5.0, 10.0))),
+    parts.ON_HIPS | tracks.part(twist=tracks.cycle(-12.0, 14.0), look=tracks.cycle(-25.0, 20.0)),
+    tracks.part(tilt=tracks.cycle(-2.0, 2.0), nod=14.0, look=tracks.cycle(0.0, 30.0)),
+    parts.CROSSED | tracks.part(side=tracks.cycle(-3.0, 3.0), nod=tracks.cycle(-5.0, 10.0)),
 )
 
 
