@@ -122,9 +122,8 @@ def sample_scene(activity: Activity, seed: int, clip_id: str, num_frames: int, s
     azimuth = np.deg2rad(cameras.sample_azimuth(activity.view, rng))
     distance, height = rng.uniform(3.2, 6.0), rng.uniform(0.7, 2.0)
     position = np.array([target[0] + distance * np.cos(azimuth), target[1] + distance * np.sin(azimuth), height])
-    offset = tuple(rng.uniform(-0.03, 0.03, 2) * size)
-    fill = float(rng.uniform(0.70, 0.88))
-    camera = cameras.zoom_to_fit(cameras.look_at(position, target), points, size, fill, offset)
+    offset = rng.uniform(-0.03, 0.03, 2) * size
+    camera = cameras.look_at(position, points, size, fill=float(rng.uniform(0.70, 0.88)), offset=offset)
     reach = float(np.max(np.abs((points - position) @ camera.axes[2])))
     wall_distance = max(reach, distance) + rng.uniform(0.5, 2.5)
     bystander = None
