@@ -19,10 +19,7 @@ STRIP_WIDTH_PX = 1400
 
 
 def plot_frame_strip(
-    frames: NDArray[np.uint8],
-    skeleton: NDArray | None = None,
-    joint_names: Sequence[str] = (),
-    max_frames: int = 6,
+    frames: NDArray[np.uint8], skeleton: NDArray | None = None, joint_names: Sequence[str] = (), max_frames: int = 6
 ) -> Figure:
     """Plots frames side by side with the skeletons on top: left limbs light blue, right limbs orange.
 

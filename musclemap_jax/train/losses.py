@@ -92,11 +92,7 @@ def asymmetric(
     return _mean_over_valid(labels * positive + (1 - labels) * negative, clip_valid)
 
 
-LOSSES: dict[str, MultiLabelLoss] = {
-    "sigmoid_bce": sigmoid_bce,
-    "softmax_bce": softmax_bce,
-    "asymmetric": asymmetric,
-}
+LOSSES: dict[str, MultiLabelLoss] = {"sigmoid_bce": sigmoid_bce, "softmax_bce": softmax_bce, "asymmetric": asymmetric}
 """Losses by the name that a configuration gives them."""
 
 
