@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator
 
 import cv2
@@ -10,7 +12,6 @@ import numpy as np
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic import person, props
 from musclemap_jax.synthetic.body import unit
-from musclemap_jax.synthetic.camera import Camera
 from musclemap_jax.synthetic.cones import ConeList
 from musclemap_jax.synthetic.kinematics import Body
 from musclemap_jax.synthetic.raster import Canvas, colour_table
@@ -21,12 +22,7 @@ SUPERSAMPLING = 2
 _MARGIN = 0.06
 """Fraction of the clip's size that is drawn around it, since the camera's motion may bring it into view."""
 
-_JOINT_POINTS = tuple(
-    {"left": name.removeprefix("left_") + "_l", "right": name.removeprefix("right_") + "_r"}.get(
-        name.split("_")[0], name
-    )
-    for name in get_layout("coco17").joints
-)
+_JOINT_POINTS = tuple(re.sub("^(l|r)[a-z]*_(.*)", r"\2_\1", name) for name in get_layout("coco17").joints)
 
 _FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
 """Metres of the body's own flesh in front of each joint, which do not hide it: face, arms, hips, legs."""
@@ -51,10 +47,8 @@ class ClipRenderer:
         self._scene, self._size, self._rng = scene, size, rng
         self._margin = int(np.ceil(_MARGIN * size)) * SUPERSAMPLING
         self._side = SUPERSAMPLING * size + 2 * self._margin
-        camera = scene.camera
-        self._camera = Camera(
-            camera.position, camera.axes, camera.focal * SUPERSAMPLING, self._to_canvas(camera.centre)
-        )
+        centre = scene.camera.centre * SUPERSAMPLING + self._margin + (SUPERSAMPLING - 1) / 2
+        self._camera = dataclasses.replace(scene.camera, focal=scene.camera.focal * SUPERSAMPLING, centre=centre)
         self._sample_photography()
         picture, self._floor, colours = draw_room(self._camera, self._side, scene.wall_distance, scene.clutter, rng)
         self._room_picture = np.clip(picture * self._gain, 0, 255).astype(np.uint8)
@@ -62,9 +56,6 @@ class ClipRenderer:
         self._num_frames = len(scene.motion)
         self._table = colour_table(self._prepare(colours) * self._gain)
         self.visible = np.zeros((self._num_frames, len(self._bodies), len(_JOINT_POINTS)), bool)
-
-    def _to_canvas(self, pixels: np.ndarray) -> np.ndarray:
-        return np.asarray(pixels) * SUPERSAMPLING + self._margin + (SUPERSAMPLING - 1) / 2
 
     def _sample_photography(self) -> None:
         """Samples the light, the exposure, and the camera's noise and blur."""
@@ -90,11 +81,9 @@ class ClipRenderer:
         props.add_held(cones, scene.body, scene.props, scene.weight_size)
         colours.append(props.sample_colours(rng))
         self._cones = self._projected(cones)
-        self._plates = None
-        if "barbell" in scene.props:
-            plates, normal = props.barbell_plates(scene.body, scene.weight_size)
-            self._plates = camera.project(plates), np.abs(normal @ camera.axes[2])
-        self._static = Canvas(self._side, self._side, self._light)
+        plates, normal = props.barbell_plates(scene.body, scene.props, scene.weight_size)
+        self._plates = *camera.project(plates), np.abs(normal @ camera.axes[2])
+        self._static = Canvas(self._side, self._light)
         self._base = cones.base
         for low, high, material in props.static_boxes(scene.body, scene.props):
             self._draw_box(low, high, self._base + material)
@@ -137,38 +126,34 @@ class ClipRenderer:
         for axis in range(3):
             others = [i for i in range(3) if i != axis]
             for sign, level in ((-1.0, low), (1.0, high)):
-                normal = np.zeros(3)
-                normal[axis] = sign
                 if (self._camera.position - level)[axis] * sign <= 0:
                     continue
                 corners = np.tile(level, (4, 1))
-                for row, (first, second) in enumerate(((low, low), (high, low), (high, high), (low, high))):
-                    corners[row, others[0]], corners[row, others[1]] = first[others[0]], second[others[1]]
+                for row, ends in enumerate(((low, low), (high, low), (high, high), (low, high))):
+                    corners[row, others] = [end[i] for end, i in zip(ends, others, strict=True)]
                 uv, depth = self._camera.project(corners)
-                self._static.draw_polygon(uv, depth, material, 0.45 + 0.5 * max(float(normal @ toward), 0.0))
+                self._static.draw_polygon(uv, depth, material, 0.45 + 0.5 * max(float(sign * toward[axis]), 0.0))
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yields uint8 (size, size, 3) RGB frames."""
-        size, side = self._size, self._side
-        canvas = Canvas(side, side, self._light)
+        size = self._size
+        canvas = Canvas(self._side, self._light)
+        plates, depths, facing = self._plates
         noise = np.rint(self._rng.normal(0, self._noise, (size + 64, size + 64, 3))).astype(np.int16)
         corners = self._rng.integers(0, 64, (self._num_frames, 2))
         for t in range(self._num_frames):
             canvas.copy_from(self._static)
             canvas.draw_cones(self._cones[t])
-            if self._plates is not None:
-                self._draw_plates(canvas, t)
+            for plate, depth in zip(plates[t], depths[t], strict=True):
+                canvas.draw_polygon(plate, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
             self._find_visible_joints(canvas, t)
             picture = self._shaded_room(t)
-            self._paint(picture, canvas)
+            x, y, w, h = cv2.boundingRect((canvas.code > 0).view(np.uint8))
+            box = slice(y, y + h), slice(x, x + w)
+            np.copyto(picture[box], self._table[canvas.code[box]], where=canvas.code[box][..., None] > 0)
             frame = self._photograph(picture, self._scene.motion[t])
             row, column = corners[t]
             yield cv2.add(frame, noise[row : row + size, column : column + size], dtype=cv2.CV_8U)
-
-    def _draw_plates(self, canvas: Canvas, t: int) -> None:
-        (corners, depths), facing = self._plates  # ty: ignore[not-iterable]  # the caller checks it
-        for plate, depth in zip(corners[t], depths[t], strict=True):
-            canvas.draw_polygon(plate, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
 
     def _shaded_room(self, t: int) -> np.ndarray:
         picture = self._room_picture.copy()
@@ -185,15 +170,6 @@ class ClipRenderer:
             picture[box] = cv2.multiply(picture[box], cv2.merge((keep, keep, keep)), scale=1 / 255)
         return picture
 
-    def _paint(self, picture: np.ndarray, canvas: Canvas) -> None:
-        drawn = canvas.code > 0
-        rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-        if not len(rows):
-            return
-        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        colour = self._table[canvas.code[box]]
-        np.copyto(picture[box], colour, where=drawn[box][..., None])
-
     def _photograph(self, picture: np.ndarray, motion: np.ndarray) -> np.ndarray:
         """Applies blur and the camera's motion, and scales the picture down."""
         if self._blur:
@@ -201,21 +177,13 @@ class ClipRenderer:
         shrink = np.eye(3)
         shrink[:2, :2] /= SUPERSAMPLING
         shrink[:2, 2] = -(self._margin + (SUPERSAMPLING - 1) / 2) / SUPERSAMPLING
-        matrix = (motion @ shrink)[:2]
-        return cv2.warpAffine(
-            picture, matrix, (self._size, self._size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        size = (self._size, self._size)
+        return cv2.warpAffine(picture, motion @ shrink, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def _find_visible_joints(self, canvas: Canvas, t: int) -> None:
         for index, body in enumerate(self._bodies):
-            points = np.stack([body.points[name][t] for name in _JOINT_POINTS])
-            uv, depth = self._camera.project(points)
-            x, y = np.rint(uv).astype(int).T
-            inside = (
-                (x >= self._margin)
-                & (y >= self._margin)
-                & (x < self._side - self._margin)
-                & (y < self._side - self._margin)
-            )
-            front = canvas.depth[np.clip(y, 0, self._side - 1), np.clip(x, 0, self._side - 1)]
-            self.visible[t, index] = inside & (depth - _FLESH < front)
+            uv, depth = self._camera.project(np.stack([body.points[name][t] for name in _JOINT_POINTS]))
+            pixel = np.rint(uv).astype(int)
+            inside = ((pixel >= self._margin) & (pixel < self._side - self._margin)).all(axis=-1)
+            x, y = np.clip(pixel, 0, self._side - 1).T
+            self.visible[t, index] = inside & (depth - _FLESH < canvas.depth[y, x])

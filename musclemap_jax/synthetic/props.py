@@ -97,8 +97,8 @@ def _add_dumbbell(cones: ConeList, hand: np.ndarray, axis: np.ndarray, stature: 
         cones.add(hand + axis * sign * half, end, radius, 0.92 * radius, WEIGHT)
 
 
-def barbell_plates(body: Body, weight_size: float) -> tuple[np.ndarray, np.ndarray]:
-    """Corners (T, plates, 16, 3) of a barbell's plates and their normals (T, 3)."""
+def barbell_plates(body: Body, props: Sequence[str], weight_size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (T, plates, 16, 3) of a barbell's plates, 0 plates without a barbell, and their normals (T, 3)."""
     stature = body.proportions.stature
     middle, axis = _across_hands(body)
     up = unit(np.array([0.0, 0.0, 1.0]) - axis * axis[:, 2:])
@@ -106,8 +106,9 @@ def barbell_plates(body: Body, weight_size: float) -> tuple[np.ndarray, np.ndarr
     angle = np.arange(16) * (2 * np.pi / 16)
     rim = np.cos(angle)[None, :, None] * up[:, None] + np.sin(angle)[None, :, None] * side[:, None]
     radius = 0.085 * stature * weight_size
-    offsets = (-0.40, -0.385, -0.37, 0.37, 0.385, 0.40)
-    return np.stack([(middle + axis * x * stature)[:, None] + rim * radius for x in offsets], axis=1), axis
+    offsets = np.array((-0.40, -0.385, -0.37, 0.37, 0.385, 0.40) if "barbell" in props else ())[:, None]
+    centres = middle[:, None] + axis[:, None] * offsets * stature
+    return centres[:, :, None] + rim[:, None] * radius, axis
 
 
 def static_boxes(body: Body, props: Sequence[str]) -> list[Box]:

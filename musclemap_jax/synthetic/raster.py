@@ -18,13 +18,13 @@ SHADES = 64
 class Canvas:
     """Depth and code of every pixel; code 0 is the background."""
 
-    def __init__(self, height: int, width: int, light: tuple[float, float, float]):
+    def __init__(self, side: int, light: tuple[float, float, float]):
         """Creates an empty canvas; ``light`` points toward the light: right, down, toward the camera; unit length."""
-        self.depth = np.full((height, width), np.inf, np.float32)
-        self.code = np.zeros((height, width), np.uint16)
+        self.depth = np.full((side, side), np.inf, np.float32)
+        self.code = np.zeros((side, side), np.uint16)
         self.light = light
-        self._x = np.arange(width, dtype=np.float32)
-        self._y = np.arange(height, dtype=np.float32)[:, None]
+        self._x = np.arange(side, dtype=np.float32)
+        self._y = np.arange(side, dtype=np.float32)[:, None]
 
     def copy_from(self, other: Canvas) -> None:
         """Copies the pixels of another canvas of the same size."""
@@ -45,9 +45,9 @@ class Canvas:
           material: Index into the table of colours, at least 1.
           stripes: Number of stripes along the axis; 0 for plain.
         """
-        height, width = self.depth.shape
-        x0, x1 = max(int(min(ax - ra, bx - rb)), 0), min(int(max(ax + ra, bx + rb)) + 2, width)
-        y0, y1 = max(int(min(ay - ra, by - rb)), 0), min(int(max(ay + ra, by + rb)) + 2, height)
+        side = len(self.depth)
+        x0, x1 = max(int(min(ax - ra, bx - rb)), 0), min(int(max(ax + ra, bx + rb)) + 2, side)
+        y0, y1 = max(int(min(ay - ra, by - rb)), 0), min(int(max(ay + ra, by + rb)) + 2, side)
         if x0 >= x1 or y0 >= y1:
             return
         dx, dy, dr, dz = bx - ax, by - ay, rb - ra, zb - za
@@ -102,10 +102,8 @@ class Canvas:
           material: Index into the table of colours.
           shade: Brightness in [0, 1].
         """
-        height, width = self.depth.shape
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
-        x1, y1 = min(int(high[0]) + 2, width), min(int(high[1]) + 2, height)
+        x0, y0 = (max(int(low), 0) for low in corners.min(axis=0))
+        x1, y1 = (min(int(high) + 2, len(self.depth)) for high in corners.max(axis=0))
         if x0 >= x1 or y0 >= y1:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)

@@ -98,7 +98,7 @@ def _framing_points(activity: Activity, body: Body, rng: np.random.Generator) ->
 
 
 def sample_scene(activity: Activity, seed: int, clip_id: str, num_frames: int, size: int, fps: float) -> Scene:
-    """Samples the scene of a clip of ``size`` by ``size`` pixels; its randomness depends on the seed and clip_id alone."""
+    """Samples the scene of a clip of ``size`` pixels square; its randomness depends on the seed and clip_id alone."""
     body, mirrored = _sample_body(activity, num_frames, fps, clip_rng(seed, clip_id, "body"))
     rng = clip_rng(seed, clip_id, "scene")
     points = _framing_points(activity, body, rng)
