@@ -8,6 +8,7 @@ moved aside.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -139,11 +140,9 @@ class Checkpointer:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data.get_state()))
         with self._full_disk_is_user_error():
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data.get_state())),
-            )
+            self._manager.save(step, args=items)
 
     def newest_undamaged_step(self) -> int | None:
         """Step of the newest undamaged checkpoint; None if there is none.
@@ -209,11 +208,8 @@ class Checkpointer:
             log.warning("checkpoint %s is damaged (%s) and skipped", path, damage)
             return
         folder = self.directory.parent / DAMAGED
-        aside = folder / str(step)
-        number = 1
-        while aside.exists():
-            number += 1
-            aside = folder / f"{step}_{number}"
+        names = itertools.chain([str(step)], (f"{step}_{number}" for number in itertools.count(2)))
+        aside = next(folder / name for name in names if not (folder / name).exists())
         move_folder(path, aside)
         log.warning("checkpoint %s is damaged (%s): moved to %s; using the one before", path, damage, aside)
 

@@ -72,12 +72,7 @@ class Evaluator:
     """Scores splits with one compiled step that serves every evaluation of a run."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        mesh: Mesh,
-        shardings: Variables,
-        splits: Mapping[str, EvalSplit],
-        regions: Sequence[str],
+        self, model: nn.Module, mesh: Mesh, shardings: Variables, splits: dict[str, EvalSplit], regions: Sequence[str]
     ) -> None:
         """Prepares the step.
 
