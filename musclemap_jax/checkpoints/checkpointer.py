@@ -97,7 +97,6 @@ class Checkpointer:
         """Opens the folder; makes it if absent.
 
         Args:
-          workdir: The run's workdir.
           keep: Number of newest checkpoints kept, besides the best by `validation_scores.BEST_METRIC`.
           read_only: Whether nothing may be written, moved or deleted.
         """

@@ -51,10 +51,8 @@ def abstract_state(
 
     Args:
       model: The model, called as ``model(batch, train)``; its ``sharding_rules`` place its parameters.
-      optimizer: The gradient transformation.
       example: A batch, or ShapeDtypeStructs of one; only shapes and dtypes count.
       seed: Seed of the initial parameters and of the run's randomness.
-      mesh: The device mesh.
       ema: Whether a moving average is kept.
 
     Returns:

@@ -78,7 +78,6 @@ class Evaluator:
 
         Args:
           model: The model, called as ``model(batch, train=False)``.
-          mesh: The device mesh.
           shardings: Shardings of the model's variables.
           splits: Name -> split.
           regions: K names of the muscle regions, in label order.

@@ -40,7 +40,6 @@ def render(
 
     Args:
       out: The folder to write; created if absent.
-      spec: The specification of the raw data set.
       num_workers: Number of processes; by default one per core, and 1 renders in this process.
       overwrite: Whether to delete an earlier raw data set in the folder.
       progress: Whether to show a progress bar.

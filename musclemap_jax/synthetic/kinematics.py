@@ -78,7 +78,6 @@ class Body:
     Attributes:
       points: Name, such as ``neck`` or ``knee_l`` -> (T, 3) position in metres.
       frames: "pelvis", "chest" and "head" -> (T, 3, 3), whose columns are that part's forward, left and up.
-      proportions: The subject's proportions.
     """
 
     points: dict[str, np.ndarray]
@@ -147,7 +146,7 @@ class _Solver:
         for side in SIDES:
             sign = SIDE_SIGN[side]
             for name, offset in (("eye", (0.9, 0.36, 0.18)), ("ear", (0.0, 0.8, 0.0))):
-                local = np.array([offset[0], offset[1] * sign, offset[2]]) * size.head_radius
+                local = self.out(np.array(offset), side) * size.head_radius
                 points[f"{name}_{side}"] = points["head"] + rotate(head, local)
             joint = np.zeros((len(self.phase), 3))
             joint[:, 1] = sign * size.shoulder_half_width
@@ -198,9 +197,8 @@ class _Solver:
             position[:, :2] -= fixed[:, :2]
             position[:, 2] = self.statures("lift") - low
         else:
-            shoulders = (points["shoulder_l"] + points["shoulder_r"]) / 2
             position[:, 2] = self.statures("grip") - self.channel("drop") * size.arm
-            position -= shoulders
+            position -= (points["shoulder_l"] + points["shoulder_r"]) / 2
         position[:, 2] += self.statures("hop")
         for name in points:
             points[name] = points[name] + position
@@ -267,7 +265,6 @@ def solve(program: tracks.Part, proportions: Proportions, phase: np.ndarray, sty
 
     Args:
       program: Tracks and modes, see the module's docstring.
-      proportions: The subject's proportions.
       phase: (T,) phase of the repetition in each frame.
       style: The subject's deviations from the program; none by default.
 

@@ -22,7 +22,6 @@ def draw_room(
     """Draws the room that a camera sees.
 
     Args:
-      camera: The camera.
       side: H and W, pixels.
       wall_distance: Distance from the camera to the wall in metres, along the view.
       clutter: 0 is an empty room, 1 a crowded one with loud textures.

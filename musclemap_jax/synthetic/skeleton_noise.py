@@ -63,7 +63,6 @@ def corrupt(joints: np.ndarray, visible: np.ndarray, corruption: Corruption, rng
     Args:
       joints: (T, 17, 2) true positions, pixels.
       visible: (T, 17) bool, False for joints that are hidden or outside the picture.
-      corruption: The estimator's errors.
       rng: Source of randomness.
 
     Returns:

@@ -80,7 +80,6 @@ class TrainingLoop:
     """The loop and everything that it calls.
 
     Attributes:
-      step_function: The compiled training step.
       batches: The training data; its next batch is that of the state's next step.
       num_steps: The last step.
       checkpointer: Saves the state of the run and of ``batches``.
