@@ -8,7 +8,6 @@ moved aside.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -207,8 +206,10 @@ class Checkpointer:
             log.warning("checkpoint %s is damaged (%s) and skipped", path, damage)
             return
         folder = self.directory.parent / DAMAGED
-        names = itertools.chain([str(step)], (f"{step}_{number}" for number in itertools.count(2)))
-        aside = next(folder / name for name in names if not (folder / name).exists())
+        aside, number = folder / str(step), 1
+        while aside.exists():
+            number += 1
+            aside = folder / f"{step}_{number}"
         move_folder(path, aside)
         log.warning("checkpoint %s is damaged (%s): moved to %s; using the one before", path, damage, aside)
 

@@ -64,7 +64,7 @@ def macro_mean(values: Float64[np.ndarray, " K"]) -> float:
 
 
 def random_ranking_ap(num_positives: int, num_clips: int) -> float:
-    """Expected average precision of a random order of the clips, exactly; NaN without a positive.
+    """Expected average precision of a random order of the clips, in (0, 1] and exact; NaN without a positive.
 
     The clip at rank k is positive with probability R/N; given that, the k-1 clips above it hold (k-1)(R-1)/(N-1)
     positives on average. So E[AP] = 1/N * sum over k of (1 + (k-1)(R-1)/(N-1)) / k (Bestgen, "Exact expected average

@@ -118,7 +118,7 @@ def compute_metrics(predictions: Mapping[str, SplitPredictions], regions: Sequen
     """Computes all metrics of an evaluation.
 
     Args:
-      predictions: Split -> predictions without padding (``predictions.from_padded``); their order does not matter.
+      predictions: Split -> predictions without padding (``predictions.from_padded``), in any order of the clips.
       regions: K names of the muscle regions, in label order.
 
     Raises:

@@ -54,11 +54,8 @@ def from_padded(
     """
     shapes = scores.shape, labels.shape, clip_valid.shape, clip_index.shape
     if scores.ndim != 2 or shapes != (scores.shape, scores.shape, scores.shape[:1], scores.shape[:1]):
-        raise ValueError(
-            "expected scores (B, K), labels (B, K), clip_valid (B,) and clip_index (B,), got {}, {}, {} and {}".format(
-                *shapes
-            )
-        )
+        got = "{}, {}, {} and {}".format(*shapes)
+        raise ValueError(f"expected scores (B, K), labels (B, K), clip_valid (B,) and clip_index (B,), got {got}")
     rows = np.flatnonzero(clip_valid)
     order = rows[np.argsort(clip_index[rows], kind="stable")]
     num_clips = len(clip_ids)

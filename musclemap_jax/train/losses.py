@@ -71,7 +71,7 @@ def asymmetric(
 ) -> Loss:
     """Asymmetric loss: easy negatives weigh less, and those below the margin nothing.
 
-    Arguments and result are those of `sigmoid_bce`, but labels are 0 or 1, and:
+    The other arguments and the result are those of `sigmoid_bce`; labels are 0 or 1.
 
     Args:
       gamma_positive: Focusing exponent for positives, 0 or at least 1.
@@ -88,7 +88,11 @@ def asymmetric(
     return _mean_over_valid(labels * positive + (1 - labels) * negative, clip_valid)
 
 
-LOSSES: dict[str, MultiLabelLoss] = {"sigmoid_bce": sigmoid_bce, "softmax_bce": softmax_bce, "asymmetric": asymmetric}
+LOSSES: dict[str, MultiLabelLoss] = {
+    "sigmoid_bce": sigmoid_bce,
+    "softmax_bce": softmax_bce,
+    "asymmetric": asymmetric,
+}
 """Losses by the name that a configuration gives them."""
 
 
