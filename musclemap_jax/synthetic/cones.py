@@ -21,7 +21,7 @@ class ConeList:
     def add(
         self, start: np.ndarray, end: np.ndarray, radius: float, end_radius: float, material: int, stripes: float = 0.0
     ) -> None:
-        """Adds one cone; start and end are (T, 3) or (3,)."""
+        """Adds one cone; start and end are (T, 3) or (3,), ``radius`` is that of the start."""
         self._ends.append((np.broadcast_to(start, self._shape), np.broadcast_to(end, self._shape)))
         self._rest.append((radius, end_radius, self.base + material, stripes))
 

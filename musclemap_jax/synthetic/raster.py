@@ -19,7 +19,7 @@ class Canvas:
     """Depth and code of every pixel; code 0 is the background."""
 
     def __init__(self, side: int, light: tuple[float, float, float]):
-        """Creates an empty canvas; ``light`` points toward the light: right, down, toward the camera; unit length."""
+        """Creates an empty canvas; ``light`` is the unit vector toward the light: right, down, toward the camera."""
         self.depth = np.full((side, side), np.inf, np.float32)
         self.code = np.zeros((side, side), np.uint16)
         self.light = light

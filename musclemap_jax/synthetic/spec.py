@@ -71,7 +71,9 @@ class SyntheticSpec:
         for activity in select(self.activities):
             number = 0
             for split in SPLITS:
-                for _ in range(counts[split] if (split in NEW_SPLITS) != activity.known else 0):
+                if (split in NEW_SPLITS) == activity.known:
+                    continue
+                for _ in range(counts[split]):
                     clip = Clip(f"{activity.slug}_{number:04d}", split, activity.name, activity.muscles)
                     # Like everything else, a clip's length depends only on the seed and its id.
                     length = int(clip_rng(self.seed, clip.clip_id, "length").integers(low, high + 1))
