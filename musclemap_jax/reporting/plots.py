@@ -104,7 +104,7 @@ def _draw_region_bars(
 def plot_training_curves(scalars: Mapping[str, Series]) -> Figure | None:
     """Plots the run's scalars over its steps: the losses in one panel, the others grouped by the last part of the name.
 
-    Long, noisy curves are drawn pale, with their moving average on top. Returns None if there is no finite value to draw.
+    Long, noisy curves are pale, with their moving average on top. Returns None if there is no finite value to draw.
     """
     panels: dict[str, dict[str, Series]] = {}
     for name, series in scalars.items():
