@@ -76,31 +76,23 @@ class Evaluator:
     """Scores splits with one compiled step that serves every evaluation of a run."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        mesh: Mesh,
-        shardings: Variables,
-        splits: Mapping[str, EvalSplit],
-        regions: Sequence[str],
+        self, model: nn.Module, mesh: Mesh, shardings: Variables, splits: dict[str, EvalSplit], regions: Sequence[str]
     ) -> None:
         """Prepares the step.
 
         Args:
           model: The model, called as ``model(batch, train=False)``.
-          mesh: The device mesh.
           shardings: Shardings of the model's variables.
           splits: Name -> split.
           regions: K names of the muscle regions, in label order.
         """
-        self._mesh = mesh
-        self._regions = tuple(regions)
-        self._splits = dict(splits)
+        self._mesh, self._splits, self._regions = mesh, splits, regions
 
         def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, Any]:
             output: Any = model.apply(variables, batch, train=False)
             branches = output.branch_logits if len(output.branch_logits) > 1 else {}
-            batch = {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")}
-            return batch | {"logits": output.logits, "branch_logits": branches}
+            rows = {name: batch[name] for name in ("clip_valid", "clip_index")}
+            return rows | {"scores": output.logits, "labels": batch["muscles"], "branch_scores": branches}
 
         compiled = jax.jit(
             with_mesh(mesh, predict),
@@ -110,12 +102,7 @@ class Evaluator:
         self._predict = SynchronizedJit(compiled, "predict")
 
     def predict(self, variables: Variables, split: str) -> SplitPredictions:
-        """Logits of every clip of a split, of the whole and of each of several branches, on every process.
-
-        Args:
-          variables: The model's variables, in their shardings.
-          split: Name of the split.
-        """
+        """Logits of every clip of a split, of the whole and of each of several branches, on every process."""
         of_split = self._splits[split]
         rows: list[dict[str, Any]] = []
         running: dict[str, Any] = {}
@@ -127,15 +114,7 @@ class Evaluator:
             running = outputs
         rows.append(self._gather(running))
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
-        return from_padded(
-            joined["logits"],
-            joined["muscles"],
-            joined["clip_valid"],
-            joined["clip_index"],
-            of_split.clip_ids,
-            of_split.activities,
-            joined["branch_logits"],
-        )
+        return from_padded(**joined, clip_ids=of_split.clip_ids, activities=of_split.activities)
 
     def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the given splits."""
