@@ -8,7 +8,7 @@ import pytest
 
 from musclemap_jax import skeleton_layouts
 from musclemap_jax.data import augmentation
-from musclemap_jax.eval import average_precision, predictions
+from musclemap_jax.eval import average_precision, conformal, predictions
 from musclemap_jax.models import class_tokens, distillation, fusion, outputs
 from musclemap_jax.models.kernels import depthwise_conv, dot_product_attention, flash_attention_tpu, max_pool
 from musclemap_jax.models.layers import channel_matmul, drop_path, layer_norm, linear
@@ -68,6 +68,7 @@ WRONG_SHAPES = {
     "eval: predictions": lambda: predictions.from_padded(
         np.ones((2, 3)), np.ones((2, 3)), np.ones(3), np.arange(3), ["a", "b", "c"]
     ),
+    "eval: conformal": lambda: conformal.recall_threshold(np.ones((2, 3)), np.ones((2, 4)), ["a", "b"], 0.9),
     "skeleton_layouts": lambda: skeleton_layouts.convert(np.ones((17, 2)), "coco17", "coco19"),
 }
 

@@ -35,12 +35,14 @@ class EvalSpec:
       num_views: Temporal views of each clip.
       splits: Splits scored by the final evaluation.
       checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` (by val_mean/mAP).
+      recall: The recall that the run's decisions state, in (0, 1] (``decisions.py``).
     """
 
     batch_size: int = 32
     num_views: int = 5
     splits: tuple[str, ...] = EVAL_SPLITS
     checkpoint: str = "latest"
+    recall: float = 0.9
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.num_views < 1:
@@ -50,6 +52,8 @@ class EvalSpec:
             raise UserError(f"config.eval.splits: expected some of {', '.join(EVAL_SPLITS)}, got {self.splits!r}")
         if self.checkpoint not in ("latest", "best"):
             raise UserError(f"config.eval.checkpoint: expected 'latest' or 'best', got {self.checkpoint!r}")
+        if not 0 < self.recall <= 1:
+            raise UserError(f"config.eval.recall: expected a fraction above 0 and up to 1, got {self.recall}")
 
 
 @dataclass(frozen=True)

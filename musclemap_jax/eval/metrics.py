@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from musclemap_jax.eval import average_precision as ap
+from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
 
 MEANS: dict[str, tuple[str, str]] = {"val_mean": ("val_known", "val_new"), "test_mean": ("test_known", "test_new")}
@@ -74,12 +75,14 @@ class Metrics:
       splits: Split -> its metrics, in the order given.
       means: Name of a mean of known and new (``MEANS``) -> its headline, if both splits were evaluated.
       branches: Branch -> split or mean -> the headline of the branch's own scores; empty for a model of one branch.
+      decisions: Metrics of the run's decisions, if it has any.
     """
 
     regions: tuple[str, ...]
     splits: dict[str, SplitMetrics]
     means: dict[str, Headline]
     branches: dict[str, dict[str, Headline]] = dataclasses.field(default_factory=dict)
+    decisions: DecisionMetrics | None = None
 
     def headlines(self) -> dict[str, Headline]:
         """Headlines of all splits and means, each mean right after its splits."""
@@ -105,7 +108,10 @@ class Metrics:
 
     def to_json(self) -> str:
         """Strict JSON with NaN as null; equal metrics give equal text."""
-        return json.dumps(_nan_to_none(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+        data = dataclasses.asdict(self)
+        if self.decisions is None:
+            del data["decisions"]
+        return json.dumps(_nan_to_none(data), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Metrics:
@@ -116,6 +122,7 @@ class Metrics:
             splits={name: _split_from_json(of_split) for name, of_split in data["splits"].items()},
             means=_headlines_from_json(data["means"]),
             branches={branch: _headlines_from_json(headlines) for branch, headlines in data["branches"].items()},
+            decisions=DecisionMetrics.from_dict(data["decisions"]) if "decisions" in data else None,
         )
 
 

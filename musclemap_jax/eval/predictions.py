@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Integer, Real, Shaped
+from jaxtyping import Bool, Integer, Real, Shaped
 
 
 class SplitPredictions(NamedTuple):
@@ -29,6 +29,17 @@ class SplitPredictions(NamedTuple):
     clip_ids: Sequence[str]
     activities: Sequence[str] = ()
     branch_scores: Mapping[str, Real[np.ndarray, "n K"]] = types.MappingProxyType({})
+
+    def select(self, chosen: Bool[np.ndarray, " n"]) -> SplitPredictions:
+        """The predictions of the chosen clips, in the same order; `chosen` is True for those."""
+        rows = np.flatnonzero(chosen)
+        return SplitPredictions(
+            self.scores[rows],
+            self.labels[rows],
+            [self.clip_ids[row] for row in rows],
+            [self.activities[row] for row in rows] if self.activities else (),
+            {branch: of_branch[rows] for branch, of_branch in self.branch_scores.items()},
+        )
 
 
 def from_padded(

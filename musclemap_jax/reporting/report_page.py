@@ -16,10 +16,11 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from musclemap_jax.eval.coverage import HALVES
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.statistics import DataStatistics
 from musclemap_jax.reporting.examples import Example
-from musclemap_jax.reporting.formatting import duration, percent, percentage_points
+from musclemap_jax.reporting.formatting import decimal, duration, percent, percentage_points
 from musclemap_jax.reporting.frame_strip import plot_frame_strip
 from musclemap_jax.reporting.plots import image_bytes
 from musclemap_jax.reporting.tables import MACRO_ROW
@@ -82,6 +83,7 @@ def render_page(
             plots=plots,
             remarks=_remarks(metrics),
             macro_row=MACRO_ROW,
+            halves=HALVES,
             statistics=statistics,
             examples=[_example(metrics.regions, example) for example in examples],
             details=_details(run),
@@ -102,6 +104,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "base64": lambda data: base64.b64encode(data).decode(),
         "css_width": _css_width,
+        "decimal": decimal,
         "percent": percent,
         "percentage_points": percentage_points,
     }

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.reporting.formatting import percent, percentage_points
+from musclemap_jax.reporting.formatting import decimal, percent, percentage_points
 from musclemap_jax.storage.csv_files import write_csv
 
 MACRO_ROW = "macro mean"
@@ -52,6 +54,21 @@ def headline_table(metrics: Metrics) -> str:
         floors = [percent(headline.random_floor), percent(headline.all_ones_floor)]
         above = percentage_points(headline.above_all_ones)
         rows.append([name, clips, percent(headline.mean_ap), *branches, *floors, above, micro])
+    return markdown_table(header, rows)
+
+
+def decisions_table(metrics: DecisionMetrics) -> str:
+    """A markdown table of the regions named: recall and precision in per cent, and the mean number of regions.
+
+    "By frequency" is naming the regions most frequent in training, as many as the same recall takes.
+    """
+    by_frequency = ["precision by frequency", "regions by frequency"]
+    header = ["split", "activities", "clips", "recall", "precision", "regions", *by_frequency]
+    rows = [
+        [name, str(of_clips.num_activities), str(of_clips.num_clips), percent(of_clips.named.recall)]
+        + [cell for named in (of_clips.named, of_clips.most_frequent) for cell in _set_cells(named)]
+        for name, of_clips in metrics.coverage.items()
+    ]
     return markdown_table(header, rows)
 
 
@@ -112,6 +129,10 @@ def write_predictions(
         regions=np.array(regions, dtype=str),
     )
     return csv_path, npz_path
+
+
+def _set_cells(named: SetMetrics) -> list[str]:
+    return [percent(named.precision), decimal(named.mean_regions)]
 
 
 def _cell(value: float) -> str:

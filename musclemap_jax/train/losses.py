@@ -99,6 +99,9 @@ LOSSES: dict[str, MultiLabelLoss] = {
 }
 """Losses by the name that a configuration gives them."""
 
+SCORE_LINKS: dict[str, str] = {"softmax_bce": "softmax"}
+"""Loss -> how the logits that it trains become scores (`eval/score_link.py`); the others have the link `sigmoid`."""
+
 
 def _prepare(logits: jax.Array, labels: jax.Array, clip_valid: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sets padded rows to 0, so that NaN there reaches neither the loss nor its gradient; in float32."""
