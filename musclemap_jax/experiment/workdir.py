@@ -15,7 +15,7 @@ from etils import epath
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.decisions import Decisions
-from musclemap_jax.experiment.config import ExperimentSpec
+from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.storage.files import replace_text
 
 CONFIG = "config.json"
@@ -64,6 +64,21 @@ def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[s
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
         replace_text(path, json.dumps((before or config) | of_data, indent=2) + "\n")
+
+
+def trained_spec(workdir: epath.PathLike) -> ExperimentSpec:
+    """The configuration of the run in a workdir.
+
+    Raises:
+      UserError: The file is damaged, or of a version with other keys.
+    """
+    path = epath.Path(workdir) / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        spec = resolve({name: value for name, value in config.items() if name not in (REGIONS, CLIP_LENGTH)})
+    except (OSError, ValueError, AttributeError, UserError) as error:
+        raise UserError(f"{path}: not the configuration of a run of this version: {error}") from error
+    return spec
 
 
 def trained_regions(workdir: epath.PathLike) -> tuple[str, ...]:

@@ -20,12 +20,13 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.pose.estimator import PoseEstimator
+from musclemap_jax.pose.mediapipe_pose import open_estimator
 from musclemap_jax.predict.answers import Answer, answer_windows, make_prediction
 from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahead, video_frames
 from musclemap_jax.predict.model_folder import StoredModel, read_model
 from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
-from musclemap_jax.predict.skeleton_file import find_skeleton, read_skeleton_file
+from musclemap_jax.predict.skeleton_file import check_frames, find_skeleton, read_skeleton_file
 from musclemap_jax.predict.windows import windows
 from tfds_musclemap.importing.skeletons import stored_layout
 
@@ -113,7 +114,8 @@ class Model:
             file of the video's name that ends in `.json`, if there is one, else what `pose` finds.
           skeleton_layout: Joint order of `skeleton`, a name of `skeleton_layouts.LAYOUTS`.
           fps: Frames per second; for arrays alone, which need it.
-          pose: "auto" for MediaPipe, "none" to go without, or an estimator; not used where there is a skeleton.
+          pose: "auto" for MediaPipe, the path of a `.task` file of its, "none" to go without, or an estimator; not used
+            where there is a skeleton.
           person: Number of the person to answer for; by default the most prominent ones of each window.
           window_s: Length of a window in seconds, by default `Model.window_s`.
           overlap: Fraction of a window that the next one repeats, in [0, 1).
@@ -178,6 +180,8 @@ class Model:
                 raise UserError(f"fps: expected none for a video file, which has its own frame rate, got {fps}")
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
+            if given is not None:
+                check_frames(given.persons, stream.num_frames, given.name)
 
     def _given_persons(self, video: Video, skeleton: Skeleton | None, layout: str) -> GivenPersons | None:
         """The persons that come with the video, if there are any and the model looks at them."""
@@ -190,20 +194,18 @@ class Model:
         if skeleton is None:
             return None
         clip_id = "" if isinstance(video, np.ndarray) else Path(video).stem
-        return GivenPersons(read_skeleton_file(skeleton, layout, clip_id), stored_layout(layout), str(skeleton))
+        return GivenPersons(read_skeleton_file(Path(skeleton), layout, clip_id), stored_layout(layout), str(skeleton))
 
     def _estimator(self, pose: str | PoseEstimator, choose: bool, stack: contextlib.ExitStack) -> PoseEstimator | None:
         if "skeleton" not in self.modalities:
             return None
         if not isinstance(pose, str):
             return pose
-        if pose not in (AUTO, NONE):
-            raise UserError(f"pose: expected {AUTO!r}, {NONE!r} or a pose estimator, got {pose!r}")
+        if pose not in (AUTO, NONE) and Path(pose).suffix != ".task":
+            raise UserError(f"pose: expected {AUTO!r}, {NONE!r}, a .task file or a pose estimator, got {pose!r}")
         if pose == NONE:
             if self.modalities == ("skeleton",):
                 raise UserError(f"pose: expected {AUTO!r} or a skeleton, got {NONE!r}: the model needs one")
             return None
-        from musclemap_jax.pose.mediapipe_pose import open_estimator
-
         num_persons = max(self.input.num_persons, PERSONS_TO_CHOOSE_FROM) if choose else self.input.num_persons
-        return stack.enter_context(contextlib.closing(open_estimator(num_persons=num_persons)))
+        return stack.enter_context(contextlib.closing(open_estimator(None if pose == AUTO else pose, num_persons)))

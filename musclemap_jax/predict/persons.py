@@ -64,7 +64,7 @@ class GivenPersons:
           name: Where they come from.
           by_prominence: As in `PersonSource`.
         """
-        self.layout, self.name, self.by_prominence = layout, name, by_prominence
+        self.layout, self.name, self.by_prominence, self.persons = layout, name, by_prominence, persons
         self._by_frame: dict[int, list[Detection]] = defaultdict(list)
         for number, person in enumerate(persons, start=1):
             for detection in person:
@@ -121,7 +121,7 @@ def array_persons(skeleton: np.ndarray, layout: str, num_frames: int | None) -> 
         raise UserError(f"skeleton: expected {num_frames} frames as the video has, got {len(skeleton)}")
     if not np.isfinite(skeleton).all():
         raise UserError("skeleton: expected finite numbers, got NaN or infinity")
-    seen = (skeleton[..., 2] > 0).any(axis=-1)
+    seen = np.any(skeleton[..., 2] > 0, axis=-1)
 
     def detection(frame: int, place: int) -> Detection:
         joints = skeleton[frame, place]
