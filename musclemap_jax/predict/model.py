@@ -26,15 +26,20 @@ from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahea
 from musclemap_jax.predict.model_folder import StoredModel, read_model
 from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
-from musclemap_jax.predict.skeleton_file import find_skeleton, read_skeleton_file
+from musclemap_jax.predict.skeleton_file import check_frames, find_skeleton, read_skeleton_file
 from musclemap_jax.predict.windows import windows
 from tfds_musclemap.importing.skeletons import stored_layout
 
 Video = str | os.PathLike | np.ndarray
 Skeleton = str | os.PathLike | np.ndarray
 
+Pose = str | PoseEstimator
+
 AUTO, NONE = "auto", "none"
-"""Values of `pose`."""
+"""Values of `pose`, besides the path of a model bundle and an estimator."""
+
+TASK_SUFFIX = ".task"
+"""Extension of MediaPipe's model bundles."""
 
 PERSONS_TO_CHOOSE_FROM = 4
 """Persons that the pose estimator looks for where one is to be chosen."""
@@ -100,7 +105,7 @@ class Model:
         skeleton: Skeleton | None = None,
         skeleton_layout: str = "coco17",
         fps: float | None = None,
-        pose: str | PoseEstimator = AUTO,
+        pose: Pose = AUTO,
         person: int | None = None,
         window_s: float | None = None,
         overlap: float = 0.0,
@@ -111,10 +116,11 @@ class Model:
         Args:
           video: A video file of any length, or uint8 (T, H, W, 3) RGB frames.
           skeleton: A pose estimator's result file, or (T, P, V, 3) x, y in pixels of the video and score; by default a
-            file of the video's name that ends in `.json`, if there is one, else what `pose` finds.
+            file beside the video (`skeleton_file.find_skeleton`), if there is one, else what `pose` finds.
           skeleton_layout: Joint order of `skeleton`, a name of `skeleton_layouts.LAYOUTS`.
           fps: Frames per second; for arrays alone, which need it.
-          pose: "auto" for MediaPipe, "none" to go without, or an estimator; not used where there is a skeleton.
+          pose: "auto" for MediaPipe, "none" to go without persons, a `.task` file for MediaPipe with this model, or an
+            estimator; not used where `skeleton` is given. "none" ignores a skeleton beside the video too.
           person: Number of the person to answer for; by default the most prominent ones of each window.
           window_s: Length of a window in seconds, by default `Model.window_s`.
           overlap: Fraction of a window that the next one repeats, in [0, 1).
@@ -139,7 +145,7 @@ class Model:
         skeleton: Skeleton | None = None,
         skeleton_layout: str = "coco17",
         fps: float | None = None,
-        pose: str | PoseEstimator = AUTO,
+        pose: Pose = AUTO,
         window_s: float | None = None,
         overlap: float = 0.0,
         on_frame: FrameObserver | None = None,
@@ -164,11 +170,11 @@ class Model:
         skeleton: Skeleton | None,
         skeleton_layout: str,
         fps: float | None,
-        pose: str | PoseEstimator,
+        pose: Pose,
         choose: bool,
     ) -> Iterator[tuple[FrameStream, PersonSource]]:
         """The video's frames and who finds the persons in them; closes the estimator that it opened."""
-        given = self._given_persons(video, skeleton, skeleton_layout)
+        given = self._given_persons(video, skeleton, skeleton_layout, pose)
         with contextlib.ExitStack() as stack:
             estimator = None if given else self._estimator(pose, choose, stack)
             if isinstance(video, np.ndarray):
@@ -179,30 +185,32 @@ class Model:
                 raise UserError(f"fps: expected none for a video file, which has its own frame rate, got {fps}")
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
+            if given:
+                check_frames(given.persons, stream.num_frames, given.name)
 
-    def _given_persons(self, video: Video, skeleton: Skeleton | None, layout: str) -> GivenPersons | None:
+    def _given_persons(self, video: Video, skeleton: Skeleton | None, layout: str, pose: Pose) -> GivenPersons | None:
         """The persons that come with the video, if there are any and the model looks at them."""
         if "skeleton" not in self.modalities:
             return None
         if isinstance(skeleton, np.ndarray):
             return array_persons(skeleton, layout, len(video) if isinstance(video, np.ndarray) else None)
-        if skeleton is None and not isinstance(video, np.ndarray):
+        if skeleton is None and pose != NONE and not isinstance(video, np.ndarray):
             skeleton = find_skeleton(Path(video))
         if skeleton is None:
             return None
         clip_id = "" if isinstance(video, np.ndarray) else Path(video).stem
         return GivenPersons(read_skeleton_file(skeleton, layout, clip_id), stored_layout(layout), str(skeleton))
 
-    def _estimator(self, pose: str | PoseEstimator, choose: bool, stack: contextlib.ExitStack) -> PoseEstimator | None:
+    def _estimator(self, pose: Pose, choose: bool, stack: contextlib.ExitStack) -> PoseEstimator | None:
         if "skeleton" not in self.modalities:
             return None
         if not isinstance(pose, str):
             return pose
-        if pose not in (AUTO, NONE):
-            raise UserError(f"pose: expected {AUTO!r}, {NONE!r} or a pose estimator, got {pose!r}")
+        if pose not in (AUTO, NONE) and not pose.endswith(TASK_SUFFIX):
+            raise UserError(f"pose: expected {AUTO!r}, {NONE!r}, a {TASK_SUFFIX} file or an estimator, got {pose!r}")
         if pose == NONE:
             if self.modalities == ("skeleton",):
                 raise UserError(f"pose: expected {AUTO!r} or a skeleton, got {NONE!r}: the model needs one")
             return None
         num_persons = max(self.input.num_persons, PERSONS_TO_CHOOSE_FROM) if choose else self.input.num_persons
-        return stack.enter_context(contextlib.closing(open_estimator(num_persons=num_persons)))
+        return stack.enter_context(contextlib.closing(open_estimator(None if pose == AUTO else pose, num_persons)))

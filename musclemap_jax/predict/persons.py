@@ -52,7 +52,11 @@ class Nobody:
 
 
 class GivenPersons:
-    """Persons whose joints are known before the video is read."""
+    """Persons whose joints are known before the video is read.
+
+    Attributes:
+      persons: The detections of each person.
+    """
 
     def __init__(
         self, persons: Sequence[Sequence[Detection]], layout: str, name: str, by_prominence: bool = True
@@ -65,6 +69,7 @@ class GivenPersons:
           by_prominence: As in `PersonSource`.
         """
         self.layout, self.name, self.by_prominence = layout, name, by_prominence
+        self.persons = persons
         self._by_frame: dict[int, list[Detection]] = defaultdict(list)
         for number, person in enumerate(persons, start=1):
             for detection in person:
