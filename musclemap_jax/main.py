@@ -10,6 +10,7 @@ same command runs on each of them; docs/tpu.md has the commands.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging as std_logging
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
-from musclemap_jax.reporting.tables import headline_table
+from musclemap_jax.reporting.tables import decisions_table, headline_table
 from musclemap_jax.runtime.preemption import Preempted
 from musclemap_jax.runtime.process_log import ProcessLog, given_command
 from musclemap_jax.runtime.profiling import parse_steps
@@ -94,7 +95,9 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
 
     from musclemap_jax.experiment.experiment import Experiment
     from musclemap_jax.experiment.prepared_data import load_data
+    from musclemap_jax.experiment.run_decisions import decide
     from musclemap_jax.experiment.run_report import report_run
+    from musclemap_jax.experiment.workdir import write_decisions
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
 
     def show(text: str) -> None:
@@ -117,10 +120,16 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
             experiment.restore()
         with out_of_memory_is_user_error("config.eval.batch_size"):
             metrics, predictions = experiment.evaluate(eval_splits)
+            decided = decide(experiment, predictions)
         laps.end("evaluation")
         if jax.process_index() == 0:
-            path = report_run(experiment, metrics, predictions, laps.times_s, title)
-            show(f"{headline_table(metrics)}\n\nreport: {path}")
+            show(headline_table(metrics))
+            if decided:
+                decisions, of_decisions = decided
+                write_decisions(experiment.workdir, decisions)
+                metrics = dataclasses.replace(metrics, decisions=of_decisions)
+                show(f"{decisions_table(of_decisions)}\n{decisions.rule()}\n")
+            show(f"report: {report_run(experiment, metrics, predictions, laps.times_s, title)}")
 
 
 def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec], None]) -> int:

@@ -6,11 +6,13 @@ import json
 import os
 import random
 import signal
+import statistics
 import time
 
 import pytest
 
 from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.experiment.workdir import read_decisions, trained_clip_length_s
 from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS
 from tools.fault_test import differences, final_state, run_with_kills
 
@@ -66,6 +68,22 @@ def test_a_run_leaves_metrics_tables_plots_and_a_page(finished_run):
     assert str(report / "report.html") in output
 
 
+def test_a_run_leaves_decisions_and_what_prediction_needs_of_the_data(finished_run, smoke_data):
+    workdir, output = finished_run
+    decisions = read_decisions(workdir)
+    assert decisions.regions == MUSCLE_REGIONS
+    assert (decisions.split, decisions.recall, decisions.link) == ("val_new", 0.9, "sigmoid")
+    metrics = Metrics.from_json((workdir / "report" / "metrics.json").read_text()).decisions
+    assert metrics.rule == decisions.rule()
+    assert {"test_known", "test_new"} <= metrics.coverage.keys()
+    assert decisions.rule() in output
+    assert decisions.rule() in (workdir / "report" / "report.html").read_text()
+    with next(smoke_data.rglob("clips.csv")).open() as table:
+        train = [row for row in csv.DictReader(table) if row["split"] == "train"]
+    lengths = [int(row["num_frames"]) / float(row["fps"]) for row in train]
+    assert trained_clip_length_s(workdir) == statistics.median(lengths)
+
+
 def test_the_log_holds_every_step_and_the_validation(finished_run):
     rows = scalars(finished_run[0])
     losses = [row["train/loss"] for row in rows if "train/loss" in row]
@@ -112,12 +130,15 @@ def test_evaluation_alone_gives_the_same_metrics(run_main, arguments, finished_r
     workdir, _ = finished_run
     before = (workdir / "report" / "metrics.json").read_text()
     (workdir / "report" / "metrics.json").unlink()
+    decisions = read_decisions(workdir)
+    (workdir / "decisions.json").unlink()  # as in the workdir of an older version
     process = run_main(*arguments, f"--workdir={workdir}", "--mode=eval", "--config.eval.batch_size=3")
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     after = Metrics.from_json((workdir / "report" / "metrics.json").read_text())
     for split, scores in Metrics.from_json(before).splits.items():
         assert after.splits[split].headline.mean_ap == pytest.approx(scores.headline.mean_ap, abs=1e-6)
+    assert read_decisions(workdir).thresholds == pytest.approx(decisions.thresholds, abs=1e-4)
 
 
 def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, finished_run):

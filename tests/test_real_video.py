@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax.data.augmentation import NO_AUGMENTATION
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.video import encode_video, read_video
+from tests.no_augmentation import NO_AUGMENTATION
 
 REAL = Path(__file__).parent / "data" / "real"
 PIECE_FRAMES = 10

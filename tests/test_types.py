@@ -8,13 +8,14 @@ import pytest
 
 from musclemap_jax import skeleton_layouts
 from musclemap_jax.data import augmentation
-from musclemap_jax.eval import average_precision, predictions
+from musclemap_jax.eval import average_precision, conformal, predictions
 from musclemap_jax.models import class_tokens, distillation, fusion, outputs
 from musclemap_jax.models.kernels import depthwise_conv, dot_product_attention, flash_attention_tpu, max_pool
 from musclemap_jax.models.layers import channel_matmul, drop_path, layer_norm, linear
 from musclemap_jax.models.skeleton import edge_conv, hdgcn, hierarchical_conv, skeleton_tokens
 from musclemap_jax.models.video import mvit, patch_embed, relative_position, video_input
 from musclemap_jax.train import losses, objective
+from tests.no_augmentation import NO_AUGMENTATION
 
 ones = jnp.ones
 POSES = np.ones((8, 2, 19, 3), np.float32)
@@ -60,7 +61,7 @@ WRONG_SHAPES = {
     "train: objective": lambda: objective.objective(
         outputs.ModelOutput(ones((2, 3)), {}, {}), ones((2, 3)), ones((2, 1)), objective.ObjectiveSpec()
     ),
-    "data: augmentation": lambda: augmentation.augment_poses(POSES[0], augmentation.NO_AUGMENTATION, RNG),
+    "data: augmentation": lambda: augmentation.augment_poses(POSES[0], NO_AUGMENTATION, RNG),
     "data: augmentation, video": lambda: augmentation.flip_video(np.ones((4, 4, 3), np.uint8)),
     "eval: average_precision": lambda: average_precision.per_region_average_precision(
         np.ones((3, 2)), np.ones((3, 3)), np.ones(3)
@@ -68,6 +69,7 @@ WRONG_SHAPES = {
     "eval: predictions": lambda: predictions.from_padded(
         np.ones((2, 3)), np.ones((2, 3)), np.ones(3), np.arange(3), ["a", "b", "c"]
     ),
+    "eval: conformal": lambda: conformal.recall_threshold(np.ones((2, 3)), np.ones((2, 4)), ["a", "b"], 0.9),
     "skeleton_layouts": lambda: skeleton_layouts.convert(np.ones((17, 2)), "coco17", "coco19"),
 }
 

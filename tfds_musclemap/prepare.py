@@ -82,13 +82,8 @@ def prepare(
 def load_source(prepared: tfds.core.DatasetBuilder | str | os.PathLike, split: str) -> ClipSource:
     """Random access to the prepared clips of a split, with frames as JPEG bytes.
 
-    Args:
-      prepared: What ``prepare`` returned, or the folder of the prepared data
-        (``<data_dir>/musclemap/<config>/<version>``).
-      split: One of ``taxonomy.SPLITS``.
-
-    Raises:
-      UserError: The folder holds no prepared data, or the split has no clips.
+    The data is what ``prepare`` returned, or its folder (``<data_dir>/musclemap/<config>/<version>``). Raises UserError
+    if the folder holds no prepared data, or the split has no clips.
     """
     folder = prepared.data_path if isinstance(prepared, tfds.core.DatasetBuilder) else prepared
     return ClipSource(folder, split)
@@ -99,9 +94,9 @@ def _configuration(name: str, overrides: dict[str, Any]) -> str | MuscleMapConfi
     configs = {config.name: config for config in Builder.BUILDER_CONFIGS}
     if name not in configs:
         raise UserError(f"builder config: expected one of {', '.join(configs)}, got {name!r}")
-    unknown = [field for field in overrides if field not in OVERRIDES]
-    if unknown:
-        raise UserError(f"builder config {name}: expected settings {', '.join(OVERRIDES)}, got {unknown[0]!r}")
+    for field in overrides:
+        if field not in OVERRIDES:
+            raise UserError(f"builder config {name}: expected settings {', '.join(OVERRIDES)}, got {field!r}")
     if "modalities" in overrides:
         overrides = overrides | {"modalities": tuple(overrides["modalities"])}
     config = configs[name]
@@ -151,12 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--flow_method", help=f"how flow is estimated without flow files: {' or '.join(METHODS)} (dis)")
     parser.add_argument("--flow_bound", type=float, help="largest motion in 8-bit flow, pixels per frame (20)")
     parser.add_argument("--skeleton_layout", help="joint order of the skeleton files (coco17)")
-    parser.add_argument(
-        "--require_skeleton",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="reject clips without a skeleton (the default)",
-    )
+    help_text = "reject clips without a skeleton (the default)"
+    parser.add_argument("--require_skeleton", action=argparse.BooleanOptionalAction, help=help_text)
     parser.add_argument("--short_side", type=int, help="pixels of the stored frames' short side (256)")
     parser.add_argument("--jpeg_quality", type=int, help="1 to 100 (90)")
     parser.add_argument("--max_persons", type=int, help="persons kept per clip (10)")
@@ -170,12 +161,7 @@ def _names(text: str) -> tuple[str, ...]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status, which is 2 for invalid input."""
     arguments = {name: value for name, value in vars(_parser().parse_args(argv)).items() if value is not None}
-
-    def run() -> None:
-        builder = prepare(**arguments)
-        print(f"prepared data: {builder.data_path}")
-
-    return exit_on_user_error(run)
+    return exit_on_user_error(lambda: print(f"prepared data: {prepare(**arguments).data_path}"))
 
 
 if __name__ == "__main__":

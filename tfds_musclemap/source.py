@@ -28,21 +28,14 @@ class ClipSource(Sequence[ClipRecord]):
     """The clips of one split. It can be pickled: a worker process opens the files itself.
 
     Attributes:
+      folder: Folder of the prepared data, such as ``<data_dir>/musclemap/synthetic/3.0.0``.
       split: Name of the split.
-      folder: Folder of the prepared data (its version).
       regions: Names of the K muscle regions, in the order of the records' ``muscles``.
       allow_background: Whether clips may have no active region.
     """
 
     def __init__(self, folder: str | os.PathLike, split: str):
-        """
-        Args:
-          folder: Folder of the prepared data, such as ``<data_dir>/musclemap/synthetic/3.0.0``.
-          split: One of the data set's splits.
-
-        Raises:
-          UserError: The folder holds no prepared data, or the split has no clips.
-        """
+        """Raises UserError if the folder holds no prepared data, or the split has no clips."""
         self.folder = Path(folder)
         self.split = split
         if not (self.folder / "dataset_info.json").is_file():

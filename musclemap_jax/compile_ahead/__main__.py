@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import pathlib
 from collections.abc import Sequence
 
@@ -26,7 +25,9 @@ from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
-from musclemap_jax.sharding.mesh import BATCH_AXES, make_mesh
+from musclemap_jax.sharding.mesh import batch_ways, make_mesh
+
+_print = functools.partial(print, flush=True)
 
 DOES_NOT_FIT_STATUS = 1
 COMPILER_OPTIONS = {"exec_time_optimization_effort": -1.0}
@@ -43,33 +44,22 @@ _OUT = flags.DEFINE_string("out", None, "Also write the report to this JSON file
 
 
 def run(spec: ExperimentSpec, title: str, topology: Topology, batch_size: int | None, out: str | None) -> int:
-    """Compiles, prints the table and writes the JSON.
+    """Compiles, prints the table and writes the JSON, if any; returns the exit status, 1 if the step does not fit.
 
-    Args:
-      spec: The result of `config.resolve`.
-      title: Name of the configuration.
-      topology: The topology to compile for.
-      batch_size: Clips per step; None to search for the largest that fits.
-      out: The JSON file, if any.
-
-    Returns:
-      The exit status: 0, or 1 if the step does not fit.
+    Without a batch size it searches for the largest that fits. `title` is the configuration's.
 
     Raises:
       UserError: The mesh does not divide the chips, or the batch.
     """
     mesh = make_mesh(spec.mesh.sizes(), topology.devices)
     compile_step = functools.partial(report_step, spec, mesh, options=COMPILER_OPTIONS)
-    ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.grad_accum_steps
+    ways = batch_ways(mesh) * spec.train.grad_accum_steps
     try:
-        if batch_size is None:
-            report = find_largest(compile_step, ways, progress=functools.partial(print, flush=True))
-        else:
-            report = compile_step(batch_size)
+        report = compile_step(batch_size) if batch_size else find_largest(compile_step, ways, _print)
     except OutOfMemoryError as error:
-        print(_does_not_fit(error, title, topology, batch_size or ways), flush=True)
+        _print(_does_not_fit(error, title, topology, batch_size or ways))
         return DOES_NOT_FIT_STATUS
-    print(report_table(report, title, topology), flush=True)
+    _print(report_table(report, title, topology))
     if out:
         pathlib.Path(out).write_text(json.dumps(as_json(report, title, topology), indent=2) + "\n")
     return 0
@@ -100,9 +90,8 @@ def main(argv: Sequence[str]) -> int:
 
     def body() -> int:
         if CONFIG.value is None or not _TOPOLOGY.value:
-            raise UserError(
-                "flags --config and --topology are needed: --config=configs/transm3e.py --topology=v5e:16x16"
-            )
+            example = "--config=configs/transm3e.py --topology=v5e:16x16"
+            raise UserError(f"flags --config and --topology are needed: {example}")
         title = config_name()
         if _LARGEST.value and _BATCH.value is not None:
             raise UserError("--batch and --largest_batch exclude each other: pass one of them")

@@ -31,12 +31,7 @@ _GROUPS_COUNTED = re.compile(r"replica_groups=\[(\d+),(\d+)\]<=")
 
 @dataclasses.dataclass(frozen=True)
 class CollectiveTotal:
-    """All collectives of one kind in one run of a program.
-
-    Attributes:
-      count: Number of collectives.
-      bytes_sent: Bytes that each chip sends.
-    """
+    """Number of collectives of one kind in one run of a program, and bytes that each chip sends."""
 
     count: int = 0
     bytes_sent: float = 0.0
@@ -56,11 +51,7 @@ class _Computation:
 
 
 def array_bytes(text: str) -> int:
-    """Bytes of an HLO type, summed over the arrays of a tuple, without the padding of layouts.
-
-    Args:
-      text: A type such as ``f32[4,8]{1,0}`` or ``(bf16[16], u32[])``.
-    """
+    """Bytes of an HLO type, such as ``f32[4,8]{1,0}`` or ``(bf16[16], u32[])``, without the padding of layouts."""
     total = 0
     for kind, sizes in _ARRAY.findall(text):
         size = 1 if kind.startswith("f8") else BYTES.get(kind, 0)
@@ -69,11 +60,9 @@ def array_bytes(text: str) -> int:
 
 
 def collectives(hlo: str, num_chips: int) -> Totals:
-    """Totals of the kinds that occur.
+    """Totals of the kinds that occur in a compiled module's text (`jax.stages.Compiled.as_text`).
 
-    Args:
-      hlo: Text of a compiled module (`jax.stages.Compiled.as_text`).
-      num_chips: Number of chips that take part in a collective without replica groups.
+    In a collective without replica groups all `num_chips` chips take part.
     """
     computations, entry = _read(hlo, num_chips)
 

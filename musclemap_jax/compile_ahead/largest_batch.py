@@ -10,15 +10,12 @@ from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, StepReport
 def find_largest(
     compile_step: Callable[[int], StepReport], unit: int, progress: Callable[[str], object] = lambda line: None
 ) -> StepReport:
-    """Doubles the batch until it does not fit, then bisects.
+    """Doubles the batch until it does not fit, then bisects; returns the report of the largest that fits.
 
     Args:
       compile_step: Compiles the step for a batch size; raises OutOfMemoryError if it does not fit.
       unit: The unit of batch sizes: one clip for each part of the mesh.
       progress: Called with a line after each compilation.
-
-    Returns:
-      The report of the largest batch that fits.
 
     Raises:
       OutOfMemoryError: Even ``unit`` clips do not fit.

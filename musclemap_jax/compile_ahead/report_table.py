@@ -9,15 +9,10 @@ GIB = 2**30
 
 
 def report_table(report: StepReport, title: str, topology: Topology) -> str:
-    """The cost of one chip, a line each.
-
-    Args:
-      report: The result of `report_step`.
-      title: Name of the configuration.
-      topology: The topology that was compiled for.
-    """
+    """The cost of one chip, a line each, under a head with the configuration's title."""
     hbm = topology.chip.hbm_bytes
     axes = " x ".join(f"{axis} {size}" for axis, size in report.mesh.items())
+    excess = report.flops / report.analytic_flops - 1
     rows = [
         ("parameters", _gib(report.parameter_bytes)),
         ("optimizer", _gib(report.optimizer_bytes)),
@@ -27,7 +22,7 @@ def report_table(report: StepReport, title: str, topology: Topology) -> str:
         ("  kept for the gradient by JAX", _gib(report.activation_bytes)),
         ("total of HBM", f"{_gib(report.total_bytes)} of {hbm // GIB} GiB, {report.total_bytes / hbm:.0%}"),
         ("FLOPs by the compiler", f"{report.flops / 1e12:.3f} TFLOP"),
-        ("FLOPs by the model's shapes", f"{report.analytic_flops / 1e12:.3f} TFLOP ({_excess(report)})"),
+        ("FLOPs by the model's shapes", f"{report.analytic_flops / 1e12:.3f} TFLOP (compiler {excess:+.1%})"),
         ("read and written", f"{report.bytes_accessed / 1e9:.1f} GB"),
     ]
     rows += [
@@ -41,7 +36,3 @@ def report_table(report: StepReport, title: str, topology: Topology) -> str:
 
 def _gib(size: float) -> str:
     return f"{size / GIB:.3f} GiB"
-
-
-def _excess(report: StepReport) -> str:
-    return f"compiler {report.flops / report.analytic_flops - 1:+.1%}"

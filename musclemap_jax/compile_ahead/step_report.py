@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from musclemap_jax.cost.flops import training_flops
 from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
 from musclemap_jax.runtime.device_memory import is_out_of_memory
-from musclemap_jax.sharding.mesh import BATCH_AXES, batch_sharding, check_batch_size
+from musclemap_jax.sharding.mesh import batch_sharding, batch_ways, check_batch_size
 from musclemap_jax.sharding.rules import bytes_per_device
 from musclemap_jax.train.objective import objective
 from musclemap_jax.train.step import compile_train_step
@@ -37,14 +36,13 @@ class OutOfMemoryError(RuntimeError):
 
     Attributes:
       needed_bytes: Bytes that the step needs; 0 if the compiler did not say.
-      usable_bytes: Bytes that a program may use; 0 if the compiler did not say.
+      usable_bytes: Bytes that a program may use; likewise.
     """
 
     def __init__(self, message: str) -> None:
         numbers = _OUT_OF_MEMORY.search(message)
-        self.needed_bytes, self.usable_bytes = (
-            (int(float(text[:-1]) * _UNITS[text[-1].upper()]) for text in numbers.groups()) if numbers else (0, 0)
-        )
+        sizes = numbers.groups() if numbers else ("0K", "0K")
+        self.needed_bytes, self.usable_bytes = (int(float(text[:-1]) * _UNITS[text[-1].upper()]) for text in sizes)
         super().__init__(message)
 
 
@@ -54,12 +52,9 @@ class StepReport:
 
     Attributes:
       batch_size: Clips per step, over all chips.
-      num_chips: Number of chips.
       mesh: Size of each mesh axis.
-      parameter_bytes: Size of the parameters.
       optimizer_bytes: Size of the optimizer's state.
       ema_bytes: Size of the parameters' moving average.
-      batch_bytes: Size of the batch.
       activation_bytes: Size of the activations that JAX keeps for the backward pass, before the compiler
         rematerialises some of them; part of the temporaries.
       temporary_bytes: Everything that lives only within a step.
@@ -93,11 +88,7 @@ def report_step(
 ) -> StepReport:
     """Compiles the training step and reports its cost.
 
-    Args:
-      spec: The result of `config.resolve`.
-      mesh: The mesh; its devices need not be present.
-      batch_size: Clips per step, over all chips.
-      options: Options of the compiler.
+    The mesh's devices need not be present, `batch_size` counts clips over all chips, and `options` are the compiler's.
 
     Raises:
       UserError: The mesh, times ``grad_accum_steps``, does not divide the batch.
@@ -120,7 +111,10 @@ def report_step(
     compile_s = time.perf_counter() - started
     memory: Any = compiled.memory_analysis()
     cost: Any = compiled.cost_analysis()
+    total_bytes = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    total_bytes += memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
     batch_shardings = jax.tree.map(lambda _: batch_sharding(mesh), batch)
+    parts = batch_ways(mesh) * spec.train.grad_accum_steps
     return StepReport(
         batch_size=batch_size,
         num_chips=mesh.size,
@@ -129,24 +123,15 @@ def report_step(
         optimizer_bytes=bytes_per_device(state.opt_state, shardings.opt_state),
         ema_bytes=bytes_per_device(state.ema, shardings.ema),
         batch_bytes=bytes_per_device(batch, batch_shardings),
-        activation_bytes=_activation_bytes_of_a_clip(program, spec, state) * batch_size // _batch_ways(spec, mesh),
+        activation_bytes=_activation_bytes_of_a_clip(program, spec, state) * batch_size // parts,
         temporary_bytes=memory.temp_size_in_bytes,
-        total_bytes=memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-        + memory.generated_code_size_in_bytes,
+        total_bytes=total_bytes,
         flops=cost["flops"],
         analytic_flops=training_flops(spec.model, spec.input) * batch_size / mesh.size,
         bytes_accessed=cost["bytes accessed"],
         collectives=collectives(compiled.as_text() or "", mesh.size),
         compile_s=compile_s,
     )
-
-
-def _batch_ways(spec: ExperimentSpec, mesh: Mesh) -> int:
-    """Number of parts in which a batch is computed, over devices and accumulation steps."""
-    return math.prod(mesh.shape[axis] for axis in BATCH_AXES) * spec.train.grad_accum_steps
 
 
 def _activation_bytes_of_a_clip(program: TrainProgram, spec: ExperimentSpec, state: TrainState) -> int:

@@ -45,13 +45,10 @@ CHIP_KINDS: dict[str, ChipKind] = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """The chips that a program is compiled for.
+    """The chips that a program is compiled for: `devices` has one for each, in all slices.
 
-    Attributes:
-      name: Chip kind and number of chips on each axis of a slice, such as ``v5e:16x16``.
-      num_slices: Number of slices, connected by the data centre's network.
-      chip: The kind of chip.
-      devices: One device per chip.
+    `name` is the chip kind and the number of chips on each axis of a slice, such as ``v5e:16x16``; slices are connected
+    by the data centre's network.
     """
 
     name: str
@@ -66,11 +63,7 @@ class Topology:
 
 
 def describe_topology(name: str, num_slices: int = 1) -> Topology:
-    """Describes a TPU topology.
-
-    Args:
-      name: Chip kind, colon and chips on each axis, such as ``v5e:16x16`` or ``v4:4x4x4``.
-      num_slices: Number of such slices.
+    """Describes a TPU topology, such as ``v5e:16x16`` or ``v4:4x4x4`` (chip kind and chips on each axis of a slice).
 
     Raises:
       UserError: No TPU has such a topology, or libtpu is not installed.

@@ -24,25 +24,18 @@ BACKWARD_PER_FORWARD = 2
 
 
 def branch_multiply_adds(spec: ModelSpec, inputs: InputSpec, num_views: int = 1) -> dict[str, int]:
-    """Counts the forward pass of one clip by branch, each with its fusion and head.
-
-    Args:
-      spec: The model.
-      inputs: Frames, crop, poses and persons.
-      num_views: Views of a clip; 1 in training.
-    """
+    """Counts the forward pass of one clip by branch, each with its fusion and head; training takes one view."""
     batch = empty_batch(dataclasses.replace(inputs, modalities=spec.modalities), 1, num_views=num_views)
     counts = {}
     for name in spec.branches:
         branch, architecture = BRANCHES[name], spec.architecture(name)
         arrays = jax.eval_shape(lambda batch, branch=branch: branch.inputs(batch, jnp.float32), dict(batch))
-        rows, tokens = arrays[0].shape[0], spec.tokens_per_set
+        tokens, width = spec.tokens_per_set, architecture.output_dim
         shapes = [array.shape[1:] for array in arrays]
         count = branch.backbone.multiply_adds(architecture, shapes, spec.token_sets(name) * tokens)
         if name in spec.weights:
-            width = architecture.output_dim
             count += spec.make_fusion(name).multiply_adds(tokens, width) + width * spec.num_regions
-        counts[name] = count * rows
+        counts[name] = count * arrays[0].shape[0]
     return counts
 
 

@@ -68,44 +68,23 @@ class AugmentationSpec:
     def __post_init__(self) -> None:
         """Raises UserError, naming the field, for an invalid range."""
         for field in fields(self):
-            value = getattr(self, field.name)
+            name, value = field.name, getattr(self, field.name)
             if isinstance(field.default, tuple):
-                object.__setattr__(self, field.name, tuple(value))  # configs hold lists
-                highest = 1.0 if field.name.endswith("_area") else math.inf
-                self._check_range(field.name, highest)
-            elif field.name == "pose_span":
-                self._check(field.name, 0 < value <= 1, "0 < value <= 1")
-            elif field.name == "joint_rotation":
-                self._check(field.name, 0 <= value <= 180, "degrees from 0 to 180")
-            elif field.name == "joint_jitter":
-                self._check(field.name, 0 <= value < math.inf, "0 or more")
+                value = tuple(value)  # configs hold lists
+                object.__setattr__(self, name, value)
+                highest, bound = (1, " <= 1") if name.endswith("_area") else (math.inf, "")
+                possible = len(value) == 2 and 0 < value[0] <= value[1] <= highest and math.isfinite(value[1])
+                expected = f"two numbers, 0 < low <= high{bound}"
+            elif name == "pose_span":
+                possible, expected = 0 < value <= 1, "0 < value <= 1"
+            elif name == "joint_rotation":
+                possible, expected = 0 <= value <= 180, "degrees from 0 to 180"
+            elif name == "joint_jitter":
+                possible, expected = 0 <= value < math.inf, "0 or more"
             else:
-                self._check(field.name, 0 <= value <= 1, "0 <= value <= 1")
-
-    def _check_range(self, name: str, highest: float) -> None:
-        value = getattr(self, name)
-        bound = "" if math.isinf(highest) else f" <= {highest:g}"
-        possible = len(value) == 2 and 0 < value[0] <= value[1] <= highest and math.isfinite(value[1])
-        self._check(name, possible, f"two numbers, 0 < low <= high{bound}")
-
-    def _check(self, name: str, possible: bool, expected: str) -> None:
-        if not possible:
-            raise UserError(f"augmentation.{name}: expected {expected}, got {getattr(self, name)}")
-
-
-NO_AUGMENTATION = AugmentationSpec(
-    crop_area=(1.0, 1.0),
-    crop_aspect=(1.0, 1.0),
-    flip_probability=0.0,
-    colour_probability=0.0,
-    erase_probability=0.0,
-    pose_span=1.0,
-    joint_rotation=0.0,
-    joint_stretch=(1.0, 1.0),
-    joint_jitter=0.0,
-    joint_drop_probability=0.0,
-)
-"""The largest square crop, at a random place along the longer side, and no other augmentation."""
+                possible, expected = 0 <= value <= 1, "0 <= value <= 1"
+            if not possible:
+                raise UserError(f"augmentation.{name}: expected {expected}, got {value}")
 
 
 class Box(NamedTuple):
@@ -123,8 +102,7 @@ def _uniform(bounds: Sequence[float], rng: np.random.Generator) -> float:
 
 
 def _log_uniform(bounds: Sequence[float], rng: np.random.Generator) -> float:
-    low, high = np.log(bounds)
-    return math.exp(rng.uniform(low, high))
+    return math.exp(rng.uniform(*np.log(bounds)))
 
 
 def random_crop(height: int, width: int, spec: AugmentationSpec, rng: np.random.Generator) -> Box:
@@ -152,11 +130,9 @@ def flip_video(video: UInt8[np.ndarray, "T H W 3"]) -> None:
 
 
 def flip_poses(poses: Float[np.ndarray, "*persons V 3"], flip: tuple[int, ...]) -> Float[np.ndarray, "*persons V 3"]:
-    """Mirrors normalised poses about the person's centre and swaps left and right joints; returns a new array.
+    """Mirrors normalised poses about the person's centre and, by the layout's permutation, swaps left and right joints.
 
-    Args:
-      poses: (..., V, 3) x, y relative to the centre, score.
-      flip: (V,) the layout's permutation.
+    Returns a new array.
     """
     mirrored = poses[..., list(flip), :]
     mirrored[..., 0] = 0 - mirrored[..., 0]  # 0 - x and not -x: absent joints stay at 0, not at -0
@@ -189,13 +165,9 @@ def erase_rectangle(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec,
 def augment_video(
     video: UInt8[np.ndarray, "T H W 3"], flip: bool, spec: AugmentationSpec, rng: np.random.Generator
 ) -> None:
-    """Flips, recolours and erases a cropped clip in place, since a clip is larger than a core's cache.
+    """Flips, recolours and erases a contiguous, cropped clip in place, since a clip is larger than a core's cache.
 
-    Args:
-      video: (T, H, W, 3) uint8, contiguous.
-      flip: Whether to mirror it; the caller draws it, since the joints share it.
-      spec: Ranges.
-      rng: The clip's generator.
+    The caller draws `flip`, since the joints share it.
     """
     if flip:
         flip_video(video)
@@ -208,17 +180,10 @@ def augment_video(
 def augment_poses(
     poses: Float[np.ndarray, "T P V 3"], spec: AugmentationSpec, rng: np.random.Generator
 ) -> Float[np.ndarray, "T P V 3"]:
-    """Stretches, rotates, jitters and drops joints.
+    """Stretches, rotates, jitters and drops joints; returns a new array.
 
-    Stretch and rotation are drawn once per clip, drops once per clip for each joint of each person.
-
-    Args:
-      poses: (T_s, P, V, 3) x, y relative to the person's centre, score; absent joints are all zero.
-      spec: Ranges.
-      rng: The clip's generator.
-
-    Returns:
-      (T_s, P, V, 3) float32, a new array; absent and dropped joints are all zero.
+    Stretch and rotation are drawn once per clip, drops once per clip for each joint of each person. Joints are x, y
+    relative to the person's centre, and score; absent and dropped ones are all zero.
     """
     _, num_persons, num_joints, _ = poses.shape
     stretch = np.exp(rng.uniform(*np.log(spec.joint_stretch), 2))

@@ -28,16 +28,9 @@ class RandomAccessClips(Protocol):
 
 
 def empty_batch(spec: InputSpec, num_rows: int, num_padding: int = 0, num_views: int = 1) -> Batch:
-    """A batch whose last rows are padding; the others are still to be written and may hold anything.
+    """A batch whose last `num_padding` rows stay empty: zeros, and flow without motion.
 
-    Args:
-      spec: What the model takes.
-      num_rows: B.
-      num_padding: Number of rows at the end that stay empty: zeros, and flow without motion.
-      num_views: S.
-
-    Raises:
-      UserError: Unknown modality.
+    The other rows are still to be written and may hold anything. Raises UserError for an unknown modality.
     """
     batch: dict[str, Any] = {
         "muscles": np.zeros((num_rows, spec.num_regions), np.float32),
@@ -49,40 +42,20 @@ def empty_batch(spec: InputSpec, num_rows: int, num_padding: int = 0, num_views:
     return cast(Batch, batch)
 
 
-def write_train_example(
-    batch: Batch, row: int, record: ClipRecord, position: int, spec: InputSpec, rng: np.random.Generator
-) -> None:
-    """Writes one clip, randomly augmented, into a row of a batch.
-
-    Args:
-      batch: From `empty_batch`, with one view. Arrays of its own for each clip would cost page faults and a copy.
-      row: Row of the batch.
-      record: The clip's record.
-      position: Position of the clip in its split.
-      spec: What the model takes.
-      rng: The clip's generator; the same state gives the same example.
-
-    Raises:
-      UserError: A record that lacks a modality, or a frame that cannot be decoded; names the clip.
-    """
-    flip = bool(rng.uniform() < spec.augmentation.flip_probability)
-    _write(batch, row, record, position, spec, flip, rng)
-
-
-def write_eval_example(batch: Batch, row: int, record: ClipRecord, position: int, spec: InputSpec) -> None:
-    """Writes one clip in its fixed views and centre crop into a row of a batch; see `write_train_example`."""
-    _write(batch, row, record, position, spec, flip=False, rng=None)
-
-
-def _write(
+def write_example(
     batch: Batch,
     row: int,
     record: ClipRecord,
     position: int,
     spec: InputSpec,
-    flip: bool,
-    rng: np.random.Generator | None,
+    rng: np.random.Generator | None = None,
 ) -> None:
+    """Writes the clip at a position of its split into a row of a batch from `empty_batch`, with one view in training.
+
+    Arrays of its own for each clip would cost page faults and a copy. In training, `rng` is the clip's generator, whose
+    state decides the augmentation; None writes the fixed views and centre crop. Raises UserError, naming the clip, if
+    the record lacks a modality or a frame cannot be decoded.
+    """
     muscles = field_of(record, "muscles")
     if len(muscles) != spec.num_regions:
         raise UserError(f"prepared data: expected labels of {spec.num_regions} muscle regions, got {len(muscles)}")
@@ -90,15 +63,16 @@ def _write(
     batch["clip_valid"][row] = True
     batch["clip_index"][row] = position
     try:
-        draw = _draw(record, spec, flip, rng)
+        draw = _draw(record, spec, rng)
         for modality in batch_modalities(spec):
             modality.write(batch, row, record, spec, draw)
     except FrameError as error:
         raise UserError(f"clip {text(record['clip_id'])}: {error}: prepare the data again") from error
 
 
-def _draw(record: ClipRecord, spec: InputSpec, flip: bool, rng: np.random.Generator | None) -> ClipDraw:
+def _draw(record: ClipRecord, spec: InputSpec, rng: np.random.Generator | None) -> ClipDraw:
     """Time and geometry of the clip's views: drawn at random, or the fixed ones where there is no generator."""
+    flip = rng is not None and bool(rng.uniform() < spec.augmentation.flip_probability)
     frames_field = next((modality.frames_field for modality in batch_modalities(spec) if modality.frames_field), None)
     if frames_field is None:
         return ClipDraw(flip=flip, rng=rng)

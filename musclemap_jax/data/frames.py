@@ -20,11 +20,7 @@ class FrameError(ValueError):
 
 
 def frame_size(jpeg: bytes, index: int) -> tuple[int, int]:
-    """(height, width) in pixels of frame number ``index``, from its header alone.
-
-    Raises:
-      FrameError: Not a JPEG.
-    """
+    """(height, width) in pixels of frame number ``index``, from its header alone. Raises FrameError if not a JPEG."""
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(jpeg)
     except ValueError as error:

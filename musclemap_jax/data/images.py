@@ -21,16 +21,12 @@ def encode_jpeg(image: np.ndarray | JpegPlanes, quality: int = JPEG_QUALITY) -> 
 def decode_jpeg(data: bytes, min_height: int = 0, min_width: int = 0, out: np.ndarray | None = None) -> np.ndarray:
     """uint8 (H, W, 3) RGB of JPEG bytes.
 
-    Args:
-      data: The JPEG.
-      min_height: With min_width, the size below which the image is not scaled down. The decoder may scale by k/8, which
-        is cheap since it works on the DCT. 0 decodes at full size.
-      min_width: See min_height.
-      out: uint8, contiguous, at least as large as the image: it is written to, and the result is a view of it. A fresh
-        array for every frame costs page faults that take half as long again as the decoding.
+    The image is not scaled down below `min_height` and `min_width`, of which 0 stands for full size. Scaling, by k/8,
+    is cheap since it works on the DCT. If `out` is given (uint8, contiguous, at least as large as the image), it is
+    written to, and the result is a view of it: a fresh array for every frame costs page faults that take half as long
+    again as the decoding.
 
-    Raises:
-      ValueError: Not a JPEG, a broken one, or one larger than ``out``.
+    Raises ValueError for anything but a whole JPEG, and for one larger than `out`.
     """
     return simplejpeg.decode_jpeg(data, colorspace="RGB", min_height=min_height, min_width=min_width, buffer=out)
 

@@ -26,7 +26,7 @@ import numpy as np
 from absl import flags
 
 from musclemap_jax.data.batch import Batch, InputSpec
-from musclemap_jax.data.examples import RandomAccessClips, empty_batch, write_eval_example, write_train_example
+from musclemap_jax.data.examples import RandomAccessClips, empty_batch, write_example
 from musclemap_jax.data.modalities import batch_modalities
 from musclemap_jax.data.worker_process import one_opencv_thread, prepare_worker
 from musclemap_jax.errors import UserError
@@ -54,11 +54,11 @@ def train_iterator(
     each worker process holds one more than that. A batch of video is batch_size * T * H * W * 3 bytes.
 
     Args:
-      source: Records of the training split.
+      source: Records of the split.
       spec: What the model takes.
       batch_size: B, clips per process and batch.
       seed: Seed of the orders and of the augmentation.
-      process_index: Index of this process.
+      process_index: Index of this process; process p takes the p-th part of each global batch.
       process_count: Number of processes that share the stream.
       num_threads: Batches made in parallel in a process; 0 makes each when it is asked for.
       num_workers: Processes that make batches; 0 makes them in this one. They take seconds to start.
@@ -128,11 +128,7 @@ class TrainIterator(grain.DatasetIterator):
     def set_state(self, state: dict[str, int]) -> None:
         """Resumes with the clip that would have come next where the state was taken.
 
-        The number of processes and the batch size may differ: no clip of the epoch is lost or repeated. With the same
-        global batch size, the global batches are exactly those that would have come next.
-
-        Raises:
-          UserError: The state is of another split or seed, which makes resuming impossible.
+        Raises UserError if the state is of another split or seed, which makes resuming impossible.
         """
         own = self.get_state()
         for name in ("num_clips", "seed"):
@@ -175,18 +171,7 @@ def eval_batches(
 
     Over all processes, every clip comes exactly once: the processes' parts of a global batch, one after the other, are
     the split's next clips. Every process yields `num_eval_batches` batches, padded with rows of zeros whose clip_valid
-    is False. At most `num_threads + 1` batches are ready or being made.
-
-    Args:
-      source: Records of the split.
-      spec: What the model takes; its augmentation is not used.
-      batch_size: B, rows per process and batch.
-      process_index: Index of this process; process p takes the p-th part of each global batch.
-      process_count: Number of processes that share the split.
-      num_threads: Batches made in parallel; 0 makes each when it is asked for.
-
-    Raises:
-      UserError: Unknown modality or invalid sizes; from the iterator, a record that cannot be read.
+    is False. At most `num_threads + 1` batches are ready or being made. Arguments and errors are `train_iterator`'s.
     """
     batch_modalities(spec)
     shard = _BatchShard(batch_size, process_index, process_count)
@@ -246,7 +231,7 @@ class _TrainLoader:
             epoch, rank = divmod(int(first_place) + row, num_clips)
             position = int(_epoch_order(self.seed, epoch, num_clips)[rank])
             rng = np.random.default_rng([_CLIP_STREAM, self.seed, epoch, position])
-            write_train_example(batch, row, self.source[position], position, self.spec, rng)
+            write_example(batch, row, self.source[position], position, self.spec, rng)
         return batch
 
 
@@ -254,7 +239,7 @@ def _load_eval(source: RandomAccessClips, spec: InputSpec, batch_size: int, firs
     positions = range(len(source))[int(first_place) :][:batch_size]
     batch = empty_batch(spec, batch_size, batch_size - len(positions), spec.num_views)
     for row, position in enumerate(positions):
-        write_eval_example(batch, row, source[position], position, spec)
+        write_example(batch, row, source[position], position, spec)
     return batch
 
 

@@ -13,12 +13,9 @@ import numpy as np
 
 
 def source_stride(frame_stride: float, source_fps: float, target_fps: float) -> float:
-    """Distance of the sampled frames, in frames of the source.
+    """Distance of the sampled frames in frames of the source, where `frame_stride` counts frames at `target_fps`.
 
-    Args:
-      frame_stride: Distance in frames at `target_fps`.
-      source_fps: Frame rate of the clip; not positive or not finite if unknown.
-      target_fps: Frame rate at which `frame_stride` counts; 0 counts the source's frames, whatever their rate.
+    It counts the source's own frames if `target_fps` is 0, or if `source_fps` is not positive or not finite (unknown).
     """
     if target_fps <= 0 or not (math.isfinite(source_fps) and source_fps > 0):
         return float(frame_stride)
@@ -43,16 +40,9 @@ def train_indices(num_source: int, num_frames: int, stride: float, rng: np.rando
 
 
 def eval_indices(num_source: int, num_frames: int, stride: float, num_views: int) -> np.ndarray:
-    """Views at fixed times: evenly from the first window to the last; a single view is in the middle.
+    """(S, T) indices as `train_indices` gives them, of S views at fixed times.
 
-    Args:
-      num_source: Number of frames of the clip, at least 1.
-      num_frames: T, number of frames of one view.
-      stride: Distance in frames of the clip.
-      num_views: S.
-
-    Returns:
-      (S, T) int64 indices in [0, num_source - 1].
+    The views are spread evenly from the first window to the last; a single one is in the middle.
     """
     last_start = max(num_source - num_frames * stride, 0.0)
     places = np.array([0.5]) if num_views == 1 else np.arange(num_views) / (num_views - 1)

@@ -9,8 +9,6 @@ import threading
 
 import cv2
 
-_ORPHANED_STATUS = 1
-
 
 def one_opencv_thread() -> None:
     """Turns OpenCV's threads off: the threads and workers that make batches already fill the cores."""
@@ -28,4 +26,4 @@ def prepare_worker(*_: int) -> None:
 
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()  # ty: ignore[missing-union-attribute]  # a child process has one
-    os._exit(_ORPHANED_STATUS)
+    os._exit(1)

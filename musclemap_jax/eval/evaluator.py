@@ -35,12 +35,14 @@ class EvalSpec:
       num_views: Temporal views of each clip.
       splits: Splits scored by the final evaluation.
       checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` (by val_mean/mAP).
+      recall: The recall that the run's decisions state, in (0, 1] (``decisions.py``).
     """
 
     batch_size: int = 32
     num_views: int = 5
     splits: tuple[str, ...] = EVAL_SPLITS
     checkpoint: str = "latest"
+    recall: float = 0.9
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.num_views < 1:
@@ -50,6 +52,8 @@ class EvalSpec:
             raise UserError(f"config.eval.splits: expected some of {', '.join(EVAL_SPLITS)}, got {self.splits!r}")
         if self.checkpoint not in ("latest", "best"):
             raise UserError(f"config.eval.checkpoint: expected 'latest' or 'best', got {self.checkpoint!r}")
+        if not 0 < self.recall <= 1:
+            raise UserError(f"config.eval.recall: expected a fraction above 0 and up to 1, got {self.recall}")
 
 
 @dataclass(frozen=True)
@@ -72,31 +76,23 @@ class Evaluator:
     """Scores splits with one compiled step that serves every evaluation of a run."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        mesh: Mesh,
-        shardings: Variables,
-        splits: Mapping[str, EvalSplit],
-        regions: Sequence[str],
+        self, model: nn.Module, mesh: Mesh, shardings: Variables, splits: dict[str, EvalSplit], regions: Sequence[str]
     ) -> None:
         """Prepares the step.
 
         Args:
           model: The model, called as ``model(batch, train=False)``.
-          mesh: The device mesh.
           shardings: Shardings of the model's variables.
           splits: Name -> split.
           regions: K names of the muscle regions, in label order.
         """
-        self._mesh = mesh
-        self._regions = tuple(regions)
-        self._splits = dict(splits)
+        self._mesh, self._splits, self._regions = mesh, splits, regions
 
         def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, Any]:
             output: Any = model.apply(variables, batch, train=False)
             branches = output.branch_logits if len(output.branch_logits) > 1 else {}
-            batch = {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")}
-            return batch | {"logits": output.logits, "branch_logits": branches}
+            rows = {name: batch[name] for name in ("clip_valid", "clip_index")}
+            return rows | {"scores": output.logits, "labels": batch["muscles"], "branch_scores": branches}
 
         compiled = jax.jit(
             with_mesh(mesh, predict),
@@ -106,12 +102,7 @@ class Evaluator:
         self._predict = SynchronizedJit(compiled, "predict")
 
     def predict(self, variables: Variables, split: str) -> SplitPredictions:
-        """Logits of every clip of a split, of the whole and of each of several branches, on every process.
-
-        Args:
-          variables: The model's variables, in their shardings.
-          split: Name of the split.
-        """
+        """Logits of every clip of a split, of the whole and of each of several branches, on every process."""
         of_split = self._splits[split]
         rows: list[dict[str, Any]] = []
         running: dict[str, Any] = {}
@@ -123,15 +114,7 @@ class Evaluator:
             running = outputs
         rows.append(self._gather(running))
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
-        return from_padded(
-            joined["logits"],
-            joined["muscles"],
-            joined["clip_valid"],
-            joined["clip_index"],
-            of_split.clip_ids,
-            of_split.activities,
-            joined["branch_logits"],
-        )
+        return from_padded(**joined, clip_ids=of_split.clip_ids, activities=of_split.activities)
 
     def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the given splits."""

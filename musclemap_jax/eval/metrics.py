@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from musclemap_jax.eval import average_precision as ap
+from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
 
 MEANS: dict[str, tuple[str, str]] = {"val_mean": ("val_known", "val_new"), "test_mean": ("test_known", "test_new")}
@@ -74,21 +75,23 @@ class Metrics:
       splits: Split -> its metrics, in the order given.
       means: Name of a mean of known and new (``MEANS``) -> its headline, if both splits were evaluated.
       branches: Branch -> split or mean -> the headline of the branch's own scores; empty for a model of one branch.
+      decisions: Metrics of the run's decisions, if it has any.
     """
 
     regions: tuple[str, ...]
     splits: dict[str, SplitMetrics]
     means: dict[str, Headline]
     branches: dict[str, dict[str, Headline]] = dataclasses.field(default_factory=dict)
+    decisions: DecisionMetrics | None = None
 
     def headlines(self) -> dict[str, Headline]:
         """Headlines of all splits and means, each mean right after its splits."""
         rows: dict[str, Headline] = {}
         for split, of_split in self.splits.items():
             rows[split] = of_split.headline
-            for name, parts in MEANS.items():
-                if name in self.means and name not in rows and all(part in rows for part in parts):
-                    rows[name] = self.means[name]
+            for name, mean in self.means.items():
+                if name not in rows and all(part in rows for part in MEANS[name]):
+                    rows[name] = mean
         return rows
 
     def scalars(self) -> dict[str, float]:
@@ -99,23 +102,32 @@ class Metrics:
             rows[f"{name}/mAP_above_all_ones"] = headline.above_all_ones
             for branch, headlines in self.branches.items():
                 rows[f"{name}/mAP_{branch}"] = headlines[name].mean_ap
-        for name, of_split in self.splits.items():
-            rows[f"{name}/micro_AP"] = of_split.micro_ap
+        rows |= {f"{name}/micro_AP": of_split.micro_ap for name, of_split in self.splits.items()}
         return {name: value for name, value in rows.items() if not math.isnan(value)}
 
     def to_json(self) -> str:
         """Strict JSON with NaN as null; equal metrics give equal text."""
-        return json.dumps(_nan_to_none(dataclasses.asdict(self)), indent=2, allow_nan=False) + "\n"
+        data = dataclasses.asdict(self)
+        if self.decisions is None:
+            del data["decisions"]
+        return json.dumps(_nan_to_none(data), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Metrics:
         """The exact inverse of :meth:`to_json`."""
         data = json.loads(text)
+        decisions = data.pop("decisions", None)
+        data = _none_to_nan(data)
+        splits = {
+            name: SplitMetrics(**of_split | {"headline": Headline(**of_split["headline"])})
+            for name, of_split in data["splits"].items()
+        }
         return cls(
-            regions=tuple(data["regions"]),
-            splits={name: _split_from_json(of_split) for name, of_split in data["splits"].items()},
-            means=_headlines_from_json(data["means"]),
-            branches={branch: _headlines_from_json(headlines) for branch, headlines in data["branches"].items()},
+            data["regions"],
+            splits,
+            _headlines_from_json(data["means"]),
+            {branch: _headlines_from_json(headlines) for branch, headlines in data["branches"].items()},
+            DecisionMetrics.from_dict(decisions) if decisions else None,
         )
 
 
@@ -123,11 +135,8 @@ def compute_metrics(predictions: Mapping[str, SplitPredictions], regions: Sequen
     """Computes all metrics of an evaluation.
 
     Args:
-      predictions: Split -> predictions without padding (``predictions.from_padded``).
+      predictions: Split -> predictions without padding (``predictions.from_padded``), in any order of the clips.
       regions: K names of the muscle regions, in label order.
-
-    Returns:
-      The metrics, independent of the order of the clips.
 
     Raises:
       ValueError: A split has no clips, shapes that differ, a repeated clip id, labels other than 0 and 1, or NaN
@@ -150,7 +159,7 @@ def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) 
     num_clips = len(scores)
     every_clip = np.ones(num_clips, bool)
     per_region = ap.per_region_average_precision(scores, labels, every_clip)
-    support = [int(count) for count in labels.astype(np.int64).sum(axis=0)]
+    support = labels.astype(np.int64).sum(axis=0).tolist()
     random_floor = [ap.random_ranking_ap(count, num_clips) for count in support]
     all_ones_floor = [ap.constant_score_ap(count, num_clips) for count in support]
     return SplitMetrics(
@@ -173,8 +182,8 @@ def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
         )
     if len(clip_ids) == 0:
         raise ValueError(f"{split}: no clips were scored; an empty split has no metrics")
-    if len(set(clip_ids)) != len(clip_ids):
-        twice = next(clip_id for clip_id, count in Counter(clip_ids).items() if count > 1)
+    twice, count = Counter(clip_ids).most_common(1)[0]
+    if count > 1:
         raise ValueError(f"{split}: clip {twice} was scored more than once")
     rows = np.flatnonzero(np.isnan(scores).any(axis=1))
     if rows.size:
@@ -202,25 +211,14 @@ def _nan_to_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _none_to_nan(value: float | None) -> float:
+def _none_to_nan(value: Any) -> Any:
+    """The inverse; lists become tuples."""
+    if isinstance(value, dict):
+        return {key: _none_to_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(map(_none_to_nan, value))
     return math.nan if value is None else value
 
 
-def _headline_from_json(data: Mapping[str, float | None]) -> Headline:
-    return Headline(**{name: _none_to_nan(value) for name, value in data.items()})
-
-
-def _headlines_from_json(data: Mapping[str, Mapping[str, float | None]]) -> dict[str, Headline]:
-    return {name: _headline_from_json(headline) for name, headline in data.items()}
-
-
-def _split_from_json(data: Mapping[str, Any]) -> SplitMetrics:
-    return SplitMetrics(
-        headline=_headline_from_json(data["headline"]),
-        micro_ap=_none_to_nan(data["micro_ap"]),
-        num_clips=data["num_clips"],
-        average_precision=tuple(map(_none_to_nan, data["average_precision"])),
-        support=tuple(data["support"]),
-        random_floor=tuple(map(_none_to_nan, data["random_floor"])),
-        all_ones_floor=tuple(map(_none_to_nan, data["all_ones_floor"])),
-    )
+def _headlines_from_json(data: Mapping[str, Mapping[str, float]]) -> dict[str, Headline]:
+    return {name: Headline(**headline) for name, headline in data.items()}

@@ -79,7 +79,7 @@ class Experiment:
           Preempted: The run was asked to stop; its state is saved.
         """
         setup, train = self._setup, self.spec.train
-        claim_workdir(self.workdir, self.spec, self.data.regions)
+        claim_workdir(self.workdir, self.spec, self.data.regions, self.data.clip_length_s)
         primary = jax.process_index() == 0
         with contextlib.ExitStack() as stack:
             checkpointer = stack.enter_context(contextlib.closing(Checkpointer(self.workdir, train.keep_checkpoints)))
@@ -125,6 +125,10 @@ class Experiment:
     def evaluate(self, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the state on the given splits, each of which has clips."""
         return self._evaluator.evaluate(self.state.eval_variables, splits)
+
+    def predict(self, split: str) -> SplitPredictions:
+        """Predictions of the state on a split that has clips."""
+        return self._evaluator.predict(self.state.eval_variables, split)
 
     def _validate(self, state: TrainState) -> dict[str, float]:
         present = [split for split in VALIDATION_SPLITS if split in self.data.sources]

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.errors import UserError
@@ -17,7 +18,7 @@ from musclemap_jax.runtime.cache_folder import cache_folder
 from musclemap_jax.storage.files import one_process_at_a_time, staged
 from musclemap_jax.taxonomy import SPLITS
 from tfds_musclemap.prepare import prepare
-from tfds_musclemap.source import ClipSource, split_annotations
+from tfds_musclemap.source import ClipSource, split_annotations, stored_clips
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,16 @@ class PreparedData:
     sources: dict[str, ClipSource]
     clips: dict[str, list[Clip]]
     regions: tuple[str, ...]
+
+    @property
+    def clip_length_s(self) -> float:
+        """Median length of the training clips in seconds."""
+        return float(np.median([clip.num_frames / clip.fps for clip in stored_clips(self.sources["train"])]))
+
+    def train_frequency(self) -> np.ndarray:
+        """(K,) number of training clips that show each region."""
+        muscles = [index for clip in self.clips["train"] for index in clip.muscles]
+        return np.bincount(np.array(muscles, int), minlength=len(self.regions))
 
     def with_clips(self, splits: Sequence[str]) -> list[str]:
         """The given splits that have clips; the others are logged.

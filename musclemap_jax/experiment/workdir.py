@@ -1,4 +1,8 @@
-"""The workdir of a run: its configuration and its muscle regions, ``config.json``, by which it is recognised."""
+"""The workdir of a run: what it is recognised by, ``config.json``, and how its logits are read, ``decisions.json``.
+
+``config.json`` is the configuration, and beside it what later uses of the model need of the data: the muscle regions
+and the length of the training clips.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,14 @@ import jax
 from etils import epath
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.experiment.config import ExperimentSpec
+from musclemap_jax.eval.decisions import Decisions
+from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.storage.files import replace_text
 
 CONFIG = "config.json"
 REGIONS = "regions"
+CLIP_LENGTH = "clip_length_s"
+DECISIONS = "decisions.json"
 
 MAY_CHANGE = (
     "data",
@@ -28,13 +35,14 @@ MAY_CHANGE = (
 """Keys that may differ in a resumed run, because they do not change what is learned."""
 
 
-def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[str]) -> None:
-    """Writes the configuration and the regions into a new workdir, or compares them with those of its run.
+def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[str], clip_length_s: float) -> None:
+    """Writes ``config.json`` into a new workdir, or compares configuration and regions with those of its run.
 
     Args:
       workdir: The run's workdir; made if absent.
       spec: The configuration.
       regions: Names of the muscle regions, in label order.
+      clip_length_s: Median length of the training clips in seconds; the run of an older version gets it added.
 
     Raises:
       UserError: The workdir holds a run with another configuration or other regions.
@@ -42,18 +50,35 @@ def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[s
     check_regions(workdir, regions)
     path = workdir / CONFIG
     config = json.loads(json.dumps(dataclasses.asdict(spec)))
-    if path.exists():
-        before = json.loads(path.read_text())
-        different = _differences({name: value for name, value in before.items() if name != REGIONS}, config)
+    of_data = {REGIONS: list(regions), CLIP_LENGTH: clip_length_s}
+    before = json.loads(path.read_text()) if path.exists() else None
+    if before is not None:
+        different = _differences({name: value for name, value in before.items() if name not in of_data}, config)
         if different:
             raise UserError(
                 f"{path}: this workdir holds a run with another configuration ({'; '.join(different[:3])}): "
                 "choose another --workdir, or pass the same configuration to resume that run"
             )
-        return
+        if CLIP_LENGTH in before:
+            return
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
-        replace_text(path, json.dumps(config | {REGIONS: list(regions)}, indent=2) + "\n")
+        replace_text(path, json.dumps((before or config) | of_data, indent=2) + "\n")
+
+
+def trained_spec(workdir: epath.PathLike) -> ExperimentSpec:
+    """The configuration of the run in a workdir.
+
+    Raises:
+      UserError: The file is damaged, or of a version with other keys.
+    """
+    path = epath.Path(workdir) / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        spec = resolve({name: value for name, value in config.items() if name not in (REGIONS, CLIP_LENGTH)})
+    except (OSError, ValueError, AttributeError, UserError) as error:
+        raise UserError(f"{path}: not the configuration of a run of this version: {error}") from error
+    return spec
 
 
 def trained_regions(workdir: epath.PathLike) -> tuple[str, ...]:
@@ -67,6 +92,37 @@ def trained_regions(workdir: epath.PathLike) -> tuple[str, ...]:
     if regions is None:
         raise UserError(f"{path}: written by an older version, whose runs cannot be read: choose another --workdir")
     return tuple(regions)
+
+
+def trained_clip_length_s(workdir: epath.PathLike) -> float:
+    """Median length in seconds of the clips that the run in a workdir was trained on.
+
+    Raises:
+      UserError: The workdir is of a version that did not record it.
+    """
+    path = epath.Path(workdir) / CONFIG
+    length_s = json.loads(path.read_text()).get(CLIP_LENGTH)
+    if length_s is None:
+        raise UserError(
+            f"{path}: written by an older version, which did not record the length of the training clips: run the "
+            "training command again, which adds it and trains no further"
+        )
+    return float(length_s)
+
+
+def write_decisions(workdir: epath.PathLike, decisions: Decisions) -> None:
+    """Writes the decisions of the run in a workdir, in place of earlier ones."""
+    replace_text(epath.Path(workdir) / DECISIONS, decisions.to_json())
+
+
+def read_decisions(workdir: epath.PathLike) -> Decisions | None:
+    """The decisions of the run in a workdir; None if it has none.
+
+    Raises:
+      UserError: The file is damaged.
+    """
+    path = epath.Path(workdir) / DECISIONS
+    return Decisions.from_json(path.read_text(), str(path)) if path.exists() else None
 
 
 def check_regions(workdir: epath.Path, regions: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ class Backbone:
       name: Key of its architecture in `config.model.backbones`.
       default: Its default architecture, a frozen dataclass with `output_dim`, the width of its final tokens, and
         `stage_ends`, the last layer of every stage counted from 0, the very last layer included.
-      build: Makes the module: (spec, num_tokens, receiver, dtype, remat, name) -> module, called as
+      build: (spec, num_tokens, receiver, dtype, remat, name) -> module, called as
         module(*inputs, train=...) -> BranchOutput. `num_tokens` is M, 0 for the published network; `remat` is
         `ModelSpec.remat`, which a backbone may ignore.
       multiply_adds: Counts the forward pass without a head: (spec, shapes of the inputs without their first axis,
@@ -68,7 +68,7 @@ class Branch:
     """One branch of a model.
 
     Attributes:
-      name: The branch's name in a configuration, in the parameters' paths and in reports.
+      name: Its name in a configuration, in the parameters' paths and in reports.
       modality: The modality of the batch that it reads (`data.batch.InputSpec.modalities`).
       backbone: The network; several branches may share a backbone's architecture, not its parameters.
       inputs: Preprocessing on the device: (batch, dtype) -> inputs of the module, whose first axis is B * S or B.
@@ -89,7 +89,6 @@ def _build_mvit(spec: MViTSpec, num_tokens: int, receiver: bool, dtype: DTypeLik
 
 
 def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> HDGCN:
-    del remat
     return HDGCN(spec, num_tokens, receiver, dtype, name=name)
 
 
@@ -125,18 +124,15 @@ HDGCN_BACKBONE = Backbone(
 )
 
 
-def _clip_branch(
-    name: str, modality: str, channels: int, normalise: Callable[[jax.Array, DTypeLike], jax.Array]
-) -> Branch:
+def _clip_branch(name: str, modality: str, channels: int, normalise: Callable[[jax.Array], jax.Array]) -> Branch:
     """A branch of MViTv2 on uint8 clips (B, S, T, H, W, C) of the batch, every view a row of its own."""
 
     def inputs(batch: Batch, dtype: DTypeLike) -> Inputs:
         clips = jnp.asarray(batch[modality])
-        return (normalise(clips.reshape(-1, *clips.shape[2:]), dtype),)
+        return (normalise(clips.reshape(-1, *clips.shape[2:])).astype(dtype),)
 
     def example(spec: MViTSpec, num_persons: int) -> Inputs:
         # The smallest clip: relative position tables have the length of the spec's input size whatever comes in.
-        del num_persons
         return (jnp.zeros((1, *spec.patch_stride, channels)),)
 
     return Branch(name, modality, MVIT, inputs, example)
@@ -144,7 +140,6 @@ def _clip_branch(
 
 def _skeleton_inputs(batch: Batch, dtype: DTypeLike) -> Inputs:
     """Poses (B, T_s, P, V, 3), which the branch normalises in float32 itself, and which of them are valid."""
-    del dtype
     return batch["skeleton"], batch["skeleton_valid"]
 
 
@@ -179,12 +174,10 @@ class BackboneSpecs(dict[str, Any]):
         Raises:
           UserError: Unknown backbone.
         """
-        backbones = {branch.backbone.name: branch.backbone for branch in BRANCHES.values()}
-        super().__init__({name: backbone.default for name, backbone in backbones.items()})
-        for name, spec in dict(given).items():
-            if name not in backbones:
-                raise UserError(f"config.model.backbones: expected some of {', '.join(backbones)}, got {name!r}")
-            self[name] = spec
+        defaults = {branch.backbone.name: branch.backbone.default for branch in BRANCHES.values()}
+        super().__init__(defaults | dict(given))
+        if unknown := self.keys() - defaults:
+            raise UserError(f"config.model.backbones: expected some of {', '.join(defaults)}, got {min(unknown)!r}")
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))

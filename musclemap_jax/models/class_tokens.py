@@ -16,23 +16,15 @@ from jaxtyping import Array, Float
 
 
 class ClassTokens(nn.Module):
-    """The tokens in front of a sequence.
+    """The tokens in front of a sequence: M = `num_tokens`, at least 1, and as many in the receiver set if there is one.
 
     Parameters: `classification` (1, M, D) and, with a receiver, `receiver` (1, M, D), both normal(0.02).
-
-    Attributes:
-      width: D.
-      num_tokens: M, at least 1.
-      receiver: Whether there is a receiver set.
-      dtype: Dtype of the result.
-      param_dtype: Dtype of the parameters.
     """
 
     width: int
     num_tokens: int
     receiver: bool = False
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, batch_size: int) -> Float[Array, "B tokens D"]:
@@ -41,23 +33,16 @@ class ClassTokens(nn.Module):
             raise ValueError(f"expected at least one class token, got num_tokens={self.num_tokens}")
         shape = (1, self.num_tokens, self.width)
         init = nn.initializers.normal(0.02)
-        tokens = self.param("classification", init, shape, self.param_dtype)
+        tokens = self.param("classification", init, shape, jnp.float32)
         if self.receiver:
-            tokens = jnp.concatenate([self.param("receiver", init, shape, self.param_dtype), tokens], axis=1)
+            tokens = jnp.concatenate([self.param("receiver", init, shape, jnp.float32), tokens], axis=1)
         return jnp.broadcast_to(tokens.astype(self.dtype), (batch_size, *tokens.shape[1:]))
 
 
 def split_token_sets(
     tokens: Float[Array, "B tokens D"], num_tokens: int
 ) -> tuple[Float[Array, "B M D"] | None, Float[Array, "B M D"]]:
-    """Splits a sequence's class tokens into their sets.
-
-    Args:
-      tokens: (B, M, D) or (B, 2M, D).
-      num_tokens: M.
-
-    Returns:
-      The receiver set (B, M, D), None where there is only one set, and the classification set (B, M, D).
+    """Splits class tokens, M or 2M of them, into the receiver set, None where there is only one, and the other set.
 
     Raises:
       ValueError: The number of tokens is neither M nor 2M.

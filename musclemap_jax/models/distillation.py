@@ -35,7 +35,7 @@ def distillation_loss(
     Args:
       sender: Tokens of the teaching branch; no gradient flows into them.
       receiver: Tokens of the taught branch.
-      clip_valid: 1 or True for a clip that counts, 0 for padding.
+      clip_valid: 1 for a clip that counts, 0 for padding.
       tau: Temperature, positive.
       axis: What the softmax runs over: the M tokens (`token`, as released) or the D channels (`channel`).
       reduction: `sum` over that axis, then the mean over clips and the other axis; or `released`, the mean over every
@@ -47,10 +47,9 @@ def distillation_loss(
     Raises:
       UserError: Unknown axis or reduction.
     """
-    if axis not in AXES:
-        raise UserError(f"distillation axis: expected one of {', '.join(AXES)}, got {axis!r}")
-    if reduction not in REDUCTIONS:
-        raise UserError(f"distillation reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+    for name, value, known in (("axis", axis, AXES), ("reduction", reduction, REDUCTIONS)):
+        if value not in known:
+            raise UserError(f"distillation {name}: expected one of {', '.join(known)}, got {value!r}")
     valid = clip_valid.astype(jnp.float32)
     # Padding may hold infinities or NaN: it is replaced, since zero times its gradient would not be zero.
     counts = (valid > 0)[:, None, None]

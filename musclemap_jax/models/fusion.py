@@ -25,7 +25,6 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.layers.drop_path import drop_path_factors, scale_clips
 from musclemap_jax.models.layers.layer_norm import LayerNorm
 from musclemap_jax.models.layers.linear import Mlp, dense
-from musclemap_jax.models.layers.precision import Dtypes
 
 NORM_EPSILON = 1e-5
 
@@ -34,30 +33,21 @@ Features = Float[Array, "B D"]
 
 
 class Fusion(nn.Module):
-    """Base class of fusions, called as fusion(classification, receiver, train=...).
-
-    Attributes:
-      dtype: Dtype of the computation.
-      param_dtype: Dtype of the parameters.
-    """
+    """Base class of fusions, called as fusion(classification, receiver, train=...)."""
 
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
 
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         """Fuses both sets of tokens into one feature per clip.
 
-        Args:
-          classification: Classification tokens.
-          receiver: Receiver tokens; None where the branch has none, which `required` turns into an error.
-          train: Turns on dropout and stochastic depth, which need the rng stream `dropout`.
+        `receiver` is None where the branch has none, which `required` turns into an error. `train` turns on dropout and
+        stochastic depth, which need the rng stream `dropout`.
         """
         raise NotImplementedError
 
     @nn.nowrap
     def multiply_adds(self, num_tokens: int, width: int) -> int:
         """Counts the multiply-adds for one clip with M = `num_tokens` and D = `width`."""
-        del num_tokens, width
         return 0
 
     @nn.nowrap
@@ -82,14 +72,12 @@ class CLSFusion(nn.Module):
       qkv_bias: Whether queries, keys and values have a bias.
       released_reshape: Whether to mix tokens with channels as the released code does.
       dtype: Dtype of the computation; softmax is float32.
-      param_dtype: Dtype of the parameters.
     """
 
     scale: float | None = 0.8
     qkv_bias: bool = True
     released_reshape: bool = False
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, first: Tokens, second: Tokens) -> Tokens:
@@ -97,7 +85,7 @@ class CLSFusion(nn.Module):
         scale = width**-0.5 if self.scale is None else self.scale
 
         def linear(name: str, x: jax.Array, use_bias: bool = True) -> jax.Array:
-            return dense(width, name, self.dtype, self.param_dtype, use_bias=use_bias)(x)
+            return dense(width, name, self.dtype, use_bias)(x)
 
         def attend(queries: jax.Array, keys: jax.Array) -> jax.Array:
             logits = jnp.einsum("bqd,bkd->bqk", queries, keys, preferred_element_type=jnp.float32)
@@ -120,10 +108,9 @@ class CLSFusion(nn.Module):
 class MCTF(Fusion):
     """Multi-classification tokens fusion: mean of both sets + CLS-Fusion, norm, MLP, residual to the mean, mean over M.
 
+    `scale`, `qkv_bias` and `released_reshape` are those of CLS-Fusion.
+
     Attributes:
-      scale: Factor of CLS-Fusion's logits; D^-0.5 if None.
-      qkv_bias: Whether CLS-Fusion's queries, keys and values have a bias.
-      released_reshape: Whether CLS-Fusion mixes tokens with channels as the released code does.
       mlp_ratio: Hidden width of the MLP divided by D.
       dropout_rate: Dropout rate inside the MLP.
       drop_path_rate: Probability that a clip skips the MLP in training.
@@ -139,18 +126,16 @@ class MCTF(Fusion):
     @nn.compact
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         receiver = self.required(receiver)
-        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
+        # Over tokens and channels together, with a weight and bias (M, D).
+        norm = functools.partial(LayerNorm, 2, NORM_EPSILON, nn.initializers.zeros, self.dtype)
+        fuse = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, self.dtype, name="attn_mixed_cls_tokens")
         mean = (receiver + classification) / 2
-        fused = CLSFusion(self.scale, self.qkv_bias, self.released_reshape, name="attn_mixed_cls_tokens", **dtypes)(
-            _token_norm("norm1_token1", **dtypes)(receiver), _token_norm("norm1_token2", **dtypes)(classification)
-        )
+        fused = fuse(norm(name="norm1_token1")(receiver), norm(name="norm1_token2")(classification))
         self.sow("intermediates", "cls_fusion", fused)
-        normed = _token_norm("norm2_pathway1", **dtypes)(mean + fused)
+        normed = norm(name="norm2_pathway1")(mean + fused)
         width = classification.shape[-1]
-        (changed,) = Mlp(int(width * self.mlp_ratio), width, self.dropout_rate, name="mlp_pathway1", **dtypes)(
-            normed, train=train
-        )
-        self.sow("intermediates", "mlp", changed)
+        mlp = Mlp(int(width * self.mlp_ratio), width, self.dropout_rate, self.dtype, name="mlp_pathway1")
+        (changed,) = mlp(normed, train=train)
         factor = None
         if train and self.drop_path_rate > 0:
             rate = jnp.asarray([self.drop_path_rate], jnp.float32)
@@ -164,11 +149,7 @@ class MCTF(Fusion):
 
 
 class ElementwiseFusion(Fusion):
-    """Mean over tokens of an elementwise combination of both sets.
-
-    Attributes:
-      combine: Function (classification, receiver) -> tokens (B, M, D).
-    """
+    """Mean over tokens of an elementwise combination of both sets, combine(classification, receiver)."""
 
     combine: Callable[[Tokens, Tokens], Tokens] = jnp.add
 
@@ -189,7 +170,7 @@ class ConcatFusion(Fusion):
     @nn.compact
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         both = jnp.concatenate([classification, self.required(receiver)], axis=-1)
-        return jnp.mean(dense(classification.shape[-1], "proj", self.dtype, self.param_dtype)(both), axis=1)
+        return jnp.mean(dense(classification.shape[-1], "proj", self.dtype)(both), axis=1)
 
     @nn.nowrap
     def multiply_adds(self, num_tokens: int, width: int) -> int:
@@ -199,9 +180,7 @@ class ConcatFusion(Fusion):
 class AttentionFusion(Fusion):
     """Attention after layer norm, a residual, and the mean over tokens.
 
-    Attributes:
-      cross: True lets classification tokens attend to receiver tokens, False all 2M tokens to one another.
-      num_heads: Number of heads.
+    `cross` lets classification tokens attend to receiver tokens; without it all 2M tokens attend to one another.
     """
 
     cross: bool = False
@@ -210,13 +189,12 @@ class AttentionFusion(Fusion):
     @nn.compact
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
         receiver = self.required(receiver)
-        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
-        norm = functools.partial(LayerNorm, epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, **dtypes)
+        norm = functools.partial(LayerNorm, 1, NORM_EPSILON, nn.initializers.zeros, self.dtype)
         tokens = classification if self.cross else jnp.concatenate([receiver, classification], axis=1)
         queries = norm(name="norm")(tokens)
         keys = norm(name="norm_receiver")(receiver) if self.cross else None
         attention = nn.MultiHeadDotProductAttention(
-            num_heads=self.num_heads, force_fp32_for_softmax=True, name="attn", **dtypes
+            self.num_heads, dtype=self.dtype, force_fp32_for_softmax=True, name="attn"
         )
         return jnp.mean(tokens + attention(queries, keys), axis=1)
 
@@ -237,15 +215,3 @@ FUSIONS: dict[str, Callable[..., Fusion]] = {
     "mctf_released": functools.partial(MCTF, released_reshape=True),
 }
 """Fusions by the name that a configuration gives them: called with `dtype` and `name`, each makes its module."""
-
-
-def _token_norm(name: str, dtype: DTypeLike, param_dtype: DTypeLike) -> LayerNorm:
-    """Layer norm over tokens and channels together, with a weight and bias (M, D)."""
-    return LayerNorm(
-        num_axes=2,
-        epsilon=NORM_EPSILON,
-        bias_init=nn.initializers.zeros,
-        dtype=dtype,
-        param_dtype=param_dtype,
-        name=name,
-    )

@@ -30,12 +30,10 @@ class BranchOutput:
 
 @struct.dataclass
 class DistillationSite:
-    """One (sender, receiver) pair of token sets; the receiver is already projected to the sender's width.
+    """Receiver tokens (B, M, D), projected to the sender's width, and the other branch's classification tokens.
 
-    Attributes:
-      sender: (B, M, D) classification tokens of the other branch, with stopped gradient.
-      receiver: (B, M, D) receiver tokens.
-      valid: (B,) bool, True for a clip in which both branches see something; None for all clips.
+    The sender's gradient is stopped.
+    `valid` (B,) is True for a clip in which both branches see something; None for all clips.
     """
 
     sender: jax.Array

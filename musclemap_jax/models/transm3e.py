@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +37,9 @@ from musclemap_jax.sharding.rules import Rules, rules_below
 from musclemap_jax.taxonomy import NUM_REGIONS
 
 DTYPES = ("float32", "bfloat16")
+
+Dimension = Any
+"""An int, or a symbolic dimension while a model is exported for any number of clips."""
 
 RELEASED: Mapping[str, Any] = {
     "branches": ("video", "rgb_diff"),
@@ -95,7 +99,7 @@ class ModelSpec:
             )
         choices = {
             "sites": SITE_KINDS,
-            "directions": ("both", *(f"to_{branch}" for branch in self.branches)),
+            "directions": ("both", *(f"to_{branch}" for branch in names)),
             "fusion": FUSIONS,
             "dtype": DTYPES,
             "remat": REMAT_POLICIES,
@@ -108,7 +112,7 @@ class ModelSpec:
                 "config.model: num_tokens and second_branch_weight must not be negative, "
                 "and head_dropout_rate must lie in [0, 1)"
             )
-        if self.second_branch_frozen and (self.second_branch is None or self.second_branch in self.taught):
+        if self.second_branch_frozen and (len(names) == 1 or names[1] in self.taught):
             raise UserError(
                 "config.model.second_branch_frozen: expected a second branch that is not taught, got branches "
                 f"{self.branches} and directions {self.directions!r}: set directions to 'to_{self.branches[0]}'"
@@ -118,11 +122,6 @@ class ModelSpec:
     def tokens_per_set(self) -> int:
         """M; 0 for the published branches."""
         return self.num_regions if self.num_tokens is None else self.num_tokens
-
-    @property
-    def second_branch(self) -> str | None:
-        """Name of the second branch, if there is one."""
-        return self.branches[1] if len(self.branches) == 2 else None
 
     @property
     def frozen_branches(self) -> tuple[str, ...]:
@@ -143,7 +142,7 @@ class ModelSpec:
     @property
     def taught(self) -> tuple[str, ...]:
         """Names of the branches that have receiver tokens."""
-        if self.second_branch is None or self.tokens_per_set == 0 or self.sites == "none":
+        if len(self.branches) == 1 or self.tokens_per_set == 0 or self.sites == "none":
             return ()
         return tuple(branch for branch in self.branches if self.directions in ("both", f"to_{branch}"))
 
@@ -169,11 +168,7 @@ class ModelSpec:
 
 
 class TransM3E(nn.Module):
-    """The whole model; parameters lie under the branch's name, then `fusion_<branch>`, `head_<branch>`, `kd_...`.
-
-    Attributes:
-      spec: The architecture.
-    """
+    """The whole model; parameters lie under the branch's name, then `fusion_<branch>`, `head_<branch>`, `kd_...`."""
 
     spec: ModelSpec = dataclasses.field(default_factory=ModelSpec)
 
@@ -181,19 +176,16 @@ class TransM3E(nn.Module):
     def sharding_rules(self) -> Rules:
         """Sharding rules of the branches' parameters (sharding/rules.py)."""
         rules = (rules_below(name, BRANCHES[name].backbone.sharding_rules) for name in self.spec.branches)
-        return tuple(rule for rules_of_branch in rules for rule in rules_of_branch)
+        return tuple(itertools.chain.from_iterable(rules))
 
     def __call__(self, batch: Batch, *, train: bool = False, distil: bool | None = None) -> ModelOutput:
-        """Runs the branches on a batch (`data.batch.Batch`).
+        """Runs the branches on a batch (`data.batch.Batch`); the logits are averaged over views.
 
         Args:
           batch: What the branches read, such as `video` (B, S, T, H, W, 3) uint8, `skeleton`
-            (B, T_s, P, V, 3) and `skeleton_valid` (B, T_s, P). The logits are averaged over views.
+            (B, T_s, P, V, 3) and `skeleton_valid` (B, T_s, P).
           train: Turns on dropout (rng stream `dropout`) and makes batch norms use and update batch statistics.
           distil: Whether to return the distillation sites; None for in training only.
-
-        Returns:
-          Logits (B, K) float32 of the whole and of each branch with a head, and the sites.
         """
         num_clips = batch[BRANCHES[self.spec.branches[0]].modality].shape[0]
         return self.run(self.inputs(batch), num_clips, train, train if distil is None else distil, self.present(batch))
@@ -211,7 +203,7 @@ class TransM3E(nn.Module):
     def run(
         self,
         inputs: dict[str, Inputs],
-        num_clips: int,
+        num_clips: Dimension,
         train: bool,
         distil: bool,
         present: Mapping[str, Array] = MappingProxyType({}),
@@ -241,7 +233,7 @@ class TransM3E(nn.Module):
         if len(weights) == 1 or not present:
             return functools.reduce(jnp.add, [weight * logits[name] for name, weight in weights.items()])
         given = jnp.array(list(weights.values()))[:, None]
-        speaking = jnp.stack([present.get(name, jnp.ones(len(logits[name]), bool)) for name in weights])
+        speaking = jnp.stack([present.get(name, jnp.ones(logits[name].shape[:1], bool)) for name in weights])
         spoken = given * speaking
         total = spoken.sum(0, keepdims=True)
         spoken = jnp.where(total > 0, spoken / jnp.where(total > 0, total, 1), given)
@@ -249,15 +241,13 @@ class TransM3E(nn.Module):
 
     def _branch(self, name: str, inputs: Inputs, train: bool) -> BranchOutput:
         spec = self.spec
-        frozen = name in spec.frozen_branches
+        frozen, taught = name in spec.frozen_branches, name in spec.taught
         build = BRANCHES[name].backbone.build
-        branch = build(
-            spec.architecture(name), spec.tokens_per_set, name in spec.taught, jnp.dtype(spec.dtype), spec.remat, name
-        )
+        branch = build(spec.architecture(name), spec.tokens_per_set, taught, jnp.dtype(spec.dtype), spec.remat, name)
         output = branch(*inputs, train=train and not frozen)
         return jax.lax.stop_gradient(output) if frozen else output
 
-    def _classify(self, name: str, output: BranchOutput, num_clips: int, train: bool) -> Float[Array, "B K"]:
+    def _classify(self, name: str, output: BranchOutput, num_clips: Dimension, train: bool) -> Float[Array, "B K"]:
         """Fuses a branch's tokens and classifies them; float32, views averaged."""
         spec = self.spec
         fuse = spec.make_fusion(name, dtype=jnp.dtype(spec.dtype), name=f"fusion_{name}")

@@ -18,7 +18,7 @@ from musclemap_jax.predict.joint_store import JointStore
 from musclemap_jax.predict.panel import draw_panel, panel_layout
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.skeleton_drawing import draw_persons
-from musclemap_jax.predict.timeline import window_edges
+from musclemap_jax.predict.timeline import window_spans
 from musclemap_jax.storage.files import UNFINISHED
 
 SHORT_SIDE_PX = 1080
@@ -80,22 +80,21 @@ class _Panel:
 
     def __init__(self, size: tuple[int, int], prediction: Prediction, joints: JointStore):
         self._prediction = prediction
-        self._edges = window_edges(prediction.times_s)
+        self._spans = window_spans(prediction.times_s)
         self._order = np.argsort(-np.nan_to_num(prediction.mean_probabilities()), kind="stable").tolist()
         self._layout = panel_layout(size, prediction.regions)
         height, width = self._layout.size
         corners = [(left, top) for top in (0, size[0] - height) for left in (size[1] - width, 0)]
         left, top = min(corners, key=lambda corner: _hidden(joints, prediction.person, corner, (height, width), size))
         self._place = slice(top, top + height), slice(left, left + width)
-        self._window = -1
+        self._window: int | None = None
         self._colour = self._keep = np.zeros((height, width, 3), np.uint8)
 
     def draw(self, image: np.ndarray, time_s: float) -> None:
-        """Draws the panel of the window at a time into an image, which it changes; nothing without windows."""
-        num_windows = len(self._edges) - 1
-        if not num_windows:
-            return
-        window = int(np.clip(np.searchsorted(self._edges, time_s, side="right") - 1, 0, num_windows - 1))
+        """Draws the panel of the window at a time, or that of no answer, into an image, which it changes."""
+        window = int(np.searchsorted(self._spans[:, 0], time_s, side="right")) - 1
+        if window >= 0 and time_s > self._spans[window, 1]:
+            window = -1  # the person is not seen
         if window != self._window:
             self._window = window
             self._render(window)
@@ -104,13 +103,11 @@ class _Panel:
 
     def _render(self, window: int) -> None:
         prediction = self._prediction
-        panel = draw_panel(
-            self._layout,
-            prediction.regions,
-            prediction.probabilities[window],
-            prediction.active[window],
-            self._order,
-        )
+        num_regions = len(prediction.regions)
+        probabilities, active = np.full(num_regions, np.nan), np.zeros(num_regions, bool)
+        if window >= 0:
+            probabilities, active = prediction.probabilities[window], prediction.active[window]
+        panel = draw_panel(self._layout, prediction.regions, probabilities, active, self._order)
         opacity = np.repeat(panel[..., 3:], 3, axis=-1)
         self._colour = cv2.multiply(panel[..., :3], opacity, scale=1 / 255)
         self._keep = 255 - opacity

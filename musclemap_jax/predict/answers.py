@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from musclemap_jax.data.batch import InputSpec
-from musclemap_jax.data.examples import empty_batch, write_eval_example
+from musclemap_jax.data.examples import empty_batch, write_example
 from musclemap_jax.eval import score_link
 from musclemap_jax.eval.decisions import Decisions
 from musclemap_jax.experiment.config import ExperimentSpec
@@ -106,18 +106,18 @@ def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_si
     """Answers of one batch, which is padded to a fixed size so that it is compiled once."""
     batch = empty_batch(model.input, batch_size, batch_size - len(rows), model.input.num_views)
     for place, (window, person) in enumerate(rows):
-        write_eval_example(batch, place, window.record(person), place, model.input)
+        write_example(batch, place, window.record(person), place, model.input)
     inputs = {name: value for name, value in batch.items() if name not in _LABEL_KEYS}
     output = jax.device_get(model.apply(cast(dict[str, np.ndarray], inputs)))
-    always = np.ones(batch_size, bool)
+    branches, always = tuple(model.spec.model.weights), np.ones(batch_size, bool)
     for place, (window, person) in enumerate(rows):
-        spoke = tuple(name for name in output.branch_logits if output.present.get(name, always)[place])
+        spoke = tuple(name for name in branches if output.present.get(name, always)[place])
         yield Answer(
             times_s=window.times_s,
             persons=tuple(window.persons),
             person=person,
             logits=output.logits[place],
-            branch_logits={name: logits[place] for name, logits in output.branch_logits.items()},
+            branch_logits={name: output.branch_logits[name][place] for name in branches},
             spoke=spoke,
         )
 

@@ -95,7 +95,7 @@ def export_model(run: str | os.PathLike | None, path: str | os.PathLike, weights
 
 def _write(files: Mapping[Path, bytes]) -> None:
     """Writes files whole, the first one last: where it is there, the others are too."""
-    for path, content in reversed(files.items()):
+    for path, content in reversed(list(files.items())):
         unfinished = path.with_name(path.name + UNFINISHED)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

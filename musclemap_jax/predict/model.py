@@ -33,13 +33,8 @@ from tfds_musclemap.importing.skeletons import stored_layout
 Video = str | os.PathLike | np.ndarray
 Skeleton = str | os.PathLike | np.ndarray
 
-Pose = str | PoseEstimator
-
 AUTO, NONE = "auto", "none"
-"""Values of `pose`, besides the path of a model bundle and an estimator."""
-
-TASK_SUFFIX = ".task"
-"""Extension of MediaPipe's model bundles."""
+"""Values of `pose`."""
 
 PERSONS_TO_CHOOSE_FROM = 4
 """Persons that the pose estimator looks for where one is to be chosen."""
@@ -105,7 +100,7 @@ class Model:
         skeleton: Skeleton | None = None,
         skeleton_layout: str = "coco17",
         fps: float | None = None,
-        pose: Pose = AUTO,
+        pose: str | PoseEstimator = AUTO,
         person: int | None = None,
         window_s: float | None = None,
         overlap: float = 0.0,
@@ -119,8 +114,8 @@ class Model:
             file beside the video (`skeleton_file.find_skeleton`), if there is one, else what `pose` finds.
           skeleton_layout: Joint order of `skeleton`, a name of `skeleton_layouts.LAYOUTS`.
           fps: Frames per second; for arrays alone, which need it.
-          pose: "auto" for MediaPipe, "none" to go without persons, a `.task` file for MediaPipe with this model, or an
-            estimator; not used where `skeleton` is given. "none" ignores a skeleton beside the video too.
+          pose: "auto" for MediaPipe, the path of a `.task` file of its, "none" to go without (and without a file beside
+            the video), or an estimator; not used where there is a skeleton.
           person: Number of the person to answer for; by default the most prominent ones of each window.
           window_s: Length of a window in seconds, by default `Model.window_s`.
           overlap: Fraction of a window that the next one repeats, in [0, 1).
@@ -145,7 +140,7 @@ class Model:
         skeleton: Skeleton | None = None,
         skeleton_layout: str = "coco17",
         fps: float | None = None,
-        pose: Pose = AUTO,
+        pose: str | PoseEstimator = AUTO,
         window_s: float | None = None,
         overlap: float = 0.0,
         on_frame: FrameObserver | None = None,
@@ -170,7 +165,7 @@ class Model:
         skeleton: Skeleton | None,
         skeleton_layout: str,
         fps: float | None,
-        pose: Pose,
+        pose: str | PoseEstimator,
         choose: bool,
     ) -> Iterator[tuple[FrameStream, PersonSource]]:
         """The video's frames and who finds the persons in them; closes the estimator that it opened."""
@@ -185,10 +180,12 @@ class Model:
                 raise UserError(f"fps: expected none for a video file, which has its own frame rate, got {fps}")
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
-            if given:
+            if given is not None:
                 check_frames(given.persons, stream.num_frames, given.name)
 
-    def _given_persons(self, video: Video, skeleton: Skeleton | None, layout: str, pose: Pose) -> GivenPersons | None:
+    def _given_persons(
+        self, video: Video, skeleton: Skeleton | None, layout: str, pose: str | PoseEstimator
+    ) -> GivenPersons | None:
         """The persons that come with the video, if there are any and the model looks at them."""
         if "skeleton" not in self.modalities:
             return None
@@ -199,15 +196,15 @@ class Model:
         if skeleton is None:
             return None
         clip_id = "" if isinstance(video, np.ndarray) else Path(video).stem
-        return GivenPersons(read_skeleton_file(skeleton, layout, clip_id), stored_layout(layout), str(skeleton))
+        return GivenPersons(read_skeleton_file(Path(skeleton), layout, clip_id), stored_layout(layout), str(skeleton))
 
-    def _estimator(self, pose: Pose, choose: bool, stack: contextlib.ExitStack) -> PoseEstimator | None:
+    def _estimator(self, pose: str | PoseEstimator, choose: bool, stack: contextlib.ExitStack) -> PoseEstimator | None:
         if "skeleton" not in self.modalities:
             return None
         if not isinstance(pose, str):
             return pose
-        if pose not in (AUTO, NONE) and not pose.endswith(TASK_SUFFIX):
-            raise UserError(f"pose: expected {AUTO!r}, {NONE!r}, a {TASK_SUFFIX} file or an estimator, got {pose!r}")
+        if pose not in (AUTO, NONE) and Path(pose).suffix != ".task":
+            raise UserError(f"pose: expected {AUTO!r}, {NONE!r}, a .task file or a pose estimator, got {pose!r}")
         if pose == NONE:
             if self.modalities == ("skeleton",):
                 raise UserError(f"pose: expected {AUTO!r} or a skeleton, got {NONE!r}: the model needs one")

@@ -8,9 +8,12 @@ come from anybody.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import jinja2
 import numpy as np
 from etils import epath
 
@@ -26,17 +29,17 @@ from musclemap_jax.storage.files import replace_text
 MAX_NAMED = 5
 """Regions that the headline names."""
 
-_STRIP_WIDTH, _STRIP_HEIGHT = 1000, 110
+_STRIP_WIDTH, _STRIP_HEIGHT = 1000, 84
 """Size of the strip of frames in pixels, where the window is wide."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Row:
-    """One region of the table; `num_active` of the answered windows have it active."""
+    """One region of the table."""
 
     region: str
     probability: float
-    num_active: int
+    active_fraction: float
     decided: bool
 
 
@@ -72,19 +75,15 @@ def render_page(
         for view in body_map.VIEWS
         if body_map.has_body_map(prediction.regions)
     }
-    num_answered = int(prediction.answered.sum())
-    counts = np.rint(np.nan_to_num(fractions) * num_answered).astype(int)
     preview = recorder.preview(prediction.fps, prediction.person) if recorder else None
-    environment = page_environment("musclemap_jax.predict")
-    environment.filters |= {"clock": clock, "opacity": _opacity}
-    return environment.get_template("page.html").render(
+    return _template().render(
         prediction=prediction,
         headline=headline(prediction),
+        name=_name(prediction),
         summary=_summary(prediction),
         views=views,
         body_map=body_map,
-        rows=[_Row(prediction.regions[k], float(means[k]), int(counts[k]), bool(decided[k])) for k in order],
-        num_answered=num_answered,
+        rows=[_Row(prediction.regions[k], float(means[k]), float(fractions[k]), bool(decided[k])) for k in order],
         timeline=timeline(prediction, order),
         region_names=[prediction.regions[k] for k in order],
         thumbnails=_thumbnails(prediction, recorder),
@@ -94,6 +93,13 @@ def render_page(
         persons=_persons(prediction),
         model=model,
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = page_environment("musclemap_jax.predict")
+    environment.filters |= {"clock": clock, "opacity": _opacity}
+    return environment.get_template("page.html")
 
 
 def _opacity(fraction: float) -> str:
@@ -121,6 +127,11 @@ def headline(prediction: Prediction) -> str:
     return ("Active: " if decided.any() else "Active at times: ") + _listed(names)
 
 
+def _name(prediction: Prediction) -> str:
+    """The video's name as valid text: bytes of a file name that are not UTF-8 are escaped."""
+    return os.fsencode(Path(prediction.source).name).decode("utf-8", "backslashreplace")
+
+
 def _listed(names: Sequence[str]) -> str:
     """Names as prose lists them: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -129,7 +140,7 @@ def _listed(names: Sequence[str]) -> str:
 def _summary(prediction: Prediction) -> list[str]:
     """Short facts for the line below the headline."""
     num_windows = len(prediction.times_s)
-    name = Path(prediction.source).name
+    name = _name(prediction)
     about = "" if prediction.person is None else f"person {prediction.person}"
     facts = [name, duration(prediction.duration_s), _counted(num_windows, "window"), about]
     return [fact for fact in facts if fact]
@@ -146,7 +157,7 @@ def _persons(prediction: Prediction) -> list[str]:
         for number in numbers:
             counts[number] = counts.get(number, 0) + 1
     if not counts:
-        return ["Nobody was seen, or no pose was looked for: the answer rests on the picture alone."]
+        return ["No person's pose is known."]
     total = _counted(len(prediction.persons), "window")
     seen = [f"person {number} in {count:,} of {total}" for number, count in sorted(counts.items())]
     sentences = [f"Seen: {_listed(seen)}."]

@@ -94,7 +94,7 @@ def draw_panel(
     height, width = layout.size
     image = Image.new("RGBA", (width * _OVERSAMPLING, height * _OVERSAMPLING), _GROUND)
     draw = ImageDraw.Draw(image)
-    title = "Active muscle regions" if np.isfinite(probabilities).any() else "No answer for this window"
+    title = "Active muscle regions" if np.isfinite(probabilities).any() else "No answer here"
     draw.text((_MARGIN * scale, _MARGIN * scale), title, _INK, _font("DejaVuSans-Bold", _TITLE_TEXT * scale))
     top = _MARGIN + _TITLE
     if layout.with_map:

@@ -52,11 +52,7 @@ class Nobody:
 
 
 class GivenPersons:
-    """Persons whose joints are known before the video is read.
-
-    Attributes:
-      persons: The detections of each person.
-    """
+    """Persons whose joints are known before the video is read."""
 
     def __init__(
         self, persons: Sequence[Sequence[Detection]], layout: str, name: str, by_prominence: bool = True
@@ -68,8 +64,7 @@ class GivenPersons:
           name: Where they come from.
           by_prominence: As in `PersonSource`.
         """
-        self.layout, self.name, self.by_prominence = layout, name, by_prominence
-        self.persons = persons
+        self.layout, self.name, self.by_prominence, self.persons = layout, name, by_prominence, persons
         self._by_frame: dict[int, list[Detection]] = defaultdict(list)
         for number, person in enumerate(persons, start=1):
             for detection in person:
@@ -126,7 +121,7 @@ def array_persons(skeleton: np.ndarray, layout: str, num_frames: int | None) -> 
         raise UserError(f"skeleton: expected {num_frames} frames as the video has, got {len(skeleton)}")
     if not np.isfinite(skeleton).all():
         raise UserError("skeleton: expected finite numbers, got NaN or infinity")
-    seen = (skeleton[..., 2] > 0).any(axis=-1)
+    seen = np.any(skeleton[..., 2] > 0, axis=-1)
 
     def detection(frame: int, place: int) -> Detection:
         joints = skeleton[frame, place]

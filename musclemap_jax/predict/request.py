@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
@@ -51,14 +51,14 @@ class Request:
         Raises:
           UserError: A video or skeleton that cannot be used, or no such person.
         """
-        options = {
+        options: dict[str, Any] = {
             "skeleton": skeleton,
             "skeleton_layout": self.skeleton_layout,
             "pose": self.pose,
             "overlap": self.overlap,
             "on_frame": on_frame,
         }
-        if self.person != ALL:
+        if not isinstance(self.person, str):
             return (model.predict(video, person=self.person, **options),)
         predictions = model.predict_each_person(video, **options)
         if not predictions:

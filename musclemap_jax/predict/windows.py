@@ -102,7 +102,7 @@ class Window:
           person: Number of the only person to keep; None keeps all.
         """
         chosen = [joints for number, joints in self.persons.items() if person in (None, number)]
-        settings = ClipSettings(self.spec.modalities, skeleton_layout=self.layout)
+        settings = ClipSettings(tuple(self.spec.modalities), skeleton_layout=self.layout)
         skeleton = joints_by_person(
             chosen[: settings.max_persons], len(self.frames), get_layout(self.layout).num_joints, self.start
         )

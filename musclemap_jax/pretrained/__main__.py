@@ -25,12 +25,8 @@ def _parser() -> Parser:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     video = parser.add_argument_group("MViTv2")
     video.add_argument("--num_tokens", type=int, help="class tokens of our model (default: the published number)")
-    video.add_argument(
-        "--input_size",
-        type=sizes,
-        metavar="T,H,W",
-        help="clip size for the relative position tables (default: as published)",
-    )
+    sizes_help = "clip size for the relative position tables (default: as published)"
+    video.add_argument("--input_size", type=sizes, metavar="T,H,W", help=sizes_help)
     skeleton = parser.add_argument_group("HD-GCN")
     skeleton.add_argument("--layout", help="skeleton layout (default: ntu25)")
     skeleton.add_argument("--centre", help="joint that the levels start from (default: the layout's)")
@@ -42,18 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 2 for a user error."""
 
     def body() -> None:
-        args = _parser().parse_args(arguments)
-        architecture = make_architecture(
-            args.arch,
-            num_tokens=args.num_tokens,
-            input_size=args.input_size,
-            layout=args.layout,
-            centre=args.centre,
-            num_persons=args.num_persons,
-        )
-        arrays, report = import_file(args.source, architecture)
-        save_initial(args.out, arrays, report, architecture)
-        print(f"{report.text()}\nwritten to {args.out}")
+        options = vars(_parser().parse_args(arguments))
+        source, arch, out = (options.pop(name) for name in ("source", "arch", "out"))
+        architecture = make_architecture(arch, **options)
+        arrays, report = import_file(source, architecture)
+        save_initial(out, arrays, report, architecture)
+        print(f"{report.text()}\nwritten to {out}")
 
     return exit_on_user_error(body)
 

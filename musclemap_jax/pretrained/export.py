@@ -23,7 +23,7 @@ from musclemap_jax.checkpoints.trained import is_workdir, load_trained
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.pretrained.arguments import Parser
-from musclemap_jax.pretrained.mvit_names import pyslowfast_names
+from musclemap_jax.pretrained.mvit_names import pyslowfast_entries
 from musclemap_jax.pretrained.result import Tree, load_initial
 
 
@@ -53,34 +53,28 @@ def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np
     arrays: dict[str, np.ndarray] = {}
     for path, leaf in paths.items():
         try:
-            names = pyslowfast_names(path, released=branch is None)
+            entries = pyslowfast_entries(path, released=branch is None)
         except KeyError as error:
             raise UserError(
                 f"{'/'.join(path)}: PySlowFast's models have no such parameter: only MViTv2 branches can be exported: "
                 "name one by --branch"
             ) from error
         leaf = np.asarray(leaf)
-        if names[0].index and leaf.shape[:1] != (len(names),):
+        if entries[0].index and leaf.shape[:1] != (len(entries),):
             raise UserError(
-                f"{'/'.join(path)}: expected {len(names)} layers, got shape {leaf.shape}: the weights are damaged"
+                f"{'/'.join(path)}: expected {len(entries)} layers, got shape {leaf.shape}: the weights are damaged"
             )
-        for published in names:
-            if published.name in arrays:
-                raise UserError(f"{published.name}: in two branches: name one by --branch")
-            arrays[published.name] = np.ascontiguousarray(published.transform.backward(leaf[published.index]))  # ty: ignore[not-callable]  # exported names have one
+        for entry in entries:
+            if entry.source in arrays:
+                raise UserError(f"{entry.source}: in two branches: name one by --branch")
+            arrays[entry.source] = np.ascontiguousarray(entry.transform.backward(leaf[entry.index]))  # ty: ignore[not-callable]  # exported names have one
     return arrays
 
 
 def export(source: str | os.PathLike, out: str | os.PathLike, branch: str | None = None) -> dict[str, np.ndarray]:
-    """Writes the safetensors file and returns its arrays.
+    """Writes the safetensors file and returns its arrays; `branch` and errors as in `published_arrays`.
 
-    Args:
-      source: An import's folder or a run's workdir (its newest checkpoint; the moving average where there is one).
-      out: The file to write.
-      branch: As in `published_arrays`.
-
-    Raises:
-      UserError: There is nothing to read, or as in `published_arrays`.
+    `source` is an import's folder or a run's workdir: its newest checkpoint, the moving average where there is one.
     """
     variables = load_trained(source) if is_workdir(source) else load_initial(source)
     arrays = published_arrays(variables, branch)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.branches import BRANCHES, MVIT
@@ -42,29 +41,12 @@ _LEAVES = {"scale": "weight", "bias": "bias"}
 _TOKEN_NAMES = {"classification": "cls_token", "receiver": "cls_token_distill"}
 
 
-@dataclasses.dataclass(frozen=True)
-class PublishedName:
-    """Name of a published array, and the slice of ours that it is.
-
-    Attributes:
-      name: Published key.
-      transform: Change from the published layout to ours.
-      index: Leading indices into our array.
-    """
-
-    name: str
-    transform: Transform
-    index: tuple[int, ...] = ()
-
-
-def _mvit_names(path: Path) -> list[PublishedName]:
-    """PySlowFast's names of a parameter below a video branch."""
+def _mvit_names(path: Path) -> list[tuple[str, Transform, tuple[int, ...]]]:
+    """PySlowFast's names of a parameter below a video branch, with the transform and the index into it."""
     group = LayerGroup.from_name(path[0], "blocks_")
     if group is None:
-        return [PublishedName(*_mvit_name(path))]
-    return [
-        PublishedName(*_mvit_name((f"blocks.{block}", *path[1:])), index=group.index(block)) for block in group.layers
-    ]
+        return [(*_mvit_name(path), ())]
+    return [(*_mvit_name((f"blocks.{block}", *path[1:])), group.index(block)) for block in group.layers]
 
 
 def _mvit_name(path: Path) -> tuple[str, Transform]:
@@ -88,14 +70,8 @@ def _fusion_name(path: Path) -> tuple[str, Transform]:
     return (f"{name}.weight", LINEAR) if leaf == "kernel" else (f"{name}.{_LEAVES[leaf]}", COPY)
 
 
-def _difference_name(name: str) -> str:
-    """The released code's name for a parameter of the teacher on RGB difference."""
-    first, *rest = name.split(".")
-    return ".".join([f"{first}_diff", *rest])
-
-
-def pyslowfast_names(path: Path, released: bool = False) -> list[PublishedName]:
-    """Published names of a parameter of a model of MViTv2 branches, one for each of the blocks that are stacked in it.
+def pyslowfast_entries(path: Path, released: bool = False) -> list[Entry]:
+    """The published arrays of a parameter of a model of MViTv2 branches, one for each block that is stacked in it.
 
     Args:
       path: Path in the variables of `TransM3E`, the collection first.
@@ -112,14 +88,16 @@ def pyslowfast_names(path: Path, released: bool = False) -> list[PublishedName]:
         raise KeyError(path)
     if released and name not in (STUDENT, TEACHER):
         raise KeyError(path)
+    names: list[tuple[str, Transform, tuple[int, ...]]]
     if prefix == "fusion_":
-        return [PublishedName(*_fusion_name(tuple(rest)))]
-    if prefix == "head_":
-        return [PublishedName(*head_name("head_cls.projection" if released else "head.projection", rest[0]))]
-    names = _mvit_names(tuple(rest))
-    if released and name == TEACHER:
-        return [dataclasses.replace(published, name=_difference_name(published.name)) for published in names]
-    return names
+        names = [(*_fusion_name(tuple(rest)), ())]
+    elif prefix == "head_":
+        names = [(*head_name("head_cls.projection" if released else "head.projection", rest[0]), ())]
+    else:
+        names = _mvit_names(tuple(rest))
+        if released and name == TEACHER:
+            names = [(re.sub(r"^(\w+)", r"\1_diff", source), change, index) for source, change, index in names]
+    return [Entry(source, path, transform, index) for source, transform, index in names]
 
 
 _TORCHVISION = (
@@ -142,32 +120,24 @@ def torchvision_name(name: str) -> str:
     return name
 
 
-def mvit_entries(paths: Iterable[Path], *, names: str, images: bool = False) -> tuple[Entry, ...]:
-    """The table of a model of MViTv2 branches.
+def mvit_architecture(name: str, model: ModelSpec, *, names: str = "pyslowfast", images: bool = False) -> Architecture:
+    """The architecture of a model of MViTv2 branches.
 
     Args:
-      paths: Paths of all of our variables.
+      name: Name for reports.
+      model: Our model.
       names: `pyslowfast`, `torchvision` or `released`.
       images: Whether the weights were trained on images, without class token and relative positions in time.
     """
-    entries = []
-    for path in paths:
-        is_head = path[1].startswith("head_")
-        for published in pyslowfast_names(path, released=names == "released"):
-            source, transform = published.name, published.transform
-            if names == "torchvision":
-                source = torchvision_name(source)
-            misfit = HEAD_RULE if is_head else TOKEN_RULE if transform is TOKENS else None
-            image_lacks = images and (transform is TOKENS or path[-1] == "rel_pos_t")
-            absent = IMAGE_RULE if image_lacks else None
-            entries.append(Entry(source, path, transform, published.index, misfit, absent))
-    return tuple(entries)
-
-
-def mvit_architecture(name: str, model: ModelSpec, *, names: str = "pyslowfast", images: bool = False) -> Architecture:
-    """The architecture of a model of MViTv2 branches; arguments as in `mvit_entries`."""
-    shapes = model_shapes(model)
-    return Architecture(name, model, shapes, mvit_entries(shapes, names=names, images=images))
+    shapes, entries = model_shapes(model), []
+    for path in shapes:
+        for entry in pyslowfast_entries(path, released=names == "released"):
+            is_tokens = entry.transform is TOKENS
+            source = torchvision_name(entry.source) if names == "torchvision" else entry.source
+            misfit = HEAD_RULE if path[1].startswith("head_") else TOKEN_RULE if is_tokens else None
+            absent = IMAGE_RULE if images and (is_tokens or path[-1] == "rel_pos_t") else None
+            entries.append(dataclasses.replace(entry, source=source, misfit=misfit, absent=absent))
+    return Architecture(name, model, shapes, tuple(entries))
 
 
 def published_mvit(
@@ -179,13 +149,10 @@ def published_mvit(
     num_tokens: int | None = None,
     input_size: tuple[int, int, int] | None = None,
 ) -> Architecture:
-    """A published model of MViTv2.
+    """A published model of MViTv2; `names`, `images` and `name` as in `mvit_architecture`.
 
     Args:
       spec: Architecture of its branches.
-      names: As in `mvit_entries`.
-      images: As in `mvit_entries`.
-      name: Name for reports.
       num_tokens: Class tokens of our model; None for the published number (1, or 20 in the released TransM3E).
       input_size: Frames, height and width of our clips, which decide the length of the tables of relative positions;
         None for the published ones.

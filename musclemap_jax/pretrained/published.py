@@ -24,7 +24,7 @@ class Entry:
 
     Attributes:
       source: Published key.
-      target: Path in our variables, the collection first.
+      target: Path in our variables, the collection (`params` or `batch_stats`) first.
       transform: Change from the published layout to ours.
       index: Leading indices into our array, of which the published one is a slice.
       misfit: The rule by which the pair is left out when shapes differ; None makes that an error.
@@ -42,12 +42,12 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """A published model and ours.
+    """A published model, with the layout of its weights, and ours.
 
     Attributes:
-      name: Name of the published model and the layout of its weights.
+      name: As in `architectures.ARCHITECTURES`.
       model: Our model.
-      shapes: Shape of each of our variables by path, the collection first.
+      shapes: Shape of each of our variables by path.
       entries: The table of published arrays.
       ignored: (pattern, rule) of published keys that are left out.
     """

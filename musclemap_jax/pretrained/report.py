@@ -16,8 +16,8 @@ class Used:
     Attributes:
       source: Published key.
       target: Path of our array, joined by slashes.
-      source_shape: Shape of the published array.
-      shape: Shape of our array, or of the slice of it that the published one fills.
+      source_shape: The published array's.
+      shape: That of our array, or of the slice of it that the published one fills.
       change: What was done besides the change of layout, such as "interpolated"; empty for nothing.
     """
 
@@ -38,14 +38,9 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True)
 class ImportReport:
-    """Lists of the arrays of an import; each published array is in `used` or `left_out`.
+    """Lists of the arrays of an import: of those published, `used` and `left_out`; of ours, those that stay `initial`.
 
-    Attributes:
-      source: The file.
-      architecture: Name of the published model.
-      used: Published arrays that were used.
-      left_out: Published arrays that were left out.
-      initial: Arrays of ours that keep their initial values.
+    `source` is the file, `architecture` the published model's name.
     """
 
     source: str
@@ -63,11 +58,9 @@ class ImportReport:
         """The report as a table: counts, and a line for each array that was changed or left out."""
         lines = [f"{self.architecture} from {self.source}", f"  used           {len(self.used):>6}"]
         lines.append(f"  of them changed{len(self.changed):>6}")
-        shapes = "{} {} -> {}".format
-        lines += [f"    {u.source}: {shapes(u.change, _shape(u.source_shape), _shape(u.shape))}" for u in self.changed]
+        lines += [f"    {u.source}: {u.change} {_shape(u.source_shape)} -> {_shape(u.shape)}" for u in self.changed]
         for title, entries in (("left out", self.left_out), ("kept initial", self.initial)):
-            lines.append(f"  {title:<15}{len(entries):>6}")
-            lines += _grouped(entries)
+            lines += [f"  {title:<15}{len(entries):>6}", *_grouped(entries)]
         return "\n".join(lines)
 
     def write(self, path: str | os.PathLike, **more: Any) -> None:

@@ -6,6 +6,7 @@ blocks_0/attn/qkv/kernel`, `batch_stats/skeleton/...`), and `report.json`.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import os
 import re
@@ -47,10 +48,8 @@ In all other parts that is an error.
 class InitialReport:
     """What became of the arrays when a model was initialised.
 
-    Attributes:
-      used: Paths that were replaced.
-      initial: Paths of the model that keep their initial values, by rule.
-      left_out: Loaded paths without a place in the model, by rule.
+    `used` are the paths that were replaced, `initial` those of the model that keep their initial values, and `left_out`
+    the loaded ones without a place in the model.
     """
 
     used: tuple[str, ...]
@@ -60,10 +59,8 @@ class InitialReport:
     def text(self) -> str:
         """A line with the number of loaded arrays, and one for each rule."""
         rules = [f"{entry.rule} initial" for entry in self.initial] + [f"{e.rule} left out" for e in self.left_out]
-        lines = [f"{len(self.used)} arrays loaded"] + [
-            f"  {rule}: {rules.count(rule)}" for rule in dict.fromkeys(rules)
-        ]
-        return "\n".join(lines)
+        counts = (f"  {rule}: {count}" for rule, count in collections.Counter(rules).items())
+        return "\n".join([f"{len(self.used)} arrays loaded", *counts])
 
 
 def save_initial(
@@ -90,13 +87,7 @@ def save_initial(
 
 
 def load_initial(directory: str | os.PathLike) -> Tree:
-    """Reads an import's folder.
-
-    Args:
-      directory: A folder that `save_initial` wrote.
-
-    Returns:
-      {"params": ..., "batch_stats": ...}, nested, of float32 arrays.
+    """Reads a folder that `save_initial` wrote: {"params": ..., "batch_stats": ...}, nested, of float32 arrays.
 
     Raises:
       UserError: The folder is absent or damaged.
@@ -119,7 +110,7 @@ def initialise(
     Args:
       params: Parameters of `TransM3E`, arrays or ShapeDtypeStructs.
       batch_stats: Batch statistics of `TransM3E`; {} where it has none.
-      loaded: The result of `load_initial`, or {"params": ..., "batch_stats": ...} of an earlier run.
+      loaded: The result of `load_initial`, or the same of an earlier run.
       branch: The branch to initialise, with its head and fusion; if only one branch was loaded, it may have another
         name (weights trained on RGB serve a branch on RGB difference). None initialises all branches, which must all
         have been loaded.
@@ -133,22 +124,22 @@ def initialise(
       UserError: The branch is absent, an array has the wrong shape, or one side lacks an array outside the optional
         parts.
     """
-    model = _flat({"params": params, "batch_stats": batch_stats})
-    given = _flat({name: loaded.get(name) or {} for name in VARIABLES})
+    model = traverse_util.flatten_dict({"params": params, "batch_stats": batch_stats}, sep="/")
+    given = traverse_util.flatten_dict({name: loaded.get(name) or {} for name in VARIABLES}, sep="/")
     if branch is not None:
         given = _of_branch(given, branch, model)
     scope = {name: leaf for name, leaf in model.items() if branch is None or _belongs(name, branch)}
     used, initial, left_out = [], [], []
     for name in [*scope, *(name for name in given if name not in scope)]:
         part = _optional_part(name)
-        fits = name in scope and name in given and _shape(scope[name]) == _shape(given[name])
+        fits = name in scope and name in given and scope[name].shape == given[name].shape
         if fits and (same_regions or part != HEAD):
             model[name] = np.asarray(given[name]).astype(scope[name].dtype)
             used.append(name)
             continue
         if name in scope and name in given and part not in RESHAPED_PARTS:
             raise UserError(
-                f"init_from: {name}: expected shape {_shape(scope[name])} of the model, got {_shape(given[name])}: "
+                f"init_from: {name}: expected shape {scope[name].shape} of the model, got {given[name].shape}: "
                 "import it again with this model's --input_size and --num_persons, or they have different architectures"
             )
         if part is None:
@@ -158,21 +149,9 @@ def initialise(
             initial.append(LeftOut(name, part))
         if name in given:
             left_out.append(LeftOut(name, part))
-    filled = _nested(model)
+    filled = traverse_util.unflatten_dict(model, sep="/")
     report = InitialReport(tuple(used), tuple(initial), tuple(left_out))
     return filled.get("params", {}), filled.get("batch_stats", {}), report
-
-
-def _shape(leaf: Any) -> tuple[int, ...]:
-    return tuple(leaf.shape)
-
-
-def _flat(tree: Tree) -> dict[str, Any]:
-    return traverse_util.flatten_dict(tree, sep="/")
-
-
-def _nested(flat: dict[str, Any]) -> Tree:
-    return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def _optional_part(name: str) -> str | None:

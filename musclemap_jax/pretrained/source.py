@@ -7,10 +7,11 @@ Reads PyTorch's zip format (torch_file.py) and safetensors. Wrappers such as PyS
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ml_dtypes  # noqa: F401  (makes numpy, and so safetensors, know bfloat16)
 import numpy as np
@@ -26,54 +27,20 @@ PARALLEL_PREFIX = "module."
 MAX_DEPTH, MAX_LEAVES, MAX_NAME = 8, 200_000, 1000
 
 
-class SourceTensor(Protocol):
+@dataclasses.dataclass(frozen=True)
+class SourceTensor:
     """An array in a file; `read` returns a copy."""
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def read(self) -> np.ndarray: ...
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """Content of a checkpoint file.
-
-    Attributes:
-      tensors: Arrays by published name.
-      other: Names of values that are not arrays, such as numbers or text.
-    """
+    """Arrays of a checkpoint file by published name, and the names of other values, such as numbers or text."""
 
     tensors: Mapping[str, SourceTensor]
     other: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class ArrayTensor:
-    """An array in memory in place of one in a file."""
-
-    array: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
-
-    def read(self) -> np.ndarray:
-        return self.array
-
-
-@dataclasses.dataclass(frozen=True)
-class _SafeTensor:
-    file: Any
-    path: Path
-    name: str
-    shape: tuple[int, ...]
-
-    def read(self) -> np.ndarray:
-        try:
-            return self.file.get_tensor(self.name)
-        except (SafetensorError, TypeError) as error:
-            raise UserError(f"{self.path}: {self.name}: {error}") from error
 
 
 def read_safetensors(path: str | os.PathLike) -> dict[str, SourceTensor]:
@@ -82,14 +49,19 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, SourceTensor]:
     Raises:
       UserError: The file is absent or damaged.
     """
-    path = Path(path)
+
+    def read(name: str) -> np.ndarray:
+        try:
+            return file.get_tensor(name)
+        except (SafetensorError, TypeError) as error:
+            raise UserError(f"{path}: {name}: {error}") from error
+
     try:
         file = safe_open(path, framework="numpy")
-        return {
-            name: _SafeTensor(file, path, name, tuple(file.get_slice(name).get_shape())) for name in list(file.keys())
-        }
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in list(file.keys())}
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: not a readable safetensors file: {error}") from error
+    return {name: SourceTensor(shape, functools.partial(read, name)) for name, shape in shapes.items()}
 
 
 def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
@@ -100,19 +72,18 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     """
     path = Path(path)
     tree = read_safetensors(path) if path.suffix == ".safetensors" else read_torch_file(path)
-    tree = _unwrapped(tree)
-    tensors: dict[str, SourceTensor] = {}
-    other = []
-    for name, leaf in _leaves(tree, path):
-        if isinstance(leaf, (StoredTensor, _SafeTensor)):
-            tensors[name] = leaf
-        else:
-            other.append(name)
+    leaves = list(_leaves(_unwrapped(tree), path))
+    tensors = {
+        name: SourceTensor(leaf.shape, leaf.read)
+        for name, leaf in leaves
+        if isinstance(leaf, (SourceTensor, StoredTensor))
+    }
     if not tensors:
         raise UserError(f"{path}: holds no named arrays: expected a state_dict, alone or under {', '.join(WRAPPERS)}")
+    other = tuple(name for name, _ in leaves if name not in tensors)
     if all(name.startswith(PARALLEL_PREFIX) for name in tensors):
         tensors = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in tensors.items()}
-    return Checkpoint(tensors, tuple(other))
+    return Checkpoint(tensors, other)
 
 
 def _unwrapped(tree: Any) -> Any:

@@ -47,11 +47,7 @@ class _Bounded:
 
 
 class TorchArchive:
-    """A file of `torch.save`, opened for reading.
-
-    Attributes:
-      path: The file's path.
-    """
+    """A file of `torch.save`, opened for reading."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         """Opens the file and checks its list of entries.
@@ -86,11 +82,7 @@ class TorchArchive:
         return self._prefix + name in self._entries
 
     def size(self, name: str) -> int:
-        """Length of an entry in bytes.
-
-        Raises:
-          UserError: There is no such entry.
-        """
+        """Length of an entry in bytes; UserError if there is no such entry."""
         return self._entry(name)[1]
 
     def read(self, name: str, limit: int) -> bytes:
@@ -100,11 +92,7 @@ class TorchArchive:
         return bytes(self.view(name))
 
     def view(self, name: str) -> memoryview:
-        """Content of an entry without a copy; its checksum is verified.
-
-        Raises:
-          UserError: The entry is absent or damaged.
-        """
+        """Content of an entry without a copy; UserError if it is absent, or damaged by its checksum."""
         start, size, checksum = self._entry(name)
         header = self._map[start : start + LOCAL_HEADER_BYTES]
         if len(header) < LOCAL_HEADER_BYTES or header[:4] != b"PK\x03\x04":
@@ -158,11 +146,8 @@ class TorchArchive:
         for info in infos:
             name = info.filename
             if info.flag_bits & ENCRYPTED or name in entries or info.header_offset < 0:
-                raise self.fault(
-                    f"entry {name[:100]} is encrypted, misplaced or duplicated, which torch.save never writes"
-                )
+                raise self.fault(f"entry {name[:100]} is encrypted, misplaced or duplicated: not written by torch.save")
             entries[name] = (info.header_offset, info.file_size, info.CRC)
-        total = sum(length for _, length, _ in entries.values())
-        if total > size:
+        if (total := sum(info.file_size for info in infos)) > size:
             raise self.fault(f"entries claim {total:,} bytes in a file of {size:,}")
         return entries

@@ -7,6 +7,7 @@ from the mapped file on demand; before that, their declared sizes are checked ag
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Callable
@@ -51,14 +52,7 @@ UNUSED = (
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """A one-dimensional array in the archive.
-
-    Attributes:
-      archive: The archive.
-      entry: Name of its entry.
-      dtype: Dtype of the elements.
-      size: Number of elements.
-    """
+    """A one-dimensional array of `size` elements in an entry of the archive."""
 
     archive: TorchArchive
     entry: str
@@ -68,31 +62,15 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True)
 class StoredTensor:
-    """A tensor that has not been read yet; it lies within its storage.
-
-    Attributes:
-      storage: The storage that holds it.
-      offset: Index of its first element in the storage.
-      shape: Shape of the tensor.
-      strides: Step to the next element in each dimension, in elements.
-    """
+    """A tensor that has not been read yet; it lies within its storage. Offset and strides count elements."""
 
     storage: Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    @property
-    def dtype(self) -> np.dtype:
-        """Dtype of the elements; bfloat16 comes from ml_dtypes."""
-        return self.storage.dtype
-
     def read(self) -> np.ndarray:
-        """Returns a copy of the tensor's elements.
-
-        Raises:
-          UserError: Its part of the file is damaged.
-        """
+        """Returns a copy of the tensor's elements; UserError if its part of the file is damaged."""
         storage = self.storage
         content = storage.archive.view(storage.entry)
         flat = np.frombuffer(content, storage.dtype, storage.size)[self.offset :]
@@ -108,20 +86,17 @@ def _are_counts(values: Any) -> bool:
     return isinstance(values, tuple) and len(values) <= MAX_DIMENSIONS and all(_is_count(value) for value in values)
 
 
-def _storage_reader(archive: TorchArchive) -> Callable[[Any], Storage]:
-    def read(identity: Any) -> Storage:
-        if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
-            raise UserError("a reference to something other than a storage")
-        _, kind, key, _, size = identity
-        if not isinstance(kind, Name) or kind.name not in STORAGES or not isinstance(key, str) or not _is_count(size):
-            raise UserError("a storage of unknown kind, name or size")
-        dtype, entry = STORAGES[kind.name], f"data/{key}"
-        if not archive.has(entry) or size * dtype.itemsize > archive.size(entry):
-            found = f"{archive.size(entry):,}" if archive.has(entry) else "no"
-            raise UserError(f"storage {key[:100]!r} of {size:,} x {dtype} has {found} bytes")
-        return Storage(archive, entry, dtype, size)
-
-    return read
+def _storage(archive: TorchArchive, identity: Any) -> Storage:
+    if not isinstance(identity, tuple) or len(identity) != 5 or identity[0] != "storage":
+        raise UserError("a reference to something other than a storage")
+    _, kind, key, _, size = identity
+    if not isinstance(kind, Name) or kind.name not in STORAGES or not isinstance(key, str) or not _is_count(size):
+        raise UserError("a storage of unknown kind, name or size")
+    dtype, entry = STORAGES[kind.name], f"data/{key}"
+    if not archive.has(entry) or size * dtype.itemsize > archive.size(entry):
+        found = f"{archive.size(entry):,}" if archive.has(entry) else "no"
+        raise UserError(f"storage {key[:100]!r} of {size:,} x {dtype} has {found} bytes")
+    return Storage(archive, entry, dtype, size)
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
@@ -147,37 +122,22 @@ def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
     return dict(pairs)
 
 
-def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
-    return tensor
-
-
-def _size(shape: Any = ()) -> Any:
-    return shape
-
-
-def _unused(*_: Any) -> None:
-    return None
-
-
 FUNCTIONS: dict[str, Callable[..., Any] | None] = {
     "collections.OrderedDict": _ordered_dict,
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
-    "torch.Size": _size,
+    "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+    "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
+    "torch.Size": lambda shape=(): shape,
     **dict.fromkeys(STORAGES),
     **dict.fromkeys(MENTIONED),
-    **dict.fromkeys(UNUSED, _unused),
+    **dict.fromkeys(UNUSED, lambda *_: None),
 }
 """Meaning of each name that a pickle may contain."""
 
 
 def read_torch_file(path: str | os.PathLike) -> Any:
     """Reads a `.pt`, `.pth` or `.pyth` file of PyTorch 1.6 or later.
-
-    Args:
-      path: The file.
 
     Returns:
       The saved object: nested plain containers with a `StoredTensor` in place of each tensor.
@@ -189,6 +149,6 @@ def read_torch_file(path: str | os.PathLike) -> Any:
     archive = TorchArchive(path)
     data = archive.read("data.pkl", MAX_PICKLE_BYTES)
     try:
-        return read_pickle(data, FUNCTIONS, _storage_reader(archive), allowed=ALLOWED)
+        return read_pickle(data, FUNCTIONS, functools.partial(_storage, archive), allowed=ALLOWED)
     except UserError as error:
         raise archive.fault(f"data.pkl: {error}") from error

@@ -7,6 +7,7 @@ Published arrays are in PyTorch's order: linear layers (out, in), convolutions (
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable
 
 import numpy as np
@@ -31,20 +32,14 @@ class Transform:
       fits: (shape of the published array, shape of ours) -> whether `forward` applies.
       forward: (published array, shape of ours) -> our array.
       backward: Our array -> the published one, the inverse of `forward` where sizes are equal; None if unsupported.
+      change: (both shapes) -> what is done besides the change of layout; empty for nothing.
     """
 
     name: str
     fits: Callable[[Shape, Shape], bool]
     forward: Callable[[np.ndarray, Shape], np.ndarray]
     backward: Callable[[np.ndarray], np.ndarray] | None = None
-
-    def change(self, source: Shape, shape: Shape) -> str:
-        """What is done to an array of shape `source` besides the change of layout; empty for nothing."""
-        if self is TABLE and source[0] != shape[0]:
-            return "interpolated"
-        if self in (CONVOLUTION, POOLING) and _window(source) != shape[:3]:
-            return "inflated in time" if _window(source) == (1, *shape[1:3]) else "interpolated"
-        return ""
+    change: Callable[[Shape, Shape], str] = lambda source, shape: ""
 
 
 def resize_axis(array: np.ndarray, axis: int, size: int) -> np.ndarray:
@@ -76,6 +71,12 @@ def _resize_kernel(kernel: np.ndarray, shape: Shape) -> np.ndarray:
     return kernel
 
 
+def _change_of_window(source: Shape, shape: Shape) -> str:
+    if _window(source) == shape[:3]:
+        return ""
+    return "inflated in time" if _window(source) == (1, *shape[1:3]) else "interpolated"
+
+
 def _convolution(array: np.ndarray, shape: Shape) -> np.ndarray:
     array = array.reshape(*array.shape[:2], *_window(array.shape))
     return _resize_kernel(array.transpose(2, 3, 4, 1, 0), shape)
@@ -86,33 +87,34 @@ def _pooling(array: np.ndarray, shape: Shape) -> np.ndarray:
     return _resize_kernel(array.transpose(1, 2, 3, 0), shape)
 
 
-COPY = Transform(
-    "the same array", lambda source, shape: source == shape, lambda array, shape: array, lambda array: array
-)
+COPY = Transform("the same array", operator.eq, lambda array, shape: array, lambda array: array)
 LINEAR = Transform(
-    "a linear layer", lambda source, shape: source[::-1] == shape, lambda array, shape: array.T, lambda array: array.T
+    "a linear layer", lambda source, shape: source[::-1] == shape, lambda array, shape: array.T, np.transpose
 )
 CONVOLUTION = Transform(
     "a convolution",
     lambda source, shape: _has_window(source) and source[:2] == (shape[4], shape[3]),
     _convolution,
     lambda array: array.transpose(4, 3, 0, 1, 2),
+    _change_of_window,
 )
 POOLING = Transform(
     "a depthwise convolution",
     lambda source, shape: _has_window(source) and source[:2] == (shape[3], 1),
     _pooling,
     lambda array: array.transpose(3, 0, 1, 2)[:, None],
+    _change_of_window,
 )
 TABLE = Transform(
     "a table of relative positions",
     lambda source, shape: len(source) == 2 and source[1] == shape[1] and 1 <= source[0] <= MAX_ROWS,
     lambda array, shape: resize_axis(array, 0, shape[0]),
     lambda array: array,
+    lambda source, shape: "interpolated" if source[0] != shape[0] else "",
 )
 TOKENS = Transform(
     "class tokens",
     lambda source, shape: (1,) * (3 - len(source)) + source == shape,
-    lambda array, shape: array.reshape(shape),
+    np.reshape,
     lambda array: array,
 )

@@ -7,7 +7,7 @@ import math
 
 def percent(fraction: float) -> str:
     """A fraction as a percentage with one decimal; an en dash for NaN."""
-    return "–" if math.isnan(fraction) else f"{100 * fraction:.1f}"  # noqa: RUF001 - a dash is meant
+    return decimal(100 * fraction)
 
 
 def whole_percent(fraction: float) -> str:
@@ -18,6 +18,11 @@ def whole_percent(fraction: float) -> str:
 def percentage_points(difference: float) -> str:
     """A difference of two fractions in percentage points, with its sign; an en dash for NaN."""
     return percent(difference) if math.isnan(difference) else f"{100 * difference:+.1f}"
+
+
+def decimal(number: float) -> str:
+    """A number with one decimal; an en dash for NaN."""
+    return "–" if math.isnan(number) else f"{number:.1f}"  # noqa: RUF001 - a dash is meant
 
 
 def duration(seconds: float) -> str:

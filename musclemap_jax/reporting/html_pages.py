@@ -9,7 +9,7 @@ import math
 import jinja2
 import numpy as np
 
-from musclemap_jax.reporting.formatting import percent, percentage_points, whole_percent
+from musclemap_jax.reporting.formatting import decimal, percent, percentage_points, whole_percent
 
 
 @functools.cache
@@ -27,6 +27,7 @@ def page_environment(package: str = "musclemap_jax.reporting") -> jinja2.Environ
     environment.filters |= {
         "base64": lambda data: base64.b64encode(data).decode(),
         "css_width": css_width,
+        "decimal": decimal,
         "percent": percent,
         "percentage_points": percentage_points,
         "whole_percent": whole_percent,

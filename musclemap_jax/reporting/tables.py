@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.reporting.formatting import percent, percentage_points
+from musclemap_jax.reporting.formatting import decimal, percent, percentage_points
 from musclemap_jax.storage.csv_files import write_csv
 
 MACRO_ROW = "macro mean"
@@ -22,23 +24,18 @@ def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
 
     Columns: region, then for each split ``<split>_ap``, ``<split>_support`` (clips with the region; in the last row all
     clips), ``<split>_random`` and ``<split>_all_ones`` (the floors). An undefined value is an empty cell.
-
-    Args:
-      path: The CSV file.
-      metrics: The metrics.
     """
-    header = ["region"]
-    for split in metrics.splits:
-        header += [f"{split}_ap", f"{split}_support", f"{split}_random", f"{split}_all_ones"]
-    rows = [[region] for region in metrics.regions]
-    last = [MACRO_ROW]
-    for split in metrics.splits.values():
-        columns = zip(split.average_precision, split.support, split.random_floor, split.all_ones_floor, strict=True)
-        for row, (value, support, random, all_ones) in zip(rows, columns, strict=True):
-            row += [_cell(value), str(support), _cell(random), _cell(all_ones)]
+    columns = [["region", *metrics.regions, MACRO_ROW]]
+    for name, split in metrics.splits.items():
         mean = split.headline
-        last += [_cell(mean.mean_ap), str(split.num_clips), _cell(mean.random_floor), _cell(mean.all_ones_floor)]
-    write_csv(path, header, [*rows, last])
+        columns += [
+            [f"{name}_ap", *map(_cell, split.average_precision), _cell(mean.mean_ap)],
+            [f"{name}_support", *map(str, split.support), str(split.num_clips)],
+            [f"{name}_random", *map(_cell, split.random_floor), _cell(mean.random_floor)],
+            [f"{name}_all_ones", *map(_cell, split.all_ones_floor), _cell(mean.all_ones_floor)],
+        ]
+    header, *rows = zip(*columns, strict=True)
+    write_csv(path, header, rows)
 
 
 def headline_table(metrics: Metrics) -> str:
@@ -55,24 +52,34 @@ def headline_table(metrics: Metrics) -> str:
     return markdown_table(header, rows)
 
 
+def decisions_table(metrics: DecisionMetrics) -> str:
+    """A markdown table of the regions named: recall and precision in per cent, and the mean number of regions.
+
+    "By frequency" is naming the regions most frequent in training, as many as the same recall takes.
+    """
+    by_frequency = ["precision by frequency", "regions by frequency"]
+    header = ["split", "activities", "clips", "recall", "precision", "regions", *by_frequency]
+    rows = [
+        [name, str(of_clips.num_activities), str(of_clips.num_clips), percent(of_clips.named.recall)]
+        + [cell for named in (of_clips.named, of_clips.most_frequent) for cell in _set_cells(named)]
+        for name, of_clips in metrics.coverage.items()
+    ]
+    return markdown_table(header, rows)
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table with padded columns, readable on a console; the first column is left-aligned.
 
-    Args:
-      header: Column names.
-      rows: Cells; vertical bars are escaped.
-
-    Returns:
-      The lines, with a newline at the end.
+    Vertical bars in cells are escaped; the table ends with a newline.
     """
-    cells = [[cell.replace("|", r"\|") for cell in row] for row in [header, *rows]]
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
-    lines = []
-    for row in cells:
-        padded = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("| " + " | ".join([row[0].ljust(widths[0]), *padded]) + " |")
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]]) + "\n"
+    columns = zip(*([cell.replace("|", r"\|") for cell in row] for row in [header, *rows]), strict=True)
+    padded = []
+    for i, (title, *cells) in enumerate(columns):
+        width = max(3, len(title), *map(len, cells))
+        rule = "-" * (width - 1)
+        column = [title, f"{rule}:" if i else f":{rule}", *cells]
+        padded.append([cell.rjust(width) if i else cell.ljust(width) for cell in column])
+    return "".join(f"| {' | '.join(row)} |\n" for row in zip(*padded, strict=True))
 
 
 def write_predictions(
@@ -84,11 +91,7 @@ def write_predictions(
     for a background clip) and one column of scores per region. ``predictions_<split>.npz``: arrays scores (n, K),
     labels (n, K), clip_ids (n,), activities (n,) and regions (K,), readable without pickle.
 
-    Args:
-      folder: Where to write; created if absent.
-      split: Name of the split.
-      predictions: The predictions; unknown activities are written as empty cells.
-      regions: K names.
+    The folder is created if absent; unknown activities are written as empty cells.
 
     Returns:
       The paths of the CSV and the npz file.
@@ -112,6 +115,10 @@ def write_predictions(
         regions=np.array(regions, dtype=str),
     )
     return csv_path, npz_path
+
+
+def _set_cells(named: SetMetrics) -> list[str]:
+    return [percent(named.precision), decimal(named.mean_regions)]
 
 
 def _cell(value: float) -> str:

@@ -9,22 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import math
 from collections.abc import Generator
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
+
+from musclemap_jax.sharding.mesh import BATCH_AXES, batch_ways
 
 _CLIPS: contextvars.ContextVar[NamedSharding | None] = contextvars.ContextVar("clips", default=None)
 
 
 @contextlib.contextmanager
 def clip_sharding(sharding: NamedSharding) -> Generator[None]:
-    """In this context, `constrain_clips` applies the sharding to what is traced.
-
-    Args:
-      sharding: Sharding of an array whose first axis is the batch's clips.
-    """
+    """In this context, `constrain_clips` applies the sharding, of an array whose first axis is the batch's clips."""
     token = _CLIPS.set(sharding)
     try:
         yield
@@ -33,19 +30,15 @@ def clip_sharding(sharding: NamedSharding) -> Generator[None]:
 
 
 def constrain_clips(activations: jax.Array, axis: int = 0) -> jax.Array:
-    """The same values, with one axis sharded over the devices like the clips.
+    """The same values, with one axis sharded over the devices like the clips, if the devices divide it.
 
     Args:
-      activations: Activations; they are not constrained if the devices do not divide the axis.
+      activations: Of any shape.
       axis: The axis of clips, or clips times views or persons.
     """
     sharding = _CLIPS.get()
-    if sharding is None:
+    if sharding is None or activations.shape[axis] % batch_ways(sharding.mesh):
         return activations
-    (mesh_axes,) = sharding.spec
-    ways = math.prod(sharding.mesh.shape[name] for name in mesh_axes)
-    if activations.shape[axis] % ways:
-        return activations
-    axes = [None] * activations.ndim
-    axes[axis] = mesh_axes
+    axes: list[tuple[str, ...] | None] = [None] * activations.ndim
+    axes[axis] = BATCH_AXES
     return jax.lax.with_sharding_constraint(activations, NamedSharding(sharding.mesh, PartitionSpec(*axes)))

@@ -8,7 +8,6 @@ this process. `with_mesh` makes the mesh visible to the trace; `over_clips` uses
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ import jax
 from jax.experimental.pallas import tpu as pltpu
 from jax.sharding import Mesh, PartitionSpec
 
-from musclemap_jax.sharding.mesh import BATCH_AXES
+from musclemap_jax.sharding.mesh import BATCH_AXES, batch_ways
 
 
 def with_mesh(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,9 +40,7 @@ def platform() -> str:
 def kernels_for_tpu(num_clips: int) -> bool:
     """Whether the current mesh is of TPUs and its batch axes divide the clips, so that `over_clips` can be used."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or platform() != "tpu":
-        return False
-    return num_clips % math.prod(mesh.shape[axis] for axis in BATCH_AXES) == 0
+    return not mesh.empty and platform() == "tpu" and num_clips % batch_ways(mesh) == 0
 
 
 def vmem_capacity(num_clips: int) -> int:
@@ -52,12 +49,10 @@ def vmem_capacity(num_clips: int) -> int:
 
 
 def over_clips(function: Callable[..., Any], arrays: Sequence[jax.Array], shared: Sequence[jax.Array] = ()) -> Any:
-    """Calls a function on each device's own clips; `kernels_for_tpu` must hold.
+    """Calls a function of both kinds of arrays on each device's own clips; `kernels_for_tpu` must hold.
 
-    Args:
-      function: Takes the arrays and the shared arrays; the first axis of its results is clips.
-      arrays: Arrays whose first axis is clips; they are sharded over the mesh's batch axes.
-      shared: Arrays that are replicated on every device.
+    The first axis of `arrays`, which are sharded over the mesh's batch axes, and of the results is clips; `shared` ones
+    are replicated on every device.
     """
     clips = PartitionSpec(BATCH_AXES)
     specs = (*(clips for _ in arrays), *(PartitionSpec() for _ in shared))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from musclemap_jax.errors import UserError
 
@@ -42,12 +42,21 @@ def make_mesh(shape: Mapping[str, int], devices: Sequence[jax.Device] | None = N
             f"config.mesh: {requested} does not divide the {len(devices)} devices: "
             "set one axis to -1, which takes all remaining ones"
         )
-    sizes = [len(devices) // known if size == -1 else size for size in sizes]
+    sizes = tuple(len(devices) // known if size == -1 else size for size in sizes)
     axis_types = (AxisType.Auto,) * len(AXES)
     num_slices = count_slices(devices)
     if num_slices == 1:
-        return jax.make_mesh(tuple(sizes), AXES, axis_types=axis_types, devices=devices)
-    return Mesh(_hybrid_device_mesh(sizes, num_slices, devices), AXES, axis_types=axis_types)
+        return jax.make_mesh(sizes, AXES, axis_types=axis_types, devices=devices)
+    # Whole replicas in each slice: the slow network between slices carries only gradients.
+    data, *others = sizes
+    if data % num_slices:
+        raise UserError(
+            f"config.mesh: data={data} is not a multiple of the {num_slices} slices, over which only the batch can be "
+            f"sharded: choose a multiple of {num_slices}"
+        )
+    inner, outer = (data // num_slices, *others), (num_slices, 1, 1)
+    grid = mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=True)
+    return Mesh(grid, AXES, axis_types=axis_types)
 
 
 def count_slices(devices: Iterable[jax.Device]) -> int:
@@ -55,17 +64,9 @@ def count_slices(devices: Iterable[jax.Device]) -> int:
     return len({getattr(device, "slice_index", None) or 0 for device in devices})
 
 
-def _hybrid_device_mesh(sizes: Sequence[int], num_slices: int, devices: Sequence[jax.Device]) -> np.ndarray:
-    """Devices of several slices, each with whole replicas: the slow network between slices carries only gradients."""
-    data, *others = sizes
-    if data % num_slices:
-        raise UserError(
-            f"config.mesh: data={data} is not a multiple of the {num_slices} slices, over which only the batch can be "
-            f"sharded: choose a multiple of {num_slices}"
-        )
-    return mesh_utils.create_hybrid_device_mesh(
-        (data // num_slices, *others), (num_slices, 1, 1), devices, allow_split_physical_axes=True
-    )
+def batch_ways(mesh: Mesh | AbstractMesh) -> int:
+    """Number of parts that the mesh's batch axes cut a batch into."""
+    return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -79,18 +80,12 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def check_batch_size(name: str, batch_size: int, mesh: Mesh, grad_accum_steps: int = 1) -> None:
-    """Checks that the mesh, times the accumulation steps, divides a global batch.
-
-    Args:
-      name: The config key, for the message.
-      batch_size: Clips in a batch over all processes.
-      mesh: The device mesh.
-      grad_accum_steps: The number of parts in which a step processes its batch.
+    """Checks that the mesh, times the accumulation steps, divides a batch of clips over all processes.
 
     Raises:
-      UserError: It does not; the message suggests the nearest sizes that fit.
+      UserError: It does not; the message names the config key and suggests the nearest sizes that fit.
     """
-    ways = math.prod(mesh.shape[axis] for axis in BATCH_AXES) * grad_accum_steps
+    ways = batch_ways(mesh) * grad_accum_steps
     if batch_size % ways:
         below, above = batch_size // ways * ways, -(-batch_size // ways) * ways
         fits = f"{below} or {above}" if below else f"{above}"
@@ -110,17 +105,13 @@ class BatchShard(NamedTuple):
 def batch_shard(mesh: Mesh, process_index: int | None = None) -> BatchShard:
     """The part of a batch that is on a process's devices.
 
-    Processes that only the ``tensor`` axis separates hold and read the same clips.
-
-    Args:
-      mesh: The device mesh.
-      process_index: Index of the process; this one by default.
+    Processes that only the ``tensor`` axis separates hold and read the same clips. The default is this process.
 
     Raises:
       UserError: The parts of two processes overlap without being equal.
     """
     process_index = jax.process_index() if process_index is None else process_index
-    parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+    parts = batch_ways(mesh)
     held: dict[int, set[int]] = {}
     for device, (clips,) in batch_sharding(mesh).devices_indices_map((parts,)).items():
         held.setdefault(device.process_index, set()).update(range(*clips.indices(parts)))
@@ -134,11 +125,6 @@ def batch_shard(mesh: Mesh, process_index: int | None = None) -> BatchShard:
 
 
 def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
-    """Makes global arrays of the processes' parts of a batch, sharded over the mesh's batch axes.
-
-    Args:
-      batch: {name: array whose first axis is the clips that this process has read}.
-      mesh: The device mesh.
-    """
+    """Makes global arrays, sharded over the mesh's batch axes, of the clips that each process has read."""
     sharding = batch_sharding(mesh)
     return {name: jax.make_array_from_process_local_data(sharding, np.asarray(value)) for name, value in batch.items()}

@@ -34,13 +34,7 @@ def rules_below(name: str, rules: Rules) -> Rules:
 
 
 class UnshardedParam(NamedTuple):
-    """An array that is replicated though the mesh could shard it.
-
-    Attributes:
-      name: The leaf's path.
-      shape: The leaf's shape.
-      reason: Why it is not sharded.
-    """
+    """Path and shape of an array that is replicated though the mesh could shard it, and the reason."""
 
     name: str
     shape: tuple[int, ...]
@@ -81,15 +75,15 @@ def unsharded_params(abstract_params: Any, mesh: Mesh, rules: Rules = ()) -> lis
     for path, leaf in jax.tree_util.tree_flatten_with_path(abstract_params)[0]:
         name, shape = path_name(path), tuple(leaf.shape)
         axes = _axes(name, len(shape), rules)
-        if axes is None and shape and mesh.shape["fsdp"] * mesh.shape["tensor"] > 1:
-            found.append(UnshardedParam(name, shape, "no rule"))
-        odd = [
+        reasons = [
             f"{axis}={mesh.shape[axis]} does not divide {size}"
             for axis, size in zip(axes or (), shape, strict=False)
             if axis and size % mesh.shape[axis]
         ]
-        if odd and _spec(name, shape, mesh, rules) == PartitionSpec():
-            found.append(UnshardedParam(name, shape, " and ".join(odd)))
+        if axes is None and shape and mesh.shape["fsdp"] * mesh.shape["tensor"] > 1:
+            reasons = ["no rule"]
+        if reasons and _spec(name, shape, mesh, rules) == PartitionSpec():
+            found.append(UnshardedParam(name, shape, " and ".join(reasons)))
     return found
 
 
@@ -101,12 +95,7 @@ def state_sharding(abstract_state: Any, mesh: Mesh, rules: Rules = ()) -> Any:
 
 
 def bytes_per_device(shapes: Any, shardings: Any) -> int:
-    """Counts the bytes of a tree of arrays that each device holds.
-
-    Args:
-      shapes: A tree of arrays or ShapeDtypeStructs.
-      shardings: The same tree of NamedShardings.
-    """
+    """Counts the bytes that each device holds of a tree of arrays or ShapeDtypeStructs with these NamedShardings."""
     sizes = jax.tree.map(
         lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize, shapes, shardings
     )

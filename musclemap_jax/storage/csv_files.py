@@ -12,15 +12,9 @@ from musclemap_jax.storage.files import replace_text
 
 
 def write_csv(path: epath.PathLike, header: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a header and rows; a file that is already there is replaced in one step.
+    """Writes a header and rows in a folder that exists, local or on cloud storage; replaces a file in one step.
 
-    Args:
-      path: The file, local or on cloud storage; its folder must exist.
-      header: Column names.
-      rows: One sequence of values per line, as long as the header.
-
-    Raises:
-      ValueError: A row's length differs from the header's; nothing is written.
+    Raises ValueError, and writes nothing, if a row's length differs from the header's.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

@@ -69,19 +69,10 @@ def move_folder(source: epath.Path, target: epath.Path) -> None:
 
 
 class LocalFolder:
-    """A folder to write into: the target itself, or a local one whose files are copied to cloud storage.
-
-    Attributes:
-      path: The folder to write into.
-    """
+    """A folder to write into, ``path``: the target itself, or a local one whose files are copied to cloud storage."""
 
     def __init__(self, target: epath.PathLike, fetch: tuple[str, ...] = ()) -> None:
-        """Makes the folder.
-
-        Args:
-          target: The final folder of the files.
-          fetch: Names of files to continue, if they exist.
-        """
+        """Makes the folder. Files named in ``fetch``, which are to be continued, are copied into it if they exist."""
         self._target = epath.Path(target)
         self._temporary = None
         self._uploaded: dict[Path, int] = {}
@@ -115,18 +106,14 @@ class LocalFolder:
 
 
 def staged(folder: epath.PathLike, cache: Path) -> Path:
-    """A local copy of a remote folder; files that were copied before are not copied again.
+    """A copy, in a subfolder of ``cache``, of a remote folder without subfolders; a local folder is returned as it is.
 
-    The processes of a machine wait for the one that copies; an interrupted copy is repeated.
-
-    Args:
-      folder: A folder without subfolders; a local one is returned as it is.
-      cache: The folder for the copies, one subfolder per remote folder.
+    Files that were copied before are not copied again. The processes of a machine wait for the one that copies; an
+    interrupted copy is repeated.
     """
     if not is_remote(folder):
         return Path(folder)
-    name = hashlib.sha256(os.fspath(folder).encode()).hexdigest()[:16]
-    local = cache / name
+    local = cache / hashlib.sha256(os.fspath(folder).encode()).hexdigest()[:16]
     with one_process_at_a_time(local):
         for source in epath.Path(folder).iterdir():
             target = local / source.name
@@ -139,11 +126,7 @@ def staged(folder: epath.PathLike, cache: Path) -> Path:
 
 @contextlib.contextmanager
 def one_process_at_a_time(folder: Path) -> Generator[None]:
-    """Lets one process of this machine at a time run the block.
-
-    Args:
-      folder: The folder of the lock file; made if absent.
-    """
+    """Lets one process of this machine at a time run the block; the lock file is in the folder, made if absent."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

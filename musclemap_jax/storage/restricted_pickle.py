@@ -9,10 +9,11 @@ and any other name is refused. It reads PyTorch's checkpoints (``pretrained/torc
 
 from __future__ import annotations
 
+import dataclasses
 import pickletools
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from musclemap_jax.errors import UserError
 
@@ -31,47 +32,33 @@ _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _FIXED_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
+@dataclasses.dataclass(eq=False)
 class Name:
     """A name that the pickle refers to, such as ``torch.FloatStorage``."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """An object whose state comes after its construction, as numpy's do; the caller's functions may return one."""
-
-    def set_state(self, state: Any) -> None:
-        """Takes the state, a plain value; raises ValueError or TypeError if it is invalid."""
+    name: str
 
 
 class _Refused(Exception):
     """The pickle contains something unsupported, which the message names."""
 
 
+@dataclasses.dataclass
 class _Machine:
-    def __init__(
-        self,
-        functions: Mapping[str, Callable[..., Any] | None],
-        persistent: Callable[[Any], Any] | None,
-        refused: Collection[str],
-        max_steps: int,
-    ) -> None:
-        self._functions = functions
-        self._persistent = persistent
-        self._refused = refused
-        self._max_steps = max_steps
-        self._stack: list[Any] = []
-        self._marks: list[list[Any]] = []
-        self._memo: dict[int, Any] = {}
+    functions: Mapping[str, Callable[..., Any] | None]
+    persistent: Callable[[Any], Any] | None
+    refused: Collection[str]
+    max_steps: int
+    stack: list[Any] = dataclasses.field(default_factory=list)
+    marks: list[list[Any]] = dataclasses.field(default_factory=list)
+    memo: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     def run(self, data: bytes) -> Any:
         for steps, (opcode, argument, position) in enumerate(pickletools.genops(data)):
-            if steps >= self._max_steps:
-                raise _Refused(f"more than {self._max_steps:,} opcodes")
+            if steps >= self.max_steps:
+                raise _Refused(f"more than {self.max_steps:,} opcodes")
             if opcode.name == "STOP":
-                return self._pop()
+                return self.stack.pop()
             try:
                 self._step(opcode.name, argument)
             except _Refused as error:
@@ -79,114 +66,103 @@ class _Machine:
         raise _Refused("no STOP opcode")
 
     def _step(self, name: str, argument: Any) -> None:
-        if name in self._refused:
+        if name in self.refused:
             raise _Refused("an unsupported object")
-        if name in _LITERALS:
-            self._stack.append(argument)
-        elif name in _VALUES:
-            self._stack.append(_VALUES[name])
-        elif name in _EMPTY:
-            self._stack.append(_EMPTY[name]())
-        elif name in _FIXED_TUPLES:
-            self._stack.append(tuple(reversed([self._pop() for _ in range(_FIXED_TUPLES[name])])))
-        elif name in ("BINGET", "LONG_BINGET", "GET"):
-            self._stack.append(self._memo[argument])
-        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            self._memo[argument] = self._stack[-1]
-        elif name not in ("PROTO", "FRAME"):
-            method = getattr(self, f"_do_{name.lower()}", None)
-            if method is None:
+        match name:
+            case _ if name in _LITERALS:
+                self._push(argument)
+            case _ if name in _VALUES:
+                self._push(_VALUES[name])
+            case _ if name in _EMPTY:
+                self._push(_EMPTY[name]())
+            case _ if name in _FIXED_TUPLES:
+                self._push(tuple(reversed([self.stack.pop() for _ in range(_FIXED_TUPLES[name])])))
+            case "BINGET" | "LONG_BINGET" | "GET":
+                self._push(self.memo[argument])
+            case "BINPUT" | "LONG_BINPUT" | "PUT":
+                self.memo[argument] = self.stack[-1]
+            case "MEMOIZE":
+                self.memo[len(self.memo)] = self.stack[-1]
+            case "MARK":
+                self.marks.append(self.stack)
+                self.stack = []
+            case "TUPLE":
+                self._push(tuple(self._since_mark()))
+            case "LIST":
+                self._push(self._since_mark())
+            case "DICT":
+                items = self._since_mark()
+                self._push({})
+                self._set_items(items)
+            case "APPEND":
+                self._append([self.stack.pop()])
+            case "APPENDS":
+                self._append(self._since_mark())
+            case "SETITEM":
+                value, key = self.stack.pop(), self.stack.pop()
+                self._set_items([key, value])
+            case "SETITEMS":
+                self._set_items(self._since_mark())
+            case "POP":
+                self.stack.pop()
+            case "GLOBAL":
+                self._name(argument.replace(" ", "."))
+            case "STACK_GLOBAL":
+                attribute, module = self.stack.pop(), self.stack.pop()
+                is_text = isinstance(module, str) and isinstance(attribute, str)
+                self._name(f"{module:.100}.{attribute:.100}" if is_text else "?")
+            case "REDUCE":
+                self._reduce()
+            case "BUILD":
+                self._build()
+            case "BINPERSID":
+                if self.persistent is None:
+                    raise _Refused("a persistent id")
+                self._push(self.persistent(self.stack.pop()))
+            case "PROTO" | "FRAME":
+                pass
+            case _:
                 raise _Refused("an unsupported object")
-            method(argument)
 
-    def _pop(self) -> Any:
-        return self._stack.pop()
+    def _push(self, value: Any) -> None:
+        self.stack.append(value)
 
     def _since_mark(self) -> list[Any]:
-        items, self._stack = self._stack, self._marks.pop()
+        items, self.stack = self.stack, self.marks.pop()
         return items
 
-    def _do_mark(self, _: None) -> None:
-        self._marks.append(self._stack)
-        self._stack = []
-
-    def _do_memoize(self, _: None) -> None:
-        self._memo[len(self._memo)] = self._stack[-1]
-
-    def _do_pop(self, _: None) -> None:
-        self._pop()
-
-    def _do_tuple(self, _: None) -> None:
-        items = self._since_mark()
-        self._stack.append(tuple(items))
-
-    def _do_list(self, _: None) -> None:
-        items = self._since_mark()
-        self._stack.append(items)
-
-    def _do_dict(self, _: None) -> None:
-        items = self._since_mark()
-        self._stack.append({})
-        self._set_items(items)
-
-    def _do_append(self, _: None) -> None:
-        item = self._pop()
-        self._append([item])
-
-    def _do_appends(self, _: None) -> None:
-        self._append(self._since_mark())
-
-    def _do_setitem(self, _: None) -> None:
-        value, key = self._pop(), self._pop()
-        self._set_items([key, value])
-
-    def _do_setitems(self, _: None) -> None:
-        self._set_items(self._since_mark())
-
     def _append(self, items: list[Any]) -> None:
-        if type(self._stack[-1]) is not list:
+        if type(self.stack[-1]) is not list:
             raise _Refused("items appended to something other than a list")
-        self._stack[-1].extend(items)
+        self.stack[-1].extend(items)
 
     def _set_items(self, items: list[Any]) -> None:
-        if type(self._stack[-1]) is not dict or len(items) % 2:
+        if type(self.stack[-1]) is not dict or len(items) % 2:
             raise _Refused("items set in something other than a dict")
         # Only plain values may be keys: Python hashes nested tuples by recursion, which a deep tuple makes overflow.
         if not all(isinstance(key, KEY_TYPES) for key in items[::2]):
             raise _Refused("a dict key that is neither text nor a number")
-        self._stack[-1].update(zip(items[::2], items[1::2], strict=True))
-
-    def _do_global(self, argument: str) -> None:
-        self._name(argument.replace(" ", "."))
-
-    def _do_stack_global(self, _: None) -> None:
-        attribute, module = self._pop(), self._pop()
-        self._name(f"{module:.100}.{attribute:.100}" if isinstance(module, str) and isinstance(attribute, str) else "?")
+        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def _name(self, name: str) -> None:
-        if name not in self._functions:
+        if name not in self.functions:
             raise _Refused(f"the name {name[:100]!r}")
-        self._stack.append(Name(name))
+        self._push(Name(name))
 
-    def _do_reduce(self, _: None) -> None:
-        arguments, called = self._pop(), self._pop()
-        function = self._functions[called.name] if isinstance(called, Name) else None
+    def _reduce(self) -> None:
+        arguments, called = self.stack.pop(), self.stack.pop()
+        function = self.functions[called.name] if isinstance(called, Name) else None
         if function is None or type(arguments) is not tuple:
             raise _Refused(f"a call of {called.name if isinstance(called, Name) else type(called).__name__}")
-        self._stack.append(function(*arguments))
+        self._push(function(*arguments))
 
-    def _do_build(self, _: None) -> None:
-        state, value = self._pop(), self._stack[-1]
+    def _build(self) -> None:
+        state, value = self.stack.pop(), self.stack[-1]
         if isinstance(value, Name):
             raise _Refused(f"state for {value.name}")
-        if isinstance(value, Stateful):
+        if hasattr(value, "set_state"):
             value.set_state(state)
         # Any other state, such as the `_metadata` of a state_dict, is not needed and dropped.
-
-    def _do_binpersid(self, _: None) -> None:
-        if self._persistent is None:
-            raise _Refused("a persistent id")
-        self._stack.append(self._persistent(self._pop()))
 
 
 def read_pickle(
@@ -203,7 +179,9 @@ def read_pickle(
     Args:
       data: The pickle. The memory used is proportional to its length.
       functions: Each allowed name -> the function that it stands for, called with the pickle's arguments, which are
-        plain values or results of these functions; or None if the name may be mentioned but not called.
+        plain values or results of these functions; or None if the name may be mentioned but not called. A result whose
+        state comes after its construction, as numpy's does, takes it by ``set_state(state)``, which raises ValueError
+        or TypeError if it is invalid.
       persistent: The function called with each persistent id; without it persistent ids are an error.
       refused: Names of further opcodes to refuse, such as ``EMPTY_DICT``.
       max_steps: The largest number of opcodes; by default MAX_STEPS.

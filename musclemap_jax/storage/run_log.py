@@ -17,18 +17,11 @@ SCALARS = "scalars.jsonl"
 class RunLog:
     """Writes scalars to ``<workdir>/scalars.jsonl`` and TensorBoard, and shows a progress bar.
 
-    Only process 0 writes; on other processes, every method does nothing.
+    Only the primary process (0) writes; on the others, every method does nothing.
     """
 
     def __init__(self, workdir: epath.PathLike, first_step: int, num_steps: int, primary: bool = True) -> None:
-        """Opens the files.
-
-        Args:
-          workdir: The run's workdir.
-          first_step: Steps already taken; whatever an earlier process logged after them is dropped.
-          num_steps: Total steps of the run.
-          primary: Whether this is process 0.
-        """
+        """Opens the files; drops whatever an earlier process logged after `first_step`, the steps already taken."""
         self._primary = primary
         if not primary:
             return

@@ -32,16 +32,12 @@ class Series(NamedTuple):
 
 
 def append_scalars(path: str | Path, step: int, values: Mapping[str, float]) -> None:
-    """Appends one line; values that are not finite are written as null, since strict JSON has no NaN.
+    """Appends the line of an optimizer step to a .jsonl file, which is created if absent.
 
-    Args:
-      path: The .jsonl file, created if absent.
-      step: The optimizer step of the values.
-      values: Name such as "train/loss" -> value.
+    Values that are not finite are written as null, since strict JSON has no NaN.
     """
-    numbers = {name: float(value) for name, value in values.items()}
-    row = {STEP: int(step), **{name: value if math.isfinite(value) else None for name, value in numbers.items()}}
-    text = json.dumps(row, allow_nan=False) + "\n"
+    row = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
+    text = json.dumps({STEP: int(step), **row}, allow_nan=False) + "\n"
     with Path(path).open("ab+") as file:
         if file.tell():
             file.seek(-1, io.SEEK_END)
@@ -51,13 +47,9 @@ def append_scalars(path: str | Path, step: int, values: Mapping[str, float]) -> 
 
 
 def read_scalars(path: str | Path) -> dict[str, Series]:
-    """Reads the scalars of a run.
+    """Name -> series of a .jsonl file, in the order of first appearance; an absent file has none.
 
-    Args:
-      path: The .jsonl file; an absent file has no series.
-
-    Returns:
-      Name -> series, in the order of first appearance. Lines that are not a JSON object with a step are ignored.
+    Lines that are not a JSON object with a step are ignored.
     """
     path = Path(path)
     if not path.exists():
@@ -72,12 +64,7 @@ def read_scalars(path: str | Path) -> dict[str, Series]:
 
 
 def drop_scalars_after(path: str | Path, step: int) -> None:
-    """Removes the lines of later steps, which a resumed run writes again, and incomplete lines.
-
-    Args:
-      path: The .jsonl file; may be absent.
-      step: The last step to keep.
-    """
+    """Removes the lines of later steps, which a resumed run writes again, and incomplete lines, if there is a file."""
     path = Path(path)
     if path.exists():
         kept = [line for line in path.read_text().splitlines() if _parse(line).get(STEP, math.inf) <= step]

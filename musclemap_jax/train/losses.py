@@ -71,16 +71,12 @@ def asymmetric(
 ) -> Loss:
     """Asymmetric loss: easy negatives weigh less, and those below the margin nothing.
 
+    The other arguments and the result are those of `sigmoid_bce`; labels are 0 or 1.
+
     Args:
-      logits: As in `sigmoid_bce`.
-      labels: Labels, 0 or 1.
-      clip_valid: As in `sigmoid_bce`.
       gamma_positive: Focusing exponent for positives, 0 or at least 1.
       gamma_negative: Focusing exponent for negatives, 0 or at least 1.
       margin: Probability by which negatives are shifted down, in [0, 1).
-
-    Returns:
-      As in `sigmoid_bce`.
     """
     logits, labels = _prepare(logits, labels, clip_valid)
     positive = -(jax.nn.sigmoid(-logits) ** gamma_positive) * log_sigmoid(logits)
@@ -98,6 +94,9 @@ LOSSES: dict[str, MultiLabelLoss] = {
     "asymmetric": asymmetric,
 }
 """Losses by the name that a configuration gives them."""
+
+SCORE_LINKS: dict[str, str] = {"softmax_bce": "softmax"}
+"""Loss -> how the logits that it trains become scores (`eval/score_link.py`); the others have the link `sigmoid`."""
 
 
 def _prepare(logits: jax.Array, labels: jax.Array, clip_valid: jax.Array) -> tuple[jax.Array, jax.Array]:

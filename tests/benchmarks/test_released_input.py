@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.released_input import released_clip
-from musclemap_jax.data.augmentation import NO_AUGMENTATION
 from musclemap_jax.data.raw.video import encode_video
+from tests.no_augmentation import NO_AUGMENTATION
 
 
 def _grey_video(path, num_frames):

@@ -14,13 +14,13 @@ import pytest
 from musclemap_jax.checkpoints.checkpointer import Checkpointer
 from musclemap_jax.checkpoints.state import TrainState
 from musclemap_jax.checkpoints.validation_scores import BEST_METRIC
-from musclemap_jax.data.augmentation import NO_AUGMENTATION
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.pipeline import train_iterator
 from musclemap_jax.errors import UserError
 from musclemap_jax.sharding.mesh import AXES, make_mesh
 from musclemap_jax.sharding.rules import state_sharding
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer
+from tests.no_augmentation import NO_AUGMENTATION
 
 ONE_DEVICE = {"data": 1, "fsdp": 1, "tensor": 1}
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from musclemap_jax.data.augmentation import (
     ERASE_VALUE,
-    NO_AUGMENTATION,
     AugmentationSpec,
     augment_poses,
     augment_video,
@@ -23,6 +22,7 @@ from musclemap_jax.data.augmentation import (
 )
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
+from tests.no_augmentation import NO_AUGMENTATION
 
 
 def _video(seed, num_frames=3, height=12, width=10):

@@ -5,13 +5,13 @@ import itertools
 
 import numpy as np
 
-from musclemap_jax.data.augmentation import NO_AUGMENTATION
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.pipeline import eval_batches, train_iterator
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.flow import flow_paths
 from musclemap_jax.data.raw.video import encode_video
 from musclemap_jax.data.skeletons.alphapose import write_alphapose
+from tests.no_augmentation import NO_AUGMENTATION
 from tfds_musclemap.prepare import load_source, prepare
 
 SPEC = InputSpec(num_frames=4, frame_stride=2, crop_size=16, num_poses=8, num_persons=2, num_views=2)

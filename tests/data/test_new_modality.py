@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data import modalities
-from musclemap_jax.data.augmentation import NO_AUGMENTATION
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.modalities import MODALITIES
 from musclemap_jax.data.pipeline import eval_batches, train_iterator
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.video import encode_video
+from tests.no_augmentation import NO_AUGMENTATION
 from tfds_musclemap.build.build_log import read_rejected
 from tfds_musclemap.prepare import load_source, prepare
 

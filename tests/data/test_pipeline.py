@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from etils import epath
 
-from musclemap_jax.data.augmentation import NO_AUGMENTATION, AugmentationSpec
+from musclemap_jax.data.augmentation import AugmentationSpec
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.images import encode_jpeg
 from musclemap_jax.data.pipeline import eval_batches, num_eval_batches, train_iterator
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import LAYOUTS
+from tests.no_augmentation import NO_AUGMENTATION
 
 SPEC = InputSpec(num_frames=4, frame_stride=2, crop_size=16, num_poses=8, num_persons=2, num_views=2)
 PLAIN = replace(SPEC, augmentation=NO_AUGMENTATION)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from musclemap_jax.eval.coverage import DecisionMetrics, assess
+from musclemap_jax.eval.decisions import calibrate
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS, NUM_REGIONS
@@ -36,3 +38,11 @@ def predictions() -> dict[str, SplitPredictions]:
 @pytest.fixture(scope="session")
 def metrics(predictions) -> Metrics:
     return compute_metrics(predictions, MUSCLE_REGIONS)
+
+
+@pytest.fixture(scope="session")
+def decision_metrics(predictions) -> DecisionMetrics:
+    decisions = calibrate(
+        predictions["val_new"], MUSCLE_REGIONS, link="sigmoid", recall=0.9, split="val_new", date="2026-11-30"
+    )
+    return assess(decisions, predictions, np.arange(NUM_REGIONS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
+from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
@@ -101,6 +103,21 @@ def test_json_is_strict_and_reads_back_exactly(metrics):
     assert again.splits["val_known"] == metrics.splits["val_known"]
     assert math.isnan(again.splits["test_new"].average_precision[7])
     assert again.splits["test_new"].support[7] == 0
+
+
+def test_json_holds_the_metrics_of_decisions(metrics, decision_metrics):
+    undefined = SetMetrics(recall=math.nan, precision=math.nan, mean_regions=0.0)
+    of_clips = dataclasses.replace(decision_metrics.coverage["test_new"], named=undefined)
+    coverage = {**decision_metrics.coverage, "test_new": of_clips}
+    decisions = dataclasses.replace(decision_metrics, coverage=coverage, guaranteed_recall=math.nan)
+    with_decisions = dataclasses.replace(metrics, decisions=decisions)
+    text = with_decisions.to_json()
+    again = Metrics.from_json(text)
+    assert again.to_json() == text
+    np.testing.assert_equal(dataclasses.asdict(again.decisions), dataclasses.asdict(decisions))
+    assert json.loads(text)["decisions"]["coverage"]["test_new"]["named"]["recall"] is None
+    # All other numbers are as they are without decisions.
+    assert dataclasses.replace(again, decisions=None).to_json() == metrics.to_json()
 
 
 def test_background_clips_rank_against_every_region():

@@ -63,6 +63,8 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
         ("input.layout", "halpe26", "make them the same"),
         ("input.augmentation.flip_probability", 2.0, "flip_probability"),
         ("eval.splits", ("train",), "eval.splits"),
+        ("eval.recall", 0.0, "config.eval.recall: expected a fraction above 0 and up to 1, got 0.0"),
+        ("eval.recall", 90.0, "config.eval.recall: expected a fraction above 0 and up to 1, got 90.0"),
         ("seed", -1, "seed"),
     ],
 )

@@ -15,6 +15,7 @@ import numpy as np
 from flax import traverse_util
 
 from musclemap_jax.models.skeleton.graph import skeleton_graph
+from musclemap_jax.pretrained.hdgcn_names import KERNEL
 
 FOLDER = Path(__file__).parent.parent / "data" / "goldens" / "hdgcn"
 QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
@@ -89,7 +90,7 @@ def unpack(prefix):
 
 
 def strip(entries, prefix):
-    return [dataclasses.replace(entry, name=entry.name.removeprefix(prefix)) for entry in entries]
+    return [dataclasses.replace(entry, source=entry.source.removeprefix(prefix)) for entry in entries]
 
 
 def from_published(arrays, template, entries):
@@ -97,16 +98,16 @@ def from_published(arrays, template, entries):
     shapes = traverse_util.flatten_dict(dict(template))
     filled = {path: np.full(leaf.shape, np.nan, np.float32) for path, leaf in shapes.items()}
     for entry in entries:
-        target = filled[entry.path]
-        target[entry.index] = entry.from_published(np.asarray(arrays[entry.name]), target[entry.index].shape)
-    assert filled.keys() == {entry.path for entry in entries}
+        target = filled[entry.target]
+        target[entry.index] = entry.transform.forward(np.asarray(arrays[entry.source]), target[entry.index].shape)
+    assert filled.keys() == {entry.target for entry in entries}
     return traverse_util.unflatten_dict(filled)
 
 
 def to_published(entry, array, shape):
     """Our whole array's slice in the published layout; `shape` is that of the published array."""
     array = np.asarray(array)[entry.index]
-    if entry.is_kernel:
+    if entry.transform is KERNEL:
         array = np.moveaxis(array.reshape(-1, *array.shape[-2:]).swapaxes(1, 2), 0, 2)
     return array.reshape(shape)
 
@@ -114,10 +115,10 @@ def to_published(entry, array, shape):
 def published(entries, tree, arrays):
     """Yields (name, ours, reference) of all arrays of a published group that our tree holds."""
     ours = traverse_util.flatten_dict(tree)
-    by_name = {entry.name: entry for entry in entries}
+    by_name = {entry.source: entry for entry in entries}
     for name, reference in arrays.items():
         entry = by_name[name]
-        yield name, to_published(entry, ours[entry.path], reference.shape), reference
+        yield name, to_published(entry, ours[entry.target], reference.shape), reference
 
 
 def in_float64(tree):

@@ -16,7 +16,7 @@ from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.models.video.mvit import MViT
 from musclemap_jax.pretrained.importing import import_arrays
 from musclemap_jax.pretrained.mvit_names import mvit_architecture
-from musclemap_jax.pretrained.source import ArrayTensor, Checkpoint
+from musclemap_jax.pretrained.source import Checkpoint, SourceTensor
 from musclemap_jax.train.objective import objective
 from tests.models import goldens
 
@@ -50,7 +50,9 @@ def to_variables(spec, golden):
 
     def convert(arrays):
         every = {name: np.zeros_like(array) for name, array in goldens.under(golden, "p/").items()} | arrays
-        checkpoint = Checkpoint({name: ArrayTensor(array) for name, array in every.items()})
+        checkpoint = Checkpoint(
+            {name: SourceTensor(array.shape, lambda array=array: array) for name, array in every.items()}
+        )
         return traverse_util.unflatten_dict(import_arrays(checkpoint, architecture, "goldens")[0])["params"]
 
     return convert

@@ -81,6 +81,18 @@ def test_the_rest_of_the_frame_is_kept(annotated, originals):
     assert np.abs(annotated[:, :30].astype(int) - originals[:, :30]).mean() < 6
 
 
+def test_times_without_a_window_have_no_answer(tmp_path):
+    encode_video(tmp_path / "grey.mp4", np.full((40, 480, 640, 3), 128, np.uint8), 20)
+    times_s = np.array([[0, 0.5], [1.5, 2]])
+    annotate_video(
+        tmp_path / "grey.mp4", tmp_path / "out.mp4", prediction([[1.0] * 20] * 2, times_s=times_s), JointStore()
+    )
+    drawn = np.stack(list(read_video(tmp_path / "out.mp4", 480).frames))
+    orange = ((drawn[..., 0] > 200) & (drawn[..., 2] < 110)).sum(axis=(1, 2))
+    assert orange[10:30].max() < 60
+    assert min(orange[:10].min(), orange[30:].min()) > 1_000
+
+
 def test_odd_sizes_and_turned_videos_are_written(tmp_path, answer):
     """A phone's video: the file holds it lying, its matrix turns it upright."""
     frames = np.zeros((6, 64, 98, 3), np.uint8)
@@ -157,4 +169,5 @@ def test_frames_without_persons_are_drawn_too(tmp_path):
     nobody = prediction(np.zeros((0, 20)), duration_s=4 / 30)
     annotate_video(tmp_path / "grey.mp4", tmp_path / "out.mp4", nobody, store)
     drawn = np.stack(list(read_video(tmp_path / "out.mp4").frames))
-    assert np.abs(drawn.astype(int) - 128).max() < 4
+    assert np.abs(drawn[:, :, :30].astype(int) - 128).max() < 4
+    assert drawn[:, :40, 40:].mean() < 90  # the panel says that there is no answer

@@ -199,7 +199,7 @@ def test_apply_takes_arrays_without_labels(model, tiny_batch):
         ({"overlap": 1.0}, r"windows: expected a length above 0 s and an overlap in \[0, 1\), got 1.66"),
         ({"skeleton": np.zeros((8, 1, 18, 3))}, r"skeleton: expected \(T, P, 17, 3\) of layout coco17, got \(8, 1, 18"),
         ({"skeleton": np.zeros((7, 1, 17, 3))}, "skeleton: expected 8 frames as the video has, got 7"),
-        ({"pose": "openpose"}, "pose: expected 'auto', 'none', a .task file or an estimator, got 'openpose'"),
+        ({"pose": "openpose"}, "pose: expected 'auto', 'none', a .task file or a pose estimator, got 'openpose'"),
     ],
 )
 def test_impossible_arguments_are_refused(model, arguments, message):

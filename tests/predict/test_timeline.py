@@ -4,16 +4,26 @@ import numpy as np
 import pytest
 
 from musclemap_jax.predict import timeline as module
-from musclemap_jax.predict.timeline import clock, ticks, timeline, window_edges
+from musclemap_jax.predict.timeline import clock, ticks, timeline, window_spans
 from tests.predict.handmade import prediction
 
 REGIONS = ("chest", "back")
 
 
-def test_windows_end_in_the_middle_of_their_overlap():
-    np.testing.assert_allclose(window_edges(np.array([[0.0, 2], [2, 4], [4, 5]])), [0, 2, 4, 5])
-    np.testing.assert_allclose(window_edges(np.array([[0.0, 4], [2, 6], [4, 8]])), [0, 3, 5, 8])
-    np.testing.assert_allclose(window_edges(np.zeros((0, 2))), [0])
+def test_windows_that_overlap_meet_in_the_middle():
+    np.testing.assert_allclose(window_spans(np.array([[0.0, 2], [2, 4], [4, 5]])), [[0, 2], [2, 4], [4, 5]])
+    np.testing.assert_allclose(window_spans(np.array([[0.0, 4], [2, 6], [4, 8]])), [[0, 3], [3, 5], [5, 8]])
+    np.testing.assert_allclose(window_spans(np.array([[0.0, 2], [5, 7]])), [[0, 2], [5, 7]])
+    assert window_spans(np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_gaps_between_windows_stay_empty():
+    """A person who left and came back has no windows in between."""
+    times_s = np.array([[0.0, 1], [1, 2], [5, 6]])
+    drawn = timeline(prediction([[0.2, 0.9]] * 3, REGIONS, times_s=times_s, duration_s=8.0), order=[0, 1])
+    assert drawn.answered == "M0 0H2v2H0zM5 0H6v2H5z"
+    assert drawn.shades[0] == (0.2, "M0 0H2v0.9H0zM5 0H6v0.9H5z")
+    assert drawn.seen == "M0 0H2v1H0zM5 0H6v1H5z"
 
 
 def test_cells_of_one_level_are_joined_in_time():
@@ -58,6 +68,13 @@ def test_long_predictions_are_averaged(monkeypatch):
     assert drawn.active == "M0 0.76H5v0.14H0zM0 1.76H3v0.14H0z"
 
 
+def test_windows_are_not_averaged_across_a_gap(monkeypatch):
+    monkeypatch.setattr(module, "MAX_COLUMNS", 2)
+    times_s = np.array([[0.0, 1], [1, 2], [5, 6], [6, 7]])
+    drawn = timeline(prediction([[0.2, 0]] * 2 + [[0.6, 0]] * 2, REGIONS, times_s=times_s), order=[0, 1])
+    assert drawn.shades == [(0.2, "M0 0H2v0.9H0z"), (0.6, "M5 0H7v0.9H5z")]
+
+
 def test_the_size_does_not_grow_with_the_video():
     rng = np.random.default_rng(0)
     drawn = timeline(prediction(rng.random((20_000, 20))), order=range(20))
@@ -82,11 +99,14 @@ def test_times_read_as_in_a_player(seconds, expected):
     [
         (1.7, ["0 s", "0.5 s", "1 s", "1.5 s"]),
         (33.3, ["0 s", "5 s", "10 s", "15 s", "20 s", "25 s", "30 s"]),
-        (150, ["0:00", "0:30", "1:00", "1:30", "2:00", "2:30"]),
+        (150, ["0:00", "0:30", "1:00", "1:30", "2:00"]),
         (30 * 3600, ["0:00", "4:00:00", "8:00:00", "12:00:00", "16:00:00", "20:00:00", "24:00:00", "28:00:00"]),
+        (50, ["0 s", "10 s", "20 s", "30 s", "40 s"]),
+        (0, ["0 s"]),
     ],
 )
 def test_ticks_are_round_times(duration_s, labels):
     places = ticks(duration_s)
     assert [label for _, label in places] == labels
-    assert places[1][0] == pytest.approx((places[-1][0]) / (len(labels) - 1))
+    np.testing.assert_allclose([place for place, _ in places], places[-1][0] * np.linspace(0, 1, len(places)))
+    assert places[-1][0] < 0.97

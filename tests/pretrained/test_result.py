@@ -25,7 +25,7 @@ from musclemap_jax.pretrained.importing import import_arrays, import_file
 from musclemap_jax.pretrained.mvit_names import mvit_architecture, torchvision_name
 from musclemap_jax.pretrained.published import branch_model, model_shapes
 from musclemap_jax.pretrained.result import initialise, load_initial, save_initial
-from musclemap_jax.pretrained.source import ArrayTensor, Checkpoint
+from musclemap_jax.pretrained.source import Checkpoint, SourceTensor
 from tests.models import goldens
 from tests.pretrained import torch_writer
 
@@ -57,7 +57,7 @@ def published():
 def imported(published, tmp_path_factory):
     """Folder of an import of mvit_tiny with its one class token."""
     architecture = mvit_architecture("tiny", branch_model("video", backbones={"mvit": goldens.TINY_SPEC}))
-    tensors = {name: ArrayTensor(array) for name, array in published.items()}
+    tensors = {name: SourceTensor(array.shape, lambda array=array: array) for name, array in published.items()}
     folder = tmp_path_factory.mktemp("imported") / "weights"
     save_initial(folder, *import_arrays(Checkpoint(tensors), architecture, "tiny.pyth"), architecture)
     return folder
@@ -223,7 +223,7 @@ class TestExport:
         assert ("blocks_diff.3.attn.qkv.weight" in exported) == (names == "released")
         if names == "torchvision":
             exported = {torchvision_name(name): array for name, array in exported.items()}
-        tensors = {name: ArrayTensor(array) for name, array in exported.items()}
+        tensors = {name: SourceTensor(array.shape, lambda array=array: array) for name, array in exported.items()}
         arrays, report = import_arrays(Checkpoint(tensors), mvit_architecture("t", model, names=names))
         assert report.left_out == report.initial == report.changed == ()
         assert_same(traverse_util.unflatten_dict(arrays)["params"], params)
@@ -251,7 +251,7 @@ class TestExport:
         architecture = mvit_architecture(
             "r", ModelSpec(**RELEASED, backbones={"mvit": goldens.TINY_SPEC}), names="released"
         )
-        tensors = {name: ArrayTensor(array) for name, array in golden.items()}
+        tensors = {name: SourceTensor(array.shape, lambda array=array: array) for name, array in golden.items()}
         arrays, _ = import_arrays(Checkpoint(tensors), architecture)
         exported = export.published_arrays(traverse_util.unflatten_dict(arrays))
         assert exported.keys() == golden.keys()

@@ -76,7 +76,7 @@ class TestWhatIsRead:
         assert list(tensors) == list(expected)
         for name, array in expected.items():
             read = tensors[name].read()
-            assert read.dtype == array.dtype == tensors[name].dtype
+            assert read.dtype == array.dtype
             np.testing.assert_array_equal(read, array)
 
     def test_the_wrapper_is_taken_off_and_other_things_are_not_arrays(self):

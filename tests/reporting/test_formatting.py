@@ -6,14 +6,15 @@ import math
 
 import pytest
 
-from musclemap_jax.reporting.formatting import duration, percent, percentage_points
+from musclemap_jax.reporting.formatting import decimal, duration, percent, percentage_points
 
 
 def test_percentages_have_one_decimal_and_differences_a_sign():
     assert percent(0.5) == "50.0"
+    assert decimal(15.25) == "15.2"
     assert percentage_points(0.5) == "+50.0"
     assert percentage_points(-0.0625) == "-6.2"
-    assert percent(math.nan) == percentage_points(math.nan) == "–"  # noqa: RUF001 - the dash of an undefined value
+    assert percent(math.nan) == percentage_points(math.nan) == decimal(math.nan) == "–"  # noqa: RUF001 - the dash of an undefined value
 
 
 @pytest.mark.parametrize(

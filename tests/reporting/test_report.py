@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -18,6 +19,7 @@ from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import data_statistics
 from musclemap_jax.reporting import report
 from musclemap_jax.reporting.examples import Example
+from musclemap_jax.reporting.formatting import decimal, percent
 from musclemap_jax.reporting.tables import MACRO_ROW
 from musclemap_jax.storage.scalars import Series
 from musclemap_jax.taxonomy import MUSCLE_REGIONS, NUM_REGIONS
@@ -182,6 +184,23 @@ def test_labels_of_the_data_set_name_everything(tmp_path):
         assert [row["region"] for row in csv.DictReader(file)] == [*regions, MACRO_ROW]
     with np.load(tmp_path / "predictions" / "predictions_test_new.npz") as stored:
         assert stored["regions"].tolist() == list(regions)
+
+
+def test_decisions_have_a_section(tmp_path, metrics, decision_metrics):
+    with_decisions = dataclasses.replace(metrics, decisions=decision_metrics)
+    path = report.write_report(tmp_path, with_decisions, report.RunInfo("bare"))
+    page = parse(path)
+    check_is_inert(path, page)
+    assert "decisions" in [attributes["id"] for tag, attributes in page.elements if tag == "section"]
+    assert ("a", {"href": "#decisions"}) in page.elements
+    text = re.sub(r"\s+", " ", "".join(page.text))
+    assert decision_metrics.rule in text
+    for name, of_clips in decision_metrics.coverage.items():
+        row = [percent(of_clips.named.recall), percent(of_clips.named.precision), decimal(of_clips.named.mean_regions)]
+        assert f"{name}{of_clips.num_activities}{of_clips.num_clips} {''.join(row)}" in text
+    for split, (before, after) in decision_metrics.calibration_error.items():
+        assert f"{split}{percent(before)}{percent(after)}" in text
+    assert Metrics.from_json((tmp_path / "metrics.json").read_text()).decisions == decision_metrics
 
 
 def test_a_split_of_background_clips_only_has_a_report_too(tmp_path):

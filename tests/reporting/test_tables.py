@@ -58,6 +58,23 @@ def test_headline_table_shows_branches_floors_and_means(metrics):
     ]
 
 
+def test_decisions_table_shows_both_coverages_beside_naming_by_frequency(decision_metrics):
+    lines = tables.decisions_table(decision_metrics).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == list(decision_metrics.coverage)
+    of_new = decision_metrics.coverage["test_new"]
+    cells = [cell.strip() for cell in lines[3].strip("|").split("|")]
+    assert cells == [
+        "test_new",
+        "5",
+        "20",
+        f"{100 * of_new.named.recall:.1f}",
+        f"{100 * of_new.named.precision:.1f}",
+        f"{of_new.named.mean_regions:.1f}",
+        f"{100 * of_new.most_frequent.precision:.1f}",
+        f"{of_new.most_frequent.mean_regions:.1f}",
+    ]
+
+
 def test_predictions_come_back_from_csv_and_npz(predictions, tmp_path):
     expected = predictions["test_new"]
     csv_path, npz_path = tables.write_predictions(tmp_path / "predictions", "test_new", expected, MUSCLE_REGIONS)

@@ -10,11 +10,11 @@ import tensorflow_datasets as tfds
 
 from musclemap_jax.data.images import decode_grey_jpeg, decode_jpeg, decode_png
 from musclemap_jax.data.modalities import MODALITIES
-from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.data.modalities.modality import ClipError, ClipSettings
 from musclemap_jax.data.raw import flow, video
 from musclemap_jax.models.video.video_input import STD, rgb_difference
 from tfds_musclemap.build.builder_config import CONFIGS
-from tfds_musclemap.build.clip_reader import Rejected, read_clip
+from tfds_musclemap.build.clip_reader import read_clip
 from tfds_musclemap.prepare import load_source, prepare
 
 CLIP = "train_1"  # number 1
@@ -165,5 +165,5 @@ def test_invalid_flow_files_reject_the_clip_with_their_name(folder, num_frames, 
     if not num_frames:
         (folder / "flow" / f"{CLIP}_x.mp4").write_bytes(b"")
     content = read_clip(str(folder), CLIP, ClipSettings(modalities=("flow",)))
-    assert isinstance(content, Rejected)
-    assert content.reason.startswith(words)
+    assert isinstance(content, ClipError)
+    assert str(content).startswith(words)

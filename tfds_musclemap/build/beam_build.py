@@ -42,19 +42,10 @@ def write_shards(
     runner: Any,
     log: BuildLog,
 ) -> None:
-    """Writes all shards in one pipeline.
+    """As ``build.write_shards`` in one pipeline, at whose end the log gets every clip.
 
-    Args:
-      root: The raw data set's folder, as every worker sees it.
-      shards: The shards, in the order in which their clips are logged.
-      num_regions: K, muscle regions of the raw data set.
-      settings: How clips are stored.
-      options: apache_beam's PipelineOptions, or None.
-      runner: apache_beam's runner, or None for the one that the options name.
-      log: Gets every clip when the pipeline has ended.
-
-    Raises:
-      UserError: Too many clips have been rejected.
+    The folder ``root`` is as every worker sees it. The options are apache_beam's PipelineOptions, or None; the runner
+    is apache_beam's, or None for the one that the options name.
     """
     import apache_beam as beam
 
@@ -70,23 +61,19 @@ def write_shard(shard: Shard, root: str, num_regions: int, settings: ClipSetting
     """Reads the clips of a shard and writes it, with their log in a file next to it. A retry writes the same."""
     log = BuildLog(len(shard.clips), max_rejected_fraction=1.0)
     shard.write(records(shard.clips, (read_example(root, clip, num_regions, settings) for clip in shard.clips), log))
-    stored = [[each.num_frames, each.fps, each.size] for each in log.stored]
-    places = {clip.clip_id: place for place, clip in enumerate(shard.clips)}
-    entry = {
-        "stored": dict(zip((places[each.clip.clip_id] for each in log.stored), stored, strict=True)),
-        "rejected": {places[clip.clip_id]: reason for clip, reason in log.rejected},
-    }
-    epath.Path(shard.path + _LOG_SUFFIX).write_text(json.dumps(entry))
+    stored = {each.clip.clip_id: (each.num_frames, each.fps, each.size) for each in log.stored}
+    rejected = {clip.clip_id: reason for clip, reason in log.rejected}
+    epath.Path(shard.path + _LOG_SUFFIX).write_text(json.dumps(stored | rejected))
 
 
 def _take_log(shard: Shard, log: BuildLog) -> None:
     """Moves a shard's log into the build's."""
     path = epath.Path(shard.path + _LOG_SUFFIX)
-    entry = json.loads(path.read_text())
+    entries = json.loads(path.read_text())
     path.unlink()
-    for place, clip in enumerate(shard.clips):
-        if str(place) in entry["stored"]:
-            num_frames, fps, size = entry["stored"][str(place)]
-            log.add_stored(StoredClip(clip, num_frames, fps, tuple(size)))
-        else:
-            log.add_rejected(clip, entry["rejected"][str(place)])
+    for clip in shard.clips:
+        match entries[clip.clip_id]:
+            case str(reason):
+                log.reject(clip, reason)
+            case num_frames, fps, size:
+                log.stored.append(StoredClip(clip, num_frames, fps, tuple(size)))

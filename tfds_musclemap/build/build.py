@@ -6,11 +6,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.data.modalities.modality import ClipError, ClipSettings
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
-from tfds_musclemap.build.build_log import BuildLog, StoredClip
-from tfds_musclemap.build.clip_reader import Rejected
+from tfds_musclemap.build.build_log import BuildLog
 from tfds_musclemap.build.example import StoredExample, read_example
 from tfds_musclemap.build.shards import Shard
 
@@ -24,19 +23,10 @@ def write_shards(
     log: BuildLog,
     advance: Callable[[], Any],
 ) -> None:
-    """Writes all shards.
+    """Writes all shards of the raw data set in the folder ``root``, which has K muscle regions.
 
-    Args:
-      root: The raw data set's folder.
-      shards: The shards, in the order in which their clips are logged.
-      num_regions: K, muscle regions of the raw data set.
-      settings: How clips are stored.
-      pool: The pool that makes the records.
-      log: Gets every clip.
-      advance: Called after every clip.
-
-    Raises:
-      UserError: Too many clips have been rejected.
+    The pool makes the records. The log gets every clip, in the order of the shards, and ``advance`` is called after
+    each. Raises UserError if too many clips are rejected.
     """
     clips = [clip for shard in shards for clip in shard.clips]
     # One stream for all shards: no worker waits at the end of a shard.
@@ -47,21 +37,17 @@ def write_shards(
 
 def records(
     clips: Sequence[Clip],
-    results: Iterable[StoredExample | Rejected | WorkerCrash],
+    results: Iterable[StoredExample | ClipError | WorkerCrash],
     log: BuildLog,
     advance: Callable[[], Any] = lambda: None,
 ) -> Iterator[bytes]:
-    """Yields the records of the clips that could be read, and logs all clips.
-
-    Raises:
-      UserError: Too many clips have been rejected.
-    """
+    """Yields the records of the clips that could be read, and logs all. Raises UserError if too many are rejected."""
     for clip, result in zip(clips, results, strict=True):
         advance()
         if isinstance(result, WorkerCrash):
-            log.add_rejected(clip, f"{clip.clip_id}: {result}")
-        elif isinstance(result, Rejected):
-            log.add_rejected(clip, result.reason)
+            log.reject(clip, f"{clip.clip_id}: {result}")
+        elif isinstance(result, ClipError):
+            log.reject(clip, str(result))
         else:
-            log.add_stored(StoredClip(clip, result.num_frames, result.fps, result.size))
+            log.stored.append(result.stored)
             yield result.data

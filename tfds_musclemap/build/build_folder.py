@@ -19,11 +19,9 @@ _MIN_FREE_BYTES = 64 << 20
 
 @contextlib.contextmanager
 def build_lock(data_path: Path) -> Generator[None]:
-    """Keeps other processes from building the same data set, and waits while one does.
+    """Keeps other processes from building the same version of the data set, and waits while one does.
 
-    Args:
-      data_path: Folder of the data set's version. Leftovers of an interrupted build next to it are removed. On object
-        stores, which have no locks, neither is done.
+    Leftovers of an interrupted build next to it are removed. On object stores, which have no locks, neither is done.
     """
     if is_remote(data_path):
         yield
@@ -65,11 +63,10 @@ def check_free_disk(folder: Path, needed_bytes: int) -> None:
     if is_remote(folder):
         return
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    needed_bytes = max(needed_bytes, _MIN_FREE_BYTES)
-    free_bytes = shutil.disk_usage(existing).free
-    if free_bytes < needed_bytes:
+    needed, free = max(needed_bytes, _MIN_FREE_BYTES), shutil.disk_usage(existing).free
+    if free < needed:
         raise UserError(
-            f"{folder}: expected about {needed_bytes:,} free bytes for the prepared data, found {free_bytes:,}: "
+            f"{folder}: expected about {needed:,} free bytes for the prepared data, found {free:,}: "
             f"free some or choose another data_dir"
         )
 

@@ -18,13 +18,9 @@ CLIPS_COLUMNS = ("clip_id", "split", "activity", "muscles", "num_frames", "fps",
 
 @dataclasses.dataclass(frozen=True)
 class StoredClip:
-    """A row of ``clips.csv``.
+    """A row of ``clips.csv``: a clip's annotations, and the number, rate per second and size of its stored frames.
 
-    Attributes:
-      clip: The clip's annotations.
-      num_frames: Number of frames stored.
-      fps: Frames per second.
-      size: (height, width) of the stored frames in pixels; where none are stored, the size that joints refer to.
+    The size is (height, width) in pixels; where no frames are stored, the one that joints refer to.
     """
 
     clip: Clip
@@ -33,50 +29,32 @@ class StoredClip:
     size: tuple[int, int]
 
 
+@dataclasses.dataclass
 class BuildLog:
     """The clips of a build, which it ends when too many are rejected.
 
     Attributes:
+      num_clips: Number of clips of the raw data set, over all splits.
+      max_rejected_fraction: Largest accepted fraction of rejected clips, 0 to 1.
       stored: The stored clips in the order of the records, split by split.
       rejected: (clip, reason) of the rejected ones in the same order.
     """
 
-    def __init__(self, num_clips: int, max_rejected_fraction: float):
-        """
-        Args:
-          num_clips: Number of clips of the raw data set, over all splits.
-          max_rejected_fraction: Largest accepted fraction of rejected clips, 0 to 1.
-        """
-        self.stored: list[StoredClip] = []
-        self.rejected: list[tuple[Clip, str]] = []
-        self._num_clips = num_clips
-        self._max_rejected_fraction = max_rejected_fraction
+    num_clips: int
+    max_rejected_fraction: float
+    stored: list[StoredClip] = dataclasses.field(default_factory=list)
+    rejected: list[tuple[Clip, str]] = dataclasses.field(default_factory=list)
 
-    def add_stored(self, stored: StoredClip) -> None:
-        """Records a clip that was written."""
-        self.stored.append(stored)
-
-    def add_rejected(self, clip: Clip, reason: str) -> None:
-        """Records a clip that was rejected.
-
-        Raises:
-          UserError: More than the accepted fraction has been rejected, so that the build can end.
-        """
+    def reject(self, clip: Clip, reason: str) -> None:
+        """Adds a rejected clip. Raises UserError, which ends the build, if they exceed the accepted fraction."""
         self.rejected.append((clip, reason))
-        if len(self.rejected) > self._max_rejected_fraction * self._num_clips:
+        if len(self.rejected) > self.max_rejected_fraction * self.num_clips:
             named = "; ".join(reason for _, reason in self.rejected[:3])
             raise UserError(
-                f"rejected {len(self.rejected)} of {self._num_clips} clips, more than max_rejected_fraction="
-                f"{self._max_rejected_fraction:g} ({named}{'; ...' if len(self.rejected) > 3 else ''}): "
+                f"rejected {len(self.rejected)} of {self.num_clips} clips, more than max_rejected_fraction="
+                f"{self.max_rejected_fraction:g} ({named}{'; ...' if len(self.rejected) > 3 else ''}): "
                 f"fix or remove them, or raise max_rejected_fraction"
             )
-
-    def counts(self) -> dict[str, int]:
-        """{split: number of clips stored}."""
-        counts: dict[str, int] = {}
-        for stored in self.stored:
-            counts[stored.clip.split] = counts.get(stored.clip.split, 0) + 1
-        return counts
 
     def write(self, folder: Path) -> None:
         """Writes ``rejected.csv`` and ``clips.csv``, each with a header even if it has no rows."""
@@ -108,5 +86,5 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _row(stored: StoredClip) -> tuple[object, ...]:
     clip = stored.clip
-    muscles = SEPARATOR.join(str(index) for index in clip.muscles)
+    muscles = SEPARATOR.join(map(str, clip.muscles))
     return clip.clip_id, clip.split, clip.activity, muscles, stored.num_frames, f"{stored.fps:.6g}", *stored.size

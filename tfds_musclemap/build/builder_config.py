@@ -14,23 +14,6 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.spec import SyntheticSpec
 
-_SMOKE = SyntheticSpec(
-    clips_per_activity={"train": 4, "val_known": 1, "test_known": 1, "val_new": 1, "test_new": 2},
-    size=64,
-    num_frames=(16, 24),
-    activities=(
-        "bodyweight squat",
-        "push-up",
-        "jumping jack",
-        "biceps curl",
-        "russian twist",
-        "lateral raise",
-        "lunge with biceps curl",
-        "hanging knee raise",
-        "renegade row",
-    ),
-)
-
 
 @dataclasses.dataclass(eq=False)
 class MuscleMapConfig(tfds.core.BuilderConfig):
@@ -70,25 +53,17 @@ def check_range(name: str, value: float, lowest: float, highest: float) -> None:
         raise UserError(f"{name}: expected {lowest} to {highest}, got {value}")
 
 
+def _config(name: str, description: str, *modalities: str) -> MuscleMapConfig:
+    return MuscleMapConfig(name=name, description=description, clip=ClipSettings(modalities=modalities))
+
+
 CONFIGS: tuple[MuscleMapConfig, ...] = (
-    MuscleMapConfig(name="multimodal", description="RGB frames and 2D skeletons of the user's raw data set."),
-    MuscleMapConfig(name="rgb", description="RGB frames alone.", clip=ClipSettings(modalities=("video",))),
-    MuscleMapConfig(
-        name="rgb_diff",
-        description="Absolute differences of neighbouring RGB frames, lossless.",
-        clip=ClipSettings(modalities=("rgb_diff",)),
-    ),
-    MuscleMapConfig(
-        name="optical_flow",
-        description="Optical flow in two 8-bit channels: the raw data set's own, or estimated.",
-        clip=ClipSettings(modalities=("flow",)),
-    ),
-    MuscleMapConfig(
-        name="rgb_flow",
-        description="RGB frames and their optical flow.",
-        clip=ClipSettings(modalities=("video", "flow")),
-    ),
-    MuscleMapConfig(name="skeleton", description="2D skeletons alone.", clip=ClipSettings(modalities=("skeleton",))),
+    _config("multimodal", "RGB frames and 2D skeletons of the user's raw data set.", "video", "skeleton"),
+    _config("rgb", "RGB frames alone.", "video"),
+    _config("rgb_diff", "Absolute differences of neighbouring RGB frames, lossless.", "rgb_diff"),
+    _config("optical_flow", "Optical flow in two 8-bit channels: the raw data set's own, or estimated.", "flow"),
+    _config("rgb_flow", "RGB frames and their optical flow.", "video", "flow"),
+    _config("skeleton", "2D skeletons alone.", "skeleton"),
     MuscleMapConfig(
         name="synthetic",
         description="RGB frames and 2D skeletons of a raw data set that the builder renders itself.",
@@ -97,6 +72,14 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
     MuscleMapConfig(
         name="synthetic_smoke",
         description="A few small clips of the kind of synthetic: for a first run and for tests.",
-        synthetic=_SMOKE,
+        synthetic=SyntheticSpec(
+            clips_per_activity={"train": 4, "val_known": 1, "test_known": 1, "val_new": 1, "test_new": 2},
+            size=64,
+            num_frames=(16, 24),
+            activities=(
+                *("bodyweight squat", "push-up", "jumping jack", "biceps curl", "russian twist", "lateral raise"),
+                *("lunge with biceps curl", "hanging knee raise", "renegade row"),
+            ),
+        ),
     ),
 )

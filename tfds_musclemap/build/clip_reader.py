@@ -18,13 +18,9 @@ from tfds_musclemap.build.remote import local_clip
 
 @dataclasses.dataclass(frozen=True)
 class ClipContent:
-    """What is stored of a clip besides its annotations.
+    """What is stored of a clip besides its annotations, such as the fields of its modalities.
 
-    Attributes:
-      num_frames: T, at least one.
-      size: (height, width) of the stored frames, or that they would have.
-      fps: Frames per second.
-      fields: The record's fields of the stored modalities.
+    The size is (height, width) of the stored frames, or that they would have; there is at least one frame.
     """
 
     num_frames: int
@@ -33,33 +29,17 @@ class ClipContent:
     fields: ClipRecord
 
 
-@dataclasses.dataclass(frozen=True)
-class Rejected:
-    """A clip that cannot be stored.
-
-    Attributes:
-      reason: One line that names the file.
-    """
-
-    reason: str
-
-
-def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | Rejected:
+def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | ClipError:
     """Decodes a clip's video and makes the fields of its modalities.
 
-    Args:
-      root: The raw data set's folder; a remote one (``gs://...``) is copied clip by clip.
-      clip_id: The clip.
-      settings: How to store it.
-
-    Returns:
-      The content, or why the clip is rejected. The same files give the same bytes, on any worker.
+    A remote raw data set (``gs://...``) is copied clip by clip. Returns the content, or why the clip is rejected. The
+    same files give the same bytes, on any worker.
     """
     try:
         with local_clip(root, clip_id) as local_root:
             return _read(RawClip(local_root, clip_id), settings)
     except (ClipError, OSError) as error:
-        return Rejected(" ".join(str(error).split()))
+        return ClipError(" ".join(str(error).split()))
 
 
 def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:

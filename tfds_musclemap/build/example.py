@@ -10,43 +10,28 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from musclemap_jax.data.modalities import IMAGE_FIELDS
-from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.data.modalities.modality import ClipError, ClipSettings
 from musclemap_jax.data.raw.raw_dataset import Clip
-from tfds_musclemap.build.clip_reader import Rejected, read_clip
+from tfds_musclemap.build.build_log import StoredClip
+from tfds_musclemap.build.clip_reader import read_clip
 from tfds_musclemap.build.features import make_features
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredExample:
-    """A record, and what the build's log needs to know of it.
-
-    Attributes:
-      data: The record.
-      num_frames: Number of frames stored.
-      fps: Frames per second.
-      size: (height, width) of the stored frames in pixels, or that they would have.
-    """
+    """A clip's record, and its row of the build's log."""
 
     data: bytes
-    num_frames: int
-    fps: float
-    size: tuple[int, int]
+    stored: StoredClip
 
 
-def read_example(root: str, clip: Clip, num_regions: int, settings: ClipSettings) -> StoredExample | Rejected:
-    """Reads a clip of a raw data set as a record.
+def read_example(root: str, clip: Clip, num_regions: int, settings: ClipSettings) -> StoredExample | ClipError:
+    """Reads a clip of the raw data set in the folder ``root``, which may be remote and has K muscle regions.
 
-    Args:
-      root: The raw data set's folder; may be remote.
-      clip: The clip's annotations.
-      num_regions: K, muscle regions of the raw data set.
-      settings: How to store the clip.
-
-    Returns:
-      The record, or why the clip is rejected. The same files give the same bytes, on any worker.
+    Returns the record, or why the clip is rejected. The same files give the same bytes, on any worker.
     """
     content = read_clip(root, clip.clip_id, settings)
-    if isinstance(content, Rejected):
+    if isinstance(content, ClipError):
         return content
     images = {name: content.fields[name] for name in IMAGE_FIELDS if name in content.fields}
     example = {
@@ -63,7 +48,7 @@ def read_example(root: str, clip: Clip, num_regions: int, settings: ClipSettings
         proto.features.feature[name].bytes_list.value.extend(encoded)
     # Deterministic, since the order of the proto's map differs between processes otherwise.
     data = proto.SerializeToString(deterministic=True)
-    return StoredExample(data, content.num_frames, content.fps, content.size)
+    return StoredExample(data, StoredClip(clip, content.num_frames, content.fps, content.size))
 
 
 @functools.cache

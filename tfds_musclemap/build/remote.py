@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from etils import epath
@@ -21,34 +21,30 @@ from musclemap_jax.data.raw.manifest import MANIFEST
 from musclemap_jax.storage.files import is_remote
 
 
-@contextlib.contextmanager
-def local_clip(root: str | os.PathLike, clip_id: str) -> Generator[Path]:
+def local_clip(root: str | os.PathLike, clip_id: str) -> contextlib.AbstractContextManager[Path]:
     """A local folder with a clip's files laid out as in the raw data set, which it is itself unless that is remote."""
-    if not is_remote(root):
-        yield Path(root)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        clip = RawClip(Path(folder), clip_id)
-        files = [path for modality in MODALITIES.values() for path in modality.raw_files(clip)]
-        for path in (raw_dataset.video_path(folder, clip_id), *files):
-            source = epath.Path(root) / path.relative_to(folder).as_posix()
-            if source.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                source.copy(path)
-        yield Path(folder)
+    clip = RawClip(Path(), clip_id)
+    files = [path for modality in MODALITIES.values() for path in modality.raw_files(clip)]
+    return _local_files(root, [raw_dataset.video_path("", clip_id), *files])
+
+
+def local_annotations(root: str | os.PathLike) -> contextlib.AbstractContextManager[Path]:
+    """As `local_clip`, for ``annotations.csv`` and ``raw_dataset.json``."""
+    return _local_files(root, [Path(raw_dataset.ANNOTATIONS), Path(MANIFEST)])
 
 
 @contextlib.contextmanager
-def local_annotations(root: str | os.PathLike) -> Generator[Path]:
-    """As `local_clip`, for ``annotations.csv`` and ``raw_dataset.json``."""
+def _local_files(root: str | os.PathLike, names: Sequence[Path]) -> Generator[Path]:
+    """A local folder with those files of the raw data set that exist; the names are relative to its folder."""
     if not is_remote(root):
         yield Path(root)
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name in (raw_dataset.ANNOTATIONS, MANIFEST):
-            source = epath.Path(root) / name
+        for name in names:
+            source, copy = epath.Path(root) / name.as_posix(), Path(folder) / name
             if source.exists():
-                source.copy(Path(folder) / name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                source.copy(copy)
         yield Path(folder)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -34,13 +33,7 @@ reading every training clip in every epoch."""
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A shard to write.
-
-    Attributes:
-      path: The file's path, as every worker sees it.
-      file_format: TFDS's name of the record format.
-      clips: The shard's clips, in order.
-    """
+    """A shard to write: its path as every worker sees it, TFDS's name of the record format, its clips in order."""
 
     path: str
     file_format: str
@@ -53,9 +46,7 @@ class Shard:
             if file_format != file_adapters.FileFormat.ARRAY_RECORD:
                 ExampleWriter(file_format).write(local, enumerate(records))
                 return
-            with contextlib.closing(
-                array_record_module.ArrayRecordWriter(os.fspath(local), _ARRAY_RECORD_OPTIONS)
-            ) as writer:
+            with contextlib.closing(array_record_module.ArrayRecordWriter(local, _ARRAY_RECORD_OPTIONS)) as writer:
                 for record in records:
                     writer.write(record)
 
@@ -64,15 +55,12 @@ def assign_clips(clips: Sequence[Clip], clip_bytes: int) -> dict[str, list[list[
     """{split: clips of each of its shards} for the splits that have clips, in the order of the taxonomy.
 
     Clips are ordered by a hash of their ids, which mixes the activities over the shards and does not change when clips
-    are added.
-
-    Args:
-      clips: The raw data set's annotations.
-      clip_bytes: Estimate of a clip's prepared size.
+    are added. The number of shards follows from ``clip_bytes``, the estimate of a clip's prepared size.
     """
+    mixed = sorted(clips, key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest())
     shards = {}
     for split in taxonomy.SPLITS:
-        of_split = sorted((clip for clip in clips if clip.split == split), key=_mixing_key)
+        of_split = [clip for clip in mixed if clip.split == split]
         if of_split:
             num_shards = min(len(of_split), 1 + len(of_split) * clip_bytes // SHARD_BYTES)
             bounds = [round(index * len(of_split) / num_shards) for index in range(num_shards + 1)]
@@ -95,7 +83,3 @@ def estimate_clip_bytes(root: str, clips: Sequence[Clip], settings: ClipSettings
             continue  # the build will reject it
         sizes.append(pixels * bytes_per_pixel)
     return int(np.mean(sizes)) if sizes else 0
-
-
-def _mixing_key(clip: Clip) -> bytes:
-    return hashlib.sha256(clip.clip_id.encode()).digest()

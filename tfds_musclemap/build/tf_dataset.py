@@ -13,14 +13,10 @@ from tensorflow_datasets.core.data_sources import array_record
 def array_record_dataset(
     info: tfds.core.DatasetInfo, split: Any, decoders: Any, read_config: Any, shuffle_files: bool
 ) -> tf.data.Dataset:
-    """What ``DatasetBuilder._as_dataset`` returns, by random access to the records.
+    """What ``DatasetBuilder._as_dataset`` takes and returns, by random access to the records.
 
-    Args:
-      info: Info of the prepared data.
-      split: TFDS's name of a split or instruction, such as ``train[:10%]``.
-      decoders: TFDS's decoders, or PartialDecoding.
-      read_config: TFDS's ReadConfig, of which the shuffle seed and whether to reshuffle are used.
-      shuffle_files: Whether to shuffle; here it shuffles the clips themselves.
+    Of ``read_config``, the shuffle seed and whether to reshuffle are used; ``shuffle_files`` shuffles the clips
+    themselves.
     """
     features = info.features
     if isinstance(decoders, tfds.decode.PartialDecoding):

@@ -17,7 +17,6 @@ reported.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import subprocess
@@ -43,35 +42,13 @@ class EstimationError(Exception):
     """The estimator gave no detections for a video; one line that says why."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Greeting:
-    """The first line of an estimator.
-
-    Attributes:
-      name: The estimator's name and version.
-      layout: Joint order of its detections.
-    """
-
-    name: str
-    layout: str
-
-
 class PoseProcess:
-    """One running estimator; a context manager that ends it.
-
-    Attributes:
-      greeting: The estimator's greeting.
-    """
+    """One running estimator, whose detections have the joint order ``layout``, according to its greeting."""
 
     def __init__(self, command: Sequence[str], timeout_s: float):
-        """Starts the estimator and waits for its greeting.
+        """Starts the estimator, whose time limit is per video in seconds, and waits for its greeting.
 
-        Args:
-          command: The program and its arguments.
-          timeout_s: Time limit per video in seconds.
-
-        Raises:
-          UserError: It cannot be started or its greeting is invalid.
+        Raises UserError if it cannot be started or its greeting is invalid.
         """
         self._timeout_s = timeout_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
@@ -85,23 +62,16 @@ class PoseProcess:
             self._errors.close()
             raise UserError(f"pose estimator {command[0]}: cannot be started: {error.strerror}") from error
         try:
-            self.greeting = _parse_greeting(self._read(START_TIMEOUT_S))
+            self.layout = _parse_greeting(self._read(START_TIMEOUT_S))
         except (EstimationError, ValueError, RecursionError, UserError) as error:
             self.close()
             raise UserError(f"pose estimator {' '.join(command)}: {error}") from error
 
-    def __enter__(self) -> PoseProcess:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def estimate(self, video: str | Path) -> list[Detection]:
-        """Detections in one video, joints in the greeting's layout.
+        """Detections in one video.
 
-        Raises:
-          EstimationError: The estimator reported an error, died, exceeded the time limit or sent a malformed response.
-            In the last three cases ``is_alive`` is False afterwards.
+        Raises EstimationError if the estimator reported an error, died, exceeded the time limit or sent a malformed
+        response. In the last three cases ``is_alive`` is False afterwards.
         """
         request = json.dumps({"video": str(Path(video).absolute())})
         try:
@@ -110,7 +80,7 @@ class PoseProcess:
         except BrokenPipeError as error:
             raise EstimationError(self._cause_of_death()) from error
         try:
-            return _parse_response(self._read(self._timeout_s), self.greeting.layout)
+            return _parse_response(self._read(self._timeout_s), self.layout)
         except (SkeletonError, ValueError, RecursionError) as error:
             self._end()
             raise EstimationError(f"malformed response: {' '.join(str(error).split())[:300]}") from error
@@ -124,12 +94,9 @@ class PoseProcess:
         """Ends the estimator."""
         self._end()
         self._process.stdout.close()
-        try:
+        with contextlib.suppress(BrokenPipeError):  # the estimator died with a request in the buffer
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # the estimator died with a request in the buffer
-        finally:
-            self._errors.close()
+        self._errors.close()
 
     def _end(self) -> int:
         """Kills the estimator and returns its exit status; without waiting for it, it would still seem alive."""
@@ -168,13 +135,14 @@ class PoseProcess:
         return f"the estimator ended with status {status}" + (f": {last[:300]}" if last else "")
 
 
-def _parse_greeting(content: Any) -> Greeting:
+def _parse_greeting(content: Any) -> str:
+    """The layout that a greeting names."""
     if not isinstance(content, dict) or content.get("protocol") != PROTOCOL:
         raise ValueError(f"expected a greeting with protocol {PROTOCOL}, got {str(content)[:100]}")
     name, layout = content.get("name"), content.get("layout")
     if not isinstance(name, str) or not isinstance(layout, str):
         raise ValueError("expected a greeting with the fields name and layout")
-    return Greeting(name, get_layout(layout).name)
+    return get_layout(layout).name
 
 
 def _parse_response(content: Any, layout: str) -> list[Detection]:

@@ -46,13 +46,7 @@ _ACTIVITY = re.compile(r".*AN_([^/]+?)_ST", re.DOTALL)
 
 @dataclasses.dataclass(frozen=True)
 class SplitLists:
-    """The two lists of a split.
-
-    Attributes:
-      split: Our name of the split.
-      videos: Pickled list of paths.
-      labels: Pickled list that holds a list of muscle indices for each path.
-    """
+    """The pickled lists of a split, by our name: videos' paths, and for each path a list of muscle indices."""
 
     split: str
     videos: Path
@@ -75,11 +69,7 @@ class ReleasedClip:
 
 
 def our_split(name: str) -> str:
-    """Our name of a split that is given by the authors' name or by ours.
-
-    Raises:
-      UserError: It is neither.
-    """
+    """Our name of a split that is given by the authors' name or by ours. Raises UserError if it is neither."""
     if name not in SPLITS and name not in SPLITS.values():
         raise UserError(
             f"split: expected one of {', '.join(SPLITS)} (or our {', '.join(SPLITS.values())}), got {name!r}"
@@ -88,13 +78,9 @@ def our_split(name: str) -> str:
 
 
 def find_lists(release: str | Path) -> list[SplitLists]:
-    """Finds a release's lists by their names: ``<split>_*.pkl`` without and with ``label`` in the name.
+    """Finds the lists in a folder and its sub-folders by their names: ``<split>_*.pkl``, without or with ``label``.
 
-    Args:
-      release: The folder that holds them, possibly in sub-folders.
-
-    Returns:
-      The splits that were found, in the order of SPLITS.
+    Returns the splits that were found, in the order of SPLITS.
 
     Raises:
       UserError: No list at all, one list of a split without the other, or several candidates.
@@ -174,8 +160,7 @@ def read_clips(
 def is_present(clip: ReleasedClip, folder: str | Path) -> bool:
     """Whether a folder of videos, or of optical flow, contains the clip's file.
 
-    Raises:
-      UserError: The path is not a file, or is a link that leaves the folder.
+    Raises UserError if the path is not a file, or is a link that leaves the folder.
     """
     path = Path(folder) / clip.source
     try:
@@ -198,8 +183,7 @@ def is_present(clip: ReleasedClip, folder: str | Path) -> bool:
 def read_activities(path: str | Path) -> dict[str, str]:
     """Reads a table of activities: CSV with the columns clip_id and activity; further columns are ignored.
 
-    Raises:
-      UserError: The file cannot be read or is not such a table, or a clip has two activities.
+    Raises UserError if the file cannot be read or is not such a table, or a clip has two activities.
     """
     path = Path(path)
     try:
@@ -213,12 +197,12 @@ def read_activities(path: str | Path) -> dict[str, str]:
     if not set(TABLE_COLUMNS) <= set(reader.fieldnames or ()):
         raise UserError(f"{path}, line 1: expected the columns {','.join(TABLE_COLUMNS)}, got other ones")
     activities: dict[str, str] = {}
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, start=1):
         clip_id, activity = (row.get(name) for name in TABLE_COLUMNS)
         if not clip_id or not activity:
-            raise UserError(f"{path}, row {number + 1}: expected {' and '.join(TABLE_COLUMNS)}, got an empty value")
+            raise UserError(f"{path}, row {number}: expected {' and '.join(TABLE_COLUMNS)}, got an empty value")
         if activities.setdefault(clip_id.strip(), activity.strip()) != activity.strip():
-            raise UserError(f"{path}, row {number + 1}: expected one activity for {clip_id!r}, got a second one")
+            raise UserError(f"{path}, row {number}: expected one activity for {clip_id!r}, got a second one")
     return activities
 
 

@@ -1,9 +1,8 @@
 """The lists of the authors' release: pickled paths of videos, and pickled muscle indices.
 
-Python's own unpickler runs any code that a pickle contains. These lists are read by
-``musclemap_jax.storage.restricted_pickle``, which does not: it reads lists, tuples, text, integers and numpy's integer
-scalars and arrays, as Python 2 and 3 and numpy 1 and 2 write them in every protocol; anything else is an error that
-names the unsupported opcode. Memory is bounded by the file's size, which is itself bounded.
+``musclemap_jax.storage.restricted_pickle`` reads them without running code: lists, tuples, text, integers and numpy's
+integer scalars and arrays, as Python 2 and 3 and numpy 1 and 2 write them in every protocol. Anything else is an error
+that names the unsupported opcode. Memory is bounded by the file's size, which is itself bounded.
 """
 
 from __future__ import annotations
@@ -117,8 +116,7 @@ FUNCTIONS: dict[str, Callable[..., Any] | None] = {
 def read_paths(path: str | Path) -> list[str]:
     """Reads a pickled list of video paths, unchanged.
 
-    Raises:
-      UserError: The file cannot be read, is not such a list, or exceeds a limit; one line that names the file.
+    Raises UserError, naming the file, if it cannot be read, is not such a list, or exceeds a limit.
     """
     paths = []
     for number, item in _items(Path(path)):
@@ -131,11 +129,8 @@ def read_paths(path: str | Path) -> list[str]:
 def read_labels(path: str | Path) -> list[tuple[int, ...]]:
     """Reads a pickled list that holds a list of muscle indices, 0 to 19, for each video.
 
-    Returns:
-      The indices of each video, ascending, distinct, at least one.
-
-    Raises:
-      UserError: As for ``read_paths``, or an index is out of range or repeated, or there is none.
+    Returns each video's distinct indices, ascending. Raises UserError as ``read_paths`` does, or for an index that is
+    out of range or repeated, or a video without any.
     """
     last = taxonomy.NUM_REGIONS - 1
     labels = []
@@ -185,11 +180,7 @@ def _read(path: Path) -> Any:
 
 def _is_unicode(text: str) -> bool:
     """False for halves of surrogate pairs, which a pickle may contain but a file name may not."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    return text.encode("utf-8", "ignore").decode() == text
 
 
 def _what(value: Any) -> str:

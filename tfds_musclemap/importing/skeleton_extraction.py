@@ -1,8 +1,7 @@
 """Skeletons for the clips of a raw data set that have none, by pose estimators that run side by side.
 
-Each clip's file is written as a whole, so an interrupted run resumes with the clips that are left; existing skeletons
-are kept. A clip in which nobody is found gets an empty list and is not tried again. Clips that failed are listed in
-``skeletons_failed.csv`` and retried by the next run.
+Each clip's file is written as a whole, and existing skeletons are kept. A clip in which nobody is found gets an empty
+list and is not tried again.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from tfds_musclemap.importing.skeletons import (
 
 DEFAULT_LAYOUT = "coco17"
 FAILED = "skeletons_failed.csv"
-FAILED_COLUMNS = ("clip_id", "reason")
 
 
 def extract_skeletons(
@@ -42,15 +40,10 @@ def extract_skeletons(
     max_persons: int = MAX_PERSONS,
     timeout_s: float = 600.0,
 ) -> tuple[int, dict[str, str]]:
-    """Writes a skeleton for each clip that has none.
+    """Writes a skeleton for each clip of a raw data set that has none.
 
-    Args:
-      root: The raw data set's folder.
-      command: The command line that starts the estimator.
-      layout: Joint order to write; by default that of the existing skeletons, or ``coco17``.
-      num_workers: Number of estimators that run side by side.
-      max_persons: The largest P.
-      timeout_s: Time limit per clip in seconds.
+    The joint order is by default that of the existing skeletons, or ``coco17``. The command line starts an estimator,
+    of which ``num_workers`` run side by side, each with a time limit per clip.
 
     Returns:
       The number of clips that got a skeleton, and for each of the others the reason why not.
@@ -71,7 +64,7 @@ def extract_skeletons(
                 if reason is not None:
                     failed[clip_id] = reason
     if failed:
-        write_csv(root / FAILED, FAILED_COLUMNS, sorted(failed.items()))
+        write_csv(root / FAILED, ("clip_id", "reason"), sorted(failed.items()))
     else:
         (root / FAILED).unlink(missing_ok=True)
     return len(wanted) - len(failed), failed
@@ -87,9 +80,8 @@ class _Estimators:
         self._command, self._timeout_s = command, timeout_s
         # The first one starts here, so that a command that does not work is one error, not one per clip.
         self._idle: queue.SimpleQueue[PoseProcess | None] = queue.SimpleQueue()
-        self._idle.put(PoseProcess(command, timeout_s))
-        for _ in range(num_workers - 1):
-            self._idle.put(None)
+        for process in (PoseProcess(command, timeout_s), *[None] * (num_workers - 1)):
+            self._idle.put(process)
         self._threads = ThreadPoolExecutor(num_workers)
 
     def __enter__(self) -> _Estimators:
@@ -122,7 +114,7 @@ class _Estimators:
             check_file(root, video_path)
             process = process or PoseProcess(self._command, self._timeout_s)
             detections = process.estimate(video_path)
-            persons = convert_persons(detections, process.greeting.layout, layout, max_persons)
+            persons = convert_persons(detections, process.layout, layout, max_persons)
         except (EstimationError, LinkError, UserError) as error:
             return str(error)
         finally:

@@ -56,8 +56,7 @@ class SkeletonReport:
 def stored_layout(layout: str) -> str:
     """The layout in which results of an input layout are stored: itself, or the one that it is reduced to.
 
-    Raises:
-      UserError: Unknown layout.
+    Raises UserError for an unknown layout.
     """
     return EXTENDED_LAYOUTS[layout][0] if layout in EXTENDED_LAYOUTS else get_layout(layout).name
 
@@ -65,14 +64,7 @@ def stored_layout(layout: str) -> str:
 def convert_persons(
     detections: Sequence[Detection], source_layout: str, target_layout: str, max_persons: int = MAX_PERSONS
 ) -> list[list[Detection]]:
-    """Links detections to persons, keeps the most prominent ones, and converts their joints by name.
-
-    Args:
-      detections: One clip's detections, joints in ``source_layout``.
-      source_layout: A name in LAYOUTS.
-      target_layout: A name in LAYOUTS.
-      max_persons: The largest P.
-    """
+    """Links one clip's detections to persons, keeps the most prominent ones, and converts their joints by name."""
     return [
         [detection._replace(joints=convert(detection.joints, source_layout, target_layout)) for detection in person]
         for person in link_persons(list(detections))[:max_persons]
@@ -142,16 +134,8 @@ def import_skeletons(
 ) -> SkeletonReport:
     """Adds skeletons to the clips of a raw data set that have none, and records their layout in its manifest.
 
-    Args:
-      root: The raw data set's folder.
-      source: Folder of results, or one file for all clips.
-      layout: Joint order of the results, one of INPUT_LAYOUTS.
-      first_frame: The number of the first frame in the results.
-      max_persons: The largest P.
-      overwrite: Whether to replace existing skeletons.
-
-    Raises:
-      UserError: As for ``convert_skeletons``, or an invalid raw data set.
+    The arguments are those of ``convert_skeletons``; ``overwrite`` replaces existing skeletons too. Raises UserError as
+    that function does, or for an invalid raw data set.
     """
     root = Path(root)
     clip_ids = [clip.clip_id for clip in raw_dataset.read_annotations(root)]
@@ -160,13 +144,7 @@ def import_skeletons(
     if not wanted:
         return SkeletonReport([], {}, [], target)
     report = convert_skeletons(
-        Path(source),
-        layout,
-        root,
-        wanted,
-        target_layout=target,
-        first_frame=first_frame,
-        max_persons=max_persons,
+        Path(source), layout, root, wanted, target_layout=target, first_frame=first_frame, max_persons=max_persons
     )
     set_layout(root, report.layout)
     return report
@@ -180,8 +158,7 @@ def clips_without_skeleton(root: Path, clip_ids: Sequence[str]) -> list[str]:
 def raw_dataset_layout(root: Path, clip_ids: Sequence[str]) -> str | None:
     """The layout of a raw data set's skeletons according to its manifest; None if there are no skeletons yet.
 
-    Raises:
-      UserError: There are skeletons, but the manifest does not name their layout.
+    Raises UserError if there are skeletons, but the manifest does not name their layout.
     """
     layout = read_manifest(root).skeleton_layout
     if layout is None and len(clips_without_skeleton(root, clip_ids)) < len(clip_ids):

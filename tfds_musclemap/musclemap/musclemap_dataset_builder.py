@@ -30,12 +30,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.worker_pool import WorkerPool, num_cpus
 from musclemap_jax.synthetic.generate import render
 from tfds_musclemap.build import beam_build, build
-from tfds_musclemap.build.build_folder import (
-    build_lock,
-    check_free_disk,
-    disk_faults_are_user_errors,
-    scratch_folder,
-)
+from tfds_musclemap.build.build_folder import build_lock, check_free_disk, disk_faults_are_user_errors, scratch_folder
 from tfds_musclemap.build.build_log import REJECTED, BuildLog
 from tfds_musclemap.build.builder_config import CONFIGS, check_range
 from tfds_musclemap.build.features import make_features
@@ -71,15 +66,13 @@ class Builder(FileReaderBuilder):
         max_rejected_fraction: float | None = None,
         **kwargs: Any,
     ):
-        """
+        """Takes ``tfds.core.DatasetBuilder``'s arguments too; raises UserError for a number out of its range.
+
         Args:
           file_format: TFDS's name of a record format; ``array_record`` unless the data exists in another one.
           num_workers: Processes that decode; by default the CPUs that this process may use.
           max_rejected_fraction: See MuscleMapConfig; by default that of the config.
-          **kwargs: See ``tfds.core.DatasetBuilder``.
-
-        Raises:
-          UserError: A number out of its range.
+          **kwargs: The other arguments.
         """
         super().__init__(file_format=file_format, **kwargs)
         if file_format is None and not self.data_path.exists():
@@ -110,9 +103,8 @@ class Builder(FileReaderBuilder):
         download_config = download_config or tfds.download.DownloadConfig()
         final_path = epath.Path(self.data_path)
         overwrite = download_config.download_mode.overwrite_dataset
-        if self.builder_config.synthetic:
-            root = None
-        else:
+        root = None
+        if not self.builder_config.synthetic:
             downloads = epath.Path(download_dir or epath.Path(self._data_dir_root) / "downloads")
             root = epath.Path(download_config.manual_dir or downloads / "manual")
         if final_path.exists() and not overwrite:
@@ -140,11 +132,8 @@ class Builder(FileReaderBuilder):
     def summary(self) -> str:
         """One line with the number of clips in each split of the prepared data and of rejected ones."""
         counts = ", ".join(f"{name} {split.num_examples}" for name, split in self.info.splits.items())
-        metadata = self.info.metadata
-        return (
-            f"{self.info.full_name}: {counts} clips; rejected {metadata['num_rejected']} of {metadata['num_clips']}, "
-            f"see {self.data_path / REJECTED}"
-        )
+        rejected = f"rejected {self.info.metadata['num_rejected']} of {self.info.metadata['num_clips']}"
+        return f"{self.info.full_name}: {counts} clips; {rejected}, see {self.data_path / REJECTED}"
 
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
@@ -182,17 +171,12 @@ class Builder(FileReaderBuilder):
 
     def _shards(self, clips: list[raw_dataset.Clip], clip_bytes: int) -> dict[str, list[Shard]]:
         """{split: its files}."""
+        file_format = self.info.file_format.value
         shards = {}
         for split, of_split in assign_clips(clips, clip_bytes).items():
-            template = self._get_filename_template(split_name=split)
-            paths = [
-                os.fspath(template.sharded_filepath(shard_index=index, num_shards=len(of_split)))
-                for index in range(len(of_split))
-            ]
-            file_format = self.info.file_format.value
-            shards[split] = [
-                Shard(path, file_format, clips_of_shard) for path, clips_of_shard in zip(paths, of_split, strict=True)
-            ]
+            paths = self._get_filename_template(split_name=split).sharded_filepaths(len(of_split))
+            pairs = zip(paths, of_split, strict=True)
+            shards[split] = [Shard(os.fspath(path), file_format, of_shard) for path, of_shard in pairs]
         return shards
 
     def _set_splits(self, shards: dict[str, list[Shard]], log: BuildLog) -> None:
@@ -237,15 +221,12 @@ class Builder(FileReaderBuilder):
     def _check_made_of(self, root: Path | None) -> None:
         """Raises UserError if the prepared data was made with other settings, or of other annotations or labels."""
         metadata = self.info.metadata
-        expected = self.builder_config.made_of()
         found = metadata.get("made_of", {})
-        different = [name for name in expected if expected[name] != found.get(name)]
-        if different:
-            name = different[0]
-            raise UserError(
-                f"{self.data_path}: expected data made with {name}={expected[name]!r}, found {found.get(name)!r}: "
-                f"{_REBUILD}"
-            )
+        for name, value in self.builder_config.made_of().items():
+            if value != found.get(name):
+                raise UserError(
+                    f"{self.data_path}: expected data made with {name}={value!r}, found {found.get(name)!r}: {_REBUILD}"
+                )
         if not root or not (root / raw_dataset.ANNOTATIONS).is_file():
             return
         with local_annotations(root) as folder:

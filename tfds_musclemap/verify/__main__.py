@@ -19,8 +19,6 @@ from musclemap_jax.runtime.worker_pool import num_cpus
 from tfds_musclemap.verify.prepared import find_data_sets
 from tfds_musclemap.verify.report import VERIFICATION, table, verify
 
-FAULT_STATUS = 1
-
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tfds_musclemap.verify", description=__doc__.splitlines()[0])
@@ -46,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(table(report))
             verdict = f"{len(report['faults'])} faults" if report["faults"] else "nothing wrong"
             print(f"{verdict}; {out}\n")
-            status = FAULT_STATUS if report["faults"] else status
+            status = 1 if report["faults"] else status
         return status
 
     return exit_on_user_error(run)

@@ -21,7 +21,7 @@ _MAX_SHOWN = 5
 def find_faults(prepared: Prepared) -> list[str]:
     """Everything that would make metrics on this data wrong or optimistic, one line each."""
     return [
-        *_clip_faults(prepared),
+        *(f"{clip.split}, {clip.clip_id}: {fault}" for clip in prepared.clips for fault in clip.faults),
         *_count_faults(prepared),
         *_listing_faults(prepared),
         *_release_faults(prepared),
@@ -33,10 +33,7 @@ def find_faults(prepared: Prepared) -> list[str]:
 
 def find_notes(prepared: Prepared) -> list[str]:
     """What is worth knowing about the data but is not a fault, one line each."""
-    notes = []
-    for split in taxonomy.SPLITS:
-        if not prepared.split_sizes.get(split):
-            notes.append(f"{split}: no clips")
+    notes = [f"{split}: no clips" for split in taxonomy.SPLITS if not prepared.split_sizes.get(split)]
     if prepared.rejected:
         examples = _first_few(f"{clip_id} ({reason})" for clip_id, _, reason in prepared.rejected)
         notes.append(f"{len(prepared.rejected)} clips were rejected by the build: {examples}")
@@ -49,16 +46,13 @@ def find_notes(prepared: Prepared) -> list[str]:
     return notes
 
 
-def _clip_faults(prepared: Prepared) -> list[str]:
-    return [f"{clip.split}, {clip.clip_id}: {fault}" for clip in prepared.clips for fault in clip.faults]
-
-
 def _count_faults(prepared: Prepared) -> list[str]:
-    faults = []
     found = Counter(clip.split for clip in prepared.clips)
-    for split, stated in prepared.split_sizes.items():
-        if found[split] != stated:
-            faults.append(f"{split}: the data set states {stated} clips, its files contain {found[split]}")
+    faults = [
+        f"{split}: the data set states {stated} clips, its files contain {found[split]}"
+        for split, stated in prepared.split_sizes.items()
+        if found[split] != stated
+    ]
     accounted = len(prepared.clips) + len(prepared.rejected)
     if accounted != prepared.metadata.get("num_clips"):
         faults.append(
@@ -130,10 +124,8 @@ def _muscle_faults(clips: Iterable[ClipFacts]) -> list[str]:
     faults = []
     for activity, sets in sorted(regions.items()):
         if len(sets) > 1:
-            examples = _first_few(
-                f"{';'.join(map(str, muscles))} ({count} clips)" for muscles, count in sets.most_common()
-            )
-            faults.append(f"activity {activity!r} has {len(sets)} different sets of regions: {examples}")
+            counts = [f"{';'.join(map(str, muscles))} ({count} clips)" for muscles, count in sets.most_common()]
+            faults.append(f"activity {activity!r} has {len(sets)} different sets of regions: {_first_few(counts)}")
     return faults
 
 

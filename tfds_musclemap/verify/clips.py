@@ -14,6 +14,7 @@ import numpy as np
 
 from musclemap_jax.data.modalities import IMAGE_FIELDS
 from musclemap_jax.data.modalities.fields import ClipRecord, Images
+from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from tfds_musclemap.source import ClipSource
@@ -23,14 +24,10 @@ _CHUNK_SIZE = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class ClipFacts:
-    """Facts about a prepared clip.
+class ClipFacts(Clip):
+    """A prepared clip: its annotations as stored, and facts about its content.
 
     Attributes:
-      clip_id: The clip's id.
-      split: Its split.
-      activity: Its activity.
-      muscles: Indices of its regions, ascending.
       num_frames: T.
       fps: Frames per second.
       size: (height, width) of its images; None if it has none.
@@ -40,10 +37,6 @@ class ClipFacts:
       faults: One line for each thing that is wrong with it.
     """
 
-    clip_id: str
-    split: str
-    activity: str
-    muscles: tuple[int, ...]
     num_frames: int
     fps: float
     size: tuple[int, int] | None
@@ -54,14 +47,7 @@ class ClipFacts:
 
 
 def examine_split(folder: Path, split: str, pool: WorkerPool, advance: Callable[[int], object]) -> Iterator[ClipFacts]:
-    """Reads every clip of a split, in order.
-
-    Args:
-      folder: The data set's folder.
-      split: The split's name.
-      pool: The pool that does the work.
-      advance: Called with the number of clips that were just done.
-    """
+    """Reads every clip of a split, in order; calls ``advance`` with the number of clips that were just done."""
     num_clips = len(ClipSource(folder, split))
     starts = range(0, num_clips, _CHUNK_SIZE)
     calls = ((str(folder), split, start, min(start + _CHUNK_SIZE, num_clips)) for start in starts)

@@ -28,14 +28,7 @@ _DIFFERENCE_GAIN = 3
 
 
 def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataStatistics) -> None:
-    """Writes ``regions.png`` and, if any clip is without faults, ``modalities.png``.
-
-    Args:
-      out: The folder to write to.
-      folder: The prepared data set's folder.
-      prepared: The data set.
-      statistics: The data set's clips and activities per region.
-    """
+    """Writes ``regions.png`` and, if any clip of the data set in ``folder`` is without faults, ``modalities.png``."""
     save_plot(plot_data_statistics(statistics), out / "regions.png")
     sound = [clip for clip in prepared.clips if not clip.faults]
     if not sound:
@@ -52,12 +45,8 @@ def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataSta
 def plot_modalities(record: ClipRecord, size: tuple[int, int], regions: Sequence[str]) -> Figure:
     """A clip's RGB, RGB difference, optical flow (hue: direction, saturation: speed) and 2D skeleton over time.
 
-    Differences and flow that are not stored are computed from the frames; rows without data are left out.
-
-    Args:
-      record: The clip.
-      size: (height, width) of its frames.
-      regions: K names of the data set's muscle regions.
+    Differences and flow that are not stored are computed from the frames, whose (height, width) is ``size``; rows
+    without data are left out.
     """
     length = len(next(record[name] for name in ("frames", "rgb_diff", "flow_x", "skeleton") if name in record))
     columns = np.linspace(0, length - 1, NUM_COLUMNS + 1).round().astype(int)[1:]  # the first frame has no motion

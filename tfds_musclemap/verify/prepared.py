@@ -40,14 +40,9 @@ class Prepared:
 
 
 def find_data_sets(data_dir: str | os.PathLike, config: str | None = None) -> list[Path]:
-    """Folders of the prepared data sets in a TFDS data_dir, which may be such a folder itself.
+    """Folders of the prepared data sets, or of one builder config's, in a TFDS data_dir or such a folder itself.
 
-    Args:
-      data_dir: The folder to search.
-      config: Name of a builder config; by default all are found.
-
-    Raises:
-      UserError: There is none.
+    Raises UserError if there is none.
     """
     data_dir = Path(data_dir).expanduser()
     if (data_dir / "dataset_info.json").is_file():
@@ -60,14 +55,9 @@ def find_data_sets(data_dir: str | os.PathLike, config: str | None = None) -> li
 
 
 def read_prepared(folder: Path, num_workers: int = 1) -> Prepared:
-    """Reads all of a prepared data set, with a progress bar.
+    """Reads all of the prepared data set in a folder, ``<data_dir>/musclemap/<config>/<version>``, with a progress bar.
 
-    Args:
-      folder: The data set's folder, ``<data_dir>/musclemap/<config>/<version>``.
-      num_workers: Number of processes; 1 uses this process.
-
-    Raises:
-      UserError: The lists of the build are missing or invalid.
+    Raises UserError if the lists of the build are missing or invalid.
     """
     info = tfds.builder_from_directory(folder).info
     sizes = {split: info.splits[split].num_examples for split in taxonomy.SPLITS if split in info.splits}

@@ -27,12 +27,7 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """One encoded image per frame, all of one size.
-
-    Attributes:
-      channels: 3 for RGB, 1 for grey.
-      encoding: ``jpeg`` or ``png``.
-    """
+    """One image per frame, all of one size: 3 channels (RGB) or 1 (grey), encoded as ``jpeg`` or ``png``."""
 
     channels: int
     encoding: str
@@ -44,12 +39,9 @@ class Images:
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """A numpy array.
+    """A numpy array of 32-bit floats or integers.
 
-    Attributes:
-      shape: Its shape; None for an axis whose length differs between clips.
-      dtype: Name of its type, a 32-bit float or an integer.
-      compressed: Whether it is stored compressed (zlib), which several axes of None need.
+    The shape has None for an axis whose length differs between clips; several of them need compression (zlib).
     """
 
     shape: tuple[int | None, ...]

@@ -61,12 +61,7 @@ class ClipSettings:
 
 @dataclasses.dataclass(frozen=True)
 class RawClip:
-    """A clip of a raw data set.
-
-    Attributes:
-      root: The raw data set's folder.
-      clip_id: The clip.
-    """
+    """A clip of the raw data set whose folder is ``root``."""
 
     root: Path
     clip_id: str
@@ -78,35 +73,24 @@ class RawClip:
 
 @dataclasses.dataclass(frozen=True)
 class ClipSize:
-    """Length and size of a clip.
-
-    Attributes:
-      num_frames: T.
-      stored: (height, width) of the stored frames in pixels.
-      source: (height, width) of the video as a player shows it.
-    """
+    """Length and (height, width) of a clip: of the stored frames in pixels, and of the video as a player shows it."""
 
     num_frames: int
     stored: tuple[int, int]
     source: tuple[int, int]
 
 
+@dataclasses.dataclass(eq=False)
 class Frame:
-    """A decoded frame and what several modalities need of it, which is made once when it is first asked for."""
+    """A decoded frame, planes or uint8 (H, W, 3) RGB, and what several modalities need of it, each made once."""
 
-    def __init__(self, pixels: np.ndarray | JpegPlanes, jpeg_quality: int):
-        """
-        Args:
-          pixels: Planes, or uint8 (H, W, 3) RGB.
-          jpeg_quality: 1 to 100.
-        """
-        self._pixels = pixels
-        self._jpeg_quality = jpeg_quality
+    pixels: np.ndarray | JpegPlanes
+    jpeg_quality: int
 
     @functools.cached_property
     def jpeg(self) -> bytes:
         """The frame as it is stored."""
-        return encode_jpeg(self._pixels, self._jpeg_quality)
+        return encode_jpeg(self.pixels, self.jpeg_quality)
 
     @functools.cached_property
     def decoded(self) -> np.ndarray:
@@ -116,8 +100,7 @@ class Frame:
     @functools.cached_property
     def grey(self) -> np.ndarray:
         """uint8 (H, W)."""
-        is_planes = isinstance(self._pixels, JpegPlanes)
-        return self._pixels.y if is_planes else cv2.cvtColor(self._pixels, cv2.COLOR_RGB2GRAY)
+        return self.pixels.y if isinstance(self.pixels, JpegPlanes) else cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY)
 
 
 class ClipWriter(abc.ABC):
@@ -128,11 +111,7 @@ class ClipWriter(abc.ABC):
 
     @abc.abstractmethod
     def fields(self, size: ClipSize) -> ClipRecord:
-        """The fields, once all frames have been added.
-
-        Raises:
-          ClipError: A raw file of the modality is invalid; names the file.
-        """
+        """The fields, once all frames have been added. Raises ClipError, naming the file, for an invalid raw file."""
 
 
 class Modality(abc.ABC):
@@ -151,11 +130,7 @@ class Modality(abc.ABC):
         return ()
 
     def find_files(self, clip: RawClip, settings: ClipSettings) -> tuple[Path, ...]:
-        """Those of its files that exist.
-
-        Raises:
-          ClipError: One that has to exist does not; names the file.
-        """
+        """Those of its files that exist. Raises ClipError, naming the file, if one that has to exist does not."""
         return tuple(path for path in self.raw_files(clip) if file_exists(path))
 
     def check_settings(self, settings: ClipSettings) -> None:  # noqa: B027 (most need nothing)
@@ -207,9 +182,7 @@ class BatchModality(Modality):
     def write(self, batch: Batch, row: int, record: ClipRecord, spec: InputSpec, draw: ClipDraw) -> None:
         """Writes a clip into a row of its arrays, augmented where the draw has a generator.
 
-        Raises:
-          FrameError: An image cannot be decoded.
-          UserError: The record lacks a field.
+        Raises FrameError if an image cannot be decoded, UserError if the record lacks a field.
         """
 
 

@@ -68,7 +68,7 @@ class Skeleton(BatchModality):
         """Poses over the whole clip, or with a generator over a random stretch of it."""
         skeleton = convert(field_of(record, "skeleton"), text(field_of(record, "skeleton_layout")), spec.layout)
         times = pose_times(len(skeleton), spec.num_poses, spec.augmentation.pose_span, draw.rng)
-        poses = normalise_poses(*sample_poses(skeleton, times, spec.num_persons))
+        poses = normalise_poses(sample_poses(skeleton, times, spec.num_persons))
         if draw.flip:
             poses = flip_poses(poses, get_layout(spec.layout).flip)
         if draw.rng is not None:
@@ -84,14 +84,10 @@ class _JointsWriter(ClipWriter):
         self._settings = settings
 
     def fields(self, size: ClipSize) -> ClipRecord:
-        return {"skeleton": self._read(size), "skeleton_layout": self._settings.skeleton_layout}
-
-    def _read(self, size: ClipSize) -> np.ndarray:
-        """(T, P, V, 3) float32 in pixels of the stored frames, P at least 1."""
+        """The skeleton is (T, P, V, 3) float32 in pixels of the stored frames, P at least 1."""
         settings = self._settings
-        num_joints = get_layout(settings.skeleton_layout).num_joints
-        skeleton = np.zeros((size.num_frames, 0, num_joints, 3), np.float32)
-        name = ""
+        nobody = np.zeros((size.num_frames, 1, get_layout(settings.skeleton_layout).num_joints, 3), np.float32)
+        skeleton, name = nobody[:, :0], ""
         for path in self._files:
             name = self._clip.name(path)
             try:
@@ -103,11 +99,11 @@ class _JointsWriter(ClipWriter):
         if not skeleton.shape[1]:
             if settings.require_skeleton:
                 raise ClipError(f"{name}: no person in any frame, and this build requires skeletons")
-            skeleton = np.zeros((size.num_frames, 1, num_joints, 3), np.float32)
+            skeleton = nobody
         skeleton = stored_joints(skeleton[:, : settings.max_persons], size)
         if not np.isfinite(skeleton).all():
             raise ClipError(f"{name}: coordinates that are not finite")
-        return skeleton
+        return {"skeleton": skeleton, "skeleton_layout": settings.skeleton_layout}
 
 
 def stored_joints(skeleton: np.ndarray, size: ClipSize) -> np.ndarray:

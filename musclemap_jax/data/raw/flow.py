@@ -35,11 +35,8 @@ def flow_paths(root: str | Path, clip_id: str) -> tuple[Path, Path]:
 def make_estimator(method: str) -> Estimator:
     """A function (previous, next) of uint8 (H, W) grey frames -> float32 (H, W, 2): x, y displacement in pixels.
 
-    Args:
-      method: ``dis`` (its medium preset) or ``tvl1``, which is at least 15 times slower.
-
-    Raises:
-      UserError: Unknown method, or one that the installed OpenCV lacks.
+    The method is ``dis`` (its medium preset) or ``tvl1``, which is at least 15 times slower. Raises UserError for
+    another one, or one that the installed OpenCV lacks.
     """
     if method not in METHODS:
         raise UserError(f"flow_method: expected one of {', '.join(METHODS)}, got {method!r}")
@@ -66,10 +63,5 @@ def encode_flow(flow: np.ndarray, bound: float) -> np.ndarray:
 
 
 def decode_flow(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """uint8 (..., 2) -> float32 displacements in pixels per frame.
-
-    Args:
-      values: x and y as stored.
-      scale: (2,) pixels per step, the record's ``flow_scale``.
-    """
+    """uint8 (..., 2) x and y as stored -> float32 displacements in pixels per frame, by the record's ``flow_scale``."""
     return (values.astype(np.float32) - NO_MOTION) * np.asarray(scale, np.float32)

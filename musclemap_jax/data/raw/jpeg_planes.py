@@ -29,10 +29,7 @@ darkest colour lands on 0.5: without the last term the CPU decides whether that 
 class JpegPlanes(NamedTuple):
     """A frame of height H and width W as JPEG stores it: BT.601, full range, 4:2:0.
 
-    Attributes:
-      y: uint8 (H, W), brightness.
-      u: uint8 (ceil(H / 2), ceil(W / 2)), blue difference.
-      v: Red difference, shaped like u.
+    All are uint8: brightness y (H, W), blue and red difference u and v (ceil(H / 2), ceil(W / 2)).
     """
 
     y: np.ndarray
@@ -41,12 +38,9 @@ class JpegPlanes(NamedTuple):
 
 
 def jpeg_planes(frame: av.VideoFrame, size: tuple[int, int], interpolation: int) -> JpegPlanes | None:
-    """The planes of a frame, scaled; None if the video stores its pixels in another way or is scaled to an odd size.
+    """The planes of a frame, scaled to a (height, width) in pixels with FFmpeg's flags if its own size differs.
 
-    Args:
-      frame: The decoded frame.
-      size: (height, width) in pixels.
-      interpolation: FFmpeg's flags, used if the size differs.
+    None if the video stores its pixels in another way or is scaled to an odd size.
     """
     if frame.format.name not in _FORMATS or int(frame.colorspace) not in _BT601:
         return None

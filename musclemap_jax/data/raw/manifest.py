@@ -52,17 +52,7 @@ class Manifest:
 
 
 def read_manifest(root: str | Path) -> Manifest:
-    """Reads ``raw_dataset.json``.
-
-    Args:
-      root: The raw data set's folder.
-
-    Returns:
-      The manifest; the default one without such a file.
-
-    Raises:
-      UserError: The file cannot be read or is invalid.
-    """
+    """Reads ``raw_dataset.json``; without it, the manifest is the default one. Raises UserError if it is invalid."""
     path = Path(root) / MANIFEST
     try:
         with path.open("rb") as file:
@@ -81,24 +71,15 @@ def read_manifest(root: str | Path) -> Manifest:
 
 
 def write_manifest(root: str | Path, manifest: Manifest) -> None:
-    """Writes ``raw_dataset.json`` without the fields that have their default values.
-
-    Raises:
-      UserError: if ``read_manifest`` would refuse it.
-    """
+    """Writes ``raw_dataset.json`` without default values. Raises UserError if ``read_manifest`` would refuse it."""
     path = Path(root) / MANIFEST
-    values = dataclasses.asdict(manifest)
-    content = {name: value for name, value in values.items() if value != getattr(Manifest, name)}
+    content = {name: value for name, value in vars(manifest).items() if value != getattr(Manifest, name)}
     _parse(path, content)
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def check_file(root: str | Path, path: str | Path) -> None:
-    """Refuses a clip's file that does not exist or that the rule on links forbids.
-
-    Args:
-      root: The raw data set's folder.
-      path: The file, a path below that folder.
+    """Refuses a clip's file, a path below the raw data set's folder, if it is absent or the rule on links forbids it.
 
     Raises:
       LinkError: The file is refused; the message does not name it, which is left to the caller.
@@ -154,10 +135,6 @@ def _bool(where: str, value: Any) -> bool:
     return value
 
 
-def _layout(where: str, value: Any) -> str:
-    return get_layout(_text(where, value)).name
-
-
 def _folder(where: str, value: Any) -> str:
     folder = Path(_text(where, value))
     if not folder.is_absolute() or folder == folder.parent or "\x00" in value:
@@ -170,7 +147,7 @@ def _folder(where: str, value: Any) -> str:
 
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "video_root": _folder,
-    "skeleton_layout": _layout,
+    "skeleton_layout": lambda where, value: get_layout(_text(where, value)).name,
     "regions": check_regions,
     "allow_background": _bool,
 }

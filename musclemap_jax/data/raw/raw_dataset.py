@@ -62,20 +62,13 @@ def skeleton_path(root: str | Path, clip_id: str) -> Path:
 
 
 def read_annotations(root: str | Path) -> list[Clip]:
-    """Reads ``annotations.csv`` and checks it against the regions of ``raw_dataset.json``.
+    """Reads the clips of ``annotations.csv``, in its order, and checks them against the regions of the manifest.
 
-    Args:
-      root: The raw data set's folder.
-
-    Returns:
-      The clips in the file's order.
-
-    Raises:
-      UserError: The first error, with its file, line, column and fix.
+    Raises UserError for the first error, with its file, line, column and fix.
     """
     path = Path(root) / ANNOTATIONS
     clips: list[Clip] = []
-    lines: list[int] = []
+    places: list[str] = []
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
     manifest = read_manifest(root)
     try:
@@ -83,34 +76,29 @@ def read_annotations(root: str | Path) -> list[Clip]:
         _check_header(path, header)
         for row in reader:
             if row:
-                clips.append(_parse_row(f"{path}, line {reader.line_num}", header, row, manifest))
-                lines.append(reader.line_num)
+                places.append(f"{path}, line {reader.line_num}")
+                clips.append(_parse_row(places[-1], header, row, manifest))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: expected comma-separated values: {error}") from error
     if not clips:
         raise UserError(f"{path}: expected at least one clip below the header, found none: add one row per clip")
-    check_clips([f"{path}, line {line}" for line in lines], clips)
+    check_clips(places, clips)
     return clips
 
 
 def write_annotations(root: str | Path, clips: Sequence[Clip]) -> None:
-    """Writes ``annotations.csv`` in the order given; equal clips give equal bytes.
+    """Writes ``annotations.csv`` in the order given, but sorts each clip's muscles; equal clips give equal bytes.
 
-    Args:
-      root: The raw data set's folder, created if absent; its manifest, if any, must be there already.
-      clips: The clips; their muscles may be in any order.
-
-    Raises:
-      UserError: ``read_annotations`` would refuse what is to be written.
+    The folder is created if absent; its manifest, if any, must be there already. Raises UserError if
+    ``read_annotations`` would refuse what is to be written.
     """
     path = Path(root) / ANNOTATIONS
     manifest = read_manifest(root)
-    rows = []
-    for number, clip in enumerate(clips, start=2):
-        row = [clip.clip_id, clip.split, clip.activity, SEPARATOR.join(str(index) for index in sorted(clip.muscles))]
-        _parse_row(f"{path}, line {number}", list(COLUMNS), row, manifest)
-        rows.append(row)
-    check_clips([f"{path}, line {number}" for number in range(2, len(clips) + 2)], clips)
+    places = [f"{path}, line {number}" for number in range(2, len(clips) + 2)]
+    rows = [(clip.clip_id, clip.split, clip.activity, SEPARATOR.join(map(str, sorted(clip.muscles)))) for clip in clips]
+    for place, row in zip(places, rows, strict=True):
+        _parse_row(place, COLUMNS, row, manifest)
+    check_clips(places, clips)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_csv(path, COLUMNS, rows)
 
@@ -151,20 +139,14 @@ def _parse_row(where: str, header: Sequence[str], row: Sequence[str], manifest: 
             f"indices by '{SEPARATOR}'"
         )
     fields = {name: value.strip() for name, value in zip(header, row, strict=True)}
-    if fields["split"] not in taxonomy.SPLITS:
+    clip_id, split, activity, muscles = (fields[name] for name in COLUMNS)
+    if split not in taxonomy.SPLITS:
         raise UserError(
-            f"{where}, column split: expected one of {', '.join(taxonomy.SPLITS)}, got {fields['split']!r}: correct it"
+            f"{where}, column split: expected one of {', '.join(taxonomy.SPLITS)}, got {split!r}: correct it"
         )
-    if not fields["activity"] or _UNPRINTABLE.search(fields["activity"]):
-        raise UserError(
-            f"{where}, column activity: expected a name, got {fields['activity']!r}: name the clip's exercise"
-        )
-    return Clip(
-        clip_id=parse_clip_id(where, fields["clip_id"]),
-        split=fields["split"],
-        activity=fields["activity"],
-        muscles=_parse_muscles(where, fields["muscles"], manifest),
-    )
+    if not activity or _UNPRINTABLE.search(activity):
+        raise UserError(f"{where}, column activity: expected a name, got {activity!r}: name the clip's exercise")
+    return Clip(parse_clip_id(where, clip_id), split, activity, _parse_muscles(where, muscles, manifest))
 
 
 def parse_clip_id(where: str, clip_id: str) -> str:
@@ -172,13 +154,8 @@ def parse_clip_id(where: str, clip_id: str) -> str:
     parts = PurePosixPath(clip_id).parts
     inside = clip_id and not clip_id.startswith("/") and ".." not in parts and "\\" not in clip_id
     # str(PurePosixPath) drops '.', '//' and a trailing '/': two spellings of one file would be two clips.
-    if (
-        not inside
-        or clip_id != clip_id.strip()
-        or _UNPRINTABLE.search(clip_id)
-        or str(PurePosixPath(clip_id)) != clip_id
-        or clip_id == "."
-    ):
+    is_normal = str(PurePosixPath(clip_id)) == clip_id == clip_id.strip() and clip_id != "."
+    if not inside or not is_normal or _UNPRINTABLE.search(clip_id):
         raise UserError(
             f"{where}, column clip_id: expected a relative path inside {CLIPS}/ without '.mp4', got {clip_id!r}: "
             f"rename the clip"
@@ -215,12 +192,7 @@ def _parse_muscles(where: str, text: str, manifest: Manifest) -> tuple[int, ...]
 def check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
     """Refuses repeated clip ids and activities that are both in a new split and in another one.
 
-    Args:
-      places: Where each clip comes from, such as ``/path/annotations.csv, line 7``, for the error.
-      clips: All clips of the raw data set.
-
-    Raises:
-      UserError: Names both places.
+    The UserError names the places of both clips, each such as ``/path/annotations.csv, line 7``.
     """
     first_place: dict[str, str] = {}
     first_use: dict[tuple[str, bool], tuple[str, str]] = {}

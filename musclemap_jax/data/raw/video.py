@@ -158,8 +158,7 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
 def count_stored_pixels(path: str | Path, short_side: int = SHORT_SIDE_PX) -> int:
     """Pixels of all frames that ``read_video`` would yield, according to the file's header; decodes nothing.
 
-    Raises:
-      VideoError: The header cannot be read.
+    Raises VideoError if the header cannot be read.
     """
     with _open(Path(path)) as (stream, rate):
         height, width = scaled_size((stream.height, stream.width), short_side)
@@ -250,17 +249,13 @@ def _check_boxes(path: Path) -> None:
                 if start == 0 and kind != b"ftyp":
                     return  # another container, which its demuxer checks
                 seen.add(kind)
-                if length == 0:  # to the end of the file
-                    break
                 if length == 1:  # 64-bit length
                     length = int.from_bytes(head[8:16], "big")
-                if length < 8:
+                if length < 8:  # 0: to the end of the file
                     break
-                if start + length > num_bytes and kind in _CONTENT_BOXES:
-                    raise VideoError(
-                        f"truncated: {start + length - num_bytes} bytes of box '{kind.decode()}' are missing"
-                    )
                 start += length
+                if start > num_bytes and kind in _CONTENT_BOXES:
+                    raise VideoError(f"truncated: {start - num_bytes} bytes of box '{kind.decode()}' are missing")
     except OSError as error:
         raise VideoError(f"cannot be opened: {error.strerror}") from error
     if b"moov" not in seen:
@@ -292,8 +287,7 @@ def _open(path: Path) -> Generator[tuple[av.VideoStream, Fraction]]:
 def _decode(path: Path) -> Iterator:
     """Yields (fps, expected number of frames), then av.VideoFrame after av.VideoFrame.
 
-    Raises:
-      VideoError: at the first packet that is damaged.
+    Raises VideoError at the first packet that is damaged.
     """
     with _open(path) as (stream, rate):
         stream.thread_type = "NONE"

@@ -1,10 +1,9 @@
 """Reading and writing of 2D skeletons as AlphaPose results, the format of a raw data set's skeleton files.
 
-It is AlphaPose's default format: a JSON list with one entry per person and frame,
-``{"image_id": "000012.jpg", "category_id": 1, "keypoints": [x, y, score] * V, "score": s, "box": [x, y, w, h],
-"idx": i}``. Frames are aligned by number (the last number in ``image_id``; the first frame is 0), never by the order of
-the entries, since frames without a person are absent from the file. ``pose_results`` turns results of other tools into
-this format.
+AlphaPose's default format is a JSON list with one entry per person and frame, ``{"image_id": "000012.jpg",
+"category_id": 1, "keypoints": [x, y, score] * V, "score": s, "box": [x, y, w, h], "idx": i}``. Frames are aligned by
+number (the last number in ``image_id``; the first frame is 0), never by the order of the entries, since frames without
+a person are absent from the file. ``pose_results`` turns results of other tools into this format.
 
 Everywhere a joint with score 0 is absent and has x = y = 0.
 """
@@ -53,17 +52,18 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
       UserError: Unknown layout.
     """
     path = Path(path)
+    name = f"{path.parent.name}/{path.name}"
     num_joints = get_layout(layout).num_joints
-    entries = read_json(path, _name(path))
+    entries = read_json(path, name)
     if not isinstance(entries, list):
         raise SkeletonError(
-            f"{_name(path)}: expected a list of detections (AlphaPose's default format), got {type(entries).__name__}"
+            f"{name}: expected a list of detections (AlphaPose's default format), got {type(entries).__name__}"
         )
-    detections = parse_detections(entries, layout, _name(path))
+    detections = parse_detections(entries, layout, name)
     last = max((detection.frame for detection in detections), default=0)
     if last >= num_frames + TAIL_FRAMES:
         raise SkeletonError(
-            f"{_name(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
+            f"{name}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
             "is it the file of another video?"
         )
     detections = [detection for detection in detections if detection.frame < num_frames]
@@ -82,16 +82,10 @@ def read_json(path: Path, name: str) -> Any:
 
 
 def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Detection]:
-    """Detections of AlphaPose's entries, in their order, with joint scores clipped to [0, 1].
+    """Detections of AlphaPose's entries, one per person and frame, with joint scores clipped to [0, 1].
 
-    Args:
-      entries: Parsed JSON, one entry per person and frame. Halpe-136 entries are read as Halpe-26.
-      layout: Name of the entries' joint order.
-      name: Name of the file, for the error.
-
-    Raises:
-      SkeletonError: An invalid entry; the message says which.
-      UserError: Unknown layout.
+    Halpe-136 entries are read as Halpe-26. Raises SkeletonError, which calls the file ``name``, for an invalid entry,
+    and UserError for an unknown layout.
     """
     num_joints = get_layout(layout).num_joints
     detections = []
@@ -103,19 +97,15 @@ def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Det
     return detections
 
 
-def write_alphapose(path: str | Path, skeleton: np.ndarray, scores: np.ndarray | None = None) -> None:
+def write_alphapose(path: str | Path, skeleton: np.ndarray) -> None:
     """Writes a clip's persons in AlphaPose's format; the same input gives the same bytes.
 
-    Places are rounded to 0.01 pixels and scores to 0.001. A person without a joint in a frame has no entry for it.
-
-    Args:
-      path: The JSON file to write.
-      skeleton: (T, P, V, 3) x, y in pixels, score in [0, 1]; score 0 is an absent joint.
-      scores: (T, P) score of each person and frame; by default the mean of the joints' scores.
+    The skeleton is (T, P, V, 3) x, y in pixels, score in [0, 1]; score 0 is an absent joint. Places are rounded to 0.01
+    pixels and scores to 0.001. A person without a joint in a frame has no entry for it; a person's score is the mean of
+    the joints' scores.
     """
     skeleton = np.asarray(skeleton, np.float64)
-    if scores is None:
-        scores = skeleton[..., 2].mean(axis=-1)
+    scores = skeleton[..., 2].mean(axis=-1)
     persons: list[list[Detection]] = [[] for _ in range(skeleton.shape[1])]
     for frame, person in np.argwhere((skeleton[..., 2] > 0).any(axis=-1)).tolist():
         joints = _rounded(skeleton[frame, person])
@@ -126,28 +116,21 @@ def write_alphapose(path: str | Path, skeleton: np.ndarray, scores: np.ndarray |
 def write_persons(path: str | Path, persons: Sequence[Sequence[Detection]]) -> None:
     """Writes linked persons in AlphaPose's format, rounded as by ``write_alphapose``; boxes and scores are kept.
 
-    Args:
-      path: The JSON file to write.
-      persons: The detections of each person; a person's place in the list, from 1, becomes its ``idx``.
+    A person's place in the list, from 1, becomes its ``idx``.
     """
-    entries = []
-    for place, person in enumerate(persons, start=1):
-        for frame, _, joints, box, score in person:
-            entry = {
-                "image_id": f"{frame:06d}.jpg",
-                "category_id": 1,
-                "keypoints": _rounded(joints).ravel().tolist(),
-                "score": round(score, 3),
-                "box": [round(value, 2) for value in box],
-                "idx": place,
-            }
-            entries.append(((frame, place), entry))
-    ordered = [entry for _, entry in sorted(entries, key=lambda keyed: keyed[0])]
-    replace_text(epath.Path(path), json.dumps(ordered, separators=(",", ":")) + "\n")
-
-
-def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+    detections = [(detection, idx) for idx, person in enumerate(persons, start=1) for detection in person]
+    entries = [
+        {
+            "image_id": f"{detection.frame:06d}.jpg",
+            "category_id": 1,
+            "keypoints": _rounded(detection.joints).ravel().tolist(),
+            "score": round(detection.score, 3),
+            "box": [round(value, 2) for value in detection.box],
+            "idx": idx,
+        }
+        for detection, idx in sorted(detections, key=lambda pair: (pair[0].frame, pair[1]))
+    ]
+    replace_text(epath.Path(path), json.dumps(entries, separators=(",", ":")) + "\n")
 
 
 def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
@@ -188,18 +171,14 @@ def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
 def frame_number(image_id: Any) -> int:
     """The last number of an image's name (``clip_000012.jpg``), or the number itself. Raises ValueError."""
     if isinstance(image_id, int) and not isinstance(image_id, bool):
-        return _not_negative(image_id)
+        if image_id < 0:
+            raise ValueError(f"image_id: expected a frame number of at least 0, got {image_id}")
+        return image_id
     stem = re.sub(r"\.[A-Za-z]\w*$", "", str(image_id))
     numbers = re.findall(r"\d+", stem)
     if not numbers:
         raise ValueError(f"image_id: expected a name with the frame's number, such as 000012.jpg, got {image_id!r}")
     return int(numbers[-1])
-
-
-def _not_negative(number: int) -> int:
-    if number < 0:
-        raise ValueError(f"image_id: expected a frame number of at least 0, got {number}")
-    return number
 
 
 def _idx(idx: Any) -> float | None:

@@ -14,6 +14,7 @@ no other clip has the same. OpenPose writes a ``person_id`` of -1 for a person t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,7 @@ _NUM_NAMED = 3
 def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
     """Yields each clip that has results, with its AlphaPose entries or with the error of its file.
 
-    Args:
-      source: A folder, which is read clip by clip, or one file for all clips, which is read into memory at once.
-      clip_ids: The clips of the raw data set.
+    A folder is read clip by clip, one file for all clips at once into memory.
 
     Raises:
       UserError: No such file or folder, a malformed file for all clips, or results of none of the clips.
@@ -100,28 +99,19 @@ def _clip_of(entry: Any) -> str | None:
 def alphapose_entries(content: Any) -> list[Any]:
     """AlphaPose entries of a clip's parsed results: a list of entries, or an object from image name to OpenPose frame.
 
-    Raises:
-      ValueError: The results are neither.
+    Raises ValueError for anything else.
     """
     if isinstance(content, list):
         return content
     if not isinstance(content, dict):
         raise ValueError(f"expected a list of detections or an object of frames, got {type(content).__name__}")
-    entries = []
-    for image, frame in content.items():
-        entries += openpose_entries(image, frame)
-    return entries
+    return [entry for image, frame in content.items() for entry in openpose_entries(image, frame)]
 
 
 def openpose_entries(image: str, frame: Any) -> list[dict[str, Any]]:
-    """AlphaPose entries of the persons of one OpenPose frame.
+    """AlphaPose entries of the persons of one OpenPose frame; the image's name contains the frame's number.
 
-    Args:
-      image: Image name, which contains the frame's number.
-      frame: Parsed JSON, ``{"people": [{"person_id": [-1], "pose_keypoints_2d": [...]}]}``.
-
-    Raises:
-      ValueError: Malformed frame.
+    The frame is parsed JSON, ``{"people": [{"person_id": [-1], "pose_keypoints_2d": [...]}]}``; ValueError otherwise.
     """
     people = frame.get("people") if isinstance(frame, dict) else None
     if not isinstance(people, list):
@@ -139,10 +129,9 @@ def openpose_entries(image: str, frame: Any) -> list[dict[str, Any]]:
 
 def _clip_ids_by_name(clip_ids: Sequence[str]) -> dict[str, str]:
     """{name: clip id} of all names that find a clip: its id, and the last part of it if no other clip has the same."""
-    last_parts: dict[str, list[str]] = {}
-    for clip_id in clip_ids:
-        last_parts.setdefault(clip_id.rpartition("/")[2], []).append(clip_id)
-    unique = {part: owners[0] for part, owners in last_parts.items() if len(owners) == 1}
+    last_parts = {clip_id: clip_id.rpartition("/")[2] for clip_id in clip_ids}
+    uses = Counter(last_parts.values())
+    unique = {part: clip_id for clip_id, part in last_parts.items() if uses[part] == 1}
     return unique | {clip_id: clip_id for clip_id in clip_ids}
 
 

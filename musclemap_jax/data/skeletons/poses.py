@@ -11,8 +11,8 @@ _MAX_DISTANCE = 4.0
 """Bound on a joint's distance from the centre, in medians of the distances, where a person's size is measured."""
 
 
-def sample_poses(skeleton: np.ndarray, times: np.ndarray, num_persons: int) -> tuple[np.ndarray, np.ndarray]:
-    """Poses of a fixed number of persons at given times.
+def sample_poses(skeleton: np.ndarray, times: np.ndarray, num_persons: int) -> np.ndarray:
+    """(T_s, P, V, 3) float32 poses of a fixed number of persons at given times.
 
     Between two frames a joint and its score are interpolated linearly. A joint that is present in only one of the two
     is taken from it if that frame is the nearer one, and is absent otherwise. The first persons are kept, missing ones
@@ -22,9 +22,6 @@ def sample_poses(skeleton: np.ndarray, times: np.ndarray, num_persons: int) -> t
       skeleton: (T, P_in, V, 3) x, y, score; T at least 1.
       times: (T_s,) times of the poses in frames, in [0, T - 1]; see `sampling.pose_times`.
       num_persons: P.
-
-    Returns:
-      poses (T_s, P, V, 3) float32 and pose_valid (T_s, P) bool: the person has a joint in that pose.
     """
     num_frames, found, num_joints, _ = skeleton.shape
     before = np.floor(times).astype(np.int64)
@@ -39,10 +36,10 @@ def sample_poses(skeleton: np.ndarray, times: np.ndarray, num_persons: int) -> t
 
     poses = np.zeros((len(times), num_persons, num_joints, 3), np.float32)
     poses[:, :kept] = np.where(sampled[..., 2:] > 0, sampled, 0)
-    return poses, np.any(poses[..., 2] > 0, axis=-1)
+    return poses
 
 
-def normalise_poses(poses: np.ndarray, pose_valid: np.ndarray) -> np.ndarray:
+def normalise_poses(poses: np.ndarray) -> np.ndarray:
     """Places relative to the person's centre and size, one of each per person and clip, so that motion is kept.
 
     The centre is the score-weighted median of x and of y over all joints and poses. The size is the score-weighted mean
@@ -51,15 +48,13 @@ def normalise_poses(poses: np.ndarray, pose_valid: np.ndarray) -> np.ndarray:
 
     Args:
       poses: (T_s, P, V, 3) x, y in square pixels, score.
-      pose_valid: (T_s, P) bool; poses that are False are ignored and come out as zeros.
 
     Returns:
       (T_s, P, V, 3) float32 x, y normalised, score unchanged; absent joints are all zero.
     """
-    scores = np.where(pose_valid[..., None], poses[..., 2], 0)
     normalised = np.zeros(poses.shape, np.float32)
     for person in range(poses.shape[1]):
-        weights = scores[:, person]
+        weights = poses[:, person, :, 2]
         total = weights.sum()
         if total <= 0:
             continue

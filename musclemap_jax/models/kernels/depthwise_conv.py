@@ -21,6 +21,7 @@ from musclemap_jax.models.kernels.fusion_barrier import fusion_barrier
 from musclemap_jax.models.kernels.sliding_windows import (
     Axes,
     Triple,
+    by_platform,
     pad_for_windows,
     pad_grid,
     strided_grid,
@@ -37,12 +38,9 @@ def depthwise_conv3d(
     """Convolves every channel with its own kernel; zero padding kernel // 2 on both sides, no bias.
 
     Args:
-      x: float32 or bfloat16.
+      x: float32 or bfloat16; the result has its dtype, accumulated in float32.
       kernel: Of odd size and x's dtype. As everywhere in deep learning it is not reversed (cross-correlation).
       strides: Strides of time, height and width; at least 1.
-
-    Returns:
-      An array of x's dtype, accumulated in float32.
 
     Raises:
       ValueError: The kernel has an even size, channels or dtypes differ, or a stride is below 1.
@@ -64,7 +62,7 @@ def _tap_weight(kernel: jax.Array, tap: Axes) -> jax.Array:
     return kernel[tap].astype(jnp.float32)[None, None, None, None, :]
 
 
-def _conv_cpu(x: jax.Array, kernel: jax.Array, *, strides: Axes) -> jax.Array:
+def _conv_cpu(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
     size, grid = kernel.shape[:3], strided_grid(x.shape[1:4], strides)
     padded = pad_for_windows(x, size, strides)
     products = [
@@ -74,7 +72,7 @@ def _conv_cpu(x: jax.Array, kernel: jax.Array, *, strides: Axes) -> jax.Array:
     return fusion_barrier(functools.reduce(jnp.add, products)).astype(x.dtype)
 
 
-def _conv_xla(x: jax.Array, kernel: jax.Array, *, strides: Axes) -> jax.Array:
+def _conv_xla(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
     return lax.conv_general_dilated(
         x,
         kernel[:, :, :, None, :],
@@ -85,7 +83,7 @@ def _conv_xla(x: jax.Array, kernel: jax.Array, *, strides: Axes) -> jax.Array:
     )
 
 
-def _gradients_cpu(x: jax.Array, kernel: jax.Array, dy: jax.Array, *, strides: Axes) -> tuple[jax.Array, jax.Array]:
+def _gradients_cpu(x: jax.Array, kernel: jax.Array, dy: jax.Array, strides: Axes) -> tuple[jax.Array, jax.Array]:
     size = kernel.shape[:3]
     margin = window_margins(size, strides)
     padded_dy = pad_grid(dy, margin, margin)
@@ -115,32 +113,17 @@ def _kernel_gradient_cpu(padded: jax.Array, dy: jax.Array, size: Axes, strides: 
     return gradient.reshape(*size, padded.shape[-1])
 
 
-def _gradients_xla(x: jax.Array, kernel: jax.Array, dy: jax.Array, *, strides: Axes) -> tuple[jax.Array, jax.Array]:
-    _, transpose = jax.vjp(functools.partial(_conv_xla, strides=strides), x, kernel)
-    return transpose(dy)
+def _gradients_xla(x: jax.Array, kernel: jax.Array, dy: jax.Array, strides: Axes) -> tuple[jax.Array, jax.Array]:
+    return jax.vjp(functools.partial(_conv_xla, strides=strides), x, kernel)[1](dy)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _conv(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(_conv_cpu, strides=strides),
-        default=functools.partial(_conv_xla, strides=strides),
-    )
-
-
-def _conv_forward(x, kernel, strides):
-    return _conv(x, kernel, strides), (x, kernel)
+    return by_platform(_conv_cpu, _conv_xla, x, kernel, strides=strides)
 
 
 def _conv_backward(strides, residuals, dy):
-    return lax.platform_dependent(
-        *residuals,
-        dy,
-        cpu=functools.partial(_gradients_cpu, strides=strides),
-        default=functools.partial(_gradients_xla, strides=strides),
-    )
+    return by_platform(_gradients_cpu, _gradients_xla, *residuals, dy, strides=strides)
 
 
-_conv.defvjp(_conv_forward, _conv_backward)
+_conv.defvjp(lambda x, kernel, strides: (_conv(x, kernel, strides), (x, kernel)), _conv_backward)

@@ -12,6 +12,7 @@ Letters of shapes: B clips, T H W the grid, C channels; 2 marks the strided grid
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -31,13 +32,7 @@ NUM_SUBLANES = 8
 
 
 class ChannelGroup(NamedTuple):
-    """Channels that are convolved with one stride.
-
-    Attributes:
-      start: The first channel.
-      stop: One past the last channel.
-      strides: Strides of time, height and width; the stride of time must be 1.
-    """
+    """Channels from `start` to before `stop`, convolved with one stride, whose time must be 1."""
 
     start: int
     stop: int
@@ -53,11 +48,12 @@ class _Config(NamedTuple):
 
 
 class _LaneBlock(NamedTuple):
-    """At most one tile's lanes of a group: index of the group, first lane in the group and number of lanes."""
+    """At most one tile's lanes of a group: the group's index, their number, and where they are in it and in x."""
 
     group: int
-    lane: int
     width: int
+    lanes: slice
+    channels: slice
 
 
 def grouped_depthwise(
@@ -66,11 +62,11 @@ def grouped_depthwise(
     groups: tuple[ChannelGroup, ...],
     vmem_bytes: int | None,
 ) -> tuple[Float[Array, "B T _ _ _"], ...]:
-    """Convolves every channel with its own kernel, zero padding kernel // 2, each group with its strides.
+    """Convolves every channel with its own kernel of odd size, zero padding kernel // 2, each group with its strides.
 
     Args:
       x: An array of any float dtype.
-      kernel: Of odd size.
+      kernel: Likewise.
       groups: Groups that cover all channels in order.
       vmem_bytes: Bytes of VMEM of the chip; None runs the kernels in interpret mode, on any platform (for tests).
 
@@ -94,11 +90,13 @@ def grouped_depthwise_fits(
 
 
 def _lane_blocks(groups: tuple[ChannelGroup, ...]) -> list[_LaneBlock]:
-    return [
-        _LaneBlock(index, lane, min(NUM_LANES, group.stop - group.start - lane))
-        for index, group in enumerate(groups)
-        for lane in range(0, group.stop - group.start, NUM_LANES)
-    ]
+    blocks = []
+    for index, group in enumerate(groups):
+        for first in range(group.start, group.stop, NUM_LANES):
+            last = min(first + NUM_LANES, group.stop)
+            lanes = slice(first - group.start, last - group.start)
+            blocks.append(_LaneBlock(index, last - first, lanes, slice(first, last)))
+    return blocks
 
 
 def _ring_shape(shape: tuple[int, ...], size: Axes) -> tuple[int, ...]:
@@ -130,13 +128,9 @@ def _write_frame(ring, slot, frame_ref, lanes: slice, strides: Axes, border: int
     lax.fori_loop(0, frame_ref.shape[2], row, None)
 
 
-def _numbered_taps(size: Axes) -> list[tuple[int, Axes]]:
-    return list(enumerate(tap_offsets(size)))
-
-
 def _forward_kernel(config: _Config, x_ref, *refs) -> None:
     blocks, size = _lane_blocks(config.groups), config.size
-    weights, (outs, rings) = refs[: len(blocks)], _split_refs(refs[len(blocks) :], len(config.groups))
+    weights, outs, rings = _split_refs(refs, len(blocks), len(config.groups))
     step, reach = pl.program_id(1), size[0] // 2
     valid = (step < pl.num_programs(1) - reach).astype(jnp.float32)
 
@@ -146,21 +140,18 @@ def _forward_kernel(config: _Config, x_ref, *refs) -> None:
             _zero(ring)
 
     for block, ring in zip(blocks, rings, strict=True):
-        first = config.groups[block.group].start + block.lane
-        _write_frame(ring, step % size[0], x_ref, slice(first, first + block.width), (1, 1, 1), size[1] // 2, valid)
+        _write_frame(ring, step % size[0], x_ref, block.channels, (1, 1, 1), size[1] // 2, valid)
 
     def convolve(block: _LaneBlock, ring, weight_ref) -> None:
         strides, out_ref = config.groups[block.group].strides, outs[block.group]
 
         def row(index: jax.Array, _: None) -> None:
             total = jnp.zeros((out_ref.shape[3], NUM_LANES), jnp.float32)
-            for tap, (t, h, w) in _numbered_taps(size):
+            for tap, (t, h, w) in enumerate(tap_offsets(size)):
                 columns = _column_slice(out_ref.shape[3], strides[2], w - size[2] // 2)
                 window = ring[(step + 1 + t) % size[0], index * strides[1] + h, columns, :]
                 total += window * weight_ref[tap : tap + 1, :]
-            out_ref[0, 0, index, :, block.lane : block.lane + block.width] = total[:, : block.width].astype(
-                out_ref.dtype
-            )
+            out_ref[0, 0, index, :, block.lanes] = total[:, : block.width].astype(out_ref.dtype)
 
         lax.fori_loop(0, out_ref.shape[2], row, None)
 
@@ -172,11 +163,8 @@ def _forward_kernel(config: _Config, x_ref, *refs) -> None:
 
 def _backward_kernel(config: _Config, x_ref, *refs) -> None:
     blocks, size = _lane_blocks(config.groups), config.size
-    weights, (gradients, (dx_ref,), d_weights, rings) = (
-        refs[: len(blocks)],
-        _split_refs(refs[len(blocks) :], len(config.groups), 1, len(blocks)),
-    )
-    rings, d_rings = rings[: len(blocks)], rings[len(blocks) :]
+    counts = (len(blocks), len(config.groups), 1, len(blocks), len(blocks))
+    weights, gradients, (dx_ref,), d_weights, rings, d_rings = _split_refs(refs, *counts)
     step, reach, border = pl.program_id(1), size[0] // 2, size[1] // 2
     valid = (step < pl.num_programs(1) - reach).astype(jnp.float32)
 
@@ -188,11 +176,9 @@ def _backward_kernel(config: _Config, x_ref, *refs) -> None:
             d_weight[...] = jnp.zeros_like(d_weight)
 
     for block, ring, d_ring in zip(blocks, rings, d_rings, strict=True):
-        group = config.groups[block.group]
-        first = group.start + block.lane
-        _write_frame(ring, step % size[0], x_ref, slice(first, first + block.width), (1, 1, 1), border, valid)
-        lanes = slice(block.lane, block.lane + block.width)
-        _write_frame(d_ring, step % size[0], gradients[block.group], lanes, group.strides, border, valid)
+        strides = config.groups[block.group].strides
+        _write_frame(ring, step % size[0], x_ref, block.channels, (1, 1, 1), border, valid)
+        _write_frame(d_ring, step % size[0], gradients[block.group], block.lanes, strides, border, valid)
 
     @pl.when(step >= reach)
     def _output() -> None:
@@ -203,15 +189,15 @@ def _backward_kernel(config: _Config, x_ref, *refs) -> None:
 
 def _input_gradient(config: _Config, step, block: _LaneBlock, d_ring, weight_ref, dx_ref) -> None:
     """The input's gradient at the middle frame of the ring."""
-    size, first = config.size, config.groups[block.group].start + block.lane
+    size = config.size
 
     def row(index: jax.Array, _: None) -> None:
         total = jnp.zeros((dx_ref.shape[3], NUM_LANES), jnp.float32)
-        for tap, (t, h, w) in _numbered_taps(size):
+        for tap, (t, h, w) in enumerate(tap_offsets(size)):
             columns = _column_slice(dx_ref.shape[3], 1, size[2] // 2 - w)
             window = d_ring[(step + size[0] - t) % size[0], index + size[1] - 1 - h, columns, :]
             total += window * weight_ref[tap : tap + 1, :]
-        dx_ref[0, 0, index, :, first : first + block.width] = total[:, : block.width].astype(dx_ref.dtype)
+        dx_ref[0, 0, index, :, block.channels] = total[:, : block.width].astype(dx_ref.dtype)
 
     lax.fori_loop(0, dx_ref.shape[2], row, None)
 
@@ -223,13 +209,9 @@ def _accumulate_kernel_gradient(
     size, strides = config.size, config.groups[block.group].strides
 
     def row(index: jax.Array, _: None) -> None:
-        gradient = d_ring[
-            (step + size[0] - size[0] // 2) % size[0],
-            size[1] // 2 + index * strides[1],
-            _column_slice(shape[3], strides[2], 0),
-            :,
-        ]
-        for tap, (t, h, w) in _numbered_taps(size):
+        slot, border = (step + size[0] - size[0] // 2) % size[0], size[1] // 2
+        gradient = d_ring[slot, border + index * strides[1], _column_slice(shape[3], strides[2], 0), :]
+        for tap, (t, h, w) in enumerate(tap_offsets(size)):
             columns = _column_slice(shape[3], strides[2], w - size[2] // 2)
             window = ring[(step + 1 + t) % size[0], index * strides[1] + h, columns, :]
             d_weight[0, tap : tap + 1, :] += jnp.sum(window * gradient, axis=0, keepdims=True)
@@ -239,20 +221,16 @@ def _accumulate_kernel_gradient(
 
 def _split_refs(refs, *counts: int) -> list:
     """Splits a sequence into parts of these lengths and the rest."""
-    parts, start = [], 0
-    for count in counts:
-        parts.append(refs[start : start + count])
-        start += count
-    return [*parts, refs[start:]]
+    ends = [0, *itertools.accumulate(counts), len(refs)]
+    return [refs[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _padded_weights(config: _Config, kernel: jax.Array) -> list[jax.Array]:
     """The kernel's taps of each block, (taps, NUM_LANES)."""
-    weights = []
-    for block in _lane_blocks(config.groups):
-        first = config.groups[block.group].start + block.lane
-        weights.append(jnp.pad(kernel[:, first : first + block.width], ((0, 0), (0, NUM_LANES - block.width))))
-    return weights
+    return [
+        jnp.pad(kernel[:, block.channels], ((0, 0), (0, NUM_LANES - block.width)))
+        for block in _lane_blocks(config.groups)
+    ]
 
 
 def _call(
@@ -273,8 +251,9 @@ def _call(
     clip_spec = pl.BlockSpec((1, *weights[0].shape), lambda clip, step: (clip, 0, 0))
     operands = [x, *weights, *gradients]
     products = 2 if gradients else 1
+    multiply_adds = math.prod(config.size) * sum(math.prod(shape) for shape in _output_shapes(config, x.shape))
     cost = pl.CostEstimate(
-        flops=2 * products * _multiply_adds(config, x.shape),
+        flops=2 * products * multiply_adds,
         transcendentals=0,
         bytes_accessed=sum(math.prod(a.shape) * a.dtype.itemsize for a in (*operands, *outputs)),
     )
@@ -295,12 +274,6 @@ def _call(
     )(*operands)
 
 
-def _multiply_adds(config: _Config, shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one pass over all groups."""
-    outputs = (math.prod(out) for out in _output_shapes(config, shape))
-    return math.prod(config.size) * sum(outputs)
-
-
 def _output_shapes(config: _Config, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [(shape[0], *strided_grid(shape[1:4], group.strides), group.stop - group.start) for group in config.groups]
 
@@ -309,10 +282,6 @@ def _output_shapes(config: _Config, shape: tuple[int, ...]) -> list[tuple[int, .
 def _conv(config, x, kernel):
     outputs = [jax.ShapeDtypeStruct(shape, x.dtype) for shape in _output_shapes(config, x.shape)]
     return tuple(_call(config, _forward_kernel, x, _padded_weights(config, kernel), [], outputs))
-
-
-def _conv_forward(config, x, kernel):
-    return _conv(config, x, kernel), (x, kernel)
 
 
 def _conv_backward(config, residuals, gradients):
@@ -326,4 +295,4 @@ def _conv_backward(config, residuals, gradients):
     return dx, jnp.concatenate(d_kernel, axis=-1)
 
 
-_conv.defvjp(_conv_forward, _conv_backward)
+_conv.defvjp(lambda config, x, kernel: (_conv(config, x, kernel), (x, kernel)), _conv_backward)

@@ -48,17 +48,10 @@ def attend(
     values: Float[Array, "B heads keys d"],
     key_one_hot: Float[Array, "keys p"],
 ) -> Float[Array, "B heads queries d"]:
-    """softmax(queries . [keys | key_one_hot]) values, with logits and softmax in float32.
+    """softmax(queries . [keys | key_one_hot]) values, with logits and softmax in float32; returns the values' dtype.
 
-    Args:
-      queries: Already scaled.
-      keys: Keys.
-      values: Values.
-      key_one_hot: Constants that extend the keys' channels, the same for all clips and heads; they have no gradient.
-        p may be 0.
-
-    Returns:
-      An array of the values' dtype.
+    The queries are already scaled. `key_one_hot` has constants that extend the keys' channels, the same for all clips
+    and heads; they have no gradient, and p may be 0.
     """
     return _attend_forward(queries, keys, values, key_one_hot)[0]
 
@@ -81,12 +74,8 @@ def _attend_backward(residuals, d_output):
     d_logits = (weights.astype(jnp.float32) * (_batched_dot(scaled, values, 3, 3) - mean)).astype(keys.dtype)
     d_queries = _batched_dot(d_logits, _extend_keys(keys, key_one_hot), 3, 2)
     d_keys = _batched_dot(d_logits, queries[..., : keys.shape[-1]], 2, 2)
-    return (
-        d_queries.astype(queries.dtype),
-        d_keys.astype(keys.dtype),
-        d_values.astype(values.dtype),
-        jnp.zeros_like(key_one_hot),
-    )
+    gradients = (d_queries.astype(queries.dtype), d_keys.astype(keys.dtype), d_values.astype(values.dtype))
+    return (*gradients, jnp.zeros_like(key_one_hot))
 
 
 attend.defvjp(_attend_forward, _attend_backward)

@@ -44,15 +44,7 @@ MASKED_LOGIT = -1e30
 
 
 class _Config(NamedTuple):
-    """Static settings of a call.
-
-    Attributes:
-      heads: The number of heads in a group.
-      head_dim: Width c of a head.
-      num_keys: The number of keys without padding.
-      block: The number of queries in a step.
-      vmem_bytes: Bytes of VMEM of the chip; None runs the kernel in interpret mode.
-    """
+    """Static settings: heads in a group, width c of a head, keys without padding, queries in a step, bytes of VMEM."""
 
     heads: int
     head_dim: int
@@ -77,18 +69,11 @@ def flash_attention(
     key_one_hot: Float[Array, "keys e"],
     vmem_bytes: int | None,
 ) -> Float[Array, "B queries heads c"]:
-    """Softmax attention with relative positions, plus the queries.
+    """Softmax attention with relative positions, plus the queries, in their dtype; the softmax is float32.
 
-    Args:
-      queries: Not scaled.
-      terms: The result of `position_terms`.
-      keys: Keys.
-      values: Values.
-      key_one_hot: The result of `key_coordinates`, in the queries' dtype; rows of zeros for class tokens.
-      vmem_bytes: Bytes of VMEM of the chip; None runs the kernels in interpret mode, on any platform (for tests).
-
-    Returns:
-      An array of the queries' dtype; the softmax is float32.
+    The queries are not scaled. `terms` are from `position_terms`; `key_one_hot` is from `key_coordinates`, in the
+    queries' dtype, with rows of zeros for class tokens. `vmem_bytes` are the chip's; None runs the kernels in interpret
+    mode, on any platform (for tests).
     """
     num_clips, num_queries, num_heads, head_dim = queries.shape
     num_keys = keys.shape[1]
@@ -97,15 +82,16 @@ def flash_attention(
     config = _Config(group, head_dim, num_keys, block, vmem_bytes)
     # Terms get an axis for the groups: the width of a group's terms is no multiple of NUM_LANES.
     terms = terms.reshape(num_clips, num_queries, num_heads // group, -1).swapaxes(1, 2)
-    padded = (
-        *(
-            _pad_to_multiple(x.reshape(*x.shape[:2], -1), 1, multiple)
-            for x, multiple in ((queries, block), (keys, NUM_LANES), (values, NUM_LANES))
-        ),
+    flat_queries, keys, values = (x.reshape(*x.shape[:2], -1) for x in (queries, keys, values))
+    output = _attention(
+        config,
+        _pad_to_multiple(flat_queries, 1, block),
+        _pad_to_multiple(keys, 1, NUM_LANES),
+        _pad_to_multiple(values, 1, NUM_LANES),
         _pad_to_multiple(terms, 2, block),
         _pad_to_multiple(key_one_hot, 0, NUM_LANES),
     )
-    return _attention(config, *padded)[:, :num_queries].reshape(queries.shape)
+    return output[:, :num_queries].reshape(queries.shape)
 
 
 def flash_attention_fits(num_keys: int, num_heads: int, head_dim: int, vmem_bytes: int) -> bool:
@@ -154,32 +140,17 @@ def _weights(config: _Config, q: jax.Array, terms: jax.Array, k: jax.Array, key_
 
 
 def _forward_kernel(config: _Config, q_ref, k_ref, v_ref, terms_ref, one_hot_ref, out_ref) -> None:
-    e = one_hot_ref.shape[1]
+    e, key_one_hot = one_hot_ref.shape[1], one_hot_ref[...]
     for head in range(config.heads):
-        lanes = config.lanes(head)
-        q, v = q_ref[0, :, lanes], v_ref[0, :, lanes]
-        weights = _weights(
-            config, q, terms_ref[0, 0, :, head * e : (head + 1) * e], k_ref[0, :, lanes], one_hot_ref[...]
-        )
+        lanes, term_lanes = config.lanes(head), slice(head * e, (head + 1) * e)
+        q, k, v = q_ref[0, :, lanes], k_ref[0, :, lanes], v_ref[0, :, lanes]
+        weights = _weights(config, q, terms_ref[0, 0, :, term_lanes], k, key_one_hot)
         out = _dot(weights.astype(v.dtype), v, 1, 0) + q.astype(jnp.float32)
         out_ref[0, :, lanes] = out.astype(out_ref.dtype)
 
 
-def _backward_kernel(
-    config: _Config,
-    q_ref,
-    k_ref,
-    v_ref,
-    terms_ref,
-    one_hot_ref,
-    do_ref,
-    dq_ref,
-    dk_ref,
-    dv_ref,
-    dterms_ref,
-    dk_sum,
-    dv_sum,
-) -> None:
+def _backward_kernel(config: _Config, q_ref, k_ref, v_ref, terms_ref, one_hot_ref, do_ref, *refs) -> None:
+    dq_ref, dk_ref, dv_ref, dterms_ref, dk_sum, dv_sum = refs
     e, key_one_hot = one_hot_ref.shape[1], one_hot_ref[...]
 
     @pl.when(pl.program_id(2) == 0)
@@ -211,11 +182,11 @@ def _call(config: _Config, kernel, operands: list[jax.Array], outputs: list[int]
 
     Args:
       config: The settings.
-      kernel: Takes refs to queries, keys, values, terms, key_one_hot and further arrays shaped like the queries.
-      operands: Those arrays.
+      kernel: Takes refs to the operands, the outputs and the scratch.
+      operands: Queries, keys, values, terms, key_one_hot and further arrays shaped like the queries.
       outputs: For each output, the index of the operand whose shape and dtype it has.
       products: The number of matrix products of queries by keys, each of all heads, for the compiler's cost estimate.
-      scratch: Shapes of VMEM arrays, which the kernel takes last.
+      scratch: Shapes of VMEM arrays.
     """
     queries, keys, _, terms, key_one_hot = operands[:5]
     width = config.heads * config.head_dim
@@ -249,10 +220,6 @@ def _attention(config, queries, keys, values, terms, key_one_hot):
     return _call(config, _forward_kernel, [queries, keys, values, terms, key_one_hot], [0], products=2)[0]
 
 
-def _attention_forward(config, *operands):
-    return _attention(config, *operands), operands
-
-
 def _attention_backward(config, operands, d_out):
     keys = operands[1]
     scratch = [(keys.shape[1], config.heads * config.head_dim)] * 2
@@ -260,4 +227,4 @@ def _attention_backward(config, operands, d_out):
     return (*gradients, jnp.zeros_like(operands[4]))
 
 
-_attention.defvjp(_attention_forward, _attention_backward)
+_attention.defvjp(lambda config, *operands: (_attention(config, *operands), operands), _attention_backward)

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from musclemap_jax.models.kernels.sliding_windows import (
     Axes,
     Triple,
+    by_platform,
     pad_for_windows,
     pad_grid,
     strided_grid,
@@ -33,36 +34,25 @@ def max_pool3d(x: Float[Array, "B T H W C"], window: Triple, strides: Triple) ->
     """Largest value of each window, one channel at a time; windows begin at stride * i - window // 2.
 
     Elements outside the grid are ignored. The first of tied values in row-major order gets the gradient, as in PyTorch.
-
-    Args:
-      x: float32 or bfloat16.
-      window: Size of the window on each axis, even or odd.
-      strides: Strides of time, height and width; at least 1.
-
-    Returns:
-      An array of x's dtype.
+    The window may be even or odd, strides are at least 1, and x is float32 or bfloat16.
     """
-    return lax.platform_dependent(
-        x,
-        cpu=functools.partial(_max_pool_cpu, window=window, strides=strides),
-        default=functools.partial(_max_pool_xla, window=window, strides=strides),
-    )
+    return by_platform(_max_pool_cpu, _max_pool_xla, x, window=window, strides=strides)
 
 
-def _max_pool_cpu(x: jax.Array, *, window: Axes, strides: Axes) -> jax.Array:
+def _max_pool_cpu(x: jax.Array, window: Axes, strides: Axes) -> jax.Array:
     grid = strided_grid(x.shape[1:4], strides)
     padded = pad_for_windows(x, window, strides, -jnp.inf)
     return functools.reduce(jnp.maximum, [window_elements(padded, tap, strides, grid) for tap in tap_offsets(window)])
 
 
-def _max_pool_xla(x: jax.Array, *, window: Axes, strides: Axes) -> jax.Array:
+def _max_pool_xla(x: jax.Array, window: Axes, strides: Axes) -> jax.Array:
     grid = strided_grid(x.shape[1:4], strides)
     padded = pad_for_windows(x, window, strides, -jnp.inf)
     y = lax.reduce_window(padded, -jnp.inf, lax.max, (1, *window, 1), (1, *strides, 1), "VALID")
     return window_elements(y, (0, 0, 0), (1, 1, 1), grid)
 
 
-def _gradient_cpu(x: jax.Array, y: jax.Array, dy: jax.Array, *, window: Axes, strides: Axes) -> jax.Array:
+def _gradient_cpu(x: jax.Array, y: jax.Array, dy: jax.Array, window: Axes, strides: Axes) -> jax.Array:
     grid, taps = y.shape[1:4], tap_offsets(window)
     padded = pad_for_windows(x, window, strides, -jnp.inf)
     chosen = jnp.full(y.shape, -1, jnp.int32)
@@ -77,8 +67,7 @@ def _gradient_cpu(x: jax.Array, y: jax.Array, dy: jax.Array, *, window: Axes, st
     return sum_over_windows(contribution, window, strides, x.shape[1:4]).astype(x.dtype)
 
 
-def _gradient_xla(x: jax.Array, y: jax.Array, dy: jax.Array, *, window: Axes, strides: Axes) -> jax.Array:
-    del y
+def _gradient_xla(x: jax.Array, y: jax.Array, dy: jax.Array, window: Axes, strides: Axes) -> jax.Array:
     return jax.vjp(functools.partial(_max_pool_xla, window=window, strides=strides), x)[1](dy)[0]
 
 
@@ -88,13 +77,7 @@ def _max_pool_forward(x, window, strides):
 
 
 def _max_pool_backward(window, strides, residuals, dy):
-    gradient = lax.platform_dependent(
-        *residuals,
-        dy,
-        cpu=functools.partial(_gradient_cpu, window=window, strides=strides),
-        default=functools.partial(_gradient_xla, window=window, strides=strides),
-    )
-    return (gradient,)
+    return (by_platform(_gradient_cpu, _gradient_xla, *residuals, dy, window=window, strides=strides),)
 
 
 max_pool3d.defvjp(_max_pool_forward, _max_pool_backward)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,12 @@ Triple = tuple[int, int, int]
 
 Axes = tuple[int, ...]
 """The same, where it is computed axis by axis."""
+
+
+def by_platform(on_cpu: Callable, elsewhere: Callable, *arrays: jax.Array, **settings: Axes) -> Any:
+    """Calls one of two functions of the same arrays and settings; the platform decides when the program is lowered."""
+    cpu, default = (functools.partial(function, **settings) for function in (on_cpu, elsewhere))
+    return lax.platform_dependent(*arrays, cpu=cpu, default=default)
 
 
 def strided_grid(grid: Axes, strides: Axes) -> Triple:
@@ -69,19 +76,15 @@ def sum_over_windows(
         strided grid that are padded with `window_margins` zeros on all sides.
       size: Size of the kernel.
       strides: Strides of the windows.
-      grid: (T, H, W) of the result.
-
-    Returns:
-      (B, T, H, W, C) float32.
+      grid: (T, H, W) of the float32 result (B, T, H, W, C).
     """
     margin = window_margins(size, strides)
     length = tuple(n + m for n, m in zip(strided_grid(grid, strides), margin, strict=True))
     num_phases = tuple(min(k, s) for k, s in zip(size, strides, strict=True))
 
     def phase(first: Axes) -> jax.Array:
-        steps = [range((k - 1 - r) // s + 1) for k, r, s in zip(size, first, strides, strict=True)]
         terms = []
-        for step in itertools.product(*steps):
+        for step in tap_offsets(tuple((k - 1 - r) // s + 1 for k, r, s in zip(size, first, strides, strict=True))):
             tap = tuple(r + s * a for r, s, a in zip(first, strides, step, strict=True))
             slices = tuple(slice(m - a, m - a + n) for m, a, n in zip(margin, step, length, strict=True))
             terms.append(contribution(tap, (slice(None), *slices)))
@@ -92,9 +95,7 @@ def sum_over_windows(
             return phase(first)
         y = jnp.stack([interleave(axis + 1, (*first, r)) for r in range(num_phases[axis])], axis=axis + 2)
         if strides[axis] > num_phases[axis]:  # elements that no window meets
-            widths = [(0, 0)] * y.ndim
-            widths[axis + 2] = (0, strides[axis] - num_phases[axis])
-            y = jnp.pad(y, widths)
+            y = jnp.pad(y, [(0, strides[axis] - num_phases[axis] if at == axis + 2 else 0) for at in range(y.ndim)])
         return y
 
     y = phase((0, 0, 0)) if num_phases == (1, 1, 1) == tuple(strides) else interleave(0, ())

@@ -17,7 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 Padding = Sequence[tuple[int, int]]
-"""(before, after) on each axis."""
+"""(before, after) of time, height and width."""
 
 
 def space_to_depth_conv(
@@ -27,15 +27,7 @@ def space_to_depth_conv(
     padding: Padding,
     **settings: Any,
 ) -> Float[Array, "B T2 H2 W2 D"]:
-    """Replaces `lax.conv_general_dilated` for a video.
-
-    Args:
-      video: Channels last.
-      kernel: Not dilated.
-      strides: Strides of time, height and width.
-      padding: Padding of time, height and width.
-      settings: Further arguments of `lax.conv_general_dilated`, passed on.
-    """
+    """Replaces `lax.conv_general_dilated`, which gets the `settings`, for a video and a kernel that is not dilated."""
     sizes, factors = video.shape[2:4], (strides[1], strides[2])
     if any(size % factor for size, factor in zip(sizes, factors, strict=True)):
         return lax.conv_general_dilated(video, kernel, strides, padding, **settings)

@@ -29,17 +29,13 @@ def _normal_cdf(x: jax.Array) -> jax.Array:
     return 0.5 * (1.0 + lax.erf(upcast(x) * math.sqrt(0.5)))
 
 
-def _gelu_forward(x):
-    return gelu(x), x
-
-
 def _gelu_backward(x, dy):
     wide = upcast(x)
     density = jnp.exp(-0.5 * wide * wide) * (1.0 / math.sqrt(2.0 * math.pi))
     return ((upcast(dy) * (_normal_cdf(x) + wide * density)).astype(x.dtype),)
 
 
-gelu.defvjp(_gelu_forward, _gelu_backward)
+gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -53,8 +49,4 @@ def _relu_forward(x, slope):
     return y, y
 
 
-def _relu_backward(slope, y, dy):
-    return (jnp.where(y > 0, dy, dy * slope),)
-
-
-relu.defvjp(_relu_forward, _relu_backward)
+relu.defvjp(_relu_forward, lambda slope, y, dy: (jnp.where(y > 0, dy, dy * slope),))

@@ -42,7 +42,7 @@ def normalise_batch(
 
     Args:
       x: An array of any shape and float dtype.
-      scale: float32, one dimension for each feature axis, in ascending order.
+      scale: float32, one dimension for each feature axis.
       bias: Like `scale`.
       feature_axes: The axes of x, ascending and not negative, that are not averaged over.
 
@@ -82,12 +82,7 @@ normalise_batch.defvjp(_normalise_forward, _normalise_backward)
 
 
 class BatchNorm(nn.Module):
-    """Batch norm with learned scale and bias.
-
-    Attributes:
-      shape: Sizes of the feature axes.
-      scale_init: Initialiser of the scale.
-    """
+    """Batch norm with learned scale and bias; `shape` is that of the feature axes."""
 
     shape: tuple[int, ...]
     scale_init: Initializer = nn.initializers.ones

@@ -30,11 +30,7 @@ def channel_matmul(kernel: Float[Array, "*groups D D2"], x: Float[Array, " ..."]
     return jnp.einsum(f"{group}cd,{group}c...->{group}d...", kernel, x)
 
 
-def _channels_forward(kernel: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return channel_matmul(kernel, x), (kernel, x)
-
-
-def _channels_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _channels_backward(operands, gradient):
     kernel, x = operands
     group = "g" * (kernel.ndim - 2)
     # XLA:CPU transposes the second operand in memory, so the smaller one goes there.
@@ -45,7 +41,7 @@ def _channels_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Arra
     return d_kernel, jnp.einsum(f"{group}cd,{group}d...->{group}c...", kernel, gradient)
 
 
-channel_matmul.defvjp(_channels_forward, _channels_backward)
+channel_matmul.defvjp(lambda kernel, x: (channel_matmul(kernel, x), (kernel, x)), _channels_backward)
 
 
 @jax.custom_vjp
@@ -54,20 +50,13 @@ def joint_matmul(edges: Float[Array, "G V V2"], x: Float[Array, "G D V2 T BP"]) 
 
     Computed as one small product a channel, with the edges repeated, so that no operand is transposed.
     """
-    return jnp.einsum("gcvu,gcutn->gcvtn", _repeat(edges, x.shape[1]), x)
+    repeated = jnp.broadcast_to(edges[:, None], (*x.shape[:2], *edges.shape[1:]))
+    return jnp.einsum("gcvu,gcutn->gcvtn", repeated, x)
 
 
-def _repeat(edges: jax.Array, num_channels: int) -> jax.Array:
-    return jnp.broadcast_to(edges[:, None], (edges.shape[0], num_channels, *edges.shape[1:]))
-
-
-def _joints_forward(edges: jax.Array, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return joint_matmul(edges, x), (edges, x)
-
-
-def _joints_backward(operands: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _joints_backward(operands, gradient):
     edges, x = operands
     return _contract_trailing(gradient, x, 2).sum(1), joint_matmul(edges.swapaxes(1, 2), gradient)
 
 
-joint_matmul.defvjp(_joints_forward, _joints_backward)
+joint_matmul.defvjp(lambda edges, x: (joint_matmul(edges, x), (edges, x)), _joints_backward)

@@ -13,16 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 def drop_path_factors(
     rng: PRNGKeyArray, rates: Float[Array, "*branches"], batch_size: int
 ) -> Float[Array, "*branches B"]:
-    """Draws what each residual branch is multiplied by, for each branch and clip.
-
-    Args:
-      rng: A key.
-      rates: The probability in [0, 1) that a clip skips the branch.
-      batch_size: B.
-
-    Returns:
-      Factors of 0 or 1 / (1 - rate), float32.
-    """
+    """Draws each residual branch's float32 factor for each clip: 0 at its rate in [0, 1), otherwise 1 / (1 - rate)."""
     keep = jnp.broadcast_to((1.0 - rates)[..., None], (*rates.shape, batch_size))
     return jax.random.bernoulli(rng, keep).astype(jnp.float32) / keep
 

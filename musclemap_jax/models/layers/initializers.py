@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 
 Initializer = nn.initializers.Initializer
 
@@ -26,8 +23,4 @@ def fan_out_normal(fan_out: int) -> Initializer:
 def fan_in_uniform(fan_in: int) -> Initializer:
     """PyTorch's default for the weights and biases of linear layers and convolutions: uniform in +-1 / sqrt(fan_in)."""
     bound = fan_in**-0.5
-
-    def init(key: jax.Array, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)

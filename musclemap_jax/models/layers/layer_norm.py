@@ -43,24 +43,17 @@ def layer_norm(
     num_axes: int,
     epsilon: float,
 ) -> Float[Array, "*shape"]:
-    """Normalises the last axes to mean 0 and variance 1; statistics are float32 even where x is narrower.
+    """Normalises the last `num_axes` axes together; statistics are float32 even where x is narrower.
 
     Args:
-      x: (..., D) for one axis, (..., M, D) for two.
+      x: (..., D) for one axis, (..., M, D) for two; the result has its dtype.
       scale: The shape of the last axes of x; may span more axes than are normalised.
       bias: Like `scale`.
-      num_axes: The number of axes that are normalised together.
+      num_axes: 1 or 2.
       epsilon: Added to the variance.
-
-    Returns:
-      An array of x's dtype.
     """
     y, _ = _standardise(x, num_axes, epsilon)
     return (y * _expand_to(scale, x.ndim) + _expand_to(bias, x.ndim)).astype(x.dtype)
-
-
-def _layer_norm_forward(x, scale, bias, num_axes, epsilon):
-    return layer_norm(x, scale, bias, num_axes, epsilon), (x, scale, bias)
 
 
 def _layer_norm_backward(num_axes, epsilon, residuals, dy):
@@ -77,20 +70,18 @@ def _layer_norm_backward(num_axes, epsilon, residuals, dy):
     return dx.astype(x.dtype), d_scale.astype(scale.dtype), d_bias.astype(bias.dtype)
 
 
-layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+layer_norm.defvjp(lambda *arguments: (layer_norm(*arguments), arguments[:3]), _layer_norm_backward)
 
 
 class LayerNormParams(nn.Module):
     """The parameters `scale` and `bias` of a layer norm, for callers that normalise several arrays at once."""
 
     shape: tuple[int, ...]
-    param_dtype: DTypeLike = jnp.float32
-    bias_init: Initializer = BIAS_INIT
 
     @nn.compact
     def __call__(self) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-        scale = self.param("scale", nn.initializers.ones, self.shape, self.param_dtype)
-        return scale, self.param("bias", self.bias_init, self.shape, self.param_dtype)
+        scale = self.param("scale", nn.initializers.ones, self.shape, jnp.float32)
+        return scale, self.param("bias", BIAS_INIT, self.shape, jnp.float32)
 
 
 class LayerNorm(nn.Module):
@@ -99,21 +90,16 @@ class LayerNorm(nn.Module):
     Attributes:
       num_axes: The number of last axes that are normalised together, with one weight for each element.
       epsilon: Added to the variance.
-      bias_init: Initialiser of the bias.
-      dtype: Dtype of the result.
-      param_dtype: Dtype of the parameters.
     """
 
     num_axes: int = 1
     epsilon: float = 1e-6
     bias_init: Initializer = BIAS_INIT
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Normalises the last axes of x."""
         shape = x.shape[x.ndim - self.num_axes :]
-        scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
-        bias = self.param("bias", self.bias_init, shape, self.param_dtype)
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", self.bias_init, shape, jnp.float32)
         return layer_norm(x.astype(self.dtype), scale, bias, self.num_axes, self.epsilon)

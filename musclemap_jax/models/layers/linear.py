@@ -1,7 +1,4 @@
-"""Linear layers and the MLP of the transformer blocks, with PySlowFast's initialisation.
-
-Letters of shapes: D width.
-"""
+"""Linear layers and the MLP of the transformer blocks, with PySlowFast's initialisation; D is a width."""
 
 from __future__ import annotations
 
@@ -30,13 +27,12 @@ def flattened_dot_general(
     return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
-def dense(features: int, name: str, dtype: DTypeLike, param_dtype: DTypeLike, use_bias: bool = True) -> nn.Dense:
+def dense(features: int, name: str, dtype: DTypeLike, use_bias: bool = True) -> nn.Dense:
     """A linear layer with PySlowFast's initialisation."""
     return nn.Dense(
         features,
         use_bias=use_bias,
         dtype=dtype,
-        param_dtype=param_dtype,
         kernel_init=WEIGHT_INIT,
         bias_init=BIAS_INIT,
         dot_general=flattened_dot_general,
@@ -51,12 +47,11 @@ class Mlp(nn.Module):
     features: int
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, *inputs: Float[Array, "... D"], train: bool = False) -> tuple[Float[Array, "... D2"], ...]:
         """Applies the same layers to each input (..., D); returns as many outputs (..., features)."""
-        first = dense(self.hidden, "fc1", self.dtype, self.param_dtype)
-        second = dense(self.features, "fc2", self.dtype, self.param_dtype)
+        first = dense(self.hidden, "fc1", self.dtype)
+        second = dense(self.features, "fc2", self.dtype)
         drop = nn.Dropout(self.dropout_rate, deterministic=not train)
         return tuple(drop(second(drop(gelu(first(x))))) for x in inputs)

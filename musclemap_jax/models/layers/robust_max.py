@@ -19,24 +19,16 @@ TOLERANCE_EPS = 2
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def robust_max(x: Float[Array, " ..."], axis: int) -> Float[Array, " ..."]:
-    """Maximum over one axis; the elements within rounding of it share the gradient equally.
-
-    Args:
-      x: An array of values of the order of 1.
-      axis: The axis, not negative.
-
-    Returns:
-      x without the axis.
-    """
+    """Maximum over an axis, not negative, of values of the order of 1; all within rounding of it share the gradient."""
     return x.max(axis)
 
 
-def _max_forward(x: jax.Array, axis: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _max_forward(x, axis):
     peak = x.max(axis)
     return peak, (x, peak)
 
 
-def _max_backward(axis: int, residuals: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array]:
+def _max_backward(axis, residuals, gradient):
     x, peak = residuals
     bound = peak - TOLERANCE_EPS * jnp.finfo(x.dtype).eps * (1 + jnp.abs(peak))
     chosen = (x >= jnp.expand_dims(bound, axis)).astype(x.dtype)

@@ -45,11 +45,7 @@ class LayerGroup:
         return range(self.first, self.first + self.count)
 
     def name(self, template: str) -> str:
-        """The module's name.
-
-        Args:
-          template: A layer's name with a placeholder for its number, such as ``blocks_{}`` or ``unit{:02d}``.
-        """
+        """The module's name; the template is a layer's name, such as ``blocks_{}`` or ``unit{:02d}``."""
         last = "_" + template[template.index("{") :].format(self.layers[-1]) if self.count > 1 else ""
         return template.format(self.first) + last
 
@@ -59,12 +55,7 @@ class LayerGroup:
 
     @classmethod
     def from_name(cls, name: str, prefix: str) -> LayerGroup | None:
-        """The group whose module has this name; None for other modules.
-
-        Args:
-          name: A module's name, such as ``blocks_4_13``.
-          prefix: What the names of such modules start with, such as ``blocks_``.
-        """
+        """The group whose module has this name, such as ``blocks_4_13`` of prefix ``blocks_``; None for any other."""
         # Names come from files too: three digits bound the number of layers that one can claim.
         found = re.fullmatch(rf"{re.escape(prefix)}(\d{{1,3}})(?:_(\d{{1,3}}))?", name)
         if not found:
@@ -76,16 +67,13 @@ class LayerGroup:
 def group_equal_layers(
     layers: Sequence[Any], preserves_shape: Callable[[Any], bool], first: int = 0
 ) -> tuple[LayerGroup, ...]:
-    """Groups consecutive equal layers.
+    """Groups consecutive equal layers; every layer is in one group, in order.
 
     Args:
       layers: The layers' specs; layers with equal specs are equal.
       preserves_shape: Whether a layer's output has the shape of its input; a layer that changes it is a group of its
         own.
       first: Number of the first layer.
-
-    Returns:
-      Groups that contain every layer once, in order.
     """
     groups: list[LayerGroup] = []
     for number, layer in enumerate(layers):
@@ -97,13 +85,9 @@ def group_equal_layers(
 
 
 def scan_layers(
-    body: Callable[[Layer, Carry, Any], tuple[Carry, Any]],
-    module: Layer,
-    group: LayerGroup,
-    carry: Carry,
-    inputs: Any,
+    body: Callable[[Layer, Carry, Any], tuple[Carry, Any]], module: Layer, group: LayerGroup, carry: Carry, inputs: Any
 ) -> tuple[Carry, list[Any]]:
-    """Applies the layers of a group one after another.
+    """Applies the layers of a group one after another; returns the last carry, and each layer's outputs.
 
     Args:
       body: (module, carry, a layer's inputs) -> (a carry of the same shapes, the layer's outputs).
@@ -111,9 +95,6 @@ def scan_layers(
       group: The layers.
       carry: Passed from layer to layer.
       inputs: A pytree of arrays with a leading axis for the group's layers.
-
-    Returns:
-      The last carry, and each layer's outputs.
     """
     if group.count == 1:
         carry, outputs = body(module, carry, jax.tree.map(lambda x: x[0], inputs))

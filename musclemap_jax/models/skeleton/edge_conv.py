@@ -27,11 +27,7 @@ LEAKY_SLOPE = 0.2
 
 
 def nearest_one_hot(features: Float[Array, "*groups V D"], num_neighbours: int) -> Float[Array, "*groups V k V"]:
-    """Selects each vertex's nearest vertices by squared distance, itself included.
-
-    Args:
-      features: The vertices' features.
-      num_neighbours: The number of neighbours; all V vertices if V is smaller.
+    """Selects each vertex's nearest vertices by squared distance, itself included; all V if V < `num_neighbours`.
 
     Returns:
       float32 rows: [i, r] is one at the r-th nearest vertex of i; of equally near vertices the lower index comes first.
@@ -52,32 +48,24 @@ def nearest_one_hot(features: Float[Array, "*groups V D"], num_neighbours: int) 
 
 
 class EdgeConv(nn.Module):
-    """EdgeConv of several groups of vertices at once, each group with its own weights and statistics.
-
-    Attributes:
-      features: Width of the output.
-      num_neighbours: The number of neighbours of a vertex.
-      dtype: Dtype of the computation; None for that of the input.
-    """
+    """EdgeConv of several groups of vertices at once, each group with its own weights and statistics."""
 
     features: int
     num_neighbours: int
-    dtype: DTypeLike | None = None
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "BP G V D"], train: bool) -> Float[Array, "BP G V D2"]:
         """Applies the convolution; `train` as in BatchNorm."""
-        dtype = self.dtype or x.dtype
         _, num_groups, _, width = x.shape
-        kernel = self.param(
-            "kernel", fan_out_normal(self.features), (num_groups, 2 * width, self.features), jnp.float32
-        ).astype(dtype)
+        shape = (num_groups, 2 * width, self.features)
+        kernel = self.param("kernel", fan_out_normal(self.features), shape, jnp.float32).astype(self.dtype)
         neighbour_kernel, centre_kernel = kernel[:, :width], kernel[:, width:]
         one_hot = nearest_one_hot(x, self.num_neighbours)
         self.sow("intermediates", "neighbours", one_hot)
-        x = x.astype(dtype)
+        x = x.astype(self.dtype)
         from_neighbour = jnp.einsum("ngvc,gcd->ngvd", x, neighbour_kernel)
         from_centre = jnp.einsum("ngvc,gcd->ngvd", x, centre_kernel - neighbour_kernel)
-        gathered = jnp.einsum("ngvku,ngud->ngvkd", one_hot.astype(dtype), from_neighbour)
+        gathered = jnp.einsum("ngvku,ngud->ngvkd", one_hot.astype(self.dtype), from_neighbour)
         y = BatchNorm((num_groups, self.features), name="norm")(gathered + from_centre[:, :, :, None, :], (1, 4), train)
         return robust_max(relu(y, LEAKY_SLOPE), 3)

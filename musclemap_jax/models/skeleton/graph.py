@@ -10,6 +10,7 @@ Letters of shapes: L hierarchies, V joints.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 from jaxtyping import Float
@@ -58,31 +59,22 @@ _COCO20: dict[str, Levels] = {
 }
 _HALPE26: dict[str, Levels] = {
     "neck": ((18,), (0, 5, 6, 17, 19), (1, 2, 7, 8, 11, 12), (3, 4, 9, 10, 13, 14), (15, 16), (20, 21, 22, 23, 24, 25)),
-    "hip": (
-        (19,),
-        (11, 12, 18),
-        (0, 5, 6, 13, 14, 17),
-        (1, 2, 7, 8, 15, 16),
-        (3, 4, 9, 10, 20, 21, 22, 23, 24, 25),
-    ),
+    "hip": ((19,), (11, 12, 18), (0, 5, 6, 13, 14, 17), (1, 2, 7, 8, 15, 16), (3, 4, 9, 10, 20, 21, 22, 23, 24, 25)),
 }
-_LEVELS: dict[str, tuple[int, dict[str, Levels]]] = {
+LEVELS: dict[str, tuple[int, dict[str, Levels]]] = {
     "coco19": (19, _COCO19),
     "coco20": (20, _COCO20),
     "halpe26": (26, _HALPE26),
     "ntu25": (25, _NTU25),
 }
+"""{layout: (number of joints, {centre: levels})}; the first centre is the default."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SkeletonGraph:
     """A layout's joints as levels of a tree from a centre.
 
-    Attributes:
-      layout: Name of the skeleton layout.
-      centre: Name of the joint that the levels start from.
-      num_joints: V.
-      levels: Joints (zero-based) of each level, the centre first; joints in no level have no edges.
+    `levels` has the zero-based joints of each level, the centre first; joints in no level have no edges.
     """
 
     layout: str
@@ -95,10 +87,6 @@ class SkeletonGraph:
         """L: hierarchy l connects the levels l and l + 1."""
         return len(self.levels) - 1
 
-    def hierarchy_joints(self) -> tuple[tuple[int, ...], ...]:
-        """Returns, for each of the L hierarchies, the joints of its two levels."""
-        return tuple(near + far for near, far in zip(self.levels[:-1], self.levels[1:], strict=True))
-
     def adjacency(self) -> Float[np.ndarray, "L 3 V V"]:
         """Returns the edge sets A[l, subset, target, source], float32.
 
@@ -106,7 +94,7 @@ class SkeletonGraph:
         the last two are divided by the source's number of edges; the identity is not normalised.
         """
         edges = np.zeros((self.num_hierarchies, NUM_SUBSETS, self.num_joints, self.num_joints), np.float32)
-        for hierarchy, (near, far) in enumerate(zip(self.levels[:-1], self.levels[1:], strict=True)):
+        for hierarchy, (near, far) in enumerate(itertools.pairwise(self.levels)):
             edges[hierarchy, IDENTITY, near + far, near + far] = 1
             edges[hierarchy, FORWARD][np.ix_(far, near)] = 1 / len(far)
             edges[hierarchy, REVERSE][np.ix_(near, far)] = 1 / len(near)
@@ -115,14 +103,9 @@ class SkeletonGraph:
     def level_mean(self) -> Float[np.ndarray, "L V"]:
         """Returns float32 weights that average over the joints of each hierarchy's two levels."""
         weights = np.zeros((self.num_hierarchies, self.num_joints), np.float32)
-        for hierarchy, joints in enumerate(self.hierarchy_joints()):
-            weights[hierarchy, list(joints)] = 1 / len(joints)
+        for hierarchy, (near, far) in enumerate(itertools.pairwise(self.levels)):
+            weights[hierarchy, near + far] = 1 / len(near + far)
         return weights
-
-
-def known_graphs() -> dict[str, tuple[str, ...]]:
-    """Returns the centres of each layout; the first is the default."""
-    return {layout: tuple(centres) for layout, (_, centres) in _LEVELS.items()}
 
 
 def skeleton_graph(layout: str, centre: str | None = None) -> SkeletonGraph:
@@ -130,15 +113,15 @@ def skeleton_graph(layout: str, centre: str | None = None) -> SkeletonGraph:
 
     Args:
       layout: ``coco19`` (canonical), ``coco20``, ``halpe26`` or ``ntu25``.
-      centre: The joint that the levels start from; None for the layout's default (``neck`` of coco19 and halpe26,
-        ``spine`` of coco20, ``spine_shoulder`` of ntu25, joint 21 of NTU RGB+D).
+      centre: The joint that the levels start from; None for the layout's first, such as ``spine_shoulder`` of ntu25,
+        which is joint 21 of NTU RGB+D.
 
     Raises:
       ValueError: The layout or centre has no levels; the message lists those that have.
     """
-    if layout not in _LEVELS:
-        raise ValueError(f"skeleton layout {layout!r} has no graph: choose one of {', '.join(_LEVELS)}")
-    num_joints, centres = _LEVELS[layout]
+    if layout not in LEVELS:
+        raise ValueError(f"skeleton layout {layout!r} has no graph: choose one of {', '.join(LEVELS)}")
+    num_joints, centres = LEVELS[layout]
     centre = next(iter(centres)) if centre is None else centre
     if centre not in centres:
         raise ValueError(f"skeleton layout {layout} has no centre {centre!r}: choose one of {', '.join(centres)}")

@@ -21,6 +21,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from musclemap_jax.models.class_tokens import split_token_sets
 from musclemap_jax.models.layers.activations import relu
 from musclemap_jax.models.layers.batch_norm import BatchNorm
 from musclemap_jax.models.layers.precision import at_least_float32, upcast
@@ -42,14 +43,10 @@ TokensAndJoints = tuple[jax.Array | None, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class UnitSpec:
-    """One unit, resolved from an HDGCNSpec.
+    """One unit, resolved from an HDGCNSpec, with its widths and temporal stride.
 
-    Attributes:
-      features_in: Width of the input.
-      features: Width of the output.
-      stride: Temporal stride.
-      is_first: The first unit has no residual and sums its hierarchies instead of weighting them.
-      is_last: After the last unit the joints are not read, so it does not update them by the tokens.
+    The first unit has no residual and sums its hierarchies instead of weighting them; after the last one the joints are
+    not read, so it does not update them by the tokens.
     """
 
     features_in: int
@@ -69,7 +66,7 @@ class HDGCNSpec:
     """Shape of the network; the defaults are the published one on our canonical layout.
 
     Attributes:
-      layout: A skeleton layout with a graph (`graph.known_graphs`).
+      layout: A skeleton layout with a graph (`graph.LEVELS`).
       centre: The joint that the levels start from; None for the layout's default.
       widths: Width of each unit, multiples of 4.
       strided_units: Units, counted from 1, with temporal stride 2; None for those that are wider than the one before,
@@ -92,8 +89,7 @@ class HDGCNSpec:
     def __post_init__(self) -> None:
         if not self.widths or any(width < 1 or width % NUM_BRANCHES for width in self.widths):
             raise ValueError(f"HD-GCN's widths must be multiples of {NUM_BRANCHES}, got {self.widths}")
-        unknown = [unit for unit in self.strided_units or () if not 1 <= unit <= self.num_units]
-        if unknown:
+        if unknown := [unit for unit in self.strided_units or () if not 1 <= unit <= self.num_units]:
             raise ValueError(f"HD-GCN has units 1 to {self.num_units}, got stride 2 for units {unknown}")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"HD-GCN's temporal kernel size must be odd, got {self.kernel_size}")
@@ -123,13 +119,8 @@ class HDGCNSpec:
 
     def units(self) -> tuple[UnitSpec, ...]:
         """Resolves every unit; the first takes three coordinates."""
-        before = (NUM_COORDINATES, *self.widths[:-1])
-        return tuple(
-            UnitSpec(features_in, features, stride, number == 1, number == self.num_units)
-            for number, (features_in, features, stride) in enumerate(
-                zip(before, self.widths, self.strides, strict=True), start=1
-            )
-        )
+        shapes = zip((NUM_COORDINATES, *self.widths[:-1]), self.widths, self.strides, strict=True)
+        return tuple(UnitSpec(*shape, index == 0, index + 1 == self.num_units) for index, shape in enumerate(shapes))
 
     def unit_groups(self) -> tuple[LayerGroup, ...]:
         """Consecutive equal units, counted from 1: 1, 2 to 4, 5, 6 and 7, 8, 9, 10 as published."""
@@ -143,13 +134,7 @@ class HDGCNSpec:
 
 
 class HDGCNUnit(nn.Module):
-    """Graph convolution, temporal convolution and residual; then the exchange with the class tokens, if any.
-
-    Attributes:
-      spec: Shape of the network.
-      unit: Shape of this unit.
-      dtype: Dtype of the computation.
-    """
+    """Graph convolution, temporal convolution and residual; then the exchange with the class tokens, if any."""
 
     spec: HDGCNSpec
     unit: UnitSpec
@@ -160,33 +145,27 @@ class HDGCNUnit(nn.Module):
         self, tokens: Float[Array, "BP G D_tokens"] | None, x: Float[Array, "D V T BP"], train: bool
     ) -> tuple[Float[Array, "BP G D2"] | None, Float[Array, "D2 V T2 BP"]]:
         """Maps tokens and joints to the unit's width; T2 = ceil(T / stride)."""
+        spec, unit = self.spec, self.unit
+        joint, hierarchy = spec.joint_neighbours, spec.hierarchy_neighbours
         graph_conv = HierarchicalGraphConv(
-            self.spec.graph,
-            self.unit.features,
-            attention=not self.unit.is_first,
-            joint_neighbours=self.spec.joint_neighbours,
-            hierarchy_neighbours=self.spec.hierarchy_neighbours,
-            dtype=self.dtype,
-            name="graph",
+            spec.graph, unit.features, not unit.is_first, joint, hierarchy, self.dtype, name="graph"
         )
         temporal_conv = MultiScaleTemporalConv(
-            self.unit.stride, self.spec.kernel_size, self.spec.dilations, self.dtype, name="temporal"
+            unit.stride, spec.kernel_size, spec.dilations, self.dtype, name="temporal"
         )
         hidden = graph_conv(x, train)
         self.sow("intermediates", "graph_output", hidden)
         y = temporal_conv(hidden, train)
         self.sow("intermediates", "temporal_output", y)
-        x = relu(y if self.unit.is_first else y + self._residual(x, train))
+        if not unit.is_first and unit.preserves_shape:
+            y = y + x
+        elif not unit.is_first:
+            y = y + PointwiseConv(unit.features, self.dtype, name="residual")(x[:, :, :: unit.stride], train)
+        x = relu(y)
         if tokens is not None:
-            tokens, x = SkeletonTokens(not self.unit.is_last, self.dtype, name="tokens")(tokens, x)
+            tokens, x = SkeletonTokens(not unit.is_last, self.dtype, name="tokens")(tokens, x)
         self.sow("intermediates", "unit_output", x)
         return tokens, x
-
-    def _residual(self, x: jax.Array, train: bool) -> jax.Array:
-        if self.unit.preserves_shape:
-            return x
-        project = PointwiseConv(self.unit.features, self.dtype, name="residual")
-        return project(x[:, :, :: self.unit.stride], train)
 
 
 class HDGCN(nn.Module):
@@ -265,15 +244,10 @@ class HDGCN(nn.Module):
         return jnp.broadcast_to(tokens.astype(self.dtype)[None], (num_skeletons, *shape))
 
     def _token_output(self, layers: list[jax.Array]) -> BranchOutput:
-        final = token_norm(self.dtype)(layers[-1])
-        if not self.receiver:
-            return BranchOutput(tuple(layers), (), final)
-        return BranchOutput(
-            classification=tuple(layer[:, self.num_tokens :] for layer in layers),
-            receiver=tuple(layer[:, : self.num_tokens] for layer in layers),
-            final_classification=final[:, self.num_tokens :],
-            final_receiver=final[:, : self.num_tokens],
-        )
+        sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, token_norm(self.dtype)(layers[-1]))]
+        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
+        receiver = tuple(receiver) if self.receiver else ()
+        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)
 
 
 def person_weights(pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B P"]:

@@ -62,13 +62,7 @@ class PointwiseConv(nn.Module):
 
 
 class HierarchyAttention(nn.Module):
-    """AHA: weights in (0, 1) for each skeleton, hierarchy and channel.
-
-    Attributes:
-      graph: The levels.
-      num_neighbours: Neighbours in the EdgeConv over hierarchies.
-      dtype: Dtype of the computation.
-    """
+    """AHA: weights in (0, 1) for each skeleton, hierarchy and channel."""
 
     graph: SkeletonGraph
     num_neighbours: int
@@ -95,9 +89,7 @@ class HierarchicalGraphConv(nn.Module):
       graph: The levels; its edge sets initialise the learned ones.
       features: Width of the output, a multiple of 4.
       attention: True weights the hierarchies by AHA, False sums them.
-      joint_neighbours: Neighbours in the EdgeConv over joints.
-      hierarchy_neighbours: Neighbours in AHA's EdgeConv.
-      dtype: Dtype of the computation.
+      joint_neighbours: Neighbours in the EdgeConv over joints; `hierarchy_neighbours` is AHA's.
     """
 
     graph: SkeletonGraph
@@ -117,10 +109,9 @@ class HierarchicalGraphConv(nn.Module):
         edges = edge(hidden.mean(3).transpose(3, 0, 2, 1), train).transpose(1, 3, 2, 0)  # (L, I, V, BP)
         y = self._combine(subsets, edges, train)
         y = BatchNorm((self.features,), nn.initializers.constant(INITIAL_SCALE), name="norm")(y, (0,), train)
-        shortcut = x
         if x.shape[0] != self.features:
-            shortcut = PointwiseConv(self.features, self.dtype, name="shortcut")(x, train)
-        return relu(y + shortcut)
+            x = PointwiseConv(self.features, self.dtype, name="shortcut")(x, train)
+        return relu(y + x)
 
     def _reduce(self, x: jax.Array, inner: int, train: bool) -> jax.Array:
         """1x1 convolution, norm and relu of every hierarchy: (D, V, T, BP) to (L, I, V, T, BP)."""
@@ -145,15 +136,9 @@ class HierarchicalGraphConv(nn.Module):
         return BatchNorm((*shape[:2], inner), name="subset_norm")(y, (0, 1, 2), train, bias)
 
     def _combine(self, subsets: jax.Array, edges: jax.Array, train: bool) -> jax.Array:
-        """Concatenates [identity, forward, reverse, edge] and sums over hierarchies.
+        """Concatenates [identity, forward, reverse, edge] and sums over hierarchies, which gives (D2, V, T, BP).
 
-        Args:
-          subsets: (L, 3, I, V, T, BP).
-          edges: (L, I, V, BP), the same at every time step.
-          train: As in BatchNorm.
-
-        Returns:
-          (D2, V, T, BP).
+        `subsets` are (L, 3, I, V, T, BP), `edges` (L, I, V, BP), the same at every time step.
         """
         num_hierarchies, _, inner, num_joints, num_frames, num_skeletons = subsets.shape
         if self.attention:

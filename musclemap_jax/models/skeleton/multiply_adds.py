@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from musclemap_jax.models.skeleton.graph import NUM_SUBSETS
-from musclemap_jax.models.skeleton.hdgcn import NUM_COORDINATES, HDGCNSpec
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES
 
 Shape = tuple[int, ...]
@@ -23,19 +23,17 @@ def hdgcn_multiply_adds(spec: HDGCNSpec, shapes: Sequence[Shape], num_tokens: in
       num_tokens: Class tokens of all sets together, 0 for none.
     """
     num_poses, num_persons = shapes[0][:2]
-    joints = spec.graph.num_joints
-    width, token_width, total = NUM_COORDINATES, spec.widths[0], 0
-    for index, (features, stride) in enumerate(zip(spec.widths, spec.strides, strict=True)):
-        positions, num_poses = joints * num_poses, -(-num_poses // stride)
-        total += _graph_conv(spec, width, features, positions, attention=index > 0)
+    joints, token_width, total = spec.graph.num_joints, spec.widths[0], 0
+    for unit in spec.units():
+        width, features = unit.features_in, unit.features
+        positions, num_poses = joints * num_poses, -(-num_poses // unit.stride)
+        total += _graph_conv(spec, width, features, positions, attention=not unit.is_first)
         total += _temporal_conv(spec, features, positions, joints * num_poses)
-        if index and (width != features or stride != 1):
+        if not unit.is_first and not unit.preserves_shape:
             total += joints * num_poses * width * features
         if num_tokens:
-            last = index + 1 == spec.num_units
-            total += _token_exchange(num_tokens, token_width, features, joints, returns_joints=not last)
+            total += _token_exchange(num_tokens, token_width, features, joints, returns_joints=not unit.is_last)
             token_width = features
-        width = features
     return total * num_persons
 
 

@@ -13,6 +13,8 @@ Letters of shapes: BP skeletons (clips times persons), G class tokens of all set
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -39,11 +41,9 @@ def identity_or_orthogonal(key: jax.Array, shape: tuple[int, int], dtype: DTypeL
 
 
 class SkeletonTokens(nn.Module):
-    """Exchange between the tokens and the joints of one unit.
+    """Exchange between the tokens and the joints of one unit; softmax and norm are float32.
 
-    Attributes:
-      returns_joints: False leaves the joints unchanged (in the last unit, after which nothing reads them).
-      dtype: Dtype of the computation; softmax and norm are float32.
+    In the last unit, after which nothing reads the joints, `returns_joints` is False and leaves them unchanged.
     """
 
     returns_joints: bool = True
@@ -58,28 +58,23 @@ class SkeletonTokens(nn.Module):
         num_tokens = tokens.shape[1]
         key_width = max(width // 2, 1)
         mean = joints.mean(2).transpose(2, 1, 0)
-        query = nn.Dense(key_width, use_bias=False, dtype=self.dtype, name="query")(tokens)
-        key = nn.Dense(key_width, use_bias=False, dtype=self.dtype, name="key")(mean)
-        value = nn.Dense(width, use_bias=False, dtype=self.dtype, name="value")(mean)
+        linear = functools.partial(nn.Dense, use_bias=False, dtype=self.dtype)
+        query = linear(key_width, name="query")(tokens)
+        key = linear(key_width, name="key")(mean)
+        value = linear(width, name="value")(mean)
 
-        adjacency = self.param(
-            "adjacency", nn.initializers.constant(1 / num_joints), (num_tokens, num_joints), jnp.float32
-        )
+        uniform = nn.initializers.constant(1 / num_joints)
+        adjacency = self.param("adjacency", uniform, (num_tokens, num_joints), jnp.float32)
         logits = jnp.einsum("ngd,nvd->ngv", query, key)
         logits = logits.astype(at_least_float32(self.dtype)) * key_width**-0.5
         weights = adjacency[None] + jax.nn.softmax(logits)
         gathered = jnp.einsum("ngv,nvd->ngd", weights.astype(self.dtype), value)
         gathered = token_norm(self.dtype)(gathered)
-        kept = nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=identity_or_orthogonal, name="keep")(
-            tokens
-        )
-        tokens = kept + gelu(gathered)
+        tokens = linear(width, kernel_init=identity_or_orthogonal, name="keep")(tokens) + gelu(gathered)
         if not self.returns_joints:
             return tokens, joints
 
         spread = self.param("spread", nn.initializers.normal(num_tokens**-0.5), (num_joints, num_tokens), jnp.float32)
         message = jnp.einsum("vg,ngd->nvd", spread.astype(self.dtype), tokens)
-        output = nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="to_joints")(
-            message
-        )
+        output = linear(width, kernel_init=nn.initializers.zeros, name="to_joints")(message)
         return tokens, joints + output.transpose(2, 1, 0)[:, :, None]

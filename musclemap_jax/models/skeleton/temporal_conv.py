@@ -65,32 +65,16 @@ def temporal_branches(
     stride: int,
     dilations: Sequence[int],
 ) -> tuple[Float[Array, "branches-1 D V T2 BP"], Float[Array, "D V T2 BP"]]:
-    """The branches that span several poses; the backward pass recomputes the shifted copies instead of keeping them.
+    """The convolutions and, on the last of `hidden`, the max-pool: the branches that span several poses.
 
-    Args:
-      hidden: The inputs of the convolutions and, last, of the max-pool.
-      kernel: Kernels of the convolutions.
-      stride: Temporal stride of all branches.
-      dilations: Dilations of the convolutions.
-
-    Returns:
-      The outputs of the convolutions and of the max-pool.
+    The backward pass recomputes the shifted copies instead of keeping them.
     """
-    convolved = [
-        temporal_conv(hidden[branch], kernel[branch], stride, dilation) for branch, dilation in enumerate(dilations)
-    ]
+    convolved = [temporal_conv(hidden[index], kernel[index], stride, by) for index, by in enumerate(dilations)]
     return jnp.stack(convolved), temporal_max_pool(hidden[-1], stride)
 
 
 class MultiScaleTemporalConv(nn.Module):
-    """Four temporal branches, concatenated: the dilated convolutions, max-pool, 1x1.
-
-    Attributes:
-      stride: Temporal stride; T2 = ceil(T / stride).
-      kernel_size: The number of taps of the dilated convolutions.
-      dilations: Dilations of the first two branches.
-      dtype: Dtype of the computation.
-    """
+    """Four temporal branches, concatenated: two dilated convolutions, max-pool, 1x1; T2 = ceil(T / stride)."""
 
     stride: int = 1
     kernel_size: int = 5

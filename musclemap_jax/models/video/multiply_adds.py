@@ -24,11 +24,10 @@ def mvit_multiply_adds(spec: MViTSpec, shapes: Sequence[Shape], num_tokens: int 
       num_tokens: Class tokens of all sets together; 0 for the published network, which has one.
     """
     ((*size, channels),) = shapes
-    num_tokens = num_tokens or 1
-    grid = spec.patch_grid(tuple(size))
+    grid = strided_grid(tuple(size), spec.patch_stride)
     total = math.prod(grid) * spec.embed_dim * channels * math.prod(spec.patch_kernel)
     for block in spec.blocks():
-        total += _block(block, grid, num_tokens)
+        total += _block(block, grid, num_tokens or 1)
         grid = strided_grid(grid, block.q_stride)
     return total
 

@@ -21,10 +21,9 @@ from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
-from musclemap_jax.models.kernels.sliding_windows import Axes, Triple, strided_grid
+from musclemap_jax.models.kernels.sliding_windows import Triple
 from musclemap_jax.models.layers.drop_path import drop_path_factors
 from musclemap_jax.models.layers.layer_norm import LayerNorm
-from musclemap_jax.models.layers.precision import Dtypes
 from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.video.patch_embed import PatchEmbed
@@ -44,7 +43,7 @@ class MViTSpec:
     Attributes:
       depth: The number of blocks.
       embed_dim: Width of the first block.
-      num_heads: The number of heads of the first block.
+      num_heads: Heads of the first block.
       stages: Blocks at which width and heads double and the grid is strided, increasing, in 1 .. depth - 1.
       stage_strides: Stride (t, h, w) of the grid at each of those blocks; (1, 2, 2) everywhere if None.
       kv_stride: Stride of keys and values in the first block; divided by each stage's stride, at least 1.
@@ -112,16 +111,12 @@ class MViTSpec:
         """The last block of every stage: (0, 2, 13, 15) for S."""
         return (*(first - 1 for first in self.stages), self.depth - 1)
 
-    def patch_grid(self, input_size: Axes) -> Triple:
-        """Grid (T, H, W) of patches of a clip of (frames, height, width)."""
-        return strided_grid(input_size, self.patch_stride)
-
     def blocks(self) -> tuple[BlockSpec, ...]:
         """Resolves width, heads, strides and grid of every block."""
         strides = dict(zip(self.stages, self.stage_strides or ((1, 2, 2),) * len(self.stages), strict=True))
         # As in PySlowFast, sizes are rounded down here: they only determine the lengths of the tables.
         grid = _divide(self.input_size, self.patch_stride)
-        dim, heads, kv_stride = self.embed_dim, self.num_heads, tuple(self.kv_stride)
+        dim, heads, kv_stride = self.embed_dim, self.num_heads, self.kv_stride
         specs = []
         for index in range(self.depth):
             q_stride, growth = tuple(strides.get(index, (1, 1, 1))), 2 if index in strides else 1
@@ -141,8 +136,7 @@ class MViTSpec:
                     dropout_rate=self.dropout_rate,
                 )
             )
-            dim *= growth
-            grid = _divide(grid, q_stride)
+            dim, grid = dim * growth, _divide(grid, q_stride)
         return tuple(specs)
 
     def block_groups(self) -> tuple[LayerGroup, ...]:
@@ -170,8 +164,7 @@ class MViT(nn.Module):
       spec: The architecture.
       num_tokens: M, class tokens in one set; 1 is the published model.
       receiver: Whether a receiver set precedes the classification set.
-      dtype: Dtype of the computation; layer norms' statistics and softmax are always float32.
-      param_dtype: Dtype of the parameters.
+      dtype: Dtype of the computation; parameters, layer norms' statistics and softmax are always float32.
       remat: What the backward pass recomputes: "none"; "blocks": everything inside the blocks; "dots": everything but
         the outputs of linear layers, so attention's weights are not kept.
     """
@@ -180,69 +173,53 @@ class MViT(nn.Module):
     num_tokens: int = NUM_REGIONS
     receiver: bool = False
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
     remat: str = "none"
 
     @nn.compact
     def __call__(self, video: Float[Array, "B T H W C"], *, train: bool = False) -> BranchOutput:
-        """Applies the branch.
+        """Returns class tokens after every block and after the final norm, in `dtype`.
 
         Args:
           video: Normalised frames; any sizes of at least 1.
           train: Turns dropout and stochastic depth on; needs the rng stream `dropout`.
-
-        Returns:
-          Class tokens after every block and after the final norm, in `dtype`.
         """
         if self.remat not in REMAT_POLICIES:
             raise UserError(f"remat: expected one of {', '.join(REMAT_POLICIES)}, got {self.remat!r}")
-        spec = self.spec
-        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
-        patches = PatchEmbed(spec.embed_dim, spec.patch_kernel, spec.patch_stride, name="patch_embed", **dtypes)(
-            jnp.asarray(video, self.dtype)
-        )
+        spec, batch_size = self.spec, video.shape[0]
+        embed = PatchEmbed(spec.embed_dim, spec.patch_kernel, spec.patch_stride, self.dtype, name="patch_embed")
+        patches = embed(jnp.asarray(video, self.dtype))
         self.sow("intermediates", "embedded", patches)
-        tokens = ClassTokens(spec.embed_dim, self.num_tokens, self.receiver, name="class_tokens", **dtypes)(
-            video.shape[0]
-        )
+        class_tokens = ClassTokens(spec.embed_dim, self.num_tokens, self.receiver, self.dtype, name="class_tokens")
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
-        tokens, patches = drop(tokens), drop(patches)
+        tokens, patches = drop(class_tokens(batch_size)), drop(patches)
 
         block_class, blocks = _block_class(self.remat), spec.blocks()
-        factors = self._drop_path_factors(video.shape[0], train)
+        factors = self._drop_path_factors(batch_size, train)
 
         def body(block: MViTBlock, carry: TokensAndPatches, drop_path: jax.Array | None) -> tuple[Any, jax.Array]:
             tokens, patches = map(constrain_clips, block(*carry, drop_path, train))
             return (tokens, patches), tokens
 
-        receiver, classification = [], []
+        layers = []
         for group in spec.block_groups():
-            block = block_class(blocks[group.first], name=group.name("blocks_{}"), **dtypes)
+            block = block_class(blocks[group.first], self.dtype, name=group.name("blocks_{}"))
             group_factors = None if factors is None else factors[group.first : group.first + group.count]
             (tokens, patches), tokens_of_layers = scan_layers(body, block, group, (tokens, patches), group_factors)
-            for tokens_of_layer in tokens_of_layers:
-                receiver_set, classification_set = split_token_sets(tokens_of_layer, self.num_tokens)
-                classification.append(classification_set)
-                if receiver_set is not None:
-                    receiver.append(receiver_set)
+            layers += tokens_of_layers
 
-        norm = LayerNorm(name="norm", **dtypes)
-        final_receiver, final_classification = split_token_sets(norm(tokens), self.num_tokens)
+        norm = LayerNorm(dtype=self.dtype, name="norm")
+        sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, norm(tokens))]
         if self.is_mutable_collection("intermediates"):
             self.sow("intermediates", "final_patches", norm(patches))
-        return BranchOutput(
-            classification=tuple(classification),
-            receiver=tuple(receiver),
-            final_classification=final_classification,
-            final_receiver=final_receiver,
-        )
+        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
+        receiver = tuple(receiver) if self.receiver else ()
+        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)
 
     def _drop_path_factors(self, batch_size: int, train: bool) -> Float[Array, "depth 2 B"] | None:
         """Factors of both residual branches of each block; the rate grows linearly with depth."""
-        depth, rate = self.spec.depth, self.spec.drop_path_rate
-        if not train or rate == 0.0:
+        if not train or self.spec.drop_path_rate == 0.0:
             return None
-        rates = jnp.linspace(0.0, rate, depth)[:, None]
+        rates = jnp.linspace(0.0, self.spec.drop_path_rate, self.spec.depth)[:, None]
         return drop_path_factors(self.make_rng("dropout"), jnp.tile(rates, (1, 2)), batch_size)
 
 

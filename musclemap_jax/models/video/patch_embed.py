@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -22,28 +21,19 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from musclemap_jax.models.kernels.sliding_windows import Triple, pad_grid, strided_grid
+from musclemap_jax.models.kernels.sliding_windows import Triple, pad_grid, strided_grid, tap_offsets, window_elements
 from musclemap_jax.models.kernels.space_to_depth_conv import Padding, space_to_depth_conv
 from musclemap_jax.models.layers.initializers import WEIGHT_INIT, fan_in_uniform
 from musclemap_jax.sharding.context import kernels_for_tpu
 
 
 class PatchEmbed(nn.Module):
-    """Overlapping space-time patches; zero padding kernel // 2.
-
-    Attributes:
-      features: D.
-      kernel: Size of a patch in frames and pixels; odd.
-      stride: Stride of the grid.
-      dtype: Dtype of the computation.
-      param_dtype: Dtype of the parameters.
-    """
+    """Overlapping space-time patches of an odd size `kernel`; zero padding kernel // 2. `features` is D."""
 
     features: int
     kernel: Triple
     stride: Triple
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, video: Float[Array, "B T H W C"]) -> Float[Array, "B T2 H2 W2 D"]:
@@ -53,7 +43,6 @@ class PatchEmbed(nn.Module):
             self.stride,
             [(size // 2, size // 2) for size in self.kernel],
             dtype=self.dtype,
-            param_dtype=self.param_dtype,
             kernel_init=WEIGHT_INIT,
             bias_init=fan_in_uniform(math.prod(self.kernel) * video.shape[-1]),  # PyTorch's, which PySlowFast keeps
             conv_general_dilated=_patch_conv,
@@ -77,7 +66,7 @@ def conv_as_matmul(
     video: Float[Array, "B T H W C"],
     kernel: Float[Array, "kt kh kw C D"],
     strides: Triple,
-    padding: Sequence[tuple[int, int]],
+    padding: Padding,
 ) -> Float[Array, "B T2 H2 W2 D"]:
     """Convolution as one product with a matrix that has a row for every window."""
     size, grid = kernel.shape[:3], strided_grid(video.shape[1:4], strides)
@@ -97,13 +86,8 @@ def conv_as_matmul(
     rows = jnp.concatenate(
         [rows[:, :, :, piece : piece + grid[2], :width] for piece, width in enumerate(widths)], axis=-1
     )
-    windows = [
-        rows[
-            :, t : t + strides[0] * (grid[0] - 1) + 1 : strides[0], h : h + strides[1] * (grid[1] - 1) + 1 : strides[1]
-        ]
-        for t in range(size[0])
-        for h in range(size[1])
-    ]
-    windows = jnp.concatenate(windows, axis=-1)
+    windows = jnp.concatenate(
+        [window_elements(rows, tap, strides[:2], grid[:2]) for tap in tap_offsets(size[:2])], axis=-1
+    )
     product = windows.reshape(-1, windows.shape[-1]) @ kernel.reshape(windows.shape[-1], -1)
     return product.reshape(*windows.shape[:4], -1)

@@ -33,7 +33,6 @@ from musclemap_jax.models.layers.drop_path import scale_clips
 from musclemap_jax.models.layers.initializers import WEIGHT_INIT
 from musclemap_jax.models.layers.layer_norm import LayerNorm, LayerNormParams, layer_norm
 from musclemap_jax.models.layers.linear import Mlp, dense
-from musclemap_jax.models.layers.precision import Dtypes
 from musclemap_jax.models.video.relative_position import key_coordinates, position_terms, table_length
 from musclemap_jax.sharding.context import over_clips, vmem_capacity
 
@@ -51,10 +50,7 @@ class BlockSpec:
       q_stride: Stride of queries (and so of the grid) in time, height, width.
       kv_stride: Stride of keys and values.
       grid: (T, H, W) that the tables of relative positions are made for; for other grids they are interpolated.
-      pool_kernel: Size of the depthwise convolutions.
-      mlp_ratio: Hidden width of the MLP divided by dim_out.
-      qkv_bias: Whether queries, keys and values have a bias.
-      dropout_rate: Dropout after attention's projection and in the MLP.
+      pool_kernel: As in MViTSpec, like what follows; the MLP's hidden width is mlp_ratio times dim_out.
     """
 
     dim_in: int
@@ -80,13 +76,12 @@ class BlockSpec:
         up, so odd grids are interpolated). As in torchvision (PySlowFast supports only squares), height and width both
         have tables for the longer side, so that weights keep their tables whatever the aspect ratio.
         """
-        time = table_length(self.grid[0], self.grid[0])
         longer = max(self.grid[1:])
         height, width = (
             table_length(max(longer // q, 1), max(longer // kv, 1))
             for q, kv in zip(self.q_stride[1:], self.kv_stride[1:], strict=True)
         )
-        return (time, height, width)
+        return table_length(self.grid[0], self.grid[0]), height, width
 
 
 class PoolingAttention(nn.Module):
@@ -97,24 +92,14 @@ class PoolingAttention(nn.Module):
 
     spec: BlockSpec
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
         self, tokens: Float[Array, "B L D"], patches: Float[Array, "B T H W D"], *, train: bool = False
     ) -> tuple[Float[Array, "B L D2"], Float[Array, "B T2 H2 W2 D2"]]:
-        """Attends.
-
-        Args:
-          tokens: Class tokens.
-          patches: Patches on the grid.
-          train: Turns dropout on; needs the rng stream `dropout` if its rate is positive.
-
-        Returns:
-          Class tokens, and patches on the strided grid.
-        """
+        """Attends; `train` turns dropout on, which needs the rng stream `dropout` if its rate is positive."""
         spec = self.spec
-        project = dense(3 * spec.dim_out, "qkv", self.dtype, self.param_dtype, use_bias=spec.qkv_bias)
+        project = dense(3 * spec.dim_out, "qkv", self.dtype, use_bias=spec.qkv_bias)
         q_tokens, q_patches, keys_values, key_grid = self._pool(project(tokens), project(patches))
         keys, values = (_heads_first(keys_values[:, :, index]) for index in range(2))
         scale = spec.head_dim**-0.5
@@ -125,12 +110,8 @@ class PoolingAttention(nn.Module):
         vmem_bytes = vmem_capacity(tokens.shape[0])
         fits = flash_attention_fits(keys.shape[2], spec.num_heads, spec.head_dim, vmem_bytes)
         if fits and not self.is_mutable_collection("intermediates"):
-            operands = (
-                _flatten_grid(q_patches),
-                _flatten_grid(jnp.concatenate(terms, axis=-1)),
-                keys_values[:, :, 0],
-                keys_values[:, :, 1],
-            )
+            flat_terms = _flatten_grid(jnp.concatenate(terms, axis=-1))
+            operands = _flatten_grid(q_patches), flat_terms, keys_values[:, :, 0], keys_values[:, :, 1]
             attend_on_tpu = functools.partial(flash_attention, vmem_bytes=vmem_bytes)
             new_patches = over_clips(attend_on_tpu, operands, [key_one_hot])
         else:
@@ -143,7 +124,7 @@ class PoolingAttention(nn.Module):
         self.sow("intermediates", "key", keys_values[:, :, 0])
         self.sow("intermediates", "value", keys_values[:, :, 1])
 
-        merge = dense(spec.dim_out, "proj", self.dtype, self.param_dtype)
+        merge = dense(spec.dim_out, "proj", self.dtype)
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
         new_tokens = drop(merge(new_tokens.reshape(*q_tokens.shape[:2], spec.dim_out)))
         new_patches = drop(merge(new_patches.reshape(*q_patches.shape[:4], spec.dim_out)))
@@ -160,17 +141,13 @@ class PoolingAttention(nn.Module):
 
     def _tables(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         time, height, width = (
-            self.param(f"rel_pos_{axis}", WEIGHT_INIT, (length, self.spec.head_dim), self.param_dtype)
+            self.param(f"rel_pos_{axis}", WEIGHT_INIT, (length, self.spec.head_dim), jnp.float32)
             for axis, length in zip("thw", self.spec.table_lengths, strict=True)
         )
         return time, height, width
 
     def _pool(self, tokens: jax.Array, patches: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, Axes]:
-        """Pools patches and normalises the heads.
-
-        Args:
-          tokens: (B, L, 3 dim_out), the concatenated queries, keys and values.
-          patches: (B, T, H, W, 3 dim_out), likewise.
+        """Pools patches (B, T, H, W, 3 dim_out) and normalises their heads and those of the tokens (B, L, 3 dim_out).
 
         Returns:
           Queries of tokens (B, L, heads, c) and patches (B, T2, H2, W2, heads, c); keys and values of both
@@ -179,7 +156,7 @@ class PoolingAttention(nn.Module):
         spec = self.spec
         split, heads = spec.dim_out, (spec.num_heads, spec.head_dim)
         shape = (*spec.pool_kernel, spec.head_dim)
-        kernels = [self.param(f"pool_{kind}", WEIGHT_INIT, shape, self.param_dtype) for kind in "qkv"]
+        kernels = [self.param(f"pool_{kind}", WEIGHT_INIT, shape, jnp.float32) for kind in "qkv"]
         # One kernel serves all heads.
         kernel = jnp.concatenate([kernel for kernel in kernels for _ in range(spec.num_heads)], axis=-1)
         kernel = kernel.astype(self.dtype)
@@ -195,9 +172,7 @@ class PoolingAttention(nn.Module):
             queries = depthwise_conv3d(queries, kernel[..., :split], spec.q_stride)
             keys_values = depthwise_conv3d(keys_values, kernel[..., split:], spec.kv_stride)
 
-        (q_scale, q_bias), *kv_params = (
-            LayerNormParams((spec.head_dim,), self.param_dtype, name=f"norm_{kind}")() for kind in "qkv"
-        )
+        (q_scale, q_bias), *kv_params = (LayerNormParams((spec.head_dim,), name=f"norm_{kind}")() for kind in "qkv")
         q_tokens = layer_norm(tokens[..., :split].reshape(*tokens.shape[:2], *heads), q_scale, q_bias, 1, NORM_EPSILON)
         q_patches = layer_norm(queries.reshape(*queries.shape[:4], *heads), q_scale, q_bias, 1, NORM_EPSILON)
         joined = jnp.concatenate([tokens[..., split:], _flatten_grid(keys_values)], axis=1)
@@ -209,9 +184,7 @@ class PoolingAttention(nn.Module):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def split_channels(
-    x: Float[Array, "*grid D"], first: int
-) -> tuple[Float[Array, "*grid {first}"], Float[Array, "*grid D-{first}"]]:
+def split_channels(x: Float[Array, "*grid D"], first: int) -> tuple[Float[Array, "*grid _"], Float[Array, "*grid _"]]:
     """Splits the channels; its gradient is one concatenation."""
     return x[..., :first], x[..., first:]
 
@@ -237,7 +210,6 @@ class MViTBlock(nn.Module):
 
     spec: BlockSpec
     dtype: DTypeLike = jnp.float32
-    param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -247,26 +219,15 @@ class MViTBlock(nn.Module):
         drop_path: Float[Array, "2 B"] | None = None,
         train: bool = False,
     ) -> tuple[Float[Array, "B L D2"], Float[Array, "B T2 H2 W2 D2"]]:
-        """Applies the block.
-
-        Args:
-          tokens: Class tokens.
-          patches: Patches on the grid.
-          drop_path: Factors of the attention's and the MLP's branch; None keeps both.
-          train: Turns dropout on.
-
-        Returns:
-          Class tokens, and patches on the strided grid.
-        """
+        """Applies the block; `drop_path` multiplies the attention's and the MLP's branch, None keeps both."""
         spec = self.spec
-        dtypes = Dtypes(dtype=self.dtype, param_dtype=self.param_dtype)
         attention_factor, mlp_factor = (None, None) if drop_path is None else drop_path
 
-        norm = LayerNorm(name="norm1", **dtypes)
+        norm = LayerNorm(dtype=self.dtype, name="norm1")
         normed = norm(tokens), norm(patches)
-        attended = PoolingAttention(spec, name="attn", **dtypes)(*normed, train=train)
+        attended = PoolingAttention(spec, self.dtype, name="attn")(*normed, train=train)
         if spec.dim_in != spec.dim_out:
-            project = dense(spec.dim_out, "proj", **dtypes)
+            project = dense(spec.dim_out, "proj", self.dtype)
             tokens, patches = project(normed[0]), project(normed[1])
         if max(spec.q_stride) > 1:
             window = tuple(stride + 1 if stride > 1 else 1 for stride in spec.q_stride)
@@ -274,8 +235,8 @@ class MViTBlock(nn.Module):
         tokens = tokens + scale_clips(attended[0], attention_factor)
         patches = patches + scale_clips(attended[1], attention_factor)
 
-        norm = LayerNorm(name="norm2", **dtypes)
-        mlp = Mlp(int(spec.dim_out * spec.mlp_ratio), spec.dim_out, spec.dropout_rate, name="mlp", **dtypes)
+        norm = LayerNorm(dtype=self.dtype, name="norm2")
+        mlp = Mlp(int(spec.dim_out * spec.mlp_ratio), spec.dim_out, spec.dropout_rate, self.dtype, name="mlp")
         updates = mlp(norm(tokens), norm(patches), train=train)
         tokens = tokens + scale_clips(updates[0], mlp_factor)
         patches = patches + scale_clips(updates[1], mlp_factor)

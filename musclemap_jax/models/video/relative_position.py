@@ -71,10 +71,7 @@ def position_embeddings(
 ) -> Float[Array, "{query_size} {key_size} c"]:
     """Embedding of the distance of every query and key on one axis, in the dtype of the table.
 
-    Args:
-      table: Learned rows; interpolated if there are not `table_length(query_size, key_size)` of them.
-      query_size: The number of queries.
-      key_size: The number of keys.
+    The table's learned rows are interpolated if there are not `table_length(query_size, key_size)` of them.
     """
     selection = jnp.asarray(_row_selection(table.shape[0], query_size, key_size), table.dtype)
     rows = jnp.matmul(selection, table, precision=lax.Precision.HIGHEST)
@@ -97,15 +94,14 @@ def position_terms(
       The terms of time, height and width, in the dtype of the queries.
     """
     grid = queries.shape[1:4]
-    time, height, width = (
+    embeddings = (
         position_embeddings(table, q, k).astype(queries.dtype)
         for table, q, k in zip(tables, grid, key_grid, strict=True)
     )
-    return (
-        jnp.einsum("bthwnc,tkc->bthwnk", queries, time),
-        jnp.einsum("bthwnc,hkc->bthwnk", queries, height),
-        jnp.einsum("bthwnc,wkc->bthwnk", queries, width),
+    time, height, width = (
+        jnp.einsum(f"bthwnc,{axis}kc->bthwnk", queries, rows) for axis, rows in zip("thw", embeddings, strict=True)
     )
+    return time, height, width
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""What a video branch makes of uint8 clips, on the device.
+"""What a video branch makes of uint8 clips, on the device, in float32.
 
 Source: mean and deviation of PySlowFast (`DATA.MEAN`, `DATA.STD`); RGB difference, |frame t - frame t-1|, as in the
 released code of TransM3E; optical flow in 8 bit, as in the two-stream networks.
@@ -9,31 +9,24 @@ Letters of shapes: T H W frames and pixels.
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
 MEAN = 0.45
 STD = 0.225
 
 
-def normalised_rgb(
-    video: UInt8[Array, "*views T H W 3"], dtype: DTypeLike = jnp.float32
-) -> Float[Array, "*views T H W 3"]:
+def normalised_rgb(video: UInt8[Array, "*views T H W 3"]) -> Float[Array, "*views T H W 3"]:
     """RGB of about zero mean and unit deviation."""
-    return ((video.astype(jnp.float32) / 255.0 - MEAN) / STD).astype(dtype)
+    return (video.astype(jnp.float32) / 255.0 - MEAN) / STD
 
 
-def normalised_flow(
-    flow: UInt8[Array, "*views T H W 2"], dtype: DTypeLike = jnp.float32
-) -> Float[Array, "*views T H W 2"]:
+def normalised_flow(flow: UInt8[Array, "*views T H W 2"]) -> Float[Array, "*views T H W 2"]:
     """Optical flow, from 128 for no motion to zero for no motion."""
-    return ((flow.astype(jnp.float32) - 128.0) / (255.0 * STD)).astype(dtype)
+    return (flow.astype(jnp.float32) - 128.0) / (255.0 * STD)
 
 
-def rgb_difference(
-    video: UInt8[Array, "*views T H W 3"], dtype: DTypeLike = jnp.float32
-) -> Float[Array, "*views T H W 3"]:
+def rgb_difference(video: UInt8[Array, "*views T H W 3"]) -> Float[Array, "*views T H W 3"]:
     """|frame t - frame t-1|, in units of the deviation; the first frame is zero."""
     frames = video.astype(jnp.float32)
     later = jnp.abs(frames[..., 1:, :, :, :] - frames[..., :-1, :, :, :]) / (255.0 * STD)
-    return jnp.concatenate([jnp.zeros_like(frames[..., :1, :, :, :]), later], axis=-4).astype(dtype)
+    return jnp.concatenate([jnp.zeros_like(frames[..., :1, :, :, :]), later], axis=-4)

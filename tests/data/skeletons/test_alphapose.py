@@ -58,7 +58,7 @@ def test_written_entry_by_hand(tmp_path):
     skeleton = np.zeros((2, 1, 17, 3), np.float32)
     skeleton[1, 0, 0] = [3.14159, 20, 0.98765]
     skeleton[1, 0, 5] = [1, 26.5, 0.0001]
-    write_alphapose(tmp_path / "x.json", skeleton, scores=np.full((2, 1), 0.25))
+    write_alphapose(tmp_path / "x.json", skeleton)
     (entry,) = json.loads((tmp_path / "x.json").read_text())
     assert entry["image_id"] == "000001.jpg"
     assert entry["category_id"] == 1
@@ -66,7 +66,7 @@ def test_written_entry_by_hand(tmp_path):
     assert entry["keypoints"][15:18] == [1.0, 26.5, 0.001]
     assert entry["keypoints"][3:15] == [0.0] * 12
     assert entry["box"] == [1.0, 20.0, 2.14, 6.5]
-    assert (entry["score"], entry["idx"]) == (0.25, 1)
+    assert (entry["score"], entry["idx"]) == (0.058, 1)  # the mean over 17 joints
 
 
 @pytest.mark.parametrize("image_id", ["000004.jpg", "4.png", "clip_000004.jpg", "take2_v3_0004.jpeg", "4", 4])

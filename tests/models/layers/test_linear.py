@@ -10,7 +10,7 @@ from musclemap_jax.models.layers.linear import Mlp, dense
 def test_a_linear_layer_is_a_product_in_value_and_gradient():
     rng = np.random.default_rng(0)
     x, weight = (jnp.asarray(rng.standard_normal((2, 3, 4, size)), jnp.float32) for size in (5, 6))
-    layer = dense(6, "fc", jnp.float32, jnp.float32)
+    layer = dense(6, "fc", jnp.float32)
     variables = layer.init(jax.random.key(0), x)
 
     def plain(params, x):

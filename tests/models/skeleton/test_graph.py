@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from musclemap_jax.models.skeleton.graph import known_graphs, skeleton_graph
+from musclemap_jax.models.skeleton.graph import LEVELS, skeleton_graph
 
 GOLDENS = Path(__file__).parents[2] / "data" / "goldens" / "hdgcn"
-EVERY_GRAPH = [(layout, centre) for layout, centres in known_graphs().items() for centre in centres]
+EVERY_GRAPH = [(layout, centre) for layout, (_, centres) in LEVELS.items() for centre in centres]
 
 
 @pytest.mark.parametrize(("centre", "name"), [(None, "A"), ("spine_mid", "A_com2"), ("spine_base", "A_com1")])

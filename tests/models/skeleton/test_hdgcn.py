@@ -81,9 +81,9 @@ class TestPublishedModel:
         shapes = {entry["name"]: tuple(entry["shape"]) for entry in goldens.names()["entries"]}
         ours = traverse_util.flatten_dict({"batch_stats": state["batch_stats"]})
         statistics = {
-            entry.name: goldens.to_published(entry, ours[entry.path], shapes[entry.name])
+            entry.source: goldens.to_published(entry, ours[entry.target], shapes[entry.source])
             for entry in self.entries
-            if entry.path[0] == "batch_stats"
+            if entry.target[0] == "batch_stats"
         }
         assert len(statistics) == 2 * len(GOLDENS["bn_names"])
         for index, name in enumerate(GOLDENS["bn_names"]):
@@ -108,9 +108,9 @@ class TestPublishedModel:
         ours = traverse_util.flatten_dict({"params": params})
         shapes = {entry["name"]: tuple(entry["shape"]) for entry in goldens.names()["entries"]}
         values = {
-            entry.name: goldens.to_published(entry, ours[entry.path], shapes[entry.name])
+            entry.source: goldens.to_published(entry, ours[entry.target], shapes[entry.source])
             for entry in self.entries
-            if entry.path[0] == "params"
+            if entry.target[0] == "params"
         }
         values |= {f"fc.{name}": value for name, value in head.items()}
         assert set(values) == set(GOLDENS["grad_names"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.models.kernels.sliding_windows import strided_grid
 from musclemap_jax.models.video.mvit import MVITV2_B, MVITV2_S, MViT, MViTSpec
 from musclemap_jax.models.video.pooling_attention import split_channels
 from tests.models import goldens
@@ -253,7 +254,7 @@ def test_strides_and_grids_resolve_as_published():
     assert [block.kv_stride for block in blocks] == [(1, 8, 8)] + [(1, 4, 4)] * 2 + [(1, 2, 2)] * 11 + [(1, 1, 1)] * 2
     assert MVITV2_S.stage_ends == (0, 2, 13, 15)
     assert MVITV2_B.stage_ends == (1, 4, 20, 23)
-    assert MVITV2_S.patch_grid((16, 224, 224)) == (8, 56, 56)
+    assert strided_grid((16, 224, 224), MVITV2_S.patch_stride) == (8, 56, 56)
 
 
 @pytest.mark.parametrize(

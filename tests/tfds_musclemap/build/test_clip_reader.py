@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.images import decode_jpeg
-from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.data.modalities.modality import ClipError, ClipSettings
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.alphapose import write_alphapose
-from tfds_musclemap.build.clip_reader import Rejected, read_clip
+from tfds_musclemap.build.clip_reader import read_clip
 
 CLIP = "train_1"  # number 1
 
@@ -118,12 +118,12 @@ def not_a_number(folder):
 def test_an_invalid_clip_is_rejected_with_its_reason(folder, damage, file, words):
     damage(folder)
     content = read_clip(str(folder), CLIP, ClipSettings())
-    assert isinstance(content, Rejected)
-    assert file in content.reason
-    assert words in content.reason
-    assert "\n" not in content.reason
+    assert isinstance(content, ClipError)
+    assert file in str(content)
+    assert words in str(content)
+    assert "\n" not in str(content)
 
 
 def test_a_wrong_skeleton_rejects_the_clip_even_where_none_is_required(folder):
     eighteen_joints(folder)
-    assert isinstance(read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False)), Rejected)
+    assert isinstance(read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False)), ClipError)

@@ -1,0 +1,40 @@
+"""Activities as the independent units of an evaluation: clips of one activity resemble each other, activities do not.
+
+Whatever is fitted on some clips and scored on others is divided between whole activities, and each activity counts the
+same, however many clips it has.
+
+Letters of shapes: n clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int
+
+
+def activity_weights(activities: Sequence[str]) -> Float64[np.ndarray, " n"]:
+    """(n,) weights of the clips of which every activity has the same sum; all of them sum to 1."""
+    _, place, counts = np.unique(np.asarray(activities, str), return_inverse=True, return_counts=True)
+    return 1 / (counts[place] * max(len(counts), 1))
+
+
+def activity_folds(activities: Sequence[str], num_folds: int) -> Int[np.ndarray, " n"]:
+    """(n,) number of each clip's fold: the activities in alphabetical order are dealt out like cards.
+
+    Args:
+      activities: n names.
+      num_folds: Number of folds; there are fewer if there are fewer activities.
+    """
+    return np.unique(np.asarray(activities, str), return_inverse=True)[1] % num_folds
+
+
+def in_first_half(activities: Sequence[str], all_activities: Sequence[str]) -> Bool[np.ndarray, " n"]:
+    """(n,) True for clips of the first, third, fifth ... of all activities in alphabetical order.
+
+    Args:
+      activities: n names.
+      all_activities: The activities to halve, in any order and with repetitions; the n names are among them.
+    """
+    return np.isin(np.asarray(activities, str), sorted(set(all_activities))[::2])

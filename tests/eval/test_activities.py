@@ -1,0 +1,21 @@
+"""Activities as units: weights, folds and halves by hand."""
+
+import numpy as np
+
+from musclemap_jax.eval.activities import activity_folds, activity_weights, in_first_half
+
+
+def test_every_activity_has_the_same_weight():
+    weights = activity_weights(["squat", "plank", "squat", "lunge", "squat"])
+    np.testing.assert_allclose(weights, [1 / 9, 1 / 3, 1 / 9, 1 / 3, 1 / 9], atol=1e-15)
+
+
+def test_folds_hold_whole_activities_in_alphabetical_order():
+    assert activity_folds(["d", "a", "c", "a", "b"], 3).tolist() == [0, 0, 2, 0, 1]
+    assert activity_folds(["d", "a", "d"], 10).tolist() == [1, 0, 1]
+
+
+def test_halves_are_of_all_activities_and_the_same_for_every_split():
+    every_activity = ["e", "a", "c", "b", "d", "a"]
+    assert in_first_half(["b", "a", "e", "d", "c"], every_activity).tolist() == [False, True, True, False, True]
+    assert in_first_half(["d"], every_activity[::-1]).tolist() == [False]
