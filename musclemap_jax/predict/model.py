@@ -111,11 +111,11 @@ class Model:
         Args:
           video: A video file of any length, or uint8 (T, H, W, 3) RGB frames.
           skeleton: A pose estimator's result file, or (T, P, V, 3) x, y in pixels of the video and score; by default a
-            file of the video's name that ends in `.json`, if there is one, else what `pose` finds.
+            file beside the video (`skeleton_file.find_skeleton`), if there is one, else what `pose` finds.
           skeleton_layout: Joint order of `skeleton`, a name of `skeleton_layouts.LAYOUTS`.
           fps: Frames per second; for arrays alone, which need it.
-          pose: "auto" for MediaPipe, the path of a `.task` file of its, "none" to go without, or an estimator; not used
-            where there is a skeleton.
+          pose: "auto" for MediaPipe, the path of a `.task` file of its, "none" to go without (and without a file beside
+            the video), or an estimator; not used where there is a skeleton.
           person: Number of the person to answer for; by default the most prominent ones of each window.
           window_s: Length of a window in seconds, by default `Model.window_s`.
           overlap: Fraction of a window that the next one repeats, in [0, 1).
@@ -169,7 +169,7 @@ class Model:
         choose: bool,
     ) -> Iterator[tuple[FrameStream, PersonSource]]:
         """The video's frames and who finds the persons in them; closes the estimator that it opened."""
-        given = self._given_persons(video, skeleton, skeleton_layout)
+        given = self._given_persons(video, skeleton, skeleton_layout, pose)
         with contextlib.ExitStack() as stack:
             estimator = None if given else self._estimator(pose, choose, stack)
             if isinstance(video, np.ndarray):
@@ -183,13 +183,15 @@ class Model:
             if given is not None:
                 check_frames(given.persons, stream.num_frames, given.name)
 
-    def _given_persons(self, video: Video, skeleton: Skeleton | None, layout: str) -> GivenPersons | None:
+    def _given_persons(
+        self, video: Video, skeleton: Skeleton | None, layout: str, pose: str | PoseEstimator
+    ) -> GivenPersons | None:
         """The persons that come with the video, if there are any and the model looks at them."""
         if "skeleton" not in self.modalities:
             return None
         if isinstance(skeleton, np.ndarray):
             return array_persons(skeleton, layout, len(video) if isinstance(video, np.ndarray) else None)
-        if skeleton is None and not isinstance(video, np.ndarray):
+        if skeleton is None and pose != NONE and not isinstance(video, np.ndarray):
             skeleton = find_skeleton(Path(video))
         if skeleton is None:
             return None

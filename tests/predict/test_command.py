@@ -14,6 +14,7 @@ import pytest
 from musclemap_jax.data.raw.video import read_video
 from musclemap_jax.predict.__main__ import main
 from musclemap_jax.predict.outputs import read_muscles
+from musclemap_jax.runtime import compilation_cache
 from tests.conftest import ROOT
 from tests.predict import fake_model
 from tests.predict.videos import write_audio, write_video
@@ -30,6 +31,7 @@ def here(tmp_path, monkeypatch):
     """An empty working folder, and the model in place."""
     monkeypatch.setitem(sys.modules, "musclemap_jax.predict.model", None)
     fake_model.install()
+    monkeypatch.setattr(compilation_cache, "use_compilation_cache", lambda: None)  # it would stay on in later tests
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

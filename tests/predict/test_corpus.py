@@ -20,6 +20,7 @@ from etils.epath import gpath
 from musclemap_jax.predict.corpus import main
 from musclemap_jax.predict.corpus_files import CorpusVideo, Shard
 from musclemap_jax.predict.outputs import read_muscles
+from musclemap_jax.runtime import compilation_cache
 from tests.conftest import ROOT
 from tests.object_store import BUCKET, Store
 from tests.predict import fake_model
@@ -42,6 +43,7 @@ def here(tmp_path, monkeypatch):
     """A working folder with a corpus of five videos, one of them bad, and the model in place."""
     monkeypatch.setitem(sys.modules, "musclemap_jax.predict.model", None)
     fake_model.install()
+    monkeypatch.setattr(compilation_cache, "use_compilation_cache", lambda: None)  # it would stay on in later tests
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos" / "b").mkdir(parents=True)
     for name in NAMES:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from musclemap_jax.predict.corpus import main
+from musclemap_jax.runtime import compilation_cache
 from tests.predict import fake_model
 from tests.predict.videos import write_video
 
@@ -19,6 +20,7 @@ def here(tmp_path, monkeypatch):
     """A working folder with a corpus of four videos, one of them bad, and the model in place."""
     monkeypatch.setitem(sys.modules, "musclemap_jax.predict.model", None)
     fake_model.install()
+    monkeypatch.setattr(compilation_cache, "use_compilation_cache", lambda: None)  # it would stay on in later tests
     monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     for name in ("a.mp4", "b.mp4", "c.mp4"):

@@ -10,11 +10,10 @@ from musclemap_jax.data.raw.video import encode_video
 FPS = 10.0
 
 
-def write_video(path, num_frames=25, size=(32, 48), fps=FPS):
+def write_video(path, num_frames=25, size=(32, 48), fps=FPS, **options):
     """Writes a video of a brightening plane; returns its path."""
-    frames = np.zeros((num_frames, *size, 3), np.uint8)
-    frames += np.linspace(20, 220, num_frames).astype(np.uint8)[:, None, None, None]
-    encode_video(path, frames, fps)
+    frames = (np.full((*size, 3), value, np.uint8) for value in np.linspace(20, 220, num_frames))
+    encode_video(path, frames, fps, **options)
     return path
 
 
