@@ -16,7 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
-from musclemap_jax.predict.command import add_model_arguments, add_person_arguments, request_of, run_command
+from musclemap_jax.predict.command import (
+    add_model_arguments,
+    add_person_arguments,
+    exit_process,
+    request_of,
+    run_command,
+)
 from musclemap_jax.predict.muscle_table import muscle_table
 from musclemap_jax.predict.names import folder_names, printable, shown
 from musclemap_jax.predict.output_folder import OutputError, check_replaceable
@@ -118,4 +124,4 @@ def _install_pose() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())

@@ -10,12 +10,17 @@ start a process per shard, and then the command without --shard, which tries fai
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from musclemap_jax import __version__
-from musclemap_jax.predict.command import add_model_arguments, add_person_arguments, request_of, run_command
+from musclemap_jax.predict.command import (
+    add_model_arguments,
+    add_person_arguments,
+    exit_process,
+    request_of,
+    run_command,
+)
 from musclemap_jax.predict.corpus_files import Corpus, Shard, write_failed
 from musclemap_jax.predict.corpus_prediction import CorpusSettings, load_model, predict_shard
 from musclemap_jax.predict.output_folder import disk_errors_are_output_errors
@@ -122,4 +127,4 @@ def _predict_by_beam(corpus: Corpus, settings: CorpusSettings, options: str) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_process(main())

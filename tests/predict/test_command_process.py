@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import time
 
 import pytest
 
+from musclemap_jax.predict.model_folder import save_model
 from tests.conftest import ROOT
 from tests.predict.videos import write_video
 
@@ -28,9 +30,21 @@ MOUNT = 'mkdir -p muscles && mount -t tmpfs -o size="$0" none muscles && exec "$
 
 
 def start(folder, *command):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+
+def stop_at(process, pattern, stop=signal.SIGINT, delay_s=0.0):
+    """Sends a signal once there is a file of that pattern; returns what the process writes then."""
+    give_up = time.monotonic() + TIMEOUT_S
+    while not glob.glob(str(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    time.sleep(delay_s)
+    process.send_signal(stop)
+    return process.communicate(timeout=TIMEOUT_S)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
@@ -39,16 +53,22 @@ def test_an_interrupted_video_leaves_nothing_and_the_finished_ones_stay(tmp_path
     write_video(tmp_path / "b.mp4", num_frames=400)
     (tmp_path / "slow").touch()
     process = start(tmp_path, sys.executable, "-c", COMMAND, "a.mp4", "b.mp4")
-    give_up = time.monotonic() + TIMEOUT_S
-    while not list(tmp_path.glob("muscles/.b.*.unfinished")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
-    process.send_signal(stop)
-    output, errors = process.communicate(timeout=TIMEOUT_S)
+    output, errors = stop_at(process, tmp_path / "muscles" / ".b.*.unfinished", stop)
     assert (process.returncode, errors) == (130, "")
     assert "results: muscles/a" in output
     assert output.endswith("left: ['a']\n")
+
+
+@pytest.mark.parametrize("delay_s", [0.2, 4.0])
+def test_the_real_model_is_interrupted_at_any_time(tmp_path, tiny_stored_model, delay_s):
+    """The longer delay is into the compilation, unless the machine is slow."""
+    save_model(tmp_path / "model", tiny_stored_model)
+    write_video(tmp_path / "a.mp4", num_frames=3000, size=(240, 320))
+    command = [sys.executable, "-m", "musclemap_jax.predict", "a.mp4", "--run=model", "--pose=none", "--annotate"]
+    process = start(tmp_path, *command)
+    assert stop_at(process, tmp_path / "muscles" / ".a.*.unfinished", delay_s=delay_s) == ("", "")
+    assert process.returncode == 130
+    assert not (tmp_path / "muscles").exists()
 
 
 @pytest.mark.skipif(
