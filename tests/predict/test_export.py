@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from musclemap_jax.predict.export import export_model, main
+from musclemap_jax.predict.model import load
 from musclemap_jax.predict.model_folder import save_model
+
+pytestmark = pytest.mark.usefixtures("without_type_checks")  # whose ints are not symbolic dimensions
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "export.md"
 
@@ -42,8 +45,6 @@ def test_the_documented_loader_gives_the_models_logits_in_a_process_with_jax_alo
     inputs = {name: batch[name] for name in ("video", "skeleton", "skeleton_valid")}
     np.savez(folder / "inputs.npz", **inputs)
     subprocess.run([sys.executable, "-c", RUN], cwd=folder, check=True, capture_output=True)
-
-    from musclemap_jax.predict.model import load
 
     expected = load(folder / "model").apply(inputs)
     for weights in ("inside", "beside"):
