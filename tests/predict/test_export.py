@@ -60,4 +60,4 @@ def test_the_documented_loader_gives_the_models_logits_in_a_process_with_jax_alo
 def test_a_file_that_cannot_be_written_ends_with_one_line(folder, capsys):
     (folder / "file").write_text("")
     assert main([f"--run={folder / 'model'}", f"--out={folder / 'file' / 'model.jax'}"]) == 2
-    assert re.fullmatch(r"error: .*cannot be written: Not a directory: choose another --out\n", capsys.readouterr().err)
+    assert re.fullmatch(r"error: .*cannot be written: File exists: choose another --out\n", capsys.readouterr().err)
