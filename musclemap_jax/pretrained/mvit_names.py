@@ -95,7 +95,7 @@ def pyslowfast_entries(path: Path, released: bool = False) -> list[Entry]:
     else:
         names = _mvit_names(tuple(rest))
         if released and name == TEACHER:
-            names = [(re.sub(r"^(\w+)", r"\1_diff", source), *where) for source, *where in names]
+            names = [(re.sub(r"^(\w+)", r"\1_diff", source), transform, at) for source, transform, at in names]
     return [Entry(source, path, transform, index) for source, transform, index in names]
 
 
