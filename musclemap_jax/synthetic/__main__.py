@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.synthetic.activities.table import ACTIVITIES
 from musclemap_jax.synthetic.generate import render
 from musclemap_jax.synthetic.preview import write_contact_sheet
-from musclemap_jax.synthetic.spec import SyntheticSpec
+from musclemap_jax.synthetic.spec import DEFAULT_CLIPS, SyntheticSpec
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,14 +27,17 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--clips_per_activity",
         type=int,
+        default=DEFAULT_CLIPS,
         help="clips per activity, distributed over its splits; by default "
-        + ", ".join(f"{count} {split}" for split, count in default.clips_per_activity),  # ty: ignore[not-iterable]  # pairs, as the spec keeps them
+        + ", ".join(f"{count} {split}" for split, count in DEFAULT_CLIPS),
     )
     parser.add_argument("--seed", type=int, default=default.seed, help="random seed (default %(default)s)")
+    parser.add_argument("--size", type=int, default=default.size, help="height and width, pixels (default %(default)s)")
     parser.add_argument(
-        "--size", type=int, default=default.size, help="height and width in pixels (default %(default)s)"
+        "--activities",
+        type=lambda names: tuple(name.strip() for name in names.split(",") if name.strip()),
+        help=f"names, separated by commas (default: all {len(ACTIVITIES)})",
     )
-    parser.add_argument("--activities", help=f"names, separated by commas (default: all {len(ACTIVITIES)})")
     parser.add_argument("--preview", metavar="PNG", help="also write a contact sheet of the raw data set")
     parser.add_argument("--num_workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier raw data set in the folder")
@@ -49,12 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = _parse(arguments)
         if args.num_workers is not None and args.num_workers < 1:
             raise UserError(f"num_workers: expected at least 1, got {args.num_workers}: omit it for one per core")
-        fields: dict[str, Any] = {"seed": args.seed, "size": args.size}
-        if args.clips_per_activity is not None:
-            fields["clips_per_activity"] = args.clips_per_activity
-        if args.activities is not None:
-            fields["activities"] = tuple(name.strip() for name in args.activities.split(",") if name.strip())
-        spec = SyntheticSpec(**fields)
+        spec = SyntheticSpec(args.clips_per_activity, args.seed, args.size, activities=args.activities)
         render(args.out, spec, args.num_workers, args.overwrite, progress=sys.stderr.isatty())
         clips = spec.clips()
         print(f"{args.out}: {len(clips)} clips of {len({activity.name for _, activity, _ in clips})} activities")

@@ -31,38 +31,30 @@ class Camera:
         depth = np.maximum(local[..., 2], 0.05)
         return self.centre + self.focal * local[..., :2] / depth[..., None], depth
 
-    def rays(self, height: int, width: int) -> np.ndarray:
-        """Directions (height, width, 3) in the world through the pixels, of length 1 along the view."""
-        x = (np.arange(width) - self.centre[0]) / self.focal
-        y = (np.arange(height) - self.centre[1]) / self.focal
+    def rays(self, side: int) -> np.ndarray:
+        """Directions (side, side, 3) in the world through the pixels of a square, of length 1 along the view."""
+        x, y = (np.arange(side) - self.centre[:, None]) / self.focal
         right, down, ahead = self.axes
         return x[None, :, None] * right + y[:, None, None] * down + ahead
 
 
-def look_at(position: np.ndarray, target: np.ndarray) -> Camera:
-    """A level camera that looks at ``target``, with focal length 1 and centre 0; see ``zoom_to_fit``."""
-    ahead = unit(target - position)
-    right = unit(np.cross(ahead, np.array([0.0, 0.0, 1.0])))
-    down = np.cross(ahead, right)
-    return Camera(position, np.stack([right, down, ahead]), 1.0, np.zeros(2))
-
-
-def zoom_to_fit(camera: Camera, points: np.ndarray, size: int, fill: float, offset: tuple[float, float]) -> Camera:
-    """Zooms the camera so that points (..., 3) fill a part of the picture.
+def look_at(position: np.ndarray, points: np.ndarray, size: int, fill: float, offset: np.ndarray) -> Camera:
+    """A level camera that looks at world points and zooms so that they fill a part of the picture.
 
     Args:
-      camera: A camera of focal length 1 and centre 0.
-      points: (..., 3) world points.
+      position: (3,) position in the world, metres.
+      points: (N, 3) world points; the camera looks at the middle of their bounding box.
       size: Side of the picture in pixels.
       fill: Fraction of the side that the points fill.
-      offset: Offset of the points from the middle of the picture, pixels.
+      offset: (2,) offset of the points from the middle of the picture, pixels.
     """
-    uv, _ = camera.project(points)
-    uv = uv.reshape(-1, 2)
+    ahead = unit((points.min(axis=0) + points.max(axis=0)) / 2 - position)
+    right = unit(np.cross(ahead, np.array([0.0, 0.0, 1.0])))
+    axes = np.stack([right, np.cross(ahead, right), ahead])
+    uv, _ = Camera(position, axes, 1.0, np.zeros(2)).project(points)
     low, high = uv.min(axis=0), uv.max(axis=0)
     focal = fill * size / float(np.max(high - low))
-    centre = np.array([size / 2, size / 2]) + np.asarray(offset) - focal * (low + high) / 2
-    return Camera(camera.position, camera.axes, focal, centre)
+    return Camera(position, axes, focal, size / 2 + offset - focal * (low + high) / 2)
 
 
 def sample_azimuth(view: str, rng: np.random.Generator) -> float:
@@ -102,7 +94,6 @@ def sample_motion(num_frames: int, size: int, amount: float, rng: np.random.Gene
     angle, zoom = np.deg2rad(waver(0.6) + amount * rng.normal() * 1.2), np.exp(waver(0.012))
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     middle = size / 2
-    matrices = np.empty((num_frames, 2, 3))
-    matrices[:, 0] = np.stack([cos, -sin, middle - cos * middle + sin * middle + dx], -1)
-    matrices[:, 1] = np.stack([sin, cos, middle - sin * middle - cos * middle + dy], -1)
-    return matrices
+    x_row = np.stack([cos, -sin, middle - cos * middle + sin * middle + dx], -1)
+    y_row = np.stack([sin, cos, middle - sin * middle - cos * middle + dy], -1)
+    return np.stack([x_row, y_row], axis=1)

@@ -6,26 +6,24 @@ import numpy as np
 
 
 class ConeList:
-    """Collects rounded cones (capsules with two radii) over the frames of a clip; metres."""
+    """Collects rounded cones (capsules with two radii) over the frames of a clip; metres.
 
-    def __init__(self, num_frames: int):
-        self.num_frames = num_frames
+    Attributes:
+      base: Materials of the cones to come start after this one.
+    """
+
+    def __init__(self, num_frames: int, base: int = 0):
+        self.base = base
+        self._shape = (num_frames, 3)
         self._ends: list[tuple[np.ndarray, np.ndarray]] = []
         self._rest: list[tuple[float, float, int, float]] = []
 
     def add(
-        self,
-        start: np.ndarray,
-        end: np.ndarray,
-        start_radius: float,
-        end_radius: float,
-        material: int,
-        stripes: float = 0.0,
+        self, start: np.ndarray, end: np.ndarray, radius: float, end_radius: float, material: int, stripes: float = 0.0
     ) -> None:
-        """Adds one cone; start and end are (T, 3) or (3,)."""
-        shape = (self.num_frames, 3)
-        self._ends.append((np.broadcast_to(start, shape), np.broadcast_to(end, shape)))
-        self._rest.append((start_radius, end_radius, material, stripes))
+        """Adds one cone; start and end are (T, 3) or (3,), ``radius`` is that of the start."""
+        self._ends.append((np.broadcast_to(start, self._shape), np.broadcast_to(end, self._shape)))
+        self._rest.append((radius, end_radius, self.base + material, stripes))
 
     def __len__(self) -> int:
         return len(self._rest)

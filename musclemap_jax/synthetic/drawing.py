@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,10 +12,9 @@ import numpy as np
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic import person, props
 from musclemap_jax.synthetic.body import unit
-from musclemap_jax.synthetic.camera import Camera
 from musclemap_jax.synthetic.cones import ConeList
 from musclemap_jax.synthetic.kinematics import Body
-from musclemap_jax.synthetic.raster import Canvas, Cones, colour_table
+from musclemap_jax.synthetic.raster import Canvas, colour_table
 from musclemap_jax.synthetic.room import draw_room
 from musclemap_jax.synthetic.scene import Scene
 
@@ -22,25 +22,11 @@ SUPERSAMPLING = 2
 _MARGIN = 0.06
 """Fraction of the clip's size that is drawn around it, since the camera's motion may bring it into view."""
 
-_JOINT_POINTS = tuple(
-    {"left": name.removeprefix("left_") + "_l", "right": name.removeprefix("right_") + "_r"}.get(
-        name.split("_")[0], name
-    )
-    for name in get_layout("coco17").joints
-)
+# left_knee is the body's knee_l.
+_JOINT_POINTS = tuple(re.sub("^(l|r)[a-z]*_(.*)", r"\2_\1", name) for name in get_layout("coco17").joints)
 
 _FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
 """Metres of the body's own flesh in front of each joint, which do not hide it: face, arms, hips, legs."""
-
-
-@dataclass(frozen=True)
-class _Photography:
-    """Light, exposure, and the camera's noise and blur."""
-
-    light: tuple[float, float, float]
-    gain: np.ndarray
-    noise: float
-    blur: float
 
 
 def joint_positions(scene: Scene, body: Body) -> np.ndarray:
@@ -62,32 +48,25 @@ class ClipRenderer:
         self._scene, self._size, self._rng = scene, size, rng
         self._margin = int(np.ceil(_MARGIN * size)) * SUPERSAMPLING
         self._side = SUPERSAMPLING * size + 2 * self._margin
-        camera = scene.camera
-        self._camera = Camera(
-            camera.position, camera.axes, camera.focal * SUPERSAMPLING, self._to_canvas(camera.centre)
-        )
-        self._photography = self._sample_photography()
-        room = draw_room(self._camera, self._side, self._side, scene.wall_distance, scene.clutter, rng)
-        self._floor = room.floor
-        self._room_picture = np.clip(room.picture * self._photography.gain, 0, 255).astype(np.uint8)
+        centre = scene.camera.centre * SUPERSAMPLING + self._margin + (SUPERSAMPLING - 1) / 2
+        self._camera = dataclasses.replace(scene.camera, focal=scene.camera.focal * SUPERSAMPLING, centre=centre)
+        self._sample_photography()
+        picture, self._floor, colours = draw_room(self._camera, self._side, scene.wall_distance, scene.clutter, rng)
+        self._room_picture = np.clip(picture * self._gain, 0, 255).astype(np.uint8)
         self._bodies = [body for body in (scene.body, scene.bystander) if body is not None]
         self._num_frames = len(scene.motion)
-        self._base = person.NUM_BODY_MATERIALS * len(self._bodies)
-        colours = self._prepare(room.colours)
-        self._table = colour_table(colours * self._photography.gain)
+        self._table = colour_table(self._prepare(colours) * self._gain)
         self.visible = np.zeros((self._num_frames, len(self._bodies), len(_JOINT_POINTS)), bool)
 
-    def _to_canvas(self, pixels: np.ndarray) -> np.ndarray:
-        return np.asarray(pixels) * SUPERSAMPLING + self._margin + (SUPERSAMPLING - 1) / 2
-
-    def _sample_photography(self) -> _Photography:
+    def _sample_photography(self) -> None:
+        """Samples the light, the exposure, and the camera's noise and blur."""
         rng, dark = self._rng, self._scene.darkness
         light = unit(np.array([rng.uniform(-0.8, 0.8), -rng.uniform(0.4, 1.0), rng.uniform(0.5, 1.1)]))
         warmth = rng.normal(0, 0.06)
-        gain = (1.0 - 0.88 * dark) * rng.uniform(0.92, 1.1) * np.array([1 + warmth, 1.0, 1 - warmth])
-        return _Photography(
-            tuple(light.tolist()), gain, float(rng.uniform(0.5, 4.0) + 5.0 * dark), float(rng.choice((0.0, 0.6, 0.9)))
-        )
+        self._light = tuple(light.tolist())
+        self._gain = (1.0 - 0.88 * dark) * rng.uniform(0.92, 1.1) * np.array([1 + warmth, 1.0, 1 - warmth])
+        self._noise = float(rng.uniform(0.5, 4.0) + 5.0 * dark)
+        self._blur = float(rng.choice((0.0, 0.6, 0.9)))
 
     def _prepare(self, room_colours: np.ndarray) -> np.ndarray:
         """Builds the cones, the plates and the static canvas; returns the colours of all materials."""
@@ -96,39 +75,38 @@ class ClipRenderer:
         for index, body in enumerate(self._bodies):
             camouflaged = scene.camouflaged and index == 0
             appearance = person.sample_appearance(rng, room_colours if camouflaged else None)
-            person.add_person(cones, body, appearance, person.NUM_BODY_MATERIALS * index, detail=index == 0)
+            person.add_person(cones, body, appearance, detail=index == 0)
             colours.append(appearance.colours)
-        shadow_start, shadow_end, shadow_rest = cones.arrays()
-        self._shadows = self._project_shadows(shadow_start, shadow_end, shadow_rest)
-        props.add_held(cones, scene.body, scene.props, self._base, scene.weight_size)
+            cones.base += person.NUM_BODY_MATERIALS
+        self._shadows = self._project_shadows(*cones.arrays())
+        props.add_held(cones, scene.body, scene.props, scene.weight_size)
         colours.append(props.sample_colours(rng))
         self._cones = self._projected(cones)
-        self._plates = None
-        if "barbell" in scene.props:
-            plates, normal = props.barbell_plates(scene.body, scene.weight_size)
-            self._plates = camera.project(plates), np.abs(normal @ camera.axes[2])
-        self._static = Canvas(self._side, self._side, self._photography.light)
-        for low, high, material in props.static_boxes(scene.props, scene.body, self._base):
-            self._draw_box(low, high, material)
-        bars = ConeList(1)
-        props.add_static_bars(bars, scene.props, scene.body, self._base)
+        plates, normal = props.barbell_plates(scene.body, scene.props, scene.weight_size)
+        self._plates = *camera.project(plates), np.abs(normal @ camera.axes[2])
+        self._static = Canvas(self._side, self._light)
+        self._base = cones.base
+        for low, high, material in props.static_boxes(scene.body, scene.props):
+            self._draw_box(low, high, self._base + material)
+        bars = ConeList(1, self._base)
+        props.add_static_bars(bars, scene.body, scene.props)
         if len(bars):
-            self._static.draw_cones(self._projected(bars), 0)
+            self._static.draw_cones(self._projected(bars)[0])
         return np.concatenate(colours)
 
-    def _projected(self, cones: ConeList) -> Cones:
+    def _projected(self, cones: ConeList) -> np.ndarray:
+        """(T, N, 11): rows of arguments of `Canvas.draw_cone`."""
         start, end, rest = cones.arrays()
         (a, za), (b, zb) = self._camera.project(start), self._camera.project(end)
-        focal = self._camera.focal
-        metres = (za + zb) / (2 * focal)
-        return Cones(
-            a, b, za, zb, rest[:, 0] * focal / za, rest[:, 1] * focal / zb, metres, rest[:, 2].astype(int), rest[:, 3]
-        )
+        focal, radii = self._camera.focal, rest[:, :2]
+        numbers = (za, zb, radii[:, 0] * focal / za, radii[:, 1] * focal / zb, (za + zb) / (2 * focal))
+        numbers = np.stack(np.broadcast_arrays(*numbers, *rest[:, 2:].T), axis=-1)
+        return np.concatenate([a, b, numbers], axis=-1)
 
     def _project_shadows(self, start: np.ndarray, end: np.ndarray, rest: np.ndarray):
         """The cones' shadows on the floor under a light that is nearly overhead: segments and widths, pixels."""
         right, _, ahead = self._camera.axes
-        x, _, z = self._photography.light
+        x, _, z = self._light
         tilt = -(right * x - ahead * z)[:2] * 0.35
 
         def onto_floor(points: np.ndarray) -> np.ndarray:
@@ -143,44 +121,41 @@ class ClipRenderer:
         return segments, np.maximum(np.rint(width), 1).astype(int)
 
     def _draw_box(self, low: np.ndarray, high: np.ndarray, material: int) -> None:
-        light_x, light_y, light_z = self._photography.light
+        light_x, light_y, light_z = self._light
         right, down, ahead = self._camera.axes
         toward = right * light_x + down * light_y - ahead * light_z
         for axis in range(3):
             others = [i for i in range(3) if i != axis]
             for sign, level in ((-1.0, low), (1.0, high)):
-                normal = np.zeros(3)
-                normal[axis] = sign
                 if (self._camera.position - level)[axis] * sign <= 0:
                     continue
                 corners = np.tile(level, (4, 1))
-                for row, (first, second) in enumerate(((low, low), (high, low), (high, high), (low, high))):
-                    corners[row, others[0]], corners[row, others[1]] = first[others[0]], second[others[1]]
+                for row, ends in enumerate(((low, low), (high, low), (high, high), (low, high))):
+                    corners[row, others] = [end[i] for end, i in zip(ends, others, strict=True)]
                 uv, depth = self._camera.project(corners)
-                self._static.draw_polygon(uv, depth, material, 0.45 + 0.5 * max(float(normal @ toward), 0.0))
+                self._static.draw_polygon(uv, depth, material, 0.45 + 0.5 * max(float(sign * toward[axis]), 0.0))
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yields uint8 (size, size, 3) RGB frames."""
-        size, side = self._size, self._side
-        canvas = Canvas(side, side, self._photography.light)
-        noise = np.rint(self._rng.normal(0, self._photography.noise, (size + 64, size + 64, 3))).astype(np.int16)
+        size = self._size
+        canvas = Canvas(self._side, self._light)
+        plates, depths, facing = self._plates
+        noise = np.rint(self._rng.normal(0, self._noise, (size + 64, size + 64, 3))).astype(np.int16)
         corners = self._rng.integers(0, 64, (self._num_frames, 2))
         for t in range(self._num_frames):
             canvas.copy_from(self._static)
-            canvas.draw_cones(self._cones, t)
-            if self._plates is not None:
-                self._draw_plates(canvas, t)
+            canvas.draw_cones(self._cones[t])
+            for plate, depth in zip(plates[t], depths[t], strict=True):
+                canvas.draw_polygon(plate, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
             self._find_visible_joints(canvas, t)
             picture = self._shaded_room(t)
-            self._paint(picture, canvas)
+            # Only the box around people and props is painted, which saves a tenth of the time.
+            x, y, w, h = cv2.boundingRect((canvas.code > 0).view(np.uint8))
+            box = slice(y, y + h), slice(x, x + w)
+            np.copyto(picture[box], self._table[canvas.code[box]], where=canvas.code[box][..., None] > 0)
             frame = self._photograph(picture, self._scene.motion[t])
             row, column = corners[t]
             yield cv2.add(frame, noise[row : row + size, column : column + size], dtype=cv2.CV_8U)
-
-    def _draw_plates(self, canvas: Canvas, t: int) -> None:
-        (corners, depths), facing = self._plates  # ty: ignore[not-iterable]  # the caller checks it
-        for plate, depth in zip(corners[t], depths[t], strict=True):
-            canvas.draw_polygon(plate, depth, self._base + props.WEIGHT, 0.5 + 0.45 * float(facing[t]))
 
     def _shaded_room(self, t: int) -> np.ndarray:
         picture = self._room_picture.copy()
@@ -197,38 +172,20 @@ class ClipRenderer:
             picture[box] = cv2.multiply(picture[box], cv2.merge((keep, keep, keep)), scale=1 / 255)
         return picture
 
-    def _paint(self, picture: np.ndarray, canvas: Canvas) -> None:
-        drawn = canvas.code > 0
-        rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-        if not len(rows):
-            return
-        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        colour = self._table[canvas.code[box]]
-        np.copyto(picture[box], colour, where=drawn[box][..., None])
-
     def _photograph(self, picture: np.ndarray, motion: np.ndarray) -> np.ndarray:
         """Applies blur and the camera's motion, and scales the picture down."""
-        blur = self._photography.blur
-        if blur:
-            picture = cv2.GaussianBlur(picture, (5, 5), blur * SUPERSAMPLING * 0.6)
+        if self._blur:
+            picture = cv2.GaussianBlur(picture, (5, 5), self._blur * SUPERSAMPLING * 0.6)
         shrink = np.eye(3)
         shrink[:2, :2] /= SUPERSAMPLING
         shrink[:2, 2] = -(self._margin + (SUPERSAMPLING - 1) / 2) / SUPERSAMPLING
-        matrix = (motion @ shrink)[:2]
-        return cv2.warpAffine(
-            picture, matrix, (self._size, self._size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        size = (self._size, self._size)
+        return cv2.warpAffine(picture, motion @ shrink, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def _find_visible_joints(self, canvas: Canvas, t: int) -> None:
         for index, body in enumerate(self._bodies):
-            points = np.stack([body.points[name][t] for name in _JOINT_POINTS])
-            uv, depth = self._camera.project(points)
-            x, y = np.rint(uv).astype(int).T
-            inside = (
-                (x >= self._margin)
-                & (y >= self._margin)
-                & (x < self._side - self._margin)
-                & (y < self._side - self._margin)
-            )
-            front = canvas.depth[np.clip(y, 0, self._side - 1), np.clip(x, 0, self._side - 1)]
-            self.visible[t, index] = inside & (depth - _FLESH < front)
+            uv, depth = self._camera.project(np.stack([body.points[name][t] for name in _JOINT_POINTS]))
+            pixel = np.rint(uv).astype(int)
+            inside = ((pixel >= self._margin) & (pixel < self._side - self._margin)).all(axis=-1)
+            x, y = np.clip(pixel, 0, self._side - 1).T
+            self.visible[t, index] = inside & (depth - _FLESH < canvas.depth[y, x])

@@ -40,7 +40,6 @@ def render(
 
     Args:
       out: The folder to write; created if absent.
-      spec: The specification of the raw data set.
       num_workers: Number of processes; by default one per core, and 1 renders in this process.
       overwrite: Whether to delete an earlier raw data set in the folder.
       progress: Whether to show a progress bar.
@@ -54,10 +53,7 @@ def render(
         return
     for folder in (raw_dataset.CLIPS, raw_dataset.SKELETONS):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    calls = [
-        (str(out), activity.name, spec.seed, clip.clip_id, num_frames, spec.size, spec.fps)
-        for clip, activity, num_frames in clips
-    ]
+    calls = [(str(out), spec, activity.name, clip.clip_id, num_frames) for clip, activity, num_frames in clips]
     with WorkerPool(min(num_workers or num_cpus(), len(calls))) as pool:
         results = pool.map(_write_clip, calls)
         bar = tqdm.tqdm(results, total=len(calls), unit="clip", desc="rendering", disable=not progress)
@@ -89,10 +85,10 @@ def render_clip(
     return frames, np.stack(persons, axis=1)
 
 
-def _write_clip(out: str, activity_name: str, seed: int, clip_id: str, num_frames: int, size: int, fps: float) -> None:
-    frames, skeleton = render_clip(activity_name, seed, clip_id, num_frames, size, fps)
-    crf = int(clip_rng(seed, clip_id, "compression").integers(_CRF[0], _CRF[1] + 1))
-    video.encode_video(raw_dataset.video_path(out, clip_id), frames, fps, crf=crf)
+def _write_clip(out: str, spec: SyntheticSpec, activity_name: str, clip_id: str, num_frames: int) -> None:
+    frames, skeleton = render_clip(activity_name, spec.seed, clip_id, num_frames, spec.size, spec.fps)
+    crf = int(clip_rng(spec.seed, clip_id, "compression").integers(_CRF[0], _CRF[1] + 1))
+    video.encode_video(raw_dataset.video_path(out, clip_id), frames, spec.fps, crf=crf)
     write_alphapose(raw_dataset.skeleton_path(out, clip_id), skeleton)
 
 
@@ -110,16 +106,14 @@ def _prepare_folder(out: Path, spec: SyntheticSpec, overwrite: bool) -> bool:
     if not overwrite:
         found = "another raw data set" if finished else f"{len(names)} entries such as {names[0]!r}"
         raise UserError(f"{out}: expected an empty folder, got {found}: choose another --out, or pass --overwrite")
-    foreign = sorted(set(names) - ours)
-    if foreign:
+    if foreign := sorted(set(names) - ours):
         raise UserError(
             f"{out}: will not delete {foreign[0]!r}, which is not part of a raw data set: choose another --out"
         )
-    (out / raw_dataset.ANNOTATIONS).unlink(missing_ok=True)
-    for name in names:
-        path = out / name
+    (out / raw_dataset.ANNOTATIONS).unlink(missing_ok=True)  # first: without it the folder is unfinished
+    for path in sorted(out.iterdir()):
         if path.is_dir():
             shutil.rmtree(path)
         else:
-            path.unlink(missing_ok=True)
+            path.unlink()
     return False

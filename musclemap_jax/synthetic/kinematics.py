@@ -35,27 +35,14 @@ from musclemap_jax.synthetic.body import Proportions, rotate, rotation, solve_tw
 SIDES = ("l", "r")
 SIDE_SIGN = {"l": 1.0, "r": -1.0}
 
-_DEFAULTS: dict[str, tracks.Value] = dict.fromkeys(
-    (
-        "lean", "tilt", "spin", "turn", "bend", "side", "twist", "nod", "look", "shrug", "shift", "sway", "hop",
-        "lift", "heel", "hip", "plane", "knee", "leg_twist", "point", "arm_twist",
-    ),
-    0.0,
-) | {
-    "height": 1.0,
-    "grip": 1.3,
-    "drop": 1.0,
-    "foot": (0.0, 0.062, 0.0),
-    "toe_out": 8.0,
-    "knee_out": 12.0,
-    "arm_raise": 7.0,
-    "arm_plane": 75.0,
-    "elbow": 12.0,
-    "hand": (0.05, 0.05, -0.95),
-    "pole": (-1.0, 0.5, -0.4),
-}  # fmt: skip
-
-_DEFAULT_MODES = {"legs": "planted", "arms": "angles", "root": "pelvis", "anchor": "toe"}
+_DEFAULTS = tracks.part(
+    {"legs": "planted", "arms": "angles", "root": "pelvis", "anchor": "toe"},
+    lean=0.0, tilt=0.0, spin=0.0, turn=0.0, bend=0.0, side=0.0, twist=0.0, nod=0.0, look=0.0, shrug=0.0,
+    height=1.0, shift=0.0, sway=0.0, hop=0.0, lift=0.0, grip=1.3, drop=1.0,
+    foot=(0.0, 0.062, 0.0), heel=0.0, toe_out=8.0, knee_out=12.0,
+    hip=0.0, plane=0.0, knee=0.0, leg_twist=0.0, point=0.0,
+    arm_raise=7.0, arm_plane=75.0, elbow=12.0, arm_twist=0.0, hand=(0.05, 0.05, -0.95), pole=(-1.0, 0.5, -0.4),
+)  # fmt: skip
 
 _CLEARANCE = {
     "toe": 0.012, "knee": 0.034, "pelvis": 0.060, "chest": 0.066, "head": 0.058, "elbow": 0.028, "shoulder": 0.045,
@@ -91,7 +78,6 @@ class Body:
     Attributes:
       points: Name, such as ``neck`` or ``knee_l`` -> (T, 3) position in metres.
       frames: "pelvis", "chest" and "head" -> (T, 3, 3), whose columns are that part's forward, left and up.
-      proportions: The subject's proportions.
     """
 
     points: dict[str, np.ndarray]
@@ -110,7 +96,7 @@ class _Solver:
     """State of one solution; the last row of every array is phase 0, which gives the position of planted hands."""
 
     def __init__(self, program: tracks.Part, proportions: Proportions, phase: np.ndarray, style: Style):
-        self.program = program
+        self.program = _DEFAULTS | program
         self.size = proportions
         self.phase = np.append(phase, 0.0)
         self.style = style
@@ -119,13 +105,11 @@ class _Solver:
 
     def mode(self, name: str, side: str | None = None) -> str:
         modes = self.program.modes
-        return modes.get(f"{name}_{side}", modes.get(name, _DEFAULT_MODES[name]))
+        return modes.get(f"{name}_{side}", modes[name])
 
     def channel(self, name: str, side: str | None = None) -> np.ndarray:
         program = self.program.tracks
-        track = program.get(f"{name}_{side}", program.get(name))
-        if track is None:
-            track = tracks.hold(_DEFAULTS[name])
+        track = program.get(f"{name}_{side}", program[name])
         phase = self.phase - (self.style.lag if side == "r" else 0.0)
         value = tracks.sample(track, phase, self.style.range_of_motion) + self.style.offsets.get(name, 0.0)
         if name in ("lean", "tilt") and self.style.wobble is not None:
@@ -162,7 +146,7 @@ class _Solver:
         for side in SIDES:
             sign = SIDE_SIGN[side]
             for name, offset in (("eye", (0.9, 0.36, 0.18)), ("ear", (0.0, 0.8, 0.0))):
-                local = np.array([offset[0], offset[1] * sign, offset[2]]) * size.head_radius
+                local = self.out(np.array(offset), side) * size.head_radius
                 points[f"{name}_{side}"] = points["head"] + rotate(head, local)
             joint = np.zeros((len(self.phase), 3))
             joint[:, 1] = sign * size.shoulder_half_width
@@ -213,9 +197,8 @@ class _Solver:
             position[:, :2] -= fixed[:, :2]
             position[:, 2] = self.statures("lift") - low
         else:
-            shoulders = (points["shoulder_l"] + points["shoulder_r"]) / 2
             position[:, 2] = self.statures("grip") - self.channel("drop") * size.arm
-            position -= shoulders
+            position -= (points["shoulder_l"] + points["shoulder_r"]) / 2
         position[:, 2] += self.statures("hop")
         for name in points:
             points[name] = points[name] + position
@@ -282,7 +265,6 @@ def solve(program: tracks.Part, proportions: Proportions, phase: np.ndarray, sty
 
     Args:
       program: Tracks and modes, see the module's docstring.
-      proportions: The subject's proportions.
       phase: (T,) phase of the repetition in each frame.
       style: The subject's deviations from the program; none by default.
 

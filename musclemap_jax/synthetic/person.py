@@ -8,7 +8,7 @@ import numpy as np
 
 from musclemap_jax.synthetic.body import rotate, unit
 from musclemap_jax.synthetic.cones import ConeList
-from musclemap_jax.synthetic.kinematics import SIDES, Body
+from musclemap_jax.synthetic.kinematics import SIDE_SIGN, SIDES, Body
 
 SKIN, HAIR, SHIRT, TROUSERS, SHOE, EYE, SOLE = range(1, 8)
 NUM_BODY_MATERIALS = 7
@@ -22,8 +22,8 @@ _HAIR_TONES = np.array(
 )
 _CLOTHES = np.array(
     [(210, 52, 50), (40, 84, 170), (38, 132, 74), (230, 190, 50), (235, 235, 235), (36, 36, 42), (120, 62, 140),
-      (240, 130, 60),
-     (64, 160, 180), (150, 150, 156), (90, 60, 46), (236, 120, 160), (26, 44, 80), (120, 140, 60)], float
+     (240, 130, 60), (64, 160, 180), (150, 150, 156), (90, 60, 46), (236, 120, 160), (26, 44, 80), (120, 140, 60)],
+    float,
 )  # fmt: skip
 
 
@@ -74,121 +74,106 @@ def sample_appearance(rng: np.random.Generator, background: np.ndarray | None = 
     )
 
 
-def add_person(
-    cones: ConeList, body: Body, appearance: Appearance, first_material: int = 0, detail: bool = True
-) -> None:
-    """Adds a person's cones; their materials start after ``first_material``."""
-    _add_trunk(cones, body, appearance, first_material)
-    _add_head(cones, body, appearance, first_material, detail)
+def add_person(cones: ConeList, body: Body, appearance: Appearance, detail: bool) -> None:
+    """Adds a person's cones; without ``detail``, the face has no nose, eyes and ears."""
+    _add_trunk(cones, body, appearance)
+    _add_head(cones, body, appearance, detail)
     for side in SIDES:
-        _add_arm(cones, body, appearance, first_material, side)
-        _add_leg(cones, body, appearance, first_material, side)
+        _add_arm(cones, body, appearance, side)
+        _add_leg(cones, body, appearance, side)
 
 
-def _add_trunk(cones: ConeList, body: Body, appearance: Appearance, base: int) -> None:
+def _add_trunk(cones: ConeList, body: Body, appearance: Appearance) -> None:
     points, stature = body.points, body.proportions.stature
     girth = stature * body.proportions.girth**0.8
     chest, pelvis = body.frames["chest"], body.frames["pelvis"]
-    shirt, trousers = base + SHIRT, base + TROUSERS
     shirt_stripes, trouser_stripes = appearance.stripes
     waist_to_neck = points["neck"] - points["waist"]
     breast = points["waist"] + 0.62 * waist_to_neck + rotate(chest, (0.006 * stature, 0.0, 0.0))
     belly = points["waist"] + rotate(chest, (0.004 * stature, 0.0, 0.0))
-    cones.add(breast, belly, 0.060 * girth, 0.053 * girth, shirt, shirt_stripes)
-    cones.add(
-        belly, points["pelvis"] + rotate(pelvis, (0.0, 0.0, 0.050 * stature)), 0.053 * girth, 0.052 * girth, shirt
-    )
+    cones.add(breast, belly, 0.060 * girth, 0.053 * girth, SHIRT, shirt_stripes)
+    loins = points["pelvis"] + rotate(pelvis, (0.0, 0.0, 0.050 * stature))
+    cones.add(belly, loins, 0.053 * girth, 0.052 * girth, SHIRT)
     seat = rotate(pelvis, (-0.012 * stature, 0.0, 0.0))
-    cones.add(points["hip_l"] + seat, points["hip_r"] + seat, 0.057 * girth, 0.057 * girth, trousers)
-    for side, sign in (("l", 1.0), ("r", -1.0)):
-        inner = 0.056 * girth * appearance.width_bias
+    cones.add(points["hip_l"] + seat, points["hip_r"] + seat, 0.057 * girth, 0.057 * girth, TROUSERS)
+    inner, outer = 0.056 * girth * appearance.width_bias, 0.042 * girth / appearance.width_bias
+    for side, sign in SIDE_SIGN.items():
         high = points["waist"] + 0.68 * waist_to_neck + rotate(chest, (0.004 * stature, sign * inner, 0.0))
         low = points["waist"] + rotate(chest, (0.0, sign * 0.036 * girth, 0.0))
-        hip = points["pelvis"] + rotate(
-            pelvis, (-0.004 * stature, sign * 0.042 * girth / appearance.width_bias, 0.012 * stature)
-        )
-        cones.add(high, low, 0.055 * girth, 0.047 * girth, shirt, shirt_stripes)
-        cones.add(low, hip, 0.047 * girth, 0.055 * girth, shirt, shirt_stripes * 0.7)
-        cones.add(hip, points[f"hip_{side}"] + rotate(pelvis, (-0.008 * stature, 0.0, -0.012 * stature)),
-                  0.057 * girth, 0.056 * girth, trousers, trouser_stripes * 0.4)  # fmt: skip
+        hip = points["pelvis"] + rotate(pelvis, (-0.004 * stature, sign * outer, 0.012 * stature))
+        thigh = points[f"hip_{side}"] + rotate(pelvis, (-0.008 * stature, 0.0, -0.012 * stature))
+        cones.add(high, low, 0.055 * girth, 0.047 * girth, SHIRT, shirt_stripes)
+        cones.add(low, hip, 0.047 * girth, 0.055 * girth, SHIRT, shirt_stripes * 0.7)
+        cones.add(hip, thigh, 0.057 * girth, 0.056 * girth, TROUSERS, trouser_stripes * 0.4)
         yoke = points[f"shoulder_{side}"] + rotate(chest, (0.0, -sign * 0.012 * stature, 0.0))
         top = points["neck"] + rotate(chest, (0.0, sign * 0.02 * stature, -0.012 * stature))
-        cones.add(top, yoke, 0.034 * stature, 0.036 * girth, shirt)
-        cones.add(high, yoke, 0.05 * girth, 0.036 * girth, shirt)
+        cones.add(top, yoke, 0.034 * stature, 0.036 * girth, SHIRT)
+        cones.add(high, yoke, 0.05 * girth, 0.036 * girth, SHIRT)
 
 
-def _add_head(cones: ConeList, body: Body, appearance: Appearance, base: int, detail: bool) -> None:
+def _add_head(cones: ConeList, body: Body, appearance: Appearance, detail: bool) -> None:
     points, radius, frame = body.points, body.proportions.head_radius, body.frames["head"]
 
     def at(x: float, y: float, z: float) -> np.ndarray:
         return points["head"] + rotate(frame, (x * radius, y * radius, z * radius))
 
-    skin, hair = base + SKIN, base + HAIR
-    cones.add(
-        points["neck"] - rotate(frame, (0.0, 0.0, 0.3 * radius)), at(-0.15, 0, -0.5), 0.56 * radius, 0.52 * radius, skin
-    )
-    cones.add(at(0.02, 0, 0.22), at(0.22, 0, -0.42), 0.92 * radius, 0.62 * radius, skin)
+    nape = points["neck"] - rotate(frame, (0.0, 0.0, 0.3 * radius))
+    cones.add(nape, at(-0.15, 0, -0.5), 0.56 * radius, 0.52 * radius, SKIN)
+    cones.add(at(0.02, 0, 0.22), at(0.22, 0, -0.42), 0.92 * radius, 0.62 * radius, SKIN)
     if detail:
-        cones.add(at(0.90, 0, 0.05), at(1.0, 0, -0.12), 0.09 * radius, 0.15 * radius, skin)
+        cones.add(at(0.90, 0, 0.05), at(1.0, 0, -0.12), 0.09 * radius, 0.15 * radius, SKIN)
         for sign in (1.0, -1.0):
-            cones.add(
-                at(0.82, 0.34 * sign, 0.16), at(0.82, 0.34 * sign, 0.10), 0.13 * radius, 0.13 * radius, base + EYE
-            )
-            cones.add(at(-0.05, 0.88 * sign, 0.12), at(-0.05, 0.86 * sign, -0.12), 0.14 * radius, 0.12 * radius, skin)
+            cones.add(at(0.82, 0.34 * sign, 0.16), at(0.82, 0.34 * sign, 0.10), 0.13 * radius, 0.13 * radius, EYE)
+            cones.add(at(-0.05, 0.88 * sign, 0.12), at(-0.05, 0.86 * sign, -0.12), 0.14 * radius, 0.12 * radius, SKIN)
     if appearance.hair == "bald":
         return
-    cones.add(at(-0.10, 0, 0.34), at(-0.30, 0, 0.0), 0.95 * radius, 0.80 * radius, hair)
+    cones.add(at(-0.10, 0, 0.34), at(-0.30, 0, 0.0), 0.95 * radius, 0.80 * radius, HAIR)
     if appearance.hair == "long":
-        cones.add(at(-0.45, 0, 0.1), at(-0.55, 0, -1.3), 0.75 * radius, 0.5 * radius, hair)
+        cones.add(at(-0.45, 0, 0.1), at(-0.55, 0, -1.3), 0.75 * radius, 0.5 * radius, HAIR)
     elif appearance.hair == "tail":
-        cones.add(at(-0.95, 0, 0.45), at(-1.35, 0, -0.7), 0.30 * radius, 0.2 * radius, hair)
+        cones.add(at(-0.95, 0, 0.45), at(-1.35, 0, -0.7), 0.30 * radius, 0.2 * radius, HAIR)
     elif appearance.hair == "bun":
-        cones.add(at(-0.75, 0, 0.95), at(-0.75, 0, 0.95), 0.42 * radius, 0.42 * radius, hair)
+        cones.add(at(-0.75, 0, 0.95), at(-0.75, 0, 0.95), 0.42 * radius, 0.42 * radius, HAIR)
 
 
-def _add_arm(cones: ConeList, body: Body, appearance: Appearance, base: int, side: str) -> None:
+def _add_arm(cones: ConeList, body: Body, appearance: Appearance, side: str) -> None:
     points, stature = body.points, body.proportions.stature
     girth = stature * body.proportions.girth
-    skin, shirt = base + SKIN, base + SHIRT
     shoulder, elbow, wrist, hand = (points[f"{n}_{side}"] for n in ("shoulder", "elbow", "wrist", "hand"))
     sleeve, stripes = appearance.sleeve, appearance.stripes[0]
-    material, sleeve_stripes = (shirt, stripes) if sleeve > 1 else (skin, 0.0)
+    material, sleeve_stripes = (SHIRT, stripes) if sleeve > 1 else (SKIN, 0.0)
     cones.add(shoulder, elbow, 0.030 * girth, 0.023 * girth, material, sleeve_stripes)
     cap = shoulder + 0.15 * (elbow - shoulder)
-    cones.add(shoulder, cap, 0.035 * girth, 0.033 * girth, shirt if sleeve else skin)
+    cones.add(shoulder, cap, 0.035 * girth, 0.033 * girth, SHIRT if sleeve else SKIN)
     if 0 < sleeve <= 1:
         end, factor = shoulder + sleeve * 0.75 * (elbow - shoulder), appearance.loose
-        cones.add(shoulder, end, 0.033 * girth * factor, 0.029 * girth * factor, shirt, stripes * 0.5)
+        cones.add(shoulder, end, 0.033 * girth * factor, 0.029 * girth * factor, SHIRT, stripes * 0.5)
     swell = elbow + 0.25 * (wrist - elbow)
     cones.add(elbow, swell, 0.0225 * girth, 0.0235 * girth, material)
     cones.add(swell, wrist, 0.0235 * girth, 0.0150 * girth, material, sleeve_stripes * 0.8)
     tip = hand + 0.35 * (hand - wrist)
-    cones.add(wrist + 0.3 * (hand - wrist), tip, 0.0165 * stature, 0.0175 * stature, skin)
+    cones.add(wrist + 0.3 * (hand - wrist), tip, 0.0165 * stature, 0.0175 * stature, SKIN)
 
 
-def _add_leg(cones: ConeList, body: Body, appearance: Appearance, base: int, side: str) -> None:
+def _add_leg(cones: ConeList, body: Body, appearance: Appearance, side: str) -> None:
     points, stature = body.points, body.proportions.stature
     girth = stature * body.proportions.girth
-    skin, trousers, shoe = base + SKIN, base + TROUSERS, base + SHOE
-    hip, knee, ankle = (points[f"{n}_{side}"] for n in ("hip", "knee", "ankle"))
-    heel, toe = points[f"heel_{side}"], points[f"toe_{side}"]
-    stripes = appearance.stripes[1]
-    long = appearance.leg > 1
-    covered = min(appearance.leg, 1.0)
-    cones.add(hip, knee, 0.052 * girth, 0.034 * girth, trousers if long else skin, stripes if long else 0.0)
+    hip, knee, ankle, heel, toe = (points[f"{n}_{side}"] for n in ("hip", "knee", "ankle", "heel", "toe"))
+    stripes, covered = appearance.stripes[1], appearance.leg
+    long = covered > 1
+    material, leg_stripes = (TROUSERS, stripes) if long else (SKIN, 0.0)
+    cones.add(hip, knee, 0.052 * girth, 0.034 * girth, material, leg_stripes)
     if not long:
-        end = hip + covered * (knee - hip)
-        factor = appearance.loose * 1.04
+        end, factor = hip + covered * (knee - hip), appearance.loose * 1.04
         thickness = (0.052 - 0.018 * covered) * girth
-        cones.add(hip, end, 0.052 * girth * factor, thickness * factor, trousers, stripes * covered)
+        cones.add(hip, end, 0.052 * girth * factor, thickness * factor, TROUSERS, stripes * covered)
     # The calf bulges behind the line from knee to ankle, away from the toes.
     back = unit(heel - toe) * 0.008 * stature
     swell = knee + 0.30 * (ankle - knee) + back
-    shank, shank_stripes = (trousers, stripes * 0.8) if long else (skin, 0.0)
-    cones.add(knee, swell, 0.033 * girth, 0.0335 * girth, shank)
-    cones.add(swell, ankle, 0.0335 * girth, 0.0195 * girth, shank, shank_stripes)
-    cones.add(ankle, heel, 0.0235 * stature, 0.0195 * stature, shoe)
-    cones.add(heel, toe, 0.0200 * stature, 0.0155 * stature, shoe)
-    cones.add(ankle, heel + 0.62 * (toe - heel), 0.0235 * stature, 0.0190 * stature, shoe)
+    cones.add(knee, swell, 0.033 * girth, 0.0335 * girth, material)
+    cones.add(swell, ankle, 0.0335 * girth, 0.0195 * girth, material, leg_stripes * 0.8)
+    cones.add(ankle, heel, 0.0235 * stature, 0.0195 * stature, SHOE)
+    cones.add(heel, toe, 0.0200 * stature, 0.0155 * stature, SHOE)
+    cones.add(ankle, heel + 0.62 * (toe - heel), 0.0235 * stature, 0.0190 * stature, SHOE)
     drop = unit((heel + toe) / 2 - ankle) * 0.006 * stature
-    cones.add(heel + drop, toe + drop, 0.0175 * stature, 0.0130 * stature, base + SOLE)
+    cones.add(heel + drop, toe + drop, 0.0175 * stature, 0.0130 * stature, SOLE)

@@ -28,8 +28,7 @@ def write_contact_sheet(path: str | Path, root: str | Path) -> None:
     for clip in raw_dataset.read_annotations(root):
         first.setdefault(clip.activity, clip)
     rows = [_strip(root, clip) for clip in first.values()]
-    height = max(row.shape[0] for row in rows)
-    width = max(row.shape[1] for row in rows)
+    height, width = (max(row.shape[axis] for row in rows) for axis in (0, 1))
     num_rows = -(-len(rows) // _COLUMNS)
     sheet = np.full((num_rows * height, _COLUMNS * (width + _GAP_PX), 3), 255, np.uint8)
     for index, row in enumerate(rows):
@@ -59,12 +58,11 @@ def _strip(root: str | Path, clip: raw_dataset.Clip) -> np.ndarray:
 def _with_skeleton(frame: np.ndarray, persons: np.ndarray) -> np.ndarray:
     """The darkened frame with the bones of persons (P, 17, 3)."""
     picture = np.ascontiguousarray(frame // 2)
-    lines = bones(get_layout("coco17").joints)
     for number, joints in enumerate(persons):
         colour = ((80, 255, 120), (255, 160, 60))[min(number, 1)]
-        for a, b in lines:
+        for a, b in bones(get_layout("coco17").joints):
             start, end = joints[a], joints[b]
             if start[2] > 0 and end[2] > 0:
                 ends = [(round(16 * float(joint[0])), round(16 * float(joint[1]))) for joint in (start, end)]
-                cv2.line(picture, ends[0], ends[1], colour, 1, cv2.LINE_AA, 4)
+                cv2.line(picture, *ends, colour, 1, cv2.LINE_AA, 4)
     return picture

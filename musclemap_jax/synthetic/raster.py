@@ -8,60 +8,23 @@ it down anti-aliases.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 SHADES = 64
 """Brightness levels of a material."""
 
-_MATERIAL_STEP = np.float32(SHADES)
-
-
-@dataclass(frozen=True)
-class Cones:
-    """N rounded cones as they appear in a picture, over T frames.
-
-    Attributes:
-      start: (T, N, 2) start of the axis, pixels.
-      end: (T, N, 2) end of the axis, pixels.
-      start_depth: (T, N) distance of the start from the camera, metres.
-      end_depth: (T, N) distance of the end from the camera, metres.
-      start_radius: (T, N) pixels.
-      end_radius: (T, N) pixels.
-      metres: (T, N) metres per pixel at the cone.
-      material: (N,) index into the table of colours, at least 1.
-      stripes: (N,) number of stripes along the axis; 0 for plain.
-    """
-
-    start: np.ndarray
-    end: np.ndarray
-    start_depth: np.ndarray
-    end_depth: np.ndarray
-    start_radius: np.ndarray
-    end_radius: np.ndarray
-    metres: np.ndarray
-    material: np.ndarray
-    stripes: np.ndarray
-
 
 class Canvas:
     """Depth and code of every pixel; code 0 is the background."""
 
-    def __init__(self, height: int, width: int, light: tuple[float, float, float]):
-        """Creates an empty canvas.
-
-        Args:
-          height: Height in pixels.
-          width: Width in pixels.
-          light: Unit vector toward the light in the picture's axes: right, down, toward the camera.
-        """
-        self.depth = np.full((height, width), np.inf, np.float32)
-        self.code = np.zeros((height, width), np.uint16)
+    def __init__(self, side: int, light: tuple[float, float, float]):
+        """Creates an empty canvas; ``light`` is the unit vector toward the light: right, down, toward the camera."""
+        self.depth = np.full((side, side), np.inf, np.float32)
+        self.code = np.zeros((side, side), np.uint16)
         self.light = light
-        self._x = np.arange(width, dtype=np.float32)
-        self._y = np.arange(height, dtype=np.float32)[:, None]
+        self._x = np.arange(side, dtype=np.float32)
+        self._y = np.arange(side, dtype=np.float32)[:, None]
 
     def copy_from(self, other: Canvas) -> None:
         """Copies the pixels of another canvas of the same size."""
@@ -70,12 +33,21 @@ class Canvas:
 
     def draw_cone(
         self, ax: float, ay: float, bx: float, by: float, za: float, zb: float, ra: float, rb: float, metres: float,
-        material: int, stripes: float = 0.0,
+        material: float, stripes: float = 0.0,
     ) -> None:  # fmt: skip
-        """Draws one rounded cone, with the numbers of a cone in ``Cones``."""
-        height, width = self.depth.shape
-        x0, x1 = max(int(min(ax - ra, bx - rb)), 0), min(int(max(ax + ra, bx + rb)) + 2, width)
-        y0, y1 = max(int(min(ay - ra, by - rb)), 0), min(int(max(ay + ra, by + rb)) + 2, height)
+        """Draws one rounded cone.
+
+        Args:
+          ax, ay, bx, by: Start and end of the axis, pixels.
+          za, zb: Distances of the start and the end from the camera, metres.
+          ra, rb: Radii at the start and the end, pixels.
+          metres: Metres per pixel at the cone.
+          material: Index into the table of colours, at least 1.
+          stripes: Number of stripes along the axis; 0 for plain.
+        """
+        side = len(self.depth)
+        x0, x1 = max(int(min(ax - ra, bx - rb)), 0), min(int(max(ax + ra, bx + rb)) + 2, side)
+        y0, y1 = max(int(min(ay - ra, by - rb)), 0), min(int(max(ay + ra, by + rb)) + 2, side)
         if x0 >= x1 or y0 >= y1:
             return
         dx, dy, dr, dz = bx - ax, by - ay, rb - ra, zb - za
@@ -112,22 +84,14 @@ class Canvas:
         bulge += 0.40 * (SHADES - 1)
         if stripes:
             bulge *= np.where(np.sin(along * (stripes * 6.2832)) > 0, np.float32(1.0), np.float32(0.55))
-        bulge += _MATERIAL_STEP * material
+        bulge += SHADES * material
         np.copyto(old_depth, depth, where=inside)
         np.copyto(self.code[y0:y1, x0:x1], bulge, where=inside, casting="unsafe")
 
-    def draw_cones(self, cones: Cones, frame: int) -> None:
-        """Draws the cones of one frame."""
-        rows = np.concatenate(
-            [
-                cones.start[frame], cones.end[frame], cones.start_depth[frame, :, None], cones.end_depth[frame, :,
-                None],
-                cones.start_radius[frame, :, None], cones.end_radius[frame, :, None], cones.metres[frame, :, None],
-            ],
-            axis=1,
-        ).tolist()  # fmt: skip
-        for row, material, stripes in zip(rows, cones.material.tolist(), cones.stripes.tolist(), strict=True):
-            self.draw_cone(*row, material, stripes)
+    def draw_cones(self, cones: np.ndarray) -> None:
+        """Draws cones (N, 11), whose rows are the arguments of `draw_cone`."""
+        for cone in cones.tolist():
+            self.draw_cone(*cone)
 
     def draw_polygon(self, corners: np.ndarray, depths: np.ndarray, material: int, shade: float) -> None:
         """Draws a flat convex polygon.
@@ -138,10 +102,8 @@ class Canvas:
           material: Index into the table of colours.
           shade: Brightness in [0, 1].
         """
-        height, width = self.depth.shape
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
-        x1, y1 = min(int(high[0]) + 2, width), min(int(high[1]) + 2, height)
+        x0, y0 = (max(int(low), 0) for low in corners.min(axis=0))
+        x1, y1 = (min(int(high) + 2, len(self.depth)) for high in corners.max(axis=0))
         if x0 >= x1 or y0 >= y1:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)

@@ -2,59 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from musclemap_jax.synthetic.camera import Camera
 
 _WALLS = np.array(
-    [
-        (205, 200, 190),
-        (170, 180, 186),
-        (120, 128, 138),
-        (188, 170, 150),
-        (92, 98, 110),
-        (214, 214, 210),
-        (150, 166, 150),
-    ],
-    float,
-)
+    [(205, 200, 190), (170, 180, 186), (120, 128, 138), (188, 170, 150), (92, 98, 110), (214, 214, 210),
+     (150, 166, 150)], float
+)  # fmt: skip
 _FLOORS = np.array(
     [(150, 118, 84), (96, 96, 100), (186, 168, 140), (62, 66, 74), (120, 140, 128), (140, 92, 62)], float
 )
 
 
-@dataclass(frozen=True)
-class Room:
-    """A drawn room.
-
-    Attributes:
-      picture: (H, W, 3) float32 RGB in [0, 255].
-      floor: (H, W) uint8, 1 where the floor is visible and shadows may fall.
-      colours: (N, 3) colours of the wall and the clutter, for clothes that camouflage a person.
-    """
-
-    picture: np.ndarray
-    floor: np.ndarray
-    colours: np.ndarray
-
-
 def draw_room(
-    camera: Camera, height: int, width: int, wall_distance: float, clutter: float, rng: np.random.Generator
-) -> Room:
+    camera: Camera, side: int, wall_distance: float, clutter: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws the room that a camera sees.
 
     Args:
-      camera: The camera of a picture of ``height`` and ``width`` pixels.
-      height: H in pixels.
-      width: W in pixels.
+      side: H and W, pixels.
       wall_distance: Distance from the camera to the wall in metres, along the view.
       clutter: 0 is an empty room, 1 a crowded one with loud textures.
       rng: Source of randomness.
+
+    Returns:
+      The picture, (H, W, 3) float32 RGB in [0, 255]; (H, W) uint8, 1 where the floor is visible and shadows may fall;
+      and (N, 3) colours of the wall and the clutter, for clothes that camouflage a person.
     """
-    rays = camera.rays(height, width).astype(np.float32)
+    rays = camera.rays(side).astype(np.float32)
     ahead = camera.axes[2]
     yaw = np.deg2rad(rng.uniform(-16, 16)) + np.arctan2(ahead[1], ahead[0])
     normal = np.array([np.cos(yaw), np.sin(yaw), 0.0], np.float32)
@@ -66,14 +43,12 @@ def draw_room(
     floor = to_floor < to_wall
     distance = np.where(floor, to_floor, to_wall)[..., None]
     points = start + rays * distance
-    u = points @ along
-    wall_rgb, colours = _wall(u, points[..., 2], clutter, rng)
-    floor_rgb = _floor(points, rng, clutter)
-    picture = np.where(floor[..., None], floor_rgb, wall_rgb)
+    wall_rgb, colours = _wall(points @ along, points[..., 2], clutter, rng)
+    picture = np.where(floor[..., None], _floor(points, clutter, rng), wall_rgb)
     # A skirting board: a dark band where the wall meets the floor.
     edge = np.exp(-np.abs(to_floor - to_wall) / (0.05 * wall_distance))
     picture *= 1.0 - 0.28 * np.where(np.isfinite(to_floor), edge, 0.0)[..., None]
-    return Room(picture.astype(np.float32), floor.astype(np.uint8), colours)
+    return picture.astype(np.float32), floor.astype(np.uint8), colours
 
 
 def _blotches(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
@@ -117,7 +92,7 @@ def _wall(u: np.ndarray, z: np.ndarray, clutter: float, rng: np.random.Generator
     return picture, np.asarray(colours)
 
 
-def _floor(points: np.ndarray, rng: np.random.Generator, clutter: float) -> np.ndarray:
+def _floor(points: np.ndarray, clutter: float, rng: np.random.Generator) -> np.ndarray:
     base = _FLOORS[rng.integers(len(_FLOORS))] * rng.uniform(0.75, 1.15) + rng.normal(0, 5, 3)
     angle = rng.uniform(0, np.pi)
     x = points[..., 0] * np.cos(angle) + points[..., 1] * np.sin(angle)

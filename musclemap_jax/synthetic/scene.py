@@ -21,10 +21,12 @@ _OFFSET_SCALES = {
 """Channels of kinematics.py that differ between subjects, and the standard deviation of the difference, degrees."""
 
 _IDLE = (
-    tracks.compose(parts.ON_HIPS, tracks.part(twist=tracks.cycle(-12.0, 14.0), look=tracks.cycle(-25.0, 20.0))),
-    tracks.compose(parts.STAND, tracks.part(tilt=tracks.cycle(-2.0, 2.0), nod=14.0, look=tracks.cycle(0.0, 30.0))),
-    tracks.compose(parts.CROSSED, tracks.part(side=tracks.cycle(-3.0, 3.0), nod=tracks.cycle(-5.0, 10.0))),
+    parts.ON_HIPS | tracks.part(twist=tracks.cycle(-12.0, 14.0), look=tracks.cycle(-25.0, 20.0)),
+    tracks.part(tilt=tracks.cycle(-2.0, 2.0), nod=14.0, look=tracks.cycle(0.0, 30.0)),
+    parts.CROSSED | tracks.part(side=tracks.cycle(-3.0, 3.0), nod=tracks.cycle(-5.0, 10.0)),
 )
+
+_MIRRORED_PROPS = {"dumbbell left": "dumbbell right", "dumbbell right": "dumbbell left"}
 
 
 def clip_rng(seed: int, clip_id: str, stream: str) -> np.random.Generator:
@@ -41,7 +43,7 @@ class Scene:
       props: Names of the props, see props.py.
       bystander: A second person in the background, or None.
       camera: The camera without its motion.
-      motion: (T, 2, 3) the camera's motion as transforms of the picture's pixels.
+      motion: (T, 2, 3) transforms of the picture's pixels by the camera's motion.
       wall_distance: Distance from the camera to the wall, metres.
       darkness: 0 is a well-lit room, 1 is nearly night.
       clutter: 0 is an empty room, 1 a crowded one.
@@ -61,12 +63,9 @@ class Scene:
     weight_size: float
 
 
-def sample_body(activity: Activity, num_frames: int, fps: float, rng: np.random.Generator) -> tuple[Body, bool]:
-    """Samples a subject who does the activity with proportions, tempo, range of motion and start of their own.
-
-    Returns:
-      The body, and whether left and right are swapped relative to the program.
-    """
+def _sample_body(activity: Activity, num_frames: int, fps: float, rng: np.random.Generator) -> tuple[Body, bool]:
+    """Samples a subject who does the activity with proportions, tempo, range of motion and start of their own; also
+    returns whether left and right are swapped relative to the program."""
     period = rng.uniform(*activity.period_s) * rng.uniform(0.9, 1.15)
     phase = rng.uniform() + np.arange(num_frames) / (fps * period)
     range_of_motion = 1.0 if activity.exact else float(rng.uniform(0.82, 1.06))
@@ -80,12 +79,6 @@ def sample_body(activity: Activity, num_frames: int, fps: float, rng: np.random.
     mirrored = bool(rng.random() < 0.5)
     program = tracks.mirror(activity.program) if mirrored else activity.program
     return solve(program, sample_proportions(rng), phase, style), mirrored
-
-
-def _mirrored_prop(prop: str, mirrored: bool) -> str:
-    if mirrored and prop.endswith(" left"):
-        return prop[:-4] + "right"
-    return prop[:-5] + "left" if mirrored and prop.endswith(" right") else prop
 
 
 def _framing_points(activity: Activity, body: Body, rng: np.random.Generator) -> np.ndarray:
@@ -105,35 +98,26 @@ def _framing_points(activity: Activity, body: Body, rng: np.random.Generator) ->
 
 
 def sample_scene(activity: Activity, seed: int, clip_id: str, num_frames: int, size: int, fps: float) -> Scene:
-    """Samples the scene of a clip.
-
-    Args:
-      activity: The activity.
-      seed: The raw data set's seed.
-      clip_id: The clip's id, which with the seed determines the scene.
-      num_frames: T.
-      size: Side of the clip in pixels.
-      fps: Frames per second.
-    """
-    body, mirrored = sample_body(activity, num_frames, fps, clip_rng(seed, clip_id, "body"))
+    """Samples the scene of a clip of ``size`` pixels square; its randomness depends on the seed and clip_id alone."""
+    body, mirrored = _sample_body(activity, num_frames, fps, clip_rng(seed, clip_id, "body"))
     rng = clip_rng(seed, clip_id, "scene")
     points = _framing_points(activity, body, rng)
-    target = (points.min(axis=0) + points.max(axis=0)) / 2
     azimuth = np.deg2rad(cameras.sample_azimuth(activity.view, rng))
     distance, height = rng.uniform(3.2, 6.0), rng.uniform(0.7, 2.0)
-    position = np.array([target[0] + distance * np.cos(azimuth), target[1] + distance * np.sin(azimuth), height])
-    offset = tuple(rng.uniform(-0.03, 0.03, 2) * size)
-    fill = float(rng.uniform(0.70, 0.88))
-    camera = cameras.zoom_to_fit(cameras.look_at(position, target), points, size, fill, offset)
+    x, y, _ = (points.min(axis=0) + points.max(axis=0)) / 2
+    position = np.array([x + distance * np.cos(azimuth), y + distance * np.sin(azimuth), height])
+    offset = rng.uniform(-0.03, 0.03, 2) * size
+    camera = cameras.look_at(position, points, size, fill=float(rng.uniform(0.70, 0.88)), offset=offset)
     reach = float(np.max(np.abs((points - position) @ camera.axes[2])))
     wall_distance = max(reach, distance) + rng.uniform(0.5, 2.5)
     bystander = None
     if rng.random() < 0.15:
-        bystander, wall_distance = _sample_bystander(camera, size, wall_distance, num_frames, fps, rng)
+        depth = wall_distance + rng.uniform(0.0, 0.5)
+        bystander, wall_distance = _sample_bystander(camera, size, depth, num_frames, fps, rng), depth + 0.5
     kind = rng.choice(("plain", "dark", "camouflage"), p=(0.73, 0.13, 0.14))
     return Scene(
         body=body,
-        props=tuple(_mirrored_prop(prop, mirrored) for prop in activity.props),
+        props=tuple(_MIRRORED_PROPS.get(prop, prop) for prop in activity.props) if mirrored else activity.props,
         bystander=bystander,
         camera=camera,
         motion=cameras.sample_motion(num_frames, size, float(rng.choice((0.0, 0.5, 1.0), p=(0.3, 0.4, 0.3))), rng),
@@ -146,10 +130,9 @@ def sample_scene(activity: Activity, seed: int, clip_id: str, num_frames: int, s
 
 
 def _sample_bystander(
-    camera: cameras.Camera, size: int, wall_distance: float, num_frames: int, fps: float, rng: np.random.Generator
-) -> tuple[Body, float]:
-    """Samples a person who stands idle behind the subject and to one side, and a wall that is farther away."""
-    depth = wall_distance + rng.uniform(0.0, 0.5)
+    camera: cameras.Camera, size: int, depth: float, num_frames: int, fps: float, rng: np.random.Generator
+) -> Body:
+    """Samples a person who stands idle, ``depth`` metres ahead of the camera and to one side of the subject."""
     phase = rng.uniform() + np.arange(num_frames) / (fps * rng.uniform(3.0, 6.0))
     style = Style(offsets={name: float(rng.normal(0, scale)) for name, scale in _OFFSET_SCALES.items()})
     body = solve(_IDLE[rng.integers(len(_IDLE))], sample_proportions(rng), phase, style)
@@ -158,4 +141,4 @@ def _sample_bystander(
     ahead = ahead / np.linalg.norm(ahead)
     position = camera.position + ahead * depth + right * (pixel - camera.centre[0]) / camera.focal * depth
     facing = np.rad2deg(np.arctan2(-ahead[1], -ahead[0])) + rng.uniform(-70, 70)
-    return body.moved(np.array([position[0], position[1], 0.0]), facing), depth + 0.5
+    return body.moved(np.array([position[0], position[1], 0.0]), facing)

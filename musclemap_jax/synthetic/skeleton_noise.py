@@ -13,7 +13,6 @@ import numpy as np
 from musclemap_jax.skeleton_layouts import get_layout
 
 _FLIP = list(get_layout("coco17").flip)
-_NUM_JOINTS = 17
 _SPREAD = np.array([0.5, 0.5, 0.5, 0.6, 0.6, 1.1, 1.1, 1.0, 1.0, 0.9, 0.9, 1.5, 1.5, 1.2, 1.2, 1.2, 1.2])
 """Each joint's jitter relative to the mean, after COCO's per-joint spread: hips and shoulders are found less exactly
 than hands or the face."""
@@ -63,7 +62,6 @@ def corrupt(joints: np.ndarray, visible: np.ndarray, corruption: Corruption, rng
     Args:
       joints: (T, 17, 2) true positions, pixels.
       visible: (T, 17) bool, False for joints that are hidden or outside the picture.
-      corruption: The estimator's errors.
       rng: Source of randomness.
 
     Returns:
@@ -74,17 +72,14 @@ def corrupt(joints: np.ndarray, visible: np.ndarray, corruption: Corruption, rng
     size = float(np.median(spans.max(axis=-1)))
     sigma = np.where(visible, corruption.jitter, corruption.hidden_jitter) * size * _SPREAD
     # Part of the error persists over frames, part is independent in each.
-    slow = _smooth(rng.normal(0, 1, (num_frames, _NUM_JOINTS, 2)))
-    noise = 0.75 * slow + 0.66 * rng.normal(0, 1, (num_frames, _NUM_JOINTS, 2))
+    noise = 0.75 * _smooth(rng.normal(0, 1, joints.shape)) + 0.66 * rng.normal(0, 1, joints.shape)
     positions = joints + noise * sigma[..., None]
-    score = np.where(visible, corruption.score, 0.62 * corruption.score) + rng.normal(
-        0, 0.06, (num_frames, _NUM_JOINTS)
-    )
+    score = np.where(visible, corruption.score, 0.62 * corruption.score) + rng.normal(0, 0.06, visible.shape)
     score = np.clip(score, 0.08, 0.99)
     swapped = _runs(num_frames, corruption.swap, 4, rng)
     positions[swapped] = positions[swapped][:, _FLIP]
     score[swapped] *= 0.8
-    absent = rng.random((num_frames, _NUM_JOINTS)) < np.where(visible, corruption.missing, corruption.hidden_missing)
+    absent = rng.random(visible.shape) < np.where(visible, corruption.missing, corruption.hidden_missing)
     absent |= _runs(num_frames, corruption.lost_frames, 5, rng)[:, None]
     result = np.concatenate([positions, score[..., None]], axis=-1)
     result[absent] = 0.0

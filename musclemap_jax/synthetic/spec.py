@@ -16,7 +16,8 @@ from musclemap_jax.taxonomy import NEW_SPLITS, SPLITS
 FORMAT = 1
 """Increment this whenever the same spec gives other clips."""
 
-DEFAULT_CLIPS = (("train", 12), ("val_known", 2), ("test_known", 3), ("val_new", 4), ("test_new", 6))
+Pairs = tuple[tuple[str, int], ...]
+DEFAULT_CLIPS: Pairs = (("train", 12), ("val_known", 2), ("test_known", 3), ("val_new", 4), ("test_new", 6))
 _MAX_CLIPS = 10_000
 
 
@@ -35,7 +36,7 @@ class SyntheticSpec:
       activities: Names of the activities (see activities/table.py); None for all.
     """
 
-    clips_per_activity: int | Mapping[str, int] | tuple[tuple[str, int], ...] = DEFAULT_CLIPS
+    clips_per_activity: int | Mapping[str, int] | Pairs = DEFAULT_CLIPS
     seed: int = 0
     size: int = 128
     num_frames: tuple[int, int] = (40, 56)
@@ -50,15 +51,11 @@ class SyntheticSpec:
         if self.seed < 0:
             raise UserError(f"seed: expected at least 0, got {self.seed}")
         if not 32 <= self.size <= 512 or self.size % 2:
-            raise UserError(
-                f"size: expected an even number from 32 to 512 pixels, got {self.size}: use 128, for example"
-            )
+            raise UserError(f"size: expected an even number from 32 to 512 pixels, got {self.size}: use 128, say")
         if len(self.num_frames) != 2 or not 2 <= self.num_frames[0] <= self.num_frames[1] <= 1000:
-            raise UserError(
-                f"num_frames: expected a range within 2 to 1000, got {self.num_frames}: use (40, 56), for example"
-            )
+            raise UserError(f"num_frames: expected a range within 2 to 1000, got {self.num_frames}: use (40, 56), say")
         if not 1 <= self.fps <= 120:
-            raise UserError(f"fps: expected 1 to 120 frames per second, got {self.fps}: use 15, for example")
+            raise UserError(f"fps: expected 1 to 120 frames per second, got {self.fps}: use 15, say")
         if not select(self.activities):
             raise UserError("activities: expected at least one name, got none: omit it for all activities")
 
@@ -87,19 +84,13 @@ class SyntheticSpec:
         return result
 
 
-def _checked_clips(clips: int | Mapping[str, int] | tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+def _checked_clips(clips: int | Mapping[str, int] | Pairs) -> Pairs:
     if isinstance(clips, int):
         if not 3 <= clips <= _MAX_CLIPS:
             raise UserError(f"clips_per_activity: expected 3 to {_MAX_CLIPS}, so that every split has one, got {clips}")
-        val, test = max(1, round(0.15 * clips)), max(1, round(0.2 * clips))
-        val_new = max(1, round(0.4 * clips))
-        clips = {
-            "train": clips - val - test,
-            "val_known": val,
-            "test_known": test,
-            "val_new": val_new,
-            "test_new": clips - val_new,
-        }
+        val, test, val_new = (max(1, round(fraction * clips)) for fraction in (0.15, 0.2, 0.4))
+        known = {"train": clips - val - test, "val_known": val, "test_known": test}
+        clips = known | {"val_new": val_new, "test_new": clips - val_new}
     counts = dict(clips)
     if set(counts) != set(SPLITS):
         raise UserError(

@@ -9,13 +9,14 @@ thruster.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 Value = float | tuple[float, ...]
 Track = tuple[tuple[float, Value], ...]
+_T = TypeVar("_T")
 
 _SIGNED_CHANNELS = frozenset({"turn", "tilt", "spin", "side", "twist", "look", "sway"})
 """Channels that change sign when the movement is mirrored."""
@@ -31,13 +32,17 @@ class Part:
       modes: Mode name -> value, such as ``{"legs": "planted"}``; ``_l`` and ``_r`` as for tracks.
     """
 
-    tracks: Mapping[str, Track] = field(default_factory=dict)
-    modes: Mapping[str, str] = field(default_factory=dict)
+    tracks: Mapping[str, Track]
+    modes: Mapping[str, str]
+
+    def __or__(self, later: Part) -> Part:
+        """Both parts; the later one overrides the earlier, and its plain channels override both sides."""
+        return Part(_override(self.tracks, later.tracks), _override(self.modes, later.modes))
 
 
-def hold(value: Value) -> Track:
-    """A track with one value throughout."""
-    return ((0.0, value),)
+def _override(earlier: Mapping[str, _T], later: Mapping[str, _T]) -> dict[str, _T]:
+    sides = {name + side for name in later for side in ("_l", "_r")}
+    return {name: value for name, value in earlier.items() if name not in sides} | dict(later)
 
 
 def cycle(rest: Value, peak: Value, at: float = 0.42, pause: float = 0.1) -> Track:
@@ -48,52 +53,34 @@ def cycle(rest: Value, peak: Value, at: float = 0.42, pause: float = 0.1) -> Tra
 
 def keys(*pairs: tuple[float, Value]) -> Track:
     """A track of the given keys, in order of phase."""
-    return tuple(pairs)
+    return pairs
 
 
 def alternate(rest: Value, peak: Value, half: int, pause: float = 0.04) -> Track:
     """A track from rest to peak and back in the first (half=0) or second (half=1) half of the repetition."""
     start = 0.5 * half
-    pairs = [(start + 0.02, rest), (start + 0.23, peak), (start + 0.23 + pause, peak), (start + 0.48, rest)]
-    return tuple(pairs)
+    return ((start + 0.02, rest), (start + 0.23, peak), (start + 0.23 + pause, peak), (start + 0.48, rest))
 
 
-def part(modes: Mapping[str, str] | None = None, **tracks: Track | float | tuple[float, ...]) -> Part:
+def part(modes: Mapping[str, str] | None = None, **tracks: Track | Value) -> Part:
     """A part with the given channels; a bare number or 3-vector is held over the whole repetition."""
-
-    def as_track(value: Track | Value) -> Track:
-        is_track = isinstance(value, tuple) and value and isinstance(value[0], tuple)
-        return cast(Track, value) if is_track else hold(cast(Value, value))
-
-    return Part({name: as_track(value) for name, value in tracks.items()}, dict(modes or {}))
-
-
-def compose(*parts: Part) -> Part:
-    """Combines parts; a later part overrides an earlier one, and its plain channels override both sides."""
-    tracks: dict[str, Track] = {}
-    modes: dict[str, str] = {}
-    for piece in parts:
-        for merged, new in ((tracks, piece.tracks), (modes, piece.modes)):
-            for name in new:
-                if not name.endswith(("_l", "_r")):
-                    merged.pop(name + "_l", None)
-                    merged.pop(name + "_r", None)
-            merged.update(new)  # ty: ignore[no-matching-overload]  # both are tracks or both are modes
-    return Part(tracks, modes)
+    held = {
+        name: value if isinstance(value, tuple) and isinstance(value[0], tuple) else ((0.0, value),)
+        for name, value in tracks.items()
+    }
+    return Part(held, modes or {})
 
 
 def _other_side(name: str) -> str:
-    if name.endswith("_l"):
-        return name[:-2] + "_r"
-    return name[:-2] + "_l" if name.endswith("_r") else name
+    return name[:-2] + {"_l": "_r", "_r": "_l"}.get(name[-2:], name[-2:])
 
 
 def mirror(piece: Part) -> Part:
     """The same movement with left and right swapped."""
     tracks: dict[str, Any] = {}
     for name, track in piece.tracks.items():
-        sign = -1.0 if name in _SIGNED_CHANNELS else 1.0
-        tracks[_other_side(name)] = track if sign > 0 else tuple((p, -np.asarray(v)) for p, v in track)
+        signed = name in _SIGNED_CHANNELS
+        tracks[_other_side(name)] = tuple((p, -np.asarray(v)) for p, v in track) if signed else track
     modes = {_other_side(name): ",".join(map(_other_side, mode.split(","))) for name, mode in piece.modes.items()}
     return Part(tracks, modes)
 

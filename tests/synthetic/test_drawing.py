@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.synthetic.activities.table import ACTIVITIES, select
-from musclemap_jax.synthetic.camera import look_at, sample_motion, zoom_to_fit
+from musclemap_jax.synthetic.camera import look_at, sample_motion
 from musclemap_jax.synthetic.drawing import ClipRenderer, joint_positions
 from musclemap_jax.synthetic.raster import SHADES, Canvas, colour_table
 from musclemap_jax.synthetic.scene import clip_rng, sample_scene
@@ -20,7 +20,7 @@ def material(canvas: Canvas, x: int, y: int) -> int:
 
 @pytest.mark.parametrize("near_first", [True, False])
 def test_a_near_limb_hides_a_far_one_whatever_is_drawn_first(near_first):
-    canvas = Canvas(64, 64, LIGHT)
+    canvas = Canvas(64, LIGHT)
     near = (10, 32, 54, 32, 2.0, 2.0, 5, 5, 0.01, 1)
     far = (32, 10, 32, 54, 3.0, 3.0, 5, 5, 0.01, 2)
     for cone in (near, far) if near_first else (far, near):
@@ -31,7 +31,7 @@ def test_a_near_limb_hides_a_far_one_whatever_is_drawn_first(near_first):
 
 
 def test_crossing_limbs_hide_each_other_pixel_by_pixel():
-    canvas = Canvas(64, 64, LIGHT)
+    canvas = Canvas(64, LIGHT)
     canvas.draw_cone(8, 32, 56, 32, 2.0, 4.0, 6, 6, 0.01, 1)  # recedes to the right
     canvas.draw_cone(8, 34, 56, 34, 4.0, 2.0, 6, 6, 0.01, 2)  # approaches to the right
     assert material(canvas, 12, 33) == 1
@@ -39,7 +39,7 @@ def test_crossing_limbs_hide_each_other_pixel_by_pixel():
 
 
 def test_a_polygon_keeps_the_depth_of_its_plane():
-    canvas = Canvas(40, 40, LIGHT)
+    canvas = Canvas(40, LIGHT)
     corners = np.array([[5, 5], [35, 5], [35, 35], [5, 35]], float)
     canvas.draw_polygon(corners, np.array([2.0, 4.0, 4.0, 2.0]), 1, 0.5)
     assert canvas.depth[20, 5] == pytest.approx(2.0, abs=0.1)
@@ -49,7 +49,7 @@ def test_a_polygon_keeps_the_depth_of_its_plane():
 
 
 def test_light_comes_from_above_and_colours_from_the_table():
-    canvas = Canvas(64, 64, LIGHT)
+    canvas = Canvas(64, LIGHT)
     canvas.draw_cone(8, 32, 56, 32, 2.0, 2.0, 12, 12, 0.01, 1)
     table = colour_table(np.array([[200.0, 100.0, 50.0]]))
     top, bottom = table[canvas.code[24, 32]].astype(int), table[canvas.code[42, 32]].astype(int)
@@ -59,7 +59,7 @@ def test_light_comes_from_above_and_colours_from_the_table():
 
 def test_the_camera_zooms_to_the_points():
     points = np.random.default_rng(0).uniform(-1, 1, (50, 3)) + [0, 0, 1]
-    camera = zoom_to_fit(look_at(np.array([4.0, 1.0, 1.5]), np.array([0, 0, 1.0])), points, 128, 0.8, (0.0, 0.0))
+    camera = look_at(np.array([4.0, 1.0, 1.5]), points, 128, 0.8, np.zeros(2))
     uv, depth = camera.project(points)
     assert np.ptp(uv, axis=0).max() == pytest.approx(0.8 * 128)
     assert uv.min() > 0

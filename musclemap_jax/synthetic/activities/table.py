@@ -25,9 +25,8 @@ def select(names: tuple[str, ...] | None) -> tuple[Activity, ...]:
     known = {a.name: a for a in ACTIVITIES} | {a.slug: a for a in ACTIVITIES}
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, [a.name for a in ACTIVITIES], 3, 0.3) or [
-                a.name for a in ACTIVITIES[:3]
-            ]
+            every = [a.name for a in ACTIVITIES]
+            near = difflib.get_close_matches(name, every, 3, 0.3) or every[:3]
             raise UserError(f"activities: expected names of synthetic activities, got {name!r}: try {', '.join(near)}")
     wanted = {known[name].name for name in names}
     return tuple(a for a in ACTIVITIES if a.name in wanted)
