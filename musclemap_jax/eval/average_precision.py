@@ -12,6 +12,8 @@ Shapes: B clips (including padding), K muscle regions.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float64, Int, Real, Shaped
 
@@ -22,10 +24,10 @@ def average_precision(
     """Average precision of one ranking.
 
     Args:
-      scores: (B,) Real numbers or infinities; higher means more likely. Any strictly increasing function of the
-        scores has the same AP.
-      labels: (B,) 0 or 1.
-      clip_valid: (B,) 1 for a real clip, 0 for padding, which never counts.
+      scores: Real numbers or infinities; higher means more likely. Any strictly increasing function of the scores has
+        the same AP.
+      labels: 0 or 1.
+      clip_valid: 1 for a real clip, 0 for padding, which never counts.
 
     Returns:
       The average precision in [0, 1]; NaN if no valid clip is positive.
@@ -33,30 +35,15 @@ def average_precision(
     Raises:
       ValueError: A valid clip has a NaN score, a label is not 0 or 1, or the shapes differ.
     """
-    if scores.ndim != 1:
-        raise ValueError(f"scores must have shape (B,), got {scores.shape}")
-    scores, labels = _valid_rows(scores, labels, clip_valid)
-    return _average_precision(scores, labels)
+    return _average_precision(*_valid_rows(scores, labels, clip_valid, "(B,)"))
 
 
 def per_region_average_precision(
     scores: Real[np.ndarray, "B K"], labels: Shaped[np.ndarray, "B K"], clip_valid: Shaped[np.ndarray, " B"]
 ) -> Float64[np.ndarray, " K"]:
-    """Average precision of each muscle region over all clips.
-
-    Args:
-      scores: (B, K) As in :func:`average_precision`.
-      labels: (B, K) 0 or 1.
-      clip_valid: (B,) 1 for a real clip, 0 for padding.
-
-    Returns:
-      (K,) float64, NaN for regions without a positive.
-
-    Raises:
-      ValueError: As in :func:`average_precision`.
-    """
-    scores, labels = _valid_matrix(scores, labels, clip_valid)
-    return np.array([_average_precision(scores[:, k], labels[:, k]) for k in range(scores.shape[1])], np.float64)
+    """Average precision of each muscle region over all clips; values and errors as in :func:`average_precision`."""
+    scores, labels = _valid_rows(scores, labels, clip_valid, "(B, K)")
+    return np.array([_average_precision(*of_region) for of_region in zip(scores.T, labels.T, strict=True)], np.float64)
 
 
 def micro_average_precision(
@@ -64,36 +51,20 @@ def micro_average_precision(
 ) -> float:
     """Average precision of all (clip, region) pairs in one ranking; the regions' scores must share a scale.
 
-    Args:
-      scores: (B, K) As in :func:`average_precision`.
-      labels: (B, K) 0 or 1.
-      clip_valid: (B,) 1 for a real clip, 0 for padding.
-
-    Returns:
-      The average precision in [0, 1]; NaN without any positive.
-
-    Raises:
-      ValueError: As in :func:`average_precision`.
+    Values and errors are as in :func:`average_precision`.
     """
-    scores, labels = _valid_matrix(scores, labels, clip_valid)
+    scores, labels = _valid_rows(scores, labels, clip_valid, "(B, K)")
     return _average_precision(scores.ravel(), labels.ravel())
 
 
 def macro_mean(values: Float64[np.ndarray, " K"]) -> float:
-    """Mean over the regions whose value is defined.
-
-    Args:
-      values: (K,) Values, NaN where undefined.
-
-    Returns:
-      The mean of the defined values; NaN if there is none.
-    """
+    """Mean of the values that are not NaN; NaN if all are."""
     defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else float("nan")
+    return float(defined.mean()) if defined.size else math.nan
 
 
 def random_ranking_ap(num_positives: int, num_clips: int) -> float:
-    """Expected average precision of a random order of the clips, exactly.
+    """Expected average precision of a random order of the clips, in (0, 1] and exact; NaN without a positive.
 
     The clip at rank k is positive with probability R/N; given that, the k-1 clips above it hold (k-1)(R-1)/(N-1)
     positives on average. So E[AP] = 1/N * sum over k of (1 + (k-1)(R-1)/(N-1)) / k (Bestgen, "Exact expected average
@@ -102,12 +73,9 @@ def random_ranking_ap(num_positives: int, num_clips: int) -> float:
     Args:
       num_positives: R, the number of clips that show the region.
       num_clips: N, the number of all clips.
-
-    Returns:
-      The expectation in (0, 1]; NaN without a positive.
     """
     if num_positives == 0:
-        return float("nan")
+        return math.nan
     rank = np.arange(1, num_clips + 1, dtype=np.float64)
     positives_above = (rank - 1) * (num_positives - 1) / max(num_clips - 1, 1)
     return float(np.mean((1 + positives_above) / rank))
@@ -115,13 +83,13 @@ def random_ranking_ap(num_positives: int, num_clips: int) -> float:
 
 def constant_score_ap(num_positives: int, num_clips: int) -> float:
     """Average precision if every clip has the same score ("all ones"): the fraction of positives, NaN without one."""
-    return num_positives / num_clips if num_positives else float("nan")
+    return num_positives / num_clips if num_positives else math.nan
 
 
 def _average_precision(scores: Float64[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> float:
     num_positives = int(labels.sum())
     if num_positives == 0:
-        return float("nan")
+        return math.nan
     order = np.argsort(-scores, kind="stable")
     sorted_scores, sorted_labels = scores[order], labels[order]
     last_of_tie = np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True))
@@ -131,18 +99,12 @@ def _average_precision(scores: Float64[np.ndarray, " n"], labels: Int[np.ndarray
     return float(np.sum(recall_step * precision))
 
 
-def _valid_matrix(
-    scores: np.ndarray, labels: np.ndarray, clip_valid: np.ndarray
-) -> tuple[Float64[np.ndarray, "n K"], Int[np.ndarray, "n K"]]:
-    if scores.ndim != 2:
-        raise ValueError(f"scores must have shape (B, K), got {scores.shape}")
-    return _valid_rows(scores, labels, clip_valid)
-
-
 def _valid_rows(
-    scores: np.ndarray, labels: np.ndarray, clip_valid: np.ndarray
+    scores: np.ndarray, labels: np.ndarray, clip_valid: np.ndarray, shape: str
 ) -> tuple[Float64[np.ndarray, "n ..."], Int[np.ndarray, "n ..."]]:
     """Checks the arrays and returns the valid clips' rows: float64 scores and int64 labels."""
+    if scores.ndim != shape.count(" ") + 1:
+        raise ValueError(f"scores must have shape {shape}, got {scores.shape}")
     keep = clip_valid.astype(bool)
     if labels.shape != scores.shape or keep.shape != scores.shape[:1]:
         raise ValueError(

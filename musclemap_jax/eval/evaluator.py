@@ -72,29 +72,22 @@ class Evaluator:
     """Scores splits with one compiled step that serves every evaluation of a run."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        mesh: Mesh,
-        shardings: Variables,
-        splits: Mapping[str, EvalSplit],
-        regions: Sequence[str],
+        self, model: nn.Module, mesh: Mesh, shardings: Variables, splits: dict[str, EvalSplit], regions: Sequence[str]
     ) -> None:
         """Prepares the step.
 
         Args:
           model: The model, called as ``model(batch, train=False)``.
-          mesh: The device mesh.
           shardings: Shardings of the model's variables.
           splits: Name -> split.
           regions: K names of the muscle regions, in label order.
         """
-        self._mesh = mesh
-        self._regions = tuple(regions)
-        self._splits = dict(splits)
+        self._mesh, self._splits, self._regions = mesh, splits, regions
 
         def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
             output: Any = model.apply(variables, batch, train=False)
-            return {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")} | {"logits": output.logits}
+            rows = {name: batch[name] for name in ("clip_valid", "clip_index")}
+            return rows | {"scores": output.logits, "labels": batch["muscles"]}
 
         compiled = jax.jit(
             with_mesh(mesh, predict),
@@ -104,12 +97,7 @@ class Evaluator:
         self._predict = SynchronizedJit(compiled, "predict")
 
     def predict(self, variables: Variables, split: str) -> SplitPredictions:
-        """Logits of every clip of a split, in the split's order, on every process.
-
-        Args:
-          variables: The model's variables, in their shardings.
-          split: Name of the split.
-        """
+        """Logits of every clip of a split, in the split's order, on every process."""
         of_split = self._splits[split]
         rows: list[dict[str, np.ndarray]] = []
         running: dict[str, jax.Array] = {}
@@ -121,14 +109,7 @@ class Evaluator:
             running = outputs
         rows.append(self._gather(running))
         joined = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-        return from_padded(
-            joined["logits"],
-            joined["muscles"],
-            joined["clip_valid"],
-            joined["clip_index"],
-            of_split.clip_ids,
-            of_split.activities,
-        )
+        return from_padded(**joined, clip_ids=of_split.clip_ids, activities=of_split.activities)
 
     def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the given splits."""

@@ -84,9 +84,9 @@ class Metrics:
         rows: dict[str, Headline] = {}
         for split, of_split in self.splits.items():
             rows[split] = of_split.headline
-            for name, parts in MEANS.items():
-                if name in self.means and name not in rows and all(part in rows for part in parts):
-                    rows[name] = self.means[name]
+            for name, mean in self.means.items():
+                if name not in rows and all(part in rows for part in MEANS[name]):
+                    rows[name] = mean
         return rows
 
     def scalars(self) -> dict[str, float]:
@@ -95,8 +95,7 @@ class Metrics:
         for name, headline in self.headlines().items():
             rows[f"{name}/mAP"] = headline.mean_ap
             rows[f"{name}/mAP_above_all_ones"] = headline.above_all_ones
-        for name, of_split in self.splits.items():
-            rows[f"{name}/micro_AP"] = of_split.micro_ap
+        rows |= {f"{name}/micro_AP": of_split.micro_ap for name, of_split in self.splits.items()}
         return {name: value for name, value in rows.items() if not math.isnan(value)}
 
     def to_json(self) -> str:
@@ -106,35 +105,32 @@ class Metrics:
     @classmethod
     def from_json(cls, text: str) -> Metrics:
         """The exact inverse of :meth:`to_json`."""
-        data = json.loads(text)
-        return cls(
-            regions=tuple(data["regions"]),
-            splits={name: _split_from_json(of_split) for name, of_split in data["splits"].items()},
-            means={name: _headline_from_json(headline) for name, headline in data["means"].items()},
-        )
+        data = _none_to_nan(json.loads(text))
+        splits = {
+            name: SplitMetrics(**of_split | {"headline": Headline(**of_split["headline"])})
+            for name, of_split in data["splits"].items()
+        }
+        means = {name: Headline(**headline) for name, headline in data["means"].items()}
+        return cls(data["regions"], splits, means)
 
 
 def compute_metrics(predictions: Mapping[str, SplitPredictions], regions: Sequence[str]) -> Metrics:
     """Computes all metrics of an evaluation.
 
     Args:
-      predictions: Split -> predictions without padding (``predictions.from_padded``).
+      predictions: Split -> predictions without padding (``predictions.from_padded``), in any order of the clips.
       regions: K names of the muscle regions, in label order.
-
-    Returns:
-      The metrics, independent of the order of the clips.
 
     Raises:
       ValueError: A split has no clips, shapes that differ, a repeated clip id, labels other than 0 and 1, or NaN
         scores; the message names the split and the clips.
     """
-    splits = {}
-    for split, of_split in predictions.items():
-        splits[split] = _split_metrics(split, of_split, len(regions))
-    means = {}
-    for name, parts in MEANS.items():
-        if all(part in splits for part in parts):
-            means[name] = _mean_headline([splits[part].headline for part in parts])
+    splits = {split: _split_metrics(split, of_split, len(regions)) for split, of_split in predictions.items()}
+    means = {
+        name: _mean_headline([splits[part].headline for part in parts])
+        for name, parts in MEANS.items()
+        if all(part in splits for part in parts)
+    }
     return Metrics(tuple(regions), splits, means)
 
 
@@ -144,7 +140,7 @@ def _split_metrics(split: str, predictions: SplitPredictions, num_regions: int) 
     num_clips = len(scores)
     every_clip = np.ones(num_clips, bool)
     per_region = ap.per_region_average_precision(scores, labels, every_clip)
-    support = [int(count) for count in labels.astype(np.int64).sum(axis=0)]
+    support = labels.astype(np.int64).sum(axis=0).tolist()
     random_floor = [ap.random_ranking_ap(count, num_clips) for count in support]
     all_ones_floor = [ap.constant_score_ap(count, num_clips) for count in support]
     return SplitMetrics(
@@ -167,8 +163,8 @@ def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
         )
     if len(clip_ids) == 0:
         raise ValueError(f"{split}: no clips were scored; an empty split has no metrics")
-    if len(set(clip_ids)) != len(clip_ids):
-        twice = next(clip_id for clip_id, count in Counter(clip_ids).items() if count > 1)
+    twice, count = Counter(clip_ids).most_common(1)[0]
+    if count > 1:
         raise ValueError(f"{split}: clip {twice} was scored more than once")
     rows = np.flatnonzero(np.isnan(scores).any(axis=1))
     if rows.size:
@@ -191,21 +187,10 @@ def _nan_to_none(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _none_to_nan(value: float | None) -> float:
+def _none_to_nan(value: Any) -> Any:
+    """The inverse; lists become tuples."""
+    if isinstance(value, dict):
+        return {key: _none_to_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(map(_none_to_nan, value))
     return math.nan if value is None else value
-
-
-def _headline_from_json(data: Mapping[str, float | None]) -> Headline:
-    return Headline(**{name: _none_to_nan(value) for name, value in data.items()})
-
-
-def _split_from_json(data: Mapping[str, Any]) -> SplitMetrics:
-    return SplitMetrics(
-        headline=_headline_from_json(data["headline"]),
-        micro_ap=_none_to_nan(data["micro_ap"]),
-        num_clips=data["num_clips"],
-        average_precision=tuple(map(_none_to_nan, data["average_precision"])),
-        support=tuple(data["support"]),
-        random_floor=tuple(map(_none_to_nan, data["random_floor"])),
-        all_ones_floor=tuple(map(_none_to_nan, data["all_ones_floor"])),
-    )

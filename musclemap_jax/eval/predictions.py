@@ -39,10 +39,10 @@ def from_padded(
     """Drops padding and sorts the clips into the split's order, whichever batches and processes they came from.
 
     Args:
-      scores: (B, K) Scores from all batches of all processes, concatenated.
-      labels: (B, K) 0 or 1.
-      clip_valid: (B,) 1 for a real clip, 0 for padding.
-      clip_index: (B,) Position in the split; ignored for padding.
+      scores: Scores from all batches of all processes, concatenated.
+      labels: 0 or 1.
+      clip_valid: 1 for a real clip, 0 for padding.
+      clip_index: Position in the split; ignored for padding.
       clip_ids: n names, in the split's order.
       activities: n names, in the split's order, or empty.
 
@@ -52,17 +52,15 @@ def from_padded(
     Raises:
       ValueError: A clip of the split is missing or repeated, or the shapes do not agree.
     """
-    keep, index = clip_valid.astype(bool), clip_index
-    if scores.ndim != 2 or labels.shape != scores.shape or keep.shape != scores.shape[:1] or index.shape != keep.shape:
-        raise ValueError(
-            f"expected scores (B, K), labels (B, K), clip_valid (B,) and clip_index (B,), got {scores.shape}, "
-            f"{labels.shape}, {keep.shape} and {index.shape}"
-        )
-    rows = np.flatnonzero(keep)
-    order = rows[np.argsort(index[rows], kind="stable")]
+    shapes = scores.shape, labels.shape, clip_valid.shape, clip_index.shape
+    if scores.ndim != 2 or shapes != (scores.shape, scores.shape, scores.shape[:1], scores.shape[:1]):
+        got = "{}, {}, {} and {}".format(*shapes)
+        raise ValueError(f"expected scores (B, K), labels (B, K), clip_valid (B,) and clip_index (B,), got {got}")
+    rows = np.flatnonzero(clip_valid)
+    order = rows[np.argsort(clip_index[rows], kind="stable")]
     num_clips = len(clip_ids)
-    if not np.array_equal(index[order], np.arange(num_clips)):
-        unique, counts = np.unique(index[order], return_counts=True)
+    if not np.array_equal(clip_index[order], np.arange(num_clips)):
+        unique, counts = np.unique(clip_index[order], return_counts=True)
         missing, twice = np.setdiff1d(np.arange(num_clips), unique), unique[counts > 1]
         outside = unique[(unique < 0) | (unique >= num_clips)]
         raise ValueError(

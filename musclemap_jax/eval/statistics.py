@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from musclemap_jax.taxonomy import NEW_SPLITS, SPLITS
@@ -67,29 +68,23 @@ def data_statistics(clips: Iterable[tuple[str, str, Sequence[int]]], regions: Se
         muscles_of_clips[split].append(muscles)
         activities_of_split[split].add(activity)
         muscles_of_activity[NEW if split in NEW_SPLITS else KNOWN][activity].update(map(int, muscles))
-    splits = {}
-    for split in SPLITS:
-        if split in muscles_of_clips:
-            of_clips = muscles_of_clips[split]
-            splits[split] = SplitStatistics(
+
+    def count(sets_of_regions: Iterable[Iterable[int]]) -> tuple[int, ...]:
+        counts = Counter(map(int, itertools.chain.from_iterable(sets_of_regions)))
+        return tuple(counts[region] for region in range(len(regions)))
+
+    return DataStatistics(
+        regions=tuple(regions),
+        splits={
+            split: SplitStatistics(
                 num_clips=len(of_clips),
                 num_activities=len(activities_of_split[split]),
                 mean_regions=sum(map(len, of_clips)) / len(of_clips),
-                clips_per_region=_count(of_clips, len(regions)),
+                clips_per_region=count(of_clips),
             )
-    return DataStatistics(
-        regions=tuple(regions),
-        splits=splits,
-        activities_per_region={
-            kind: _count(of_activities.values(), len(regions)) for kind, of_activities in muscles_of_activity.items()
+            for split in SPLITS
+            if (of_clips := muscles_of_clips.get(split))
         },
-        num_activities={kind: len(of_activities) for kind, of_activities in muscles_of_activity.items()},
+        activities_per_region={kind: count(activities.values()) for kind, activities in muscles_of_activity.items()},
+        num_activities={kind: len(activities) for kind, activities in muscles_of_activity.items()},
     )
-
-
-def _count(sets_of_regions: Iterable[Iterable[int]], num_regions: int) -> tuple[int, ...]:
-    counts = [0] * num_regions
-    for of_regions in sets_of_regions:
-        for region in of_regions:
-            counts[int(region)] += 1
-    return tuple(counts)
