@@ -17,9 +17,6 @@ class Example:
     """One clip of a report.
 
     Attributes:
-      split: The clip's split.
-      clip_id: The clip's id.
-      activity: The clip's activity.
       labels: (K,) 0 or 1; all zeros for a background clip.
       probabilities: (K,) The model's probabilities, in [0, 1].
       frames: (T, H, W, 3) uint8, a few frames spread over the clip.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.collections import LineCollection
@@ -19,22 +19,15 @@ STRIP_WIDTH_PX = 1400
 
 
 def plot_frame_strip(
-    frames: NDArray[np.uint8],
-    skeleton: NDArray | None = None,
-    joint_names: Sequence[str] = (),
-    max_frames: int = 6,
+    frames: NDArray[np.uint8], skeleton: NDArray | None = None, joint_names: Sequence[str] = (), max_frames: int = 6
 ) -> Figure:
-    """Plots frames side by side with the skeletons on top: left limbs light blue, right limbs orange.
+    """Plots frames side by side with the skeletons on top: left limbs light blue, right limbs orange; no margins.
 
     Args:
       frames: (T, H, W, 3) uint8.
-      skeleton: (T, P, V, 3) x and y in pixels of the frames, and score; joints with score 0 are not drawn. None draws
-        frames only.
+      skeleton: (T, P, V, 3) x and y in pixels of the frames, and score; None draws frames only.
       joint_names: V names.
       max_frames: Maximum number of frames shown, evenly spaced.
-
-    Returns:
-      The plot, without margins.
 
     Raises:
       ValueError: The shapes do not agree.
@@ -50,8 +43,8 @@ def plot_frame_strip(
         offset = i * (width + gap)
         strip[:, offset : offset + width] = frames[t]
         if skeleton is not None:
-            for start, end, colour in _bone_lines(skeleton, joint_names, int(t), (height, width)):
-                lines.append(np.stack([start, end]) + (offset, 0))
+            for ends, colour in _bone_lines(skeleton, joint_names, int(t), (height, width)):
+                lines.append(ends + (offset, 0))
                 colours.append(colour)
     inches = STRIP_WIDTH_PX / 100
     figure = new_plot(inches, inches * strip.shape[0] / strip.shape[1], dpi=100)
@@ -61,37 +54,34 @@ def plot_frame_strip(
     axes.set_axis_off()
     thickness = 0.016 * height * STRIP_WIDTH_PX / strip.shape[1] * 72 / 100
     # Dark lines below make an outline.
-    for colour, scale in ((INK, 1.7), (None, 1.0)):
-        bones = LineCollection(lines, colors=colour or colours, linewidths=thickness * scale, capstyle="round")
-        bones.set_clip_on(True)
-        axes.add_collection(bones, autolim=False)
+    for colour, scale in ((INK, 1.7), (colours, 1.0)):
+        limbs = LineCollection(lines, colors=colour, linewidths=thickness * scale, capstyle="round")
+        axes.add_collection(limbs, autolim=False)
     return figure
 
 
 def _bone_lines(
     skeleton: NDArray, joint_names: Sequence[str], t: int, size: tuple[int, int]
-) -> list[tuple[NDArray, NDArray, str]]:
-    """Bones of one frame as (start (x, y), end (x, y), colour), cut at the frame's edges: the next frame is beyond."""
+) -> Iterator[tuple[NDArray, str]]:
+    """Bones of one frame as (two ends (x, y), colour), cut at the frame's edges: the next frame is beyond."""
     if skeleton.ndim != 4 or skeleton.shape[2:] != (len(joint_names), 3) or t >= len(skeleton):
         raise ValueError(
             f"skeleton must have shape (T, P, {len(joint_names)}, 3) with a row for each frame, got {skeleton.shape}"
         )
-    lines = []
     for joints in skeleton[t]:
         for a, b in bones(joint_names):
             ends = joints[[a, b]]
             if (ends[:, 2] < MIN_SCORE).any():
                 continue
-            inside = _clip_to_frame(ends[0, :2].astype(float), ends[1, :2].astype(float), size)
+            inside = _clip_to_frame(*ends[:, :2].astype(float), size)
             if inside is not None:
                 start, end = joint_names[a], joint_names[b]
                 colour = LEFT if "left" in start and "right" not in end else RIGHT if "right" in start else MIDDLE
-                lines.append((*inside, colour))
-    return lines
+                yield inside, colour
 
 
-def _clip_to_frame(start: NDArray, end: NDArray, size: tuple[int, int]) -> tuple[NDArray, NDArray] | None:
-    """The part of a line inside a frame of (height, width) pixels (Liang-Barsky); None if all of it is outside."""
+def _clip_to_frame(start: NDArray, end: NDArray, size: tuple[int, int]) -> NDArray | None:
+    """Ends of the part of a line inside a frame of (height, width) pixels (Liang-Barsky); None if all is outside."""
     low, high = 0.0, 1.0
     step = end - start
     for axis, limit in ((0, size[1]), (1, size[0])):
@@ -103,4 +93,4 @@ def _clip_to_frame(start: NDArray, end: NDArray, size: tuple[int, int]) -> tuple
                 low = max(low, distance / slope)
             else:
                 high = min(high, distance / slope)
-    return None if low > high else (start + low * step, start + high * step)
+    return None if low > high else np.stack([start + low * step, start + high * step])

@@ -24,27 +24,15 @@ from musclemap_jax.storage.scalars import Series
 
 BLUE, VERMILION, SKY, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#B5588B"
 GREY, INK, GRID = "#8A8F98", "#1F2933", "#D9DEE4"
-SPLIT_COLOURS: dict[str, str] = {
-    "train": GREY,
-    "val_known": SKY,
-    "val_new": ORANGE,
-    "test_known": BLUE,
-    "test_new": VERMILION,
-}
-LINE_COLOURS: tuple[str, ...] = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, INK, GREY)
+SPLIT_COLOURS = {"train": GREY, "val_known": SKY, "val_new": ORANGE, "test_known": BLUE, "test_new": VERMILION}
+LINE_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, INK, GREY)
 MAX_LINES = 8
 """Curves in one panel; more would be hard to distinguish."""
 DPI = 160
 
 
 def new_plot(width: float, height: float, dpi: int = DPI) -> Figure:
-    """A blank figure with its own Agg canvas.
-
-    Args:
-      width: Inches.
-      height: Inches.
-      dpi: Pixels per inch.
-    """
+    """A blank figure of ``width`` by ``height`` inches with its own Agg canvas."""
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -53,9 +41,7 @@ def new_plot(width: float, height: float, dpi: int = DPI) -> Figure:
 def image_bytes(plot: Figure, image_format: str = "png") -> bytes:
     """Renders a plot to "png" or "jpg"; equal plots give equal bytes."""
     buffer = io.BytesIO()
-    options: dict[str, Any] = (
-        {"metadata": {"Software": None}} if image_format == "png" else {"pil_kwargs": {"quality": 88}}
-    )
+    options: Any = {"metadata": {"Software": None}} if image_format == "png" else {"pil_kwargs": {"quality": 88}}
     plot.savefig(buffer, format=image_format, **options)
     return buffer.getvalue()
 
@@ -70,12 +56,7 @@ def save_plot(plot: Figure, path: str | Path) -> None:
 def plot_region_ap(metrics: Metrics, splits: Sequence[str]) -> Figure:
     """Plots average precision per muscle region, one bar per split, with the floors marked on each bar.
 
-    Args:
-      metrics: The metrics.
-      splits: Names of the splits to draw, top to bottom.
-
-    Returns:
-      The plot; a region that no clip shows has a note in place of its bar.
+    The splits are drawn top to bottom; a region that no clip shows has a note in place of its bar.
 
     Raises:
       ValueError: A split was not evaluated, or none is given.
@@ -103,20 +84,17 @@ def _draw_region_bars(
     axes: Axes, metrics: Metrics, split: str, centres: np.ndarray, height: float, first: bool
 ) -> None:
     of_split, colour = metrics.splits[split], SPLIT_COLOURS.get(split, GREY)
-    values = np.array(of_split.average_precision)
-    label = f"{split}, mAP {percent(of_split.headline.mean_ap)} % (dashed)"
+    values, mean_ap = np.array(of_split.average_precision), of_split.headline.mean_ap
+    label = f"{split}, mAP {percent(mean_ap)} % (dashed)"
     axes.barh(centres, np.nan_to_num(values), height * 0.92, color=colour, label=label)
-    if not np.isnan(of_split.headline.mean_ap):
-        axes.axvline(of_split.headline.mean_ap, color=colour, linestyle=(0, (5, 3)), linewidth=1.4, zorder=0.9)
-    half = height * 0.46
-    ones, random = np.array(of_split.all_ones_floor), np.array(of_split.random_floor)
-    axes.vlines(ones, centres - half, centres + half, color="white", linewidth=4)
-    axes.vlines(
-        ones, centres - half, centres + half, color=INK, linewidth=2.2, label="all ones" if first else "_nolegend_"
-    )
-    axes.scatter(
-        random, centres, s=20, facecolor="white", edgecolor=INK, zorder=3, label="random order" if first else None
-    )
+    if not np.isnan(mean_ap):
+        axes.axvline(mean_ap, color=colour, linestyle=(0, (5, 3)), linewidth=1.4, zorder=0.9)
+    ones_label, random_label = ("all ones", "random order") if first else ("_nolegend_", None)
+    marks = np.array(of_split.all_ones_floor), centres - height * 0.46, centres + height * 0.46
+    axes.vlines(*marks, color="white", linewidth=4)
+    axes.vlines(*marks, color=INK, linewidth=2.2, label=ones_label)
+    random = np.array(of_split.random_floor)
+    axes.scatter(random, centres, s=20, facecolor="white", edgecolor=INK, zorder=3, label=random_label)
     for value, centre, support in zip(values, centres, of_split.support, strict=True):
         note = "no clip shows it" if np.isnan(value) else f"{100 * value:.0f}  ({support})"
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
@@ -126,31 +104,20 @@ def _draw_region_bars(
 def plot_training_curves(scalars: Mapping[str, Series]) -> Figure | None:
     """Plots the run's scalars over its steps: the losses in one panel, the others grouped by the last part of the name.
 
-    Long, noisy curves are drawn pale, with their moving average on top.
-
-    Args:
-      scalars: Name -> series (``scalars.read_scalars``).
-
-    Returns:
-      The plot; None if there is no finite value to draw.
+    Long, noisy curves are pale, with their moving average on top. Returns None if there is no finite value to draw.
     """
     panels: dict[str, dict[str, Series]] = {}
     for name, series in scalars.items():
         if np.isfinite(series.values).any():
-            panels.setdefault(_panel_of(name), {})[name] = series
+            last = name.rsplit("/", 1)[-1]
+            panels.setdefault("loss" if "loss" in last.lower() else last, {})[name] = series
     if not panels:
         return None
     num_rows = -(-len(panels) // 2)
     figure = new_plot(11, 3.4 * num_rows)
-    order = sorted(panels, key=lambda name: (name != "loss", name != "mAP"))
-    for i, name in enumerate(order):
+    for i, name in enumerate(sorted(panels, key=lambda name: (name != "loss", name != "mAP"))):
         _draw_panel(figure.add_subplot(num_rows, 2, i + 1), name, panels[name])
     return figure
-
-
-def _panel_of(name: str) -> str:
-    last = name.rsplit("/", 1)[-1]
-    return "loss" if "loss" in last.lower() else last
 
 
 def _draw_panel(axes: Axes, title: str, curves: Mapping[str, Series]) -> None:
@@ -202,27 +169,24 @@ def plot_data_statistics(statistics: DataStatistics) -> Figure:
     figure = new_plot(11, 1.6 + 0.34 * num_regions)
     left, right = figure.subplots(1, 2, sharey=True)
     rows = np.arange(num_regions)
-    clips = {split: np.array(of_split.clips_per_region) for split, of_split in statistics.splits.items()}
-    _draw_stack(left, rows, clips, {split: SPLIT_COLOURS[split] for split in clips})
+    _draw_stack(left, rows, {name: split.clips_per_region for name, split in statistics.splits.items()}, SPLIT_COLOURS)
     left.set_title("clips that show the region", loc="left", fontsize=13, color=INK)
-    activities = {kind: np.array(counts) for kind, counts in statistics.activities_per_region.items()}
-    _draw_stack(right, rows, activities, {KNOWN: BLUE, NEW: VERMILION})
+    _draw_stack(right, rows, statistics.activities_per_region, {KNOWN: BLUE, NEW: VERMILION})
     right.set_title("activities that use the region", loc="left", fontsize=13, color=INK)
     _label_regions(left, statistics.regions)
-    for axes in (left, right):
+    for axes, columns in ((left, 3), (right, 2)):
         _clean(axes, grid_axis="x")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.margins(x=0.12)
-        columns = 3 if axes is left else 2
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.05), ncols=columns, frameon=False, fontsize=11)
     return figure
 
 
-def _draw_stack(axes: Axes, rows: np.ndarray, parts: Mapping[str, np.ndarray], colours: Mapping[str, str]) -> None:
+def _draw_stack(axes: Axes, rows: np.ndarray, parts: Mapping[str, Sequence[int]], colours: dict[str, str]) -> None:
     start = np.zeros(len(rows))
     for name, counts in parts.items():
         axes.barh(rows, counts, 0.74, left=start, color=colours[name], edgecolor="white", linewidth=0.6, label=name)
-        start = start + counts
+        start = start + np.array(counts)
     for row, total in zip(rows, start, strict=True):
         axes.annotate(f"{total:.0f}", (total, row), (4, 0), textcoords="offset points", va="center", fontsize=10)
 

@@ -62,8 +62,7 @@ def _plots(metrics: Metrics, scalars: Mapping[str, Series], statistics: DataStat
         splits = [split for split in (f"{kind}_known", f"{kind}_new") if split in metrics.splits]
         if splits:
             plots[f"per_region_ap_{kind}"] = plot_region_ap(metrics, splits)
-    curves = plot_training_curves(scalars)
-    if curves is not None:
+    if curves := plot_training_curves(scalars):
         plots["training_curves"] = curves
     if statistics is not None:
         plots["data_statistics"] = plot_data_statistics(statistics)

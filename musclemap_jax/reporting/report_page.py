@@ -57,35 +57,24 @@ def render_page(
     statistics: DataStatistics | None = None,
     examples: Sequence[Example] = (),
 ) -> str:
-    """Renders the page; sections without content are left out.
+    """Renders the page as HTML; sections without content are left out.
 
-    Args:
-      run: How the run was made.
-      metrics: The metrics.
-      plots: Name of a plot -> PNG: ``per_region_ap_test``, ``per_region_ap_val``, ``training_curves``,
-        ``data_statistics``. The last is required with ``statistics``.
-      statistics: Counts of the data.
-      examples: Clips to show, in this order.
-
-    Returns:
-      The HTML text.
+    ``plots`` are PNGs by name: ``per_region_ap_test``, ``per_region_ap_val``, ``training_curves``, ``data_statistics``.
+    The last is required with ``statistics``. The examples are shown in the given order.
     """
     headlines = metrics.headlines()
     cards = {name: headline for name, headline in headlines.items() if name.startswith("test")}
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            run=run,
-            metrics=metrics,
-            cards=cards or headlines,
-            plots=plots,
-            remarks=_remarks(metrics),
-            macro_row=MACRO_ROW,
-            statistics=statistics,
-            examples=[_example(metrics.regions, example) for example in examples],
-            details=_details(run),
-        )
+    template = _environment().get_template("report.html")
+    return template.render(
+        run=run,
+        metrics=metrics,
+        cards=cards or headlines,
+        plots=plots,
+        remarks=_remarks(metrics),
+        macro_row=MACRO_ROW,
+        statistics=statistics,
+        examples=[_example(metrics.regions, example) for example in examples],
+        details=_details(run),
     )
 
 
@@ -120,12 +109,10 @@ def _remarks(metrics: Metrics) -> list[str]:
     if "test_known" in metrics.splits and "test_new" in metrics.splits:
         known, new = (np.array(metrics.splits[name].average_precision) for name in ("test_known", "test_new"))
         gap = np.nan_to_num(known - new)
-        widest = int(gap.argmax())
-        if gap[widest] > 0:
-            remarks.append(
-                f"Largest drop from known to new activities: {metrics.regions[widest]}, from {percent(known[widest])} "
-                f"to {percent(new[widest])}."
-            )
+        k = int(gap.argmax())
+        if gap[k] > 0:
+            drop = f"{metrics.regions[k]}, from {percent(known[k])} to {percent(new[k])}"
+            remarks.append(f"Largest drop from known to new activities: {drop}.")
     for name, split in metrics.splits.items():
         absent = [region for region, count in zip(metrics.regions, split.support, strict=True) if count == 0]
         if absent:

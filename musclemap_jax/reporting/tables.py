@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musclemap_jax.eval.metrics import Headline, Metrics
+from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.reporting.formatting import percent, percentage_points
 from musclemap_jax.storage.csv_files import write_csv
@@ -22,23 +22,18 @@ def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
 
     Columns: region, then for each split ``<split>_ap``, ``<split>_support`` (clips with the region; in the last row all
     clips), ``<split>_random`` and ``<split>_all_ones`` (the floors). An undefined value is an empty cell.
-
-    Args:
-      path: The CSV file.
-      metrics: The metrics.
     """
-    header = ["region"]
-    for split in metrics.splits:
-        header += [f"{split}_ap", f"{split}_support", f"{split}_random", f"{split}_all_ones"]
-    rows = [[region] for region in metrics.regions]
-    last = [MACRO_ROW]
-    for split in metrics.splits.values():
-        columns = zip(split.average_precision, split.support, split.random_floor, split.all_ones_floor, strict=True)
-        for row, (value, support, random, all_ones) in zip(rows, columns, strict=True):
-            row += [_cell(value), str(support), _cell(random), _cell(all_ones)]
+    columns = [["region", *metrics.regions, MACRO_ROW]]
+    for name, split in metrics.splits.items():
         mean = split.headline
-        last += [_cell(mean.mean_ap), str(split.num_clips), _cell(mean.random_floor), _cell(mean.all_ones_floor)]
-    write_csv(path, header, [*rows, last])
+        columns += [
+            [f"{name}_ap", *map(_cell, split.average_precision), _cell(mean.mean_ap)],
+            [f"{name}_support", *map(str, split.support), str(split.num_clips)],
+            [f"{name}_random", *map(_cell, split.random_floor), _cell(mean.random_floor)],
+            [f"{name}_all_ones", *map(_cell, split.all_ones_floor), _cell(mean.all_ones_floor)],
+        ]
+    header, *rows = zip(*columns, strict=True)
+    write_csv(path, header, rows)
 
 
 def headline_table(metrics: Metrics) -> str:
@@ -48,28 +43,24 @@ def headline_table(metrics: Metrics) -> str:
     for name, headline in metrics.headlines().items():
         split = metrics.splits.get(name)
         clips, micro = (str(split.num_clips), percent(split.micro_ap)) if split else ("", "")
-        rows.append([name, clips, *_headline_cells(headline), micro])
+        values = headline.mean_ap, headline.random_floor, headline.all_ones_floor
+        rows.append([name, clips, *map(percent, values), percentage_points(headline.above_all_ones), micro])
     return markdown_table(header, rows)
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table with padded columns, readable on a console; the first column is left-aligned.
 
-    Args:
-      header: Column names.
-      rows: Cells; vertical bars are escaped.
-
-    Returns:
-      The lines, with a newline at the end.
+    Vertical bars in cells are escaped; the table ends with a newline.
     """
-    cells = [[cell.replace("|", r"\|") for cell in row] for row in [header, *rows]]
-    widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
-    lines = []
-    for row in cells:
-        padded = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("| " + " | ".join([row[0].ljust(widths[0]), *padded]) + " |")
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]]) + "\n"
+    columns = zip(*([cell.replace("|", r"\|") for cell in row] for row in [header, *rows]), strict=True)
+    padded = []
+    for i, (title, *cells) in enumerate(columns):
+        width = max(3, len(title), *map(len, cells))
+        rule = "-" * (width - 1)
+        column = [title, f"{rule}:" if i else f":{rule}", *cells]
+        padded.append([cell.rjust(width) if i else cell.ljust(width) for cell in column])
+    return "".join(f"| {' | '.join(row)} |\n" for row in zip(*padded, strict=True))
 
 
 def write_predictions(
@@ -81,11 +72,7 @@ def write_predictions(
     for a background clip) and one column of scores per region. ``predictions_<split>.npz``: arrays scores (n, K),
     labels (n, K), clip_ids (n,), activities (n,) and regions (K,), readable without pickle.
 
-    Args:
-      folder: Where to write; created if absent.
-      split: Name of the split.
-      predictions: The predictions; unknown activities are written as empty cells.
-      regions: K names.
+    The folder is created if absent; unknown activities are written as empty cells.
 
     Returns:
       The paths of the CSV and the npz file.
@@ -109,11 +96,6 @@ def write_predictions(
         regions=np.array(regions, dtype=str),
     )
     return csv_path, npz_path
-
-
-def _headline_cells(headline: Headline) -> list[str]:
-    values = (headline.mean_ap, headline.random_floor, headline.all_ones_floor)
-    return [*map(percent, values), percentage_points(headline.above_all_ones)]
 
 
 def _cell(value: float) -> str:
