@@ -96,7 +96,6 @@ class Checkpointer:
         """Opens the folder; makes it if absent.
 
         Args:
-          workdir: The run's workdir.
           keep: Number of newest checkpoints kept, besides the best by `validation_scores.BEST_METRIC`.
           read_only: Whether nothing may be written, moved or deleted.
         """
@@ -139,11 +138,9 @@ class Checkpointer:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data.get_state()))
         with self._full_disk_is_user_error():
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data.get_state())),
-            )
+            self._manager.save(step, args=items)
 
     def newest_undamaged_step(self) -> int | None:
         """Step of the newest undamaged checkpoint; None if there is none.
@@ -209,8 +206,7 @@ class Checkpointer:
             log.warning("checkpoint %s is damaged (%s) and skipped", path, damage)
             return
         folder = self.directory.parent / DAMAGED
-        aside = folder / str(step)
-        number = 1
+        aside, number = folder / str(step), 1
         while aside.exists():
             number += 1
             aside = folder / f"{step}_{number}"

@@ -42,11 +42,7 @@ def write_checksums(folder: epath.Path) -> None:
 
 
 def find_damage(folder: epath.Path) -> str | None:
-    """What is wrong with a checkpoint's files: one line that names the invalid file, or None.
-
-    Args:
-      folder: The checkpoint's folder.
-    """
+    """What is wrong with the files in a checkpoint's folder: one line that names the invalid file, or None."""
     if not (folder / SUMS).exists():
         return f"{SUMS} is missing"
     for line in (folder / SUMS).read_text().splitlines():

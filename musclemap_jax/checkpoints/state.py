@@ -51,10 +51,8 @@ def abstract_state(
 
     Args:
       model: The model, called as ``model(batch, train)``; its ``sharding_rules`` place its parameters.
-      optimizer: The gradient transformation.
       example: A batch, or ShapeDtypeStructs of one; only shapes and dtypes count.
       seed: Seed of the initial parameters and of the run's randomness.
-      mesh: The device mesh.
       ema: Whether a moving average is kept.
 
     Returns:
@@ -86,10 +84,7 @@ def create_state(
 ) -> tuple[TrainState, TrainState]:
     """Initialises the state directly in its sharding, so that no device holds more than its part.
 
-    The arguments are those of `abstract_state`.
-
-    Returns:
-      The state and the tree of its shardings.
+    The arguments are those of `abstract_state`; also returns the tree of the state's shardings.
     """
     initialise, _, shardings = abstract_state(model, optimizer, example, seed, mesh, ema)
     # Hundreds of small random draws that run once: on CPU, LLVM's optimisations cost far more than they gain.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,6 @@ def is_workdir(path: str | os.PathLike) -> bool:
 def load_trained(workdir: str | os.PathLike) -> dict[str, Any]:
     """Reads the best checkpoint of a run, or the newest if none was evaluated.
 
-    Args:
-      workdir: The run's workdir.
-
     Returns:
       The variables that evaluation uses, {"params": ..., "batch_stats": ...}, as nested numpy arrays; "params" is the
       moving average of the parameters if there is one.
@@ -33,12 +31,9 @@ def load_trained(workdir: str | os.PathLike) -> dict[str, Any]:
     Raises:
       UserError: There is no checkpoint.
     """
-    checkpointer = Checkpointer(workdir, read_only=True)
-    try:
+    with contextlib.closing(Checkpointer(workdir, read_only=True)) as checkpointer:
         step = checkpointer.best_step()
         step = checkpointer.newest_undamaged_step() if step is None else step
-    finally:
-        checkpointer.close()
     if step is None:
         raise UserError(f"{workdir}: no checkpoint here: train first, or name the workdir of a trained run")
     path = Path(checkpointer.directory) / str(step) / "state"
@@ -46,7 +41,6 @@ def load_trained(workdir: str | os.PathLike) -> dict[str, Any]:
         tree = reader.metadata(path).item_metadata.tree
         wanted = {name: tree[name] for name in ("params", "ema", "batch_stats") if tree.get(name)}
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-        state = reader.restore(
-            path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
-        )
+        args = ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
+        state = reader.restore(path, args=args)
     return {"params": state.get("ema") or state["params"], "batch_stats": state.get("batch_stats") or {}}

@@ -24,14 +24,8 @@ class ValidationScores:
     """{step: {name: value}} in a file; every process holds the same values, one writes them."""
 
     def __init__(self, workdir: epath.Path, writes: bool) -> None:
-        """Reads the file if there is one.
-
-        Args:
-          workdir: The run's workdir.
-          writes: Whether this process writes.
-        """
-        self._path = workdir / FILE
-        self._writes = writes
+        """Reads the file in the run's workdir, if there is one; ``writes`` tells whether this process writes it."""
+        self._path, self._writes = workdir / FILE, writes
         text = self._path.read_text() if self._path.exists() else "{}"
         self._by_step = {int(step): scores for step, scores in json.loads(text).items()}
 

@@ -1,1 +1,1 @@
-"""Training: state, step, loop, optimizer, losses, checkpoints."""
+"""Training: step, loop, objective, losses, optimizer, meter."""

@@ -53,14 +53,8 @@ class TrainSpec:
     stall_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        for name in (
-            "batch_size",
-            "grad_accum_steps",
-            "log_every",
-            "checkpoint_every",
-            "keep_checkpoints",
-            "max_skipped",
-        ):
+        names = ("batch_size", "grad_accum_steps", "log_every", "checkpoint_every", "keep_checkpoints", "max_skipped")
+        for name in names:
             if getattr(self, name) < 1:
                 raise UserError(f"config.train.{name} must be at least 1, got {getattr(self, name)}")
         if self.num_steps < 0 or self.eval_every < 0 or (self.num_steps == 0 and self.num_epochs <= 0):
@@ -86,18 +80,12 @@ class TrainingLoop:
     """The loop and everything that it calls.
 
     Attributes:
-      step_function: The compiled training step.
       batches: The training data; its next batch is that of the state's next step.
-      mesh: The device mesh.
-      spec: The settings.
       num_steps: The last step.
       checkpointer: Saves the state of the run and of ``batches``.
-      log: Writes the scalars.
-      meter: Computes means and speed.
       evaluate: Scores a state on the validation splits: {name: value}.
       notice: Says when to stop early.
       watchdog: Ends the process if no batch comes.
-      profiler: Traces some steps.
     """
 
     step_function: StepFunction
@@ -114,13 +102,7 @@ class TrainingLoop:
     profiler: Profiler
 
     def run(self, state: TrainState) -> TrainState:
-        """Trains from the state's step to the end.
-
-        Args:
-          state: The new or restored state; donated.
-
-        Returns:
-          The state after the last step, saved.
+        """Trains from the step of a new or restored state, which is donated; returns the last state, saved.
 
         Raises:
           NotFiniteError: ``spec.max_skipped`` steps in a row were skipped.
@@ -155,22 +137,17 @@ class TrainingLoop:
 
     def _settle(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Waits for the metrics of a step and logs them; at most one step is in flight, which bounds memory."""
-        row = self.meter.add(metrics)
-        if row["skipped"] >= self.spec.max_skipped:
+        skipped = int(self.meter.add(metrics)["skipped"])
+        if skipped >= self.spec.max_skipped:
             raise NotFiniteError(
-                f"step {step}: loss or gradient was not finite in {int(row['skipped'])} steps in a row; the parameters "
-                f"are still those of step {step - int(row['skipped'])}: lower config.optimizer.learning_rate"
+                f"step {step}: loss or gradient was not finite in {skipped} steps in a row; the parameters are still "
+                f"those of step {step - skipped}: lower config.optimizer.learning_rate"
             )
         if step % self.spec.log_every == 0 or step == self.num_steps:
             values = self.meter.take()
             self.log.scalars(step, values)
-            self.log.show(
-                {
-                    "loss": f"{values['train/loss']:.4f}",
-                    "clips/s": f"{values['train/clips_per_second']:.1f}",
-                    "wait": f"{values['train/data_wait_fraction']:.0%}",
-                }
-            )
+            loss, speed, wait = (values[f"train/{n}"] for n in ("loss", "clips_per_second", "data_wait_fraction"))
+            self.log.show({"loss": f"{loss:.4f}", "clips/s": f"{speed:.1f}", "wait": f"{wait:.0%}"})
         self.log.advance()
 
     def _save(self, state: TrainState, step: int, stops: bool) -> None:
@@ -179,9 +156,8 @@ class TrainingLoop:
         self.log.flush()
         if stops:
             self.checkpointer.wait()
-            raise Preempted(
-                f"the state after step {step} of {self.num_steps} is saved in {self.checkpointer.directory}"
-            )
+            folder = self.checkpointer.directory
+            raise Preempted(f"the state after step {step} of {self.num_steps} is saved in {folder}")
         if self._evaluates(step):
             self._validate(state, step)
         tidy_heap()

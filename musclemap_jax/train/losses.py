@@ -71,16 +71,12 @@ def asymmetric(
 ) -> Loss:
     """Asymmetric loss: easy negatives weigh less, and those below the margin nothing.
 
+    The other arguments and the result are those of `sigmoid_bce`; labels are 0 or 1.
+
     Args:
-      logits: As in `sigmoid_bce`.
-      labels: Labels, 0 or 1.
-      clip_valid: As in `sigmoid_bce`.
       gamma_positive: Focusing exponent for positives, 0 or at least 1.
       gamma_negative: Focusing exponent for negatives, 0 or at least 1.
       margin: Probability by which negatives are shifted down, in [0, 1).
-
-    Returns:
-      As in `sigmoid_bce`.
     """
     logits, labels = _prepare(logits, labels, clip_valid)
     positive = -(jax.nn.sigmoid(-logits) ** gamma_positive) * log_sigmoid(logits)

@@ -29,8 +29,7 @@ class Meter:
 
     def _reset(self) -> None:
         self._rows: list[dict[str, float]] = []
-        self._waiting_s = 0.0
-        self._pausing_s = 0.0
+        self._waiting_s = self._pausing_s = 0.0
         self._since = time.perf_counter()
 
     @contextlib.contextmanager

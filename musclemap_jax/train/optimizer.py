@@ -8,6 +8,7 @@ number of dimensions, since HD-GCN's biases and scales are stacked over its hier
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -80,46 +81,32 @@ def decay_mask(params: Any) -> Any:
     )
 
 
+def _scale_by(factor: Callable[..., jax.Array]) -> optax.GradientTransformationExtraArgs:
+    """Scales updates by a function of the extra arguments of `update`."""
+
+    def update(updates: Any, state: optax.EmptyState, params: Any = None, **given: Any) -> Any:
+        del params
+        scale = factor(**given)
+        return jax.tree.map(lambda leaf: leaf * scale.astype(leaf.dtype), updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), cast(Any, update))
+
+
 def clip_by_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
     """`optax.clip_by_global_norm` for callers that know the norm, which `update` takes as ``norm``."""
-
-    def update(updates: Any, state: optax.EmptyState, params: Any = None, *, norm: jax.Array, **_: Any) -> Any:
-        del params
-        factor = max_norm / jnp.maximum(norm, max_norm)
-        return jax.tree.map(lambda leaf: leaf * factor.astype(leaf.dtype), updates), state
-
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), cast(Any, update))
-
-
-def scale_by_given_rate() -> optax.GradientTransformationExtraArgs:
-    """Scales updates, which point downhill, by the ``learning_rate`` given to `update`."""
-
-    def update(updates: Any, state: optax.EmptyState, params: Any = None, *, learning_rate: jax.Array, **_: Any) -> Any:
-        del params
-        return jax.tree.map(lambda leaf: leaf * learning_rate.astype(leaf.dtype), updates), state
-
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), cast(Any, update))
+    return _scale_by(lambda *, norm, **_: max_norm / jnp.maximum(norm, max_norm))
 
 
 def make_optimizer(spec: OptimizerSpec, frozen: tuple[str, ...] = ()) -> optax.GradientTransformationExtraArgs:
     """The gradient transformation of a run.
 
     Its `update` takes the gradient's global norm as ``norm`` and the rate of `make_schedule` as ``learning_rate``, both
-    () float32.
-
-    Args:
-      spec: The settings.
-      frozen: Top-level names in the parameter tree that are not trained and have no optimizer state.
+    () float32. Parameters under the ``frozen`` top-level names are not trained and have no optimizer state.
     """
     clip = [clip_by_norm(spec.clip_norm)] if spec.clip_norm else []
-    adamw = optax.adamw(
-        learning_rate=1.0,  # the schedule's rate comes last
-        b1=spec.beta1,
-        b2=spec.beta2,
-        weight_decay=spec.weight_decay,
-        mask=decay_mask,
-    )
-    optimizer = optax.chain(*clip, adamw, scale_by_given_rate())
+    # The schedule's rate comes last; the updates of rate 1 point downhill already.
+    adamw = optax.adamw(1.0, spec.beta1, spec.beta2, weight_decay=spec.weight_decay, mask=decay_mask)
+    optimizer = optax.chain(*clip, adamw, _scale_by(lambda *, learning_rate, **_: learning_rate))
     if not frozen:
         return optimizer
     return optax.partition(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +26,8 @@ from musclemap_jax.train.objective import ObjectiveSpec, objective
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-
-
-class _Changing(NamedTuple):
-    """The parts of a TrainState that a step changes unless it is skipped."""
-
-    params: Any
-    batch_stats: Any
-    opt_state: Any
+_Changing = tuple[Any, Any, Any]
+"""Parameters, batch statistics and optimizer state, which a step changes unless it is skipped."""
 
 
 def _loss_and_gradient(
@@ -116,26 +110,22 @@ def make_train_step(
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
 
         def apply(kept: _Changing, gradient: Any, batch_stats: Any) -> tuple[_Changing, jax.Array]:
-            updates, opt_state = optimizer.update(
-                gradient, kept.opt_state, kept.params, norm=norm, learning_rate=learning_rate
-            )
-            return _Changing(optax.apply_updates(kept.params, updates), batch_stats, opt_state), 1.0 - decay
+            params, _, opt_state = kept
+            updates, opt_state = optimizer.update(gradient, opt_state, params, norm=norm, learning_rate=learning_rate)
+            return (optax.apply_updates(params, updates), batch_stats, opt_state), 1.0 - decay
 
         def skip(kept: _Changing, *_: Any) -> tuple[_Changing, jax.Array]:
             return kept, jnp.zeros_like(decay)
 
         # A branch rather than a selection between old and new values, which would keep a copy of the whole state.
-        kept = _Changing(state.params, state.batch_stats, state.opt_state)
-        changed, follow = jax.lax.cond(finite, apply, skip, kept, gradient, batch_stats)
-        ema = None if state.ema is None else optax.incremental_update(changed.params, state.ema, follow)
+        kept = (state.params, state.batch_stats, state.opt_state)
+        (params, batch_stats, opt_state), follow = jax.lax.cond(finite, apply, skip, kept, gradient, batch_stats)
+        ema = None if state.ema is None else optax.incremental_update(params, state.ema, follow)
         skipped = jnp.where(finite, 0, state.skipped + 1)
-        new_state = dataclasses.replace(state, step=state.step + 1, skipped=skipped, ema=ema, **changed._asdict())
-        metrics = terms | {
-            "gradient_norm": norm,
-            "learning_rate": learning_rate,
-            "skipped": skipped.astype(jnp.float32),
-        }
-        return new_state, metrics
+        changed = {"params": params, "batch_stats": batch_stats, "opt_state": opt_state, "ema": ema}
+        new_state = dataclasses.replace(state, step=state.step + 1, skipped=skipped, **changed)
+        counters = {"gradient_norm": norm, "learning_rate": learning_rate, "skipped": skipped.astype(jnp.float32)}
+        return new_state, terms | counters
 
     return train_step
 
