@@ -22,6 +22,7 @@ INSTALL_REQUIRES = [
     "array_record>=0.8.6",
     "av>=18.1.0",
     "etils[epath]>=1.15.0",
+    "flatbuffers>=25.12.19",
     "flax>=0.12.8",
     "fsspec>=2026.9.0",
     "grain>=0.2.18",
