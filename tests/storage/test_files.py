@@ -92,6 +92,15 @@ def test_a_local_folder_is_the_folder_itself(tmp_path):
     assert [path.read_text() for path in (tmp_path / "logs").iterdir()] == ["b"]
 
 
+def test_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = epath.Path(tmp_path / "a")
+    replace_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        replace_text(path, "new \udce9")
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+    assert path.read_text() == "old"
+
+
 def test_remote_data_is_copied_once_and_truncated_files_again(store, tmp_path):
     data = store.folder / "data"
     data.mkdir()

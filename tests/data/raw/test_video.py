@@ -217,10 +217,18 @@ def test_frames_that_cannot_be_encoded_are_refused(bad, tmp_path):
         video.encode_video(tmp_path / "clip.mp4", bad, 24)
 
 
-def test_pixels_are_counted_without_decoding(camera_mp4, tmp_path):
+def test_frames_and_pixels_are_counted_without_decoding(camera_mp4, tmp_path):
     path = written(tmp_path, camera_mp4)
+    assert video.count_frames(path) == NUM_FRAMES
     assert video.count_stored_pixels(path) == NUM_FRAMES * HEIGHT * WIDTH
     assert video.count_stored_pixels(path, short_side=24) == NUM_FRAMES * HEIGHT * WIDTH / 4
+
+
+@pytest.mark.parametrize("name", ["http:x.mp4", "pipe:0.mp4", "concat:a.mp4|b.mp4"])
+def test_a_name_is_never_an_address(camera_mp4, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(camera_mp4)
+    assert len(list(video.read_video(name).frames)) == NUM_FRAMES
 
 
 def test_colours_of_a_video_of_its_own_size_are_kept():
