@@ -25,7 +25,7 @@ from musclemap_jax.predict.command import (
 )
 from musclemap_jax.predict.muscle_table import muscle_table
 from musclemap_jax.predict.names import folder_names, printable, shown
-from musclemap_jax.predict.output_folder import OutputError, check_replaceable
+from musclemap_jax.predict.output_folder import OutputError, check_replaceable, check_results
 from musclemap_jax.predict.video_files import find_videos
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.storage.files import is_remote
@@ -106,7 +106,7 @@ def _targets(videos: Sequence[Path], out: str, overwrite: bool, skip_existing: b
     targets = {video: Path(out) / name for video, name in zip(videos, folder_names(videos), strict=True)}
     existing = {video: target for video, target in targets.items() if os.path.lexists(target)}
     for target in existing.values():
-        check_replaceable(target)
+        check_replaceable(target) if overwrite else check_results(target)
     if existing and not overwrite and not skip_existing:
         target = next(iter(existing.values()))
         raise UserError(

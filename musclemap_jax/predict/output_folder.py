@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -21,18 +22,37 @@ _REFUSALS = frozenset({
 })  # fmt: skip
 
 
+_RESULT = re.compile(r"muscles\.(json|csv)|report(_person[0-9]+)?\.html|annotated(_person[0-9]+)?\.mp4")
+"""Names of the files of a folder of results."""
+
+
 class OutputError(UserError):
     """Results cannot be written; other results would fail as well."""
 
 
-def check_replaceable(target: Path) -> None:
-    """Refuses to replace a folder that holds something other than results.
+def check_results(target: Path) -> None:
+    """Refuses a path that exists and is not a folder of results.
 
     Raises:
-      OutputError: The path exists and is no folder with `muscles.json`.
+      OutputError: It is something else.
     """
     if os.path.lexists(target) and (target.is_symlink() or not (target / MUSCLES_JSON).is_file()):
         raise OutputError(f"{shown(target)}: exists and is not a folder of results: choose another --out")
+
+
+def check_replaceable(target: Path) -> None:
+    """Refuses to replace a path unless it is a folder of results and of nothing else.
+
+    Raises:
+      OutputError: It is something else, or holds other files too.
+    """
+    check_results(target)
+    others = sorted(path.name for path in target.glob("*") if not _RESULT.fullmatch(path.name))
+    if others:
+        raise OutputError(
+            f"{shown(target)}: holds other files beside the results, such as {shown(others[0])}: move them elsewhere "
+            "or choose another --out"
+        )
 
 
 @contextlib.contextmanager

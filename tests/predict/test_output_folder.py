@@ -85,3 +85,12 @@ def test_only_results_are_replaced(tmp_path):
     for name in ("photos", "link"):
         with pytest.raises(OutputError, match=f"/{name}: exists and is not a folder of results: choose another --out"):
             check_replaceable(tmp_path / name)
+
+
+def test_results_with_other_files_beside_them_are_not_replaced(tmp_path):
+    for name in ("muscles.json", "muscles.csv", "report.html", "report_person12.html", "annotated.mp4"):
+        (tmp_path / name).write_text("")
+    check_replaceable(tmp_path)
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(OutputError, match=r"holds other files beside the results, such as notes\.txt: move them"):
+        check_replaceable(tmp_path)
