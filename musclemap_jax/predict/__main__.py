@@ -1,10 +1,10 @@
-"""Says which muscle regions are active in videos: a table, muscles.json, muscles.csv and a page for each.
+"""Predicts which muscle regions are active in videos: a table, muscles.json, muscles.csv and a page for each.
 
     python -m musclemap_jax.predict squat.mp4
     python -m musclemap_jax.predict VIDEOS --run=runs/demo --out=answers --overlap=0.5
 
-The results of `squat.mp4` are in DIR/squat/, which appears when it is complete. A video that cannot be answered is one
-line on stderr; the others are answered, and the exit status is 2.
+The results of `squat.mp4` are in DIR/squat/, which appears when it is complete. If a video is invalid, the error is one
+line on stderr, the other videos are predicted, and the exit status is 2.
 """
 
 from __future__ import annotations
@@ -105,8 +105,9 @@ def _targets(videos: Sequence[Path], out: str, overwrite: bool, skip_existing: b
         )
     targets = {video: Path(out) / name for video, name in zip(videos, folder_names(videos), strict=True)}
     existing = {video: target for video, target in targets.items() if os.path.lexists(target)}
+    check = check_replaceable if overwrite else check_results
     for target in existing.values():
-        check_replaceable(target) if overwrite else check_results(target)
+        check(target)
     if existing and not overwrite and not skip_existing:
         target = next(iter(existing.values()))
         raise UserError(

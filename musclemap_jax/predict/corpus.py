@@ -23,6 +23,7 @@ from musclemap_jax.predict.command import (
 )
 from musclemap_jax.predict.corpus_files import Corpus, Shard, write_failed
 from musclemap_jax.predict.corpus_prediction import CorpusSettings, load_model, predict_shard
+from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.output_folder import disk_errors_are_output_errors
 from musclemap_jax.pretrained.arguments import Parser
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from musclemap_jax.predict.model import Model
 
 FAILED_STATUS = 1
+
+_LONGEST_WAIT_S = 30 * 24 * 3600
+"""How long a process waits for the others, whose videos may be much longer."""
 
 
 def _parser() -> Parser:
@@ -76,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         with disk_errors_are_output_errors(args.out):
             failed = corpus.merge()
-        print(f"{len(corpus.videos)} videos, {len(failed)} without a result: {corpus.out}")
+        print(f"{len(corpus.videos)} videos, {len(failed)} without a result: {shown(args.out)}")
         return FAILED_STATUS if failed else 0
 
     return run_command(body)
@@ -99,6 +103,7 @@ def _predict_among_processes(corpus: Corpus, settings: CorpusSettings, args: arg
     """Predicts the part of this JAX process; returns, once all are done, whether it is the one that merges."""
     import jax
 
+    from musclemap_jax.runtime.barrier import barrier
     from musclemap_jax.runtime.startup import ProcessSpec, abandon_processes, finish_processes, start_processes
 
     peers = start_processes(ProcessSpec(args.coordinator, args.num_processes, args.process_id))
@@ -107,6 +112,7 @@ def _predict_among_processes(corpus: Corpus, settings: CorpusSettings, args: arg
         # Loading may involve all processes, so each of them does it, whether or not it has videos left.
         model = load_model(settings) if jax.process_count() > 1 else None
         _predict(corpus, Shard(jax.process_index(), jax.process_count()), settings, model)
+        barrier("corpus", _LONGEST_WAIT_S)
     except Exception as error:
         abandon_processes(error, peers)
         raise

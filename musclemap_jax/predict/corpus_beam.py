@@ -43,6 +43,9 @@ def predict_by_beam(corpus: Corpus, settings: CorpusSettings, options: Any) -> N
       options: apache_beam's PipelineOptions.
     """
     missing = [(video, str(corpus.result_path(video))) for video in corpus.missing(corpus.videos)]
+    if not missing:
+        write_failed(corpus.out, FAILED_SHARD, {})
+        return
     with beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline

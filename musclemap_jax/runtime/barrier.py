@@ -18,14 +18,15 @@ from musclemap_jax.runtime.heap import tidy_heap
 _LONGEST_WAIT_S = 3600
 
 
-def barrier(name: str) -> None:
+def barrier(name: str, longest_wait_s: int = _LONGEST_WAIT_S) -> None:
     """Returns once every process has called it.
 
     Args:
       name: A name of this call, different at every call.
+      longest_wait_s: Seconds after which it gives up and raises JAX's error.
     """
     if jax.process_count() > 1:
-        ocp.multihost.get_barrier_sync_fn()(key=f"musclemap_jax/{name}", timeout_ms=_LONGEST_WAIT_S * 1000)
+        ocp.multihost.get_barrier_sync_fn()(key=f"musclemap_jax/{name}", timeout_ms=longest_wait_s * 1000)
 
 
 class SynchronizedJit:

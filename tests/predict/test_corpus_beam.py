@@ -62,3 +62,6 @@ def test_beam_gives_the_same_results_and_loads_the_model_once(here, monkeypatch)
     assert len(after) == 4
     assert {path: after[path] for path in before} == before
     assert not list(Path("beam/failed").iterdir())
+    loaded.clear()
+    assert main(["--input=videos", "--out=beam", IN_MEMORY]) == 0
+    assert loaded == []
