@@ -63,6 +63,8 @@ EXTRAS_REQUIRE = {
     "dev": [
         "beartype>=0.23.1",
         "hypothesis>=6.170.15",
+        "ipykernel>=7.4.0",
+        "nbclient>=0.11.0",
         "pre-commit>=4.7.0",
         "pytest>=9.2.0",
         "pytest-xdist>=3.8.0",
