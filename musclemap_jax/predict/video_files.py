@@ -8,6 +8,7 @@ from pathlib import Path
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
+from musclemap_jax.predict.outputs import MUSCLES_JSON
 
 VIDEO_SUFFIXES = frozenset({
     ".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mkv", ".mov",
@@ -38,9 +39,14 @@ def find_videos(arguments: Sequence[str | os.PathLike]) -> list[Path]:
 
 
 def videos_below(folder: Path) -> Iterator[Path]:
-    """Yields the videos of a folder and its subfolders, hidden ones left out; by name within each."""
+    """Yields the videos of a folder and its subfolders, by name within each.
+
+    Left out are hidden files and folders, links to folders, and folders of results with the videos drawn there.
+    """
     for path in _entries(folder):
-        if path.is_dir() and not path.is_symlink():
+        if path.is_dir():
+            if path.is_symlink() or (path / MUSCLES_JSON).exists():
+                continue
             yield from videos_below(path)
         elif _is_video(path):
             yield path

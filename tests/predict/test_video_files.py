@@ -32,6 +32,10 @@ def test_a_folder_gives_its_videos_by_name(folder):
 
 
 def test_subfolders_are_searched_for_a_corpus(folder):
+    (folder / "muscles" / "b").mkdir(parents=True)
+    for name in ("muscles.json", "annotated.mp4"):
+        (folder / "muscles" / "b" / name).write_bytes(b"")
+    (folder / "link").symlink_to(folder)
     expected = ["A.MOV", "b.mp4", "c.webm", "folder.mp4/inner.mp4", "matroska", "without_extension"]
     assert [path.relative_to(folder).as_posix() for path in videos_below(folder)] == expected
 
