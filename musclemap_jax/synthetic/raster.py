@@ -37,10 +37,10 @@ class Canvas:
     ) -> None:  # fmt: skip
         """Draws one rounded cone.
 
+        Its axis goes from (ax, ay) to (bx, by) in pixels, where its radii are ra and rb in pixels and its distances from
+        the camera za and zb in metres.
+
         Args:
-          ax, ay, bx, by: Start and end of the axis, pixels.
-          za, zb: Distances of the start and the end from the camera, metres.
-          ra, rb: Radii at the start and the end, pixels.
           metres: Metres per pixel at the cone.
           material: Index into the table of colours, at least 1.
           stripes: Number of stripes along the axis; 0 for plain.
