@@ -91,6 +91,8 @@ setuptools.setup(
             "predict/*.css",
             "predict/*.json",
             "predict/*.txt",
+            "predict/*.md",
+            "predict/shipped/*",
         ],
         "tfds_musclemap": [
             "py.typed",
