@@ -8,7 +8,10 @@ DATA_DIR ?= data
 # Huge pages (Linux, glibc): on a CPU, XLA allocates and frees large buffers in every step.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: demo test lint docs clean
+.PHONY: answer demo test lint docs clean
+
+answer: $(VENV)/installed
+	$(VENV)/bin/python -m musclemap_jax.predict --overwrite tests/data/real/pose2sim_cam01.mp4
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python -m musclemap_jax.main --config=configs/transm3e.py:synthetic \

@@ -22,6 +22,7 @@ INSTALL_REQUIRES = [
     "array_record>=0.8.6",
     "av>=18.1.0",
     "etils[epath]>=1.15.0",
+    "flatbuffers>=25.12.19",
     "flax>=0.12.8",
     "fsspec>=2026.9.0",
     "grain>=0.2.18",
@@ -62,6 +63,8 @@ EXTRAS_REQUIRE = {
     "dev": [
         "beartype>=0.23.1",
         "hypothesis>=6.170.15",
+        "ipykernel>=7.4.0",
+        "nbclient>=0.11.0",
         "pre-commit>=4.7.0",
         "pytest>=9.2.0",
         "pytest-xdist>=3.8.0",

@@ -69,6 +69,11 @@ class Decisions:
         """Which regions are active, from (..., K) logits; False where those are NaN."""
         return self._scores(logits) >= np.array(self.thresholds)
 
+    @property
+    def probability_thresholds(self) -> Float64[np.ndarray, " K"]:
+        """The calibrated probability from which on each region is active."""
+        return score_link.probabilities(self.calibration.log_odds(np.array(self.thresholds)))
+
     def _scores(self, logits: np.ndarray) -> np.ndarray:
         if logits.shape[-1:] != (len(self.regions),):
             raise ValueError(f"expected logits of {len(self.regions)} regions, got shape {logits.shape}")

@@ -38,9 +38,6 @@ from musclemap_jax.taxonomy import NUM_REGIONS
 
 DTYPES = ("float32", "bfloat16")
 
-Dimension = Any
-"""An int, or a symbolic dimension while a model is exported for any number of clips."""
-
 RELEASED: Mapping[str, Any] = {
     "branches": ("video", "rgb_diff"),
     "second_branch_weight": 0.0,
@@ -203,7 +200,7 @@ class TransM3E(nn.Module):
     def run(
         self,
         inputs: dict[str, Inputs],
-        num_clips: Dimension,
+        num_clips: int,
         train: bool,
         distil: bool,
         present: Mapping[str, Array] = MappingProxyType({}),
@@ -247,7 +244,7 @@ class TransM3E(nn.Module):
         output = branch(*inputs, train=train and not frozen)
         return jax.lax.stop_gradient(output) if frozen else output
 
-    def _classify(self, name: str, output: BranchOutput, num_clips: Dimension, train: bool) -> Float[Array, "B K"]:
+    def _classify(self, name: str, output: BranchOutput, num_clips: int, train: bool) -> Float[Array, "B K"]:
         """Fuses a branch's tokens and classifies them; float32, views averaged."""
         spec = self.spec
         fuse = spec.make_fusion(name, dtype=jnp.dtype(spec.dtype), name=f"fusion_{name}")

@@ -31,6 +31,9 @@ BATCH_SIZE = {"cpu": 1}
 
 DEFAULT_BATCH_SIZE = 8
 
+MAX_SPANS = 6
+"""Times that a warning names."""
+
 
 class Answerer(Protocol):
     """The part of `model.Model` that answers need; its docstring describes the attributes."""
@@ -185,11 +188,13 @@ def _warnings(model: Answerer, answers: Sequence[Answer]) -> Iterator[str]:
 
 
 def _spans(times_s: Sequence[tuple[float, float]]) -> str:
-    """Windows as text, with those that touch joined: ``0.0-8.0 s, 12.0-16.0 s``."""
+    """Windows as text, with those that touch joined: ``0.0-8.0 s, 12.0-16.0 s``; long lists are cut."""
     spans: list[list[float]] = []
     for start, end in times_s:
         if spans and start <= spans[-1][1]:
             spans[-1][1] = end
         else:
             spans.append([start, end])
-    return ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in spans)
+    shown = ", ".join(f"{start:.1f}-{end:.1f} s" for start, end in spans[:MAX_SPANS])
+    more = len(spans) - MAX_SPANS
+    return f"{shown} and {more} more" if more > 0 else shown

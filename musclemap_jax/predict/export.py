@@ -9,6 +9,7 @@ outputs; with `--weights=beside` the weights are in `model.safetensors`. docs/ex
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -102,7 +103,8 @@ def _write(files: Mapping[Path, bytes]) -> None:
             unfinished.write_bytes(content)
             unfinished.replace(path)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
             raise UserError(f"{path}: cannot be written: {error.strerror or error}: choose another --out") from error
 
 

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
@@ -118,7 +118,7 @@ def array_frames(frames: np.ndarray, fps: float | None) -> FrameStream:
 
 
 @contextlib.contextmanager
-def decoded_ahead(stream: FrameStream) -> Iterator[FrameStream]:
+def decoded_ahead(stream: FrameStream) -> Generator[FrameStream]:
     """The same stream, decoded by a thread a few frames ahead of the one that is asked for."""
     end = object()
     with ThreadPoolExecutor(1) as thread:

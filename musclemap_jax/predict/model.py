@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -167,7 +167,7 @@ class Model:
         fps: float | None,
         pose: str | PoseEstimator,
         choose: bool,
-    ) -> Iterator[tuple[FrameStream, PersonSource]]:
+    ) -> Generator[tuple[FrameStream, PersonSource]]:
         """The video's frames and who finds the persons in them; closes the estimator that it opened."""
         given = self._given_persons(video, skeleton, skeleton_layout, pose)
         with contextlib.ExitStack() as stack:

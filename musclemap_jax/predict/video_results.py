@@ -71,9 +71,11 @@ def write_results(
                 for prediction in request.predict(model, video, skeleton, observe)
             ]
         write_muscles(folder, predictions)
+        thresholds = model.decisions.probability_thresholds if model.decisions else None
         for prediction in predictions:
             suffix = f"_person{prediction.person}" if request.person == ALL else ""
-            write_page(folder / f"{REPORT}{suffix}.html", prediction, recorder, model=model.name)
+            page = folder / f"{REPORT}{suffix}.html"
+            write_page(page, prediction, recorder, model=model.name, thresholds=thresholds)
             if annotate:
                 num_frames = round(prediction.duration_s * prediction.fps)
                 with _progress(f"drawing {shown(video.name)}", num_frames, show_progress) as advance:

@@ -88,7 +88,6 @@ def pyslowfast_entries(path: Path, released: bool = False) -> list[Entry]:
         raise KeyError(path)
     if released and name not in (STUDENT, TEACHER):
         raise KeyError(path)
-    names: list[tuple[str, Transform, tuple[int, ...]]]
     if prefix == "fusion_":
         names = [(*_fusion_name(tuple(rest)), ())]
     elif prefix == "head_":
@@ -96,7 +95,7 @@ def pyslowfast_entries(path: Path, released: bool = False) -> list[Entry]:
     else:
         names = _mvit_names(tuple(rest))
         if released and name == TEACHER:
-            names = [(re.sub(r"^(\w+)", r"\1_diff", source), change, index) for source, change, index in names]
+            names = [(re.sub(r"^(\w+)", r"\1_diff", source), transform, at) for source, transform, at in names]
     return [Entry(source, path, transform, index) for source, transform, index in names]
 
 

@@ -48,6 +48,11 @@ def test_probabilities_and_active_regions_by_hand():
     assert DECISIONS.active(logits).tolist() == [[True, False], [True, True]]
 
 
+def test_thresholds_as_probabilities_by_hand():
+    # Log-odds 0.5 * -1 + 1 and 2 * 0.25 + 0.
+    np.testing.assert_allclose(DECISIONS.probability_thresholds, 1 / (1 + np.exp([-0.5, -0.5])), atol=1e-12)
+
+
 def test_windows_without_an_answer_have_no_active_region():
     logits = np.full((2, 3, 2), np.nan, np.float32)
     assert not DECISIONS.active(logits).any()

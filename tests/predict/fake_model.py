@@ -39,6 +39,7 @@ class FakeModel:
 
     name = "fake"
     regions = MUSCLE_REGIONS
+    decisions = None
 
     def __init__(self, run):
         self.run = run

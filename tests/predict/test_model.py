@@ -8,13 +8,16 @@ import jax
 import numpy as np
 import pytest
 
+from musclemap_jax.data.examples import empty_batch
 from musclemap_jax.data.pipeline import eval_batches
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.video import read_video
 from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
+from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.pose.estimator import PosedPerson
+from musclemap_jax.predict.answers import _spans
 from musclemap_jax.predict.model import Model
 from musclemap_jax.sharding.mesh import make_mesh, replicated
 from tests.predict.conftest import REAL_FPS, REAL_FRAMES
@@ -183,6 +186,30 @@ def test_a_pose_estimator_gives_the_same_answer_as_its_file(model, real_clip, sk
     prediction = model.predict(real_clip, pose=estimator)
     np.testing.assert_allclose(prediction.logits, model.predict(real_clip, skeleton=skeleton).logits, atol=1e-4)
     np.testing.assert_allclose(estimator.times, np.arange(REAL_FRAMES) / REAL_FPS)
+
+
+def test_optical_flow_is_computed_for_a_model_that_needs_it(tiny_stored_model):
+    spec = tiny_stored_model.spec
+    model_spec = dataclasses.replace(spec.model, branches=("optical_flow",), sites="none", fusion="none")
+    spec = dataclasses.replace(
+        spec, model=model_spec, input=dataclasses.replace(spec.input, modalities=model_spec.modalities)
+    )
+    module, batch = TransM3E(model_spec), empty_batch(spec.input, 1, 1)
+    variables = jax.jit(lambda key: module.init(key, batch))(jax.random.key(0))
+    flow_model = Model(dataclasses.replace(tiny_stored_model, spec=spec, variables=variables))
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (64, 96, 3), np.uint8).repeat(2, 0).repeat(2, 1)
+    still = np.stack([picture] * 8)
+    moving = np.stack([np.roll(picture, 4 * number, axis=1) for number in range(8)])
+    first, second = (flow_model.predict(frames, fps=30) for frames in (still, moving))
+    assert first.modalities == (("flow",),)
+    assert np.abs(first.logits - second.logits).max() > 1e-4
+
+
+def test_long_lists_of_times_are_cut():
+    times = [(4.0 * number, 4.0 * number + 1) for number in range(9)]
+    assert _spans([(0, 2), (1, 3), (5, 6)]) == "0.0-3.0 s, 5.0-6.0 s"
+    assert _spans(times).endswith("20.0-21.0 s and 3 more")
 
 
 def test_apply_takes_arrays_without_labels(model, tiny_batch):

@@ -94,10 +94,10 @@ def position_terms(
       The terms of time, height and width, in the dtype of the queries.
     """
     grid = queries.shape[1:4]
-    embeddings = (
+    embeddings = [
         position_embeddings(table, q, k).astype(queries.dtype)
         for table, q, k in zip(tables, grid, key_grid, strict=True)
-    )
+    ]
     time, height, width = (
         jnp.einsum(f"bthwnc,{axis}kc->bthwnk", queries, rows) for axis, rows in zip("thw", embeddings, strict=True)
     )

@@ -1,0 +1,132 @@
+"""Prediction for a 1080p video, compared with the pose estimator alone.
+
+    python -m benchmarks.predict [--run=RUN] [--seconds=60] [--turns=3]
+
+The rivals are whole processes, from start to exit, on the same h264 file of 1080x1920 at 30 fps, made of the real clip
+in tests/data. The peer decodes the video and estimates the pose in every frame, and does nothing else. Memory is that
+of all processes of a rival together (Pss), sampled ten times a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.clips import REAL, VIEWS
+from benchmarks.memory import tree_bytes
+from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, write_results
+from musclemap_jax.data.raw.video import encode_video, read_video
+
+PACKAGES = ("av", "jax", "mediapipe", "numpy", "simplejpeg")
+FPS = 30
+PEER = "peer: pose estimation alone"
+OURS = "ours: predict, with pose"
+VIDEO_ALONE = "ours: predict --pose=none"
+ANSWER = "ours: predict, 2 s"
+
+_PEER_PROGRAM = """
+import sys
+from musclemap_jax.data.raw.video import open_video
+from musclemap_jax.pose.mediapipe_pose import open_estimator
+from musclemap_jax.predict.frames import POSE_SHORT_SIDE_PX
+video = open_video(sys.argv[1])
+with open_estimator() as estimator:
+    for number, frame in enumerate(video.frames):
+        estimator.detect(frame.image(POSE_SHORT_SIDE_PX), number / video.fps)
+"""
+
+
+def write_video(path: Path, seconds: float) -> Path:
+    """Writes the real clip, forwards and backwards again and again, as 1080x1920 at 30 fps."""
+    if not path.exists():
+        frames = list(read_video(REAL / VIEWS[0], short_side=1080).frames)[::2]
+        endless = itertools.cycle(frames + frames[::-1])
+        encode_video(path, itertools.islice(endless, round(seconds * FPS)), FPS)
+    return path
+
+
+class _Process:
+    """Runs a command as a rival, and keeps the largest memory that it took."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = [sys.executable, *command]
+        self.peak_bytes = 0
+
+    def __call__(self) -> float:
+        start = time.perf_counter()
+        process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        sampler = threading.Thread(target=self._sample, args=(process,))
+        sampler.start()
+        _, errors = process.communicate()
+        seconds = time.perf_counter() - start
+        sampler.join()
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(self.command)}: status {process.returncode}: {errors[-500:]}")
+        return seconds
+
+    def _sample(self, process: subprocess.Popen[str]) -> None:
+        while process.poll() is None:
+            self.peak_bytes = max(self.peak_bytes, tree_bytes(process.pid))
+            time.sleep(0.1)
+
+
+def measure(folder: Path, run: str | None, seconds: float, turns: int, results: Path, pose: bool) -> None:
+    """Runs the benchmark and writes ``predict.json`` and ``predict.png``.
+
+    Args:
+      folder: Folder for the videos and results; existing videos are reused.
+      run: The model, None for the shipped one.
+      seconds: Length of the video.
+      turns: Number of alternating runs, without the warm-up.
+      results: Folder of the JSON file and the plot.
+      pose: Whether to compare with the pose estimator, which has to be installed.
+    """
+    long, short = write_video(folder / "long.mp4", seconds), write_video(folder / "short.mp4", 2)
+    ours = ["-m", "musclemap_jax.predict", "--overwrite", "--quiet", f"--out={folder / 'out'}"]
+    ours += [f"--run={run}"] if run else []
+    processes = {
+        VIDEO_ALONE: _Process([*ours, "--pose=none", str(long)]),
+        ANSWER: _Process([*ours, *([] if pose else ["--pose=none"]), str(short)]),
+    }
+    if pose:
+        processes |= {OURS: _Process([*ours, str(long)]), PEER: _Process(["-c", _PEER_PROGRAM, str(long)])}
+    rivals: dict[str, Run] = dict(processes)
+    times = alternate(rivals, turns)
+    middle = medians(times)
+    metrics = {
+        "seconds_of_video": seconds,
+        "times_real_time": {name: round(seconds / middle[name], 2) for name in rivals if name != ANSWER},
+        "first_answer_s": round(middle[ANSWER], 2),
+        "peak_gib": {name: round(process.peak_bytes / 2**30, 3) for name, process in processes.items()},
+    }
+    if pose:
+        metrics["times_the_peer"] = round(middle[OURS] / middle[PEER], 3)
+    write_results(results / "predict.json", {"turns": turns, "run": run or "shipped"}, times, metrics, PACKAGES)
+    plot_bars(results / "predict.png", f"Prediction for {seconds:g} s of 1080x1920 at {FPS} fps", times)
+    print(metrics)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.predict", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--run", help="the model (default: the shipped one)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the video (60)")
+    parser.add_argument("--turns", type=int, default=3, help="alternating runs (3)")
+    parser.add_argument("--no_pose", action="store_true", help="leave the pose estimator out")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of predict.json and predict.png")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(
+            Path(folder), arguments.run, arguments.seconds, arguments.turns, arguments.results, not arguments.no_pose
+        )
+
+
+if __name__ == "__main__":
+    main()
