@@ -94,6 +94,8 @@ setuptools.setup(
             "predict/*.css",
             "predict/*.json",
             "predict/*.txt",
+            "predict/*.md",
+            "predict/shipped/*",
         ],
         "tfds_musclemap": [
             "py.typed",
