@@ -174,9 +174,10 @@ def test_a_clip_without_a_person_teaches_nothing(model, variables, tiny_batch):
     absent = batch["skeleton_valid"].copy()
     absent[1] = False
 
+    @jax.jit
     def terms(batch):
         output = model.apply(variables, batch, distil=True)
-        return objective(output, jnp.asarray(batch["muscles"]), jnp.asarray(batch["clip_valid"]), ObjectiveSpec())[1]
+        return objective(output, batch["muscles"], batch["clip_valid"], ObjectiveSpec())[1]
 
     both = terms(batch | {"skeleton_valid": absent})
     alone = terms({name: value[:1] for name, value in batch.items()})
