@@ -12,7 +12,8 @@ from musclemap_jax.errors import UserError
 def synthetic(config: ml_collections.ConfigDict) -> None:
     """Small branches and inputs on the synthetic raw data set: trains on a laptop's CPU in minutes."""
     config.data.builder = "synthetic"
-    config.input.update(num_frames=8, frame_stride=4.0, crop_size=64, num_poses=32, num_persons=1)
+    # The stride counts at the frame rate of the rendered clips: the same seconds of a video at 60 frames per second.
+    config.input.update(num_frames=8, frame_stride=4.0, fps=15.0, crop_size=64, num_poses=32, num_persons=1)
     config.model.backbones.mvit.update(
         depth=4, embed_dim=32, stages=(1, 2, 3), input_size=(8, 64, 64), drop_path_rate=0.1
     )
@@ -20,7 +21,7 @@ def synthetic(config: ml_collections.ConfigDict) -> None:
     config.model.head_dropout_rate = 0.2
     config.input.augmentation.update(crop_area=(0.7, 1.0), erase_probability=0.1)
     config.optimizer.update(learning_rate=3e-3, warmup_fraction=0.1, weight_decay=0.05, ema_decay=0.99)
-    config.train.update(batch_size=32, num_epochs=40.0, eval_every=150, checkpoint_every=50)
+    config.train.update(batch_size=32, num_epochs=40.0, eval_every=150, checkpoint_every=150)
     config.eval.update(batch_size=32, num_views=1)
 
 
