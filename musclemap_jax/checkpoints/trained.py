@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,8 +20,12 @@ def is_workdir(path: str | os.PathLike) -> bool:
     return (epath.Path(path) / "checkpoints").is_dir()
 
 
-def load_trained(workdir: str | os.PathLike) -> dict[str, Any]:
-    """Reads the best checkpoint of a run, or the newest if none was evaluated.
+def load_trained(workdir: str | os.PathLike, checkpoint: str = "best") -> dict[str, Any]:
+    """Reads a checkpoint of a run.
+
+    Args:
+      workdir: The run's workdir.
+      checkpoint: `best` for the best one, or the newest if none was evaluated; `latest` for the newest.
 
     Returns:
       The variables that evaluation uses, {"params": ..., "batch_stats": ...}, as nested numpy arrays; "params" is the
@@ -32,11 +35,11 @@ def load_trained(workdir: str | os.PathLike) -> dict[str, Any]:
       UserError: There is no checkpoint.
     """
     with contextlib.closing(Checkpointer(workdir, read_only=True)) as checkpointer:
-        step = checkpointer.best_step()
+        step = checkpointer.best_step() if checkpoint == "best" else None
         step = checkpointer.newest_undamaged_step() if step is None else step
     if step is None:
         raise UserError(f"{workdir}: no checkpoint here: train first, or name the workdir of a trained run")
-    path = Path(checkpointer.directory) / str(step) / "state"
+    path = epath.Path(checkpointer.directory) / str(step) / "state"
     with ocp.PyTreeCheckpointer() as reader:
         tree = reader.metadata(path).item_metadata.tree
         wanted = {name: tree[name] for name in ("params", "ema", "batch_stats") if tree.get(name)}

@@ -137,12 +137,13 @@ def _read_folder(folder: Path, name: str) -> StoredModel:
 
 
 def _read_workdir(workdir: epath.Path) -> StoredModel:
+    spec = trained_spec(workdir)
     return StoredModel(
         name=str(workdir),
-        spec=trained_spec(workdir),
+        spec=spec,
         regions=trained_regions(workdir),
         clip_length_s=trained_clip_length_s(workdir),
-        variables=load_trained(workdir),
+        variables=load_trained(workdir, spec.eval.checkpoint),  # the one that the report and the decisions are of
         decisions=read_decisions(workdir),
     )
 

@@ -122,6 +122,9 @@ def headline(prediction: Prediction) -> str:
     chosen = decided if decided.any() else sometimes
     means = prediction.mean_probabilities()
     names = [prediction.regions[k] for k in np.argsort(-means, kind="stable") if chosen[k]]
+    if len(names) > max(MAX_NAMED, len(chosen) / 2):  # a decision that hardly decides
+        likely = _listed(names[: MAX_NAMED - 2])
+        return f"Most likely: {likely}; {len(names)} of {len(chosen)} regions cannot be ruled out"
     if len(names) > MAX_NAMED:
         names = [*names[: MAX_NAMED - 1], f"{len(names) - MAX_NAMED + 1} more regions"]
     return ("Active: " if decided.any() else "Active at times: ") + _listed(names)

@@ -72,7 +72,7 @@ def check_frames(persons: Sequence[Sequence[Detection]], num_frames: int, path: 
     Raises:
       UserError: There are skeletons after the video's end; decoders disagree about the last frame or two.
     """
-    last = max((person[-1].frame for person in persons), default=0)
+    last = max((person[-1].frame for person in persons if person), default=0)
     if last >= num_frames + TAIL_FRAMES:
         raise UserError(
             f"{shown(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "

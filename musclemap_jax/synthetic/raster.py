@@ -37,8 +37,8 @@ class Canvas:
     ) -> None:  # fmt: skip
         """Draws one rounded cone.
 
-        Its axis goes from (ax, ay) to (bx, by) in pixels, where its radii are ra and rb in pixels and its distances from
-        the camera za and zb in metres.
+        Its axis goes from (ax, ay) to (bx, by) in pixels, where its radii are ra and rb in pixels and its distances
+        from the camera za and zb in metres.
 
         Args:
           metres: Metres per pixel at the cone.

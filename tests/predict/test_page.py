@@ -149,7 +149,10 @@ def test_headlines(probabilities, expected):
 
 def test_long_headlines_end_in_a_count():
     assert headline(prediction([np.linspace(0.9, 0.6, 20)])) == (
-        "Active: neck and head, chest, shoulder, biceps and 16 more regions"
+        "Most likely: neck and head, chest and shoulder; 20 of 20 regions cannot be ruled out"
+    )
+    assert headline(prediction([[*np.linspace(0.9, 0.6, 9), *[0.1] * 11]])) == (
+        "Active: neck and head, chest, shoulder, biceps and 5 more regions"
     )
     assert headline(prediction([[*np.linspace(0.9, 0.6, 5), *[0.1] * 15]])) == (
         "Active: neck and head, chest, shoulder, biceps and triceps"
