@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 
     Attributes:
       times_s: Start and end of the window in seconds.
-      persons: Numbers of the persons seen in it.
+      persons: Numbers of the persons seen in it (`windows.Window.seen`).
       person: Number of the only person whom the model was shown; None for all.
       logits: (K,) float32.
       branch_logits: {branch: (K,)}.
@@ -117,7 +117,7 @@ def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_si
         spoke = tuple(name for name in branches if output.present.get(name, always)[place])
         yield Answer(
             times_s=window.times_s,
-            persons=tuple(window.persons),
+            persons=window.seen,
             person=person,
             logits=output.logits[place],
             branch_logits={name: output.branch_logits[name][place] for name in branches},
@@ -180,7 +180,8 @@ def _warnings(model: Answerer, answers: Sequence[Answer]) -> Iterator[str]:
         others = _modalities([other for other in answers[0].branch_logits if other != name])
         rest = f"the answer rests on {' and '.join(others)} alone" if others else "there is no answer"
         yield f"No person found in {_spans(silent)}: {rest}."
-    if len({person for answer in answers for person in answer.persons}) > model.input.num_persons:
+    chosen = answers[0].person is not None
+    if not chosen and len({person for answer in answers for person in answer.persons}) > model.input.num_persons:
         yield (
             f"More persons are seen than the model takes ({model.input.num_persons}): "
             "it was shown the most prominent ones of each window."

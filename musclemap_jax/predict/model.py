@@ -153,7 +153,7 @@ class Model:
         by_person: dict[int, list[Answer]] = {}
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=True) as (stream, persons):
             cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, on_frame)
-            each = ((window, number) for window in cut for number in window.persons)
+            each = ((window, number) for window in cut for number in window.seen)
             for answer in answer_windows(self, each):
                 by_person.setdefault(cast(int, answer.person), []).append(answer)
         return tuple(make_prediction(self, stream, by_person[number], number) for number in sorted(by_person))

@@ -29,6 +29,9 @@ from musclemap_jax.skeleton_layouts import get_layout
 MIN_FRAMES = 4
 """Fewer frames hold no movement."""
 
+MIN_SEEN = 0.2
+"""Fraction of a window's frames below which a person counts as passing by, or as the estimator's error."""
+
 
 @dataclasses.dataclass(frozen=True)
 class WatchedFrame:
@@ -88,12 +91,18 @@ class Window:
 
     @functools.cached_property
     def persons(self) -> dict[int, list[Detection]]:
-        """{number: detections} of the persons seen, in the order in which the model takes them."""
+        """{number: detections} of all persons, in the order in which the model takes them."""
         detections = [found for frame in self.frames for found in frame.detections]
         if self.by_prominence:
             return {int(person[0].idx or 0): person for person in link_persons(detections)}
         numbers = sorted({int(found.idx or 0) for found in detections})
         return {number: [found for found in detections if found.idx == number] for number in numbers}
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """Numbers of the persons who are seen long enough to speak of, in the order of `persons`."""
+        least = MIN_SEEN * len(self.frames)
+        return tuple(number for number, person in self.persons.items() if len(person) >= least)
 
     def record(self, person: int | None = None) -> ClipRecord:
         """The window as a record of prepared data.

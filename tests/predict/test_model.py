@@ -146,6 +146,7 @@ def test_each_person_is_answered_for_on_their_own(model, real_clip, skeleton):
     both = two_persons(skeleton)
     first, second = model.predict_each_person(real_clip, skeleton=both, window_s=50 / 60)
     assert (first.person, second.person) == (1, 2)
+    assert first.warnings == second.warnings == ()
     assert (len(first.times_s), len(second.times_s)) == (2, 1)
     alone = model.predict(real_clip, skeleton=both[:, 1:], window_s=50 / 60)
     np.testing.assert_allclose(second.logits[0], alone.logits[1], atol=1e-5)
@@ -154,6 +155,14 @@ def test_each_person_is_answered_for_on_their_own(model, real_clip, skeleton):
     assert chosen.person == 2
     with pytest.raises(UserError, match=r"person: expected one of those seen in the video, \[1, 2\], got 7"):
         model.predict(real_clip, skeleton=both, window_s=50 / 60, person=7)
+
+
+def test_a_person_who_passes_by_is_not_spoken_of(model, real_clip, skeleton):
+    both = two_persons(skeleton)
+    both[60:, 1] = 0  # the second one is seen in 10 of 100 frames
+    prediction = model.predict(real_clip, skeleton=both)
+    assert prediction.persons == ((1,),)
+    assert len(model.predict_each_person(real_clip, skeleton=both)) == 1
 
 
 def test_more_persons_than_the_model_takes_are_reported(model, real_clip, skeleton):
