@@ -30,8 +30,8 @@ class Prediction:
       active: (W, K) bool decisions.
       branch_probabilities: {branch: (W, K)} each branch alone, uncalibrated; NaN where it did not speak.
       modalities: The modalities that each window's answer rests on, such as ("video", "skeleton").
-      persons: The persons seen in at least a fifth of each window, the most prominent first. Numbers count from 1 in the
-        order of the first appearance in the video.
+      persons: The persons seen in at least a fifth of each window, the most prominent first. Numbers count from 1 in
+        the order of the first appearance in the video.
       person: Number of the person whom the prediction is about; None for the most prominent ones of each window.
       decision_rule: One sentence that says how `active` was decided.
       warnings: Sentences on what limits the answer, such as the times without a person.
