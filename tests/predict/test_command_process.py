@@ -30,9 +30,14 @@ MOUNT = 'mkdir -p muscles && mount -t tmpfs -o size="$0" none muscles && exec "$
 
 
 def start(folder, *command):
+    """Starts a command that Ctrl-C reaches, even where this process was started in the background, without it."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # an ignored signal stays ignored in a child
+    try:
+        return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def stop_at(process, pattern, stop=signal.SIGINT, delay_s=0.0):
