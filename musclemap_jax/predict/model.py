@@ -170,14 +170,16 @@ class Model:
     ) -> Generator[tuple[FrameStream, PersonSource]]:
         """The video's frames and who finds the persons in them; closes the estimator that it opened."""
         given = self._given_persons(video, skeleton, skeleton_layout, pose)
+        estimates = given is None and "skeleton" in self.modalities and pose != NONE
         with contextlib.ExitStack() as stack:
-            estimator = None if given else self._estimator(pose, choose, stack)
+            # The video first: a bad one is refused whether or not there is an estimator.
             if isinstance(video, np.ndarray):
                 stream = array_frames(video, fps)
             elif fps is None:
-                stream = video_frames(video, with_pose_images=estimator is not None)
+                stream = video_frames(video, with_pose_images=estimates)
             else:
                 raise UserError(f"fps: expected none for a video file, which has its own frame rate, got {fps}")
+            estimator = None if given else self._estimator(pose, choose, stack)
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
             if given is not None:
@@ -210,4 +212,10 @@ class Model:
                 raise UserError(f"pose: expected {AUTO!r} or a skeleton, got {NONE!r}: the model needs one")
             return None
         num_persons = max(self.input.num_persons, PERSONS_TO_CHOOSE_FROM) if choose else self.input.num_persons
-        return stack.enter_context(contextlib.closing(open_estimator(None if pose == AUTO else pose, num_persons)))
+        try:
+            estimator = open_estimator(None if pose == AUTO else pose, num_persons)
+        except UserError as error:
+            if self.modalities == ("skeleton",):
+                raise
+            raise UserError(f"{error}; or go without a skeleton: pose='none' (--pose=none)") from error
+        return stack.enter_context(contextlib.closing(estimator))

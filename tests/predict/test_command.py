@@ -14,9 +14,7 @@ import pytest
 from musclemap_jax.data.raw.video import read_video
 from musclemap_jax.predict.__main__ import main
 from musclemap_jax.predict.outputs import read_muscles
-from musclemap_jax.runtime import compilation_cache
 from tests.conftest import ROOT
-from tests.predict import fake_model
 from tests.predict.videos import write_audio, write_video
 
 WITHOUT_JAX = """
@@ -27,12 +25,8 @@ assert not {{"jax", "flax", "tensorflow_datasets"}} & set(sys.modules)
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(tmp_path, with_fake_model):
     """An empty working folder, and the model in place."""
-    monkeypatch.setitem(sys.modules, "musclemap_jax.predict.model", None)
-    fake_model.install()
-    monkeypatch.setattr(compilation_cache, "use_compilation_cache", lambda: None)  # it would stay on in later tests
-    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -20,7 +20,6 @@ from etils.epath import gpath
 from musclemap_jax.predict.corpus import main
 from musclemap_jax.predict.corpus_files import CorpusVideo, Shard
 from musclemap_jax.predict.outputs import read_muscles
-from musclemap_jax.runtime import compilation_cache
 from tests.conftest import ROOT
 from tests.object_store import BUCKET, Store
 from tests.predict import fake_model
@@ -39,12 +38,8 @@ sys.exit(main())
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(tmp_path, with_fake_model):
     """A working folder with a corpus of five videos, one of them bad, and the model in place."""
-    monkeypatch.setitem(sys.modules, "musclemap_jax.predict.model", None)
-    fake_model.install()
-    monkeypatch.setattr(compilation_cache, "use_compilation_cache", lambda: None)  # it would stay on in later tests
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "videos" / "b").mkdir(parents=True)
     for name in NAMES:
         write_video(tmp_path / "videos" / name, num_frames=12)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from musclemap_jax.predict.corpus import main
-from musclemap_jax.runtime import compilation_cache
 from tests.predict import fake_model
 from tests.predict.videos import write_video
 
@@ -16,12 +15,8 @@ IN_MEMORY = "--beam_pipeline_options=runner=DirectRunner,direct_running_mode=in_
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(tmp_path, with_fake_model):
     """A working folder with a corpus of four videos, one of them bad, and the model in place."""
-    monkeypatch.setitem(sys.modules, "musclemap_jax.predict.model", None)
-    fake_model.install()
-    monkeypatch.setattr(compilation_cache, "use_compilation_cache", lambda: None)  # it would stay on in later tests
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         write_video(tmp_path / "videos" / name, num_frames=12)

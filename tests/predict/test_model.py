@@ -221,6 +221,21 @@ def test_long_lists_of_times_are_cut():
     assert _spans(times).endswith("20.0-21.0 s and 3 more")
 
 
+def test_without_an_estimator_the_error_names_the_way_without_and_a_bad_video_comes_first(
+    model, real_clip, monkeypatch
+):
+    def missing(*_):
+        raise UserError("MediaPipe is not installed")
+
+    monkeypatch.setattr("musclemap_jax.predict.model.open_estimator", missing)
+    real_clip.with_suffix(".json").unlink()
+    with pytest.raises(UserError, match=r"^MediaPipe is not installed; or go without a skeleton: pose='none'"):
+        model.predict(real_clip)
+    real_clip.write_bytes(real_clip.read_bytes()[:50_000])
+    with pytest.raises(UserError, match=r"person\.mp4: truncated"):
+        model.predict(real_clip)
+
+
 def test_apply_takes_arrays_without_labels(model, tiny_batch):
     batch = tiny_batch(2)
     output = model.apply({name: batch[name] for name in ("video", "skeleton", "skeleton_valid")})
