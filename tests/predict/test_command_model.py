@@ -122,7 +122,8 @@ def test_a_video_of_8k_is_a_video():
 def test_the_pose_estimator_is_named_where_it_is_missing(capsys):
     Path("person.json").unlink()
     assert predict("person.mp4", "--pose_model=none.task") == 2
-    assert capsys.readouterr().err == "error: --pose_model=none.task: no such file\n"
+    way_out = "or go without a skeleton: pose='none' (--pose=none)"
+    assert capsys.readouterr().err == f"error: --pose_model=none.task: no such file; {way_out}\n"
     assert not Path("muscles").exists()
 
 
