@@ -89,7 +89,7 @@ def read_checkpoint(path: epath.PathLike) -> Checkpoint:
     tensors: dict[str, SourceTensor] = {}
     other = []
     for name, leaf in _leaves(tree, os.fspath(path)):
-        if isinstance(leaf, PickledArray) and leaf.values is not None:
+        if isinstance(leaf, PickledArray) and leaf.is_read:
             leaf = SourceTensor(leaf.values.shape, leaf.values.copy)
         if not isinstance(leaf, (SourceTensor, StoredTensor)):
             other.append(name)

@@ -20,7 +20,7 @@ import numpy as np
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.pretrained.torch_archive import TorchArchive
-from musclemap_jax.storage.pickled_arrays import NUMBERS, array_functions
+from musclemap_jax.storage.pickled_arrays import BOOLEANS, FLOATS, INTEGERS, array_functions
 from musclemap_jax.storage.placeholders import Placeholder
 from musclemap_jax.storage.restricted_pickle import KEY_TYPES, Name, read_pickle
 
@@ -139,7 +139,7 @@ FUNCTIONS: dict[str, Callable[..., Any] | None] = {
     "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
     "torch._tensor._rebuild_from_type_v2": _rebuild_subclass,
     "torch.Size": lambda shape=(): shape,
-    **array_functions(NUMBERS),
+    **array_functions((*INTEGERS, *FLOATS, *BOOLEANS), MAX_DIMENSIONS, allowed=None),
     **dict.fromkeys(STORAGES),
 }
 """Meaning of each name that a pickle may contain; any other one stands for a placeholder."""

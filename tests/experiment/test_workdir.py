@@ -82,16 +82,12 @@ def test_a_workdir_of_an_older_version_is_refused_in_one_sentence(workdir):
 @pytest.mark.parametrize("content", [b"", b'{"seed": 0, "data": {"bui', bytes(300), b"[1]", b"\xff\xfe"])
 def test_a_damaged_configuration_is_named_in_one_line_by_every_reader(workdir, content):
     (workdir / CONFIG).write_bytes(content)
-    for read in (trained_spec, trained_regions, trained_backbones, trained_clip_length_s, claim):
+    for read in (trained_spec, trained_regions, trained_backbones, trained_clip_length_s):
         with pytest.raises(UserError) as caught:
             read(workdir)
         assert str(caught.value).startswith(f"{workdir / CONFIG}: damaged: ")
         assert str(caught.value).endswith(": restore it from a copy, or choose another --workdir")
         assert "\n" not in str(caught.value)
-
-
-def claim(workdir):
-    claim_workdir(workdir, ExperimentSpec(), REGIONS, LENGTH_S)
 
 
 def test_the_architectures_of_a_run(workdir):

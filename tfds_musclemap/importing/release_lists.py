@@ -39,12 +39,7 @@ REFUSED = (
 _OPCODES = {type(None): "NONE", bool: "NEWTRUE or NEWFALSE", bytes: "BINBYTES", bytearray: "BYTEARRAY8"}
 """Opcodes of the values that only numpy's own pickles need: as items of a list they are refused too."""
 
-
-def _unknown_dtype(code: str) -> None:
-    raise UserError(f"the pickle contains the numpy dtype {code!r} (opcode REDUCE), which is not allowed: {ALLOWED}")
-
-
-FUNCTIONS = array_functions(INTEGERS, _unknown_dtype)
+FUNCTIONS = array_functions(INTEGERS, 2, ALLOWED)
 """Each name that a list's pickle may mention -> the function that it stands for."""
 
 
@@ -71,8 +66,7 @@ def read_labels(path: str | Path) -> list[tuple[int, ...]]:
     labels = []
     for number, item in _items(Path(path)):
         expected = f"{path}: item {number}: expected a list of muscle indices from 0 to {last}"
-        values = _values(item)
-        indices = item if values is None or values.ndim != 1 else values
+        indices = item.values if isinstance(item, PickledArray) and item.values.ndim == 1 else item
         if not isinstance(indices, list | tuple | np.ndarray):
             raise UserError(f"{expected}, got {_what(indices)}")
         if not 1 <= len(indices) <= taxonomy.NUM_REGIONS:
@@ -90,9 +84,8 @@ def read_labels(path: str | Path) -> list[tuple[int, ...]]:
 def _items(path: Path) -> Iterator[tuple[int, Any]]:
     """Yields (number, item) of a file's list."""
     value = _read(path)
-    values = _values(value)
-    if values is not None and values.ndim <= 2 and values.size <= MAX_CLIPS * taxonomy.NUM_REGIONS:
-        value = values.tolist()
+    if isinstance(value, PickledArray) and value.values.size <= MAX_CLIPS * taxonomy.NUM_REGIONS:
+        value = value.values.tolist()
     if not isinstance(value, list | tuple):
         raise UserError(f"{path}: expected a pickled list, got {_what(value)}")
     if not 1 <= len(value) <= MAX_CLIPS:
@@ -113,10 +106,6 @@ def _read(path: Path) -> Any:
         return read_pickle(data, FUNCTIONS, refused=REFUSED, max_steps=MAX_STEPS, allowed=ALLOWED)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def _values(value: Any) -> np.ndarray | None:
-    return value.values if isinstance(value, PickledArray) else None
 
 
 def _is_unicode(text: str) -> bool:
