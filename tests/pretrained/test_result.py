@@ -144,6 +144,24 @@ class TestImportCommand:
         assert "used              395" in printed
         assert load_initial(tmp_path / "out")["params"]["video"]["blocks_15"]["attn"]["rel_pos_t"].shape == (7, 96)
 
+    def test_the_wanted_copy_and_what_may_be_left_out(self, tmp_path, capsys):
+        shapes = goldens.recipes()["mvitv2s_full"]["params"]
+        arrays = {name: np.zeros(shape, np.float16) for name, shape in shapes}
+        average = {f"module.{name}": array + 1 for name, array in arrays.items()}
+        content = {"model": arrays | {"extra.scale": np.ones(3, np.float16)}, "model_ema": average}
+        path = torch_writer.save(tmp_path / "checkpoint.pth", content)
+        arguments = [f"--source={path}", "--arch=mvitv2_s", f"--out={tmp_path / 'out'}"]
+        assert import_command.main(arguments) == 2
+        assert "1 are not part of this model (extra.scale): choose another --arch, change" in capsys.readouterr().err
+        assert import_command.main([*arguments, "--ignore=^extra"]) == 0
+        printed = capsys.readouterr().out
+        assert "extra.scale: --ignore=^extra" in printed
+        assert "model_ema.module.*: another copy of the model, chosen by --prefix=model_ema.module." in printed
+        assert import_command.main([*arguments, "--prefix=model_ema"]) == 0
+        assert "mvitv2_s from" in (printed := capsys.readouterr().out)
+        assert "model_ema.module.*\n" in printed
+        assert load_initial(tmp_path / "out")["params"]["video"]["norm"]["scale"].min() == 1
+
     @pytest.mark.parametrize("command", [import_command, export])
     def test_help(self, capsys, command):
         with pytest.raises(SystemExit, match="0"):
@@ -158,6 +176,8 @@ class TestImportCommand:
             (["--source=absent.pth", "--arch=resnet", "--out=o"], "arch: expected one of"),
             (["--source=a", "--arch=mvitv2_s", "--out=o", "--input_size=16,224"], "T,H,W"),
             (["--source=a", "--arch=hdgcn", "--out=o", "--num_tokens=20"], "leave them out"),
+            (["--source=a", "--arch=mvitv2_s", "--out=o", "--ignore=("], "expected a regular expression, got '('"),
+            (["--source=a", "--arch=hdgcn", "--out=o", "--from_layout=coco17"], "coco17 has no graph around the neck"),
         ],
     )
     def test_faults_are_one_line_and_status_2(self, capsys, arguments, fragment):
