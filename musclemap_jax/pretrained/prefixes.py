@@ -57,7 +57,7 @@ def locate(tensors: Mapping[str, SourceTensor], sources: Collection[str], where:
     found = collections.Counter(prefix for name in tensors for prefix in _prefixes(name, sources))
     most = max(found.values(), default=0)
     copies = [prefix for prefix, count in found.items() if count >= COPY_FRACTION * most]
-    prefix = _chosen(copies, found, where, given) if copies else ""
+    prefix = _chosen(copies, where, given) if copies else ""
     inner = [copy for copy in copies if copy != prefix and copy.startswith(prefix)]
     inside = {name for name in tensors if name.startswith(prefix) and not name.startswith(tuple(inner))}
     above = {}
@@ -82,14 +82,14 @@ def _prefixes(name: str, sources: Collection[str]) -> Iterator[str]:
         start = dot + 1
 
 
-def _chosen(copies: list[str], found: Mapping[str, int], where: str, given: str) -> str:
-    candidates = [copy for copy in copies if copy.startswith(f"{given.removesuffix('.')}.")] if given else copies
-    if not candidates:
+def _chosen(copies: list[str], where: str, given: str) -> str:
+    beginning = f"{given.removesuffix('.')}." if given else ""
+    below = [copy for copy in copies if copy.startswith(beginning)]
+    if not below:
         raise UserError(f"{where}: --prefix: {given!r} is not in the file, which has the model under {_listed(copies)}")
-    if not given:
-        candidates = [copy for copy in copies if not AVERAGED.search(copy)] or copies
-    best = max(found[copy] for copy in candidates)
-    candidates = [copy for copy in candidates if found[copy] == best]
+    if beginning in below:
+        return beginning
+    candidates = [copy for copy in below if not AVERAGED.search(copy.removeprefix(beginning))] or below
     if len(candidates) > 1:
         raise UserError(f"{where}: holds the model {len(candidates)} times: choose --prefix from {_listed(candidates)}")
     return candidates[0]

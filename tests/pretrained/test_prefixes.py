@@ -7,7 +7,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.pretrained.prefixes import locate
 from musclemap_jax.pretrained.source import SourceTensor
 
-BODY = ("patch.weight", "blocks.0.norm.weight", "blocks.1.norm.weight", "norm.weight")
+BODY = ("patch.weight", *(f"blocks.{block}.norm.{leaf}" for block in range(3) for leaf in ("weight", "bias")))
 HEAD = ("head.weight", "head.bias")
 TABLE = {*BODY, *HEAD}
 
@@ -83,7 +83,7 @@ def test_the_plain_weights_come_before_averages_which_can_be_chosen(plain, avera
     assert located.prefix == plain
     (copy,) = located.outside
     assert copy.name == f"{average}*"
-    assert f"another copy of the model, chosen by --prefix={average} (6 arrays)" in copy.rule
+    assert f"another copy of the model, chosen by --prefix={average} (9 arrays)" in copy.rule
     for given in (average, average.removesuffix("."), average.partition(".")[0]):
         if given == plain.partition(".")[0]:  # both lie below it
             continue
@@ -109,6 +109,21 @@ def test_of_student_and_teacher_one_has_to_be_chosen():
         assert located.prefix.startswith(given)
         assert located.tensors.keys() == TABLE
         assert len(located.outside) == 1
+
+
+def test_a_teacher_with_more_arrays_is_not_preferred():
+    source = tensors(*under("student.", BODY), *under("teacher."))
+    with pytest.raises(UserError, match=r"choose --prefix from 'student\.', 'teacher\.'"):
+        locate(source, TABLE, "file.pth")
+    assert locate(source, TABLE, "file.pth", "student").tensors.keys() == {*BODY}
+
+
+def test_a_prefix_that_leads_to_the_plain_weights_and_to_an_average():
+    source = tensors(*under("run1.model."), *under("run1.ema."), *under("run2.model."))
+    assert locate(source, TABLE, "file", "run1").prefix == "run1.model."
+    assert locate(source, TABLE, "file", "run1.ema").prefix == "run1.ema."
+    nested = tensors(*under("ema."), *under("ema.swa."))
+    assert locate(nested, TABLE, "file", "ema").prefix == "ema."
 
 
 def test_a_prefix_that_is_not_there():
