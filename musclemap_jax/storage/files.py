@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -58,13 +59,17 @@ def replace_bytes(path: epath.PathLike, content: bytes) -> None:
 def sync_to_disk(path: epath.PathLike) -> None:
     """Blocks until a local file, or the list of a local folder's files, would survive a power failure.
 
-    Without it a rename may reach the disk before the content of the renamed file.
+    Without it a rename may reach the disk before the content of the renamed file. A file system that cannot do it, as
+    some network disks with folders, is left to its own ways.
     """
     if is_remote(path):
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
     finally:
         os.close(descriptor)
 

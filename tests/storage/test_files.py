@@ -1,5 +1,7 @@
 """Tests of files on cloud storage: a store that understands only its own paths and cannot append."""
 
+import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -122,6 +124,19 @@ def test_content_is_on_the_disk_before_a_file_gets_its_name(tmp_path, monkeypatc
     replace_bytes(path, b"new")
     assert seen == [("a.unfinished", b"old", b"new"), (tmp_path.name, b"new", None)]
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(("number", "is_written"), [(errno.EINVAL, True), (errno.ENOSPC, False), (errno.EIO, False)])
+def test_a_file_system_that_cannot_sync_is_written_and_a_failing_one_is_an_error(
+    tmp_path, monkeypatch, number, is_written
+):
+    def fsync(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with contextlib.nullcontext() if is_written else pytest.raises(OSError, match=os.strerror(number)):
+        replace_text(tmp_path / "a", "new")
+    assert [each.name for each in tmp_path.iterdir()] == (["a"] if is_written else [])
 
 
 def test_a_local_copy_of_a_remote_file_is_removed(store, tmp_path):
