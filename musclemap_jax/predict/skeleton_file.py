@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musclemap_jax.data.skeletons.alphapose import TAIL_FRAMES, SkeletonError, parse_detections
-from musclemap_jax.data.skeletons.person_linking import Detection
+from musclemap_jax.data.skeletons.detection import Detection
 from musclemap_jax.data.skeletons.pose_results import ALPHAPOSE_FILE, read_clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown

@@ -15,7 +15,8 @@ from pathlib import Path
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
 from musclemap_jax.data.skeletons.alphapose import SkeletonError, parse_detections, write_persons
-from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
+from musclemap_jax.data.skeletons.detection import Detection
+from musclemap_jax.data.skeletons.person_linking import link_persons
 from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, convert, get_layout

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from musclemap_jax.data.skeletons.person_linking import Detection, bounding_box, joints_by_person, link_persons
+from musclemap_jax.data.skeletons.detection import Detection, bounding_box
+from musclemap_jax.data.skeletons.person_linking import joints_by_person, link_persons
 from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 from musclemap_jax.storage.files import replace_text
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musclemap_jax.data.skeletons.alphapose import SkeletonError, read_alphapose, write_alphapose, write_persons
-from musclemap_jax.data.skeletons.person_linking import Detection
+from musclemap_jax.data.skeletons.detection import Detection
 from musclemap_jax.errors import UserError
 
 
@@ -123,8 +123,8 @@ def test_a_person_who_is_numbered_late_is_one_person(tmp_path):
     np.testing.assert_array_equal(skeleton[:3, :, 0, 0], [[10], [11], [400]])
 
 
-def test_two_numbers_are_two_persons_however_much_they_overlap(tmp_path):
-    skeleton = _read(tmp_path, [_entry(0, (10, 0), idx=1), _entry(1, (10, 0), idx=2)])
+def test_two_numbers_of_one_frame_are_two_persons_however_much_they_overlap(tmp_path):
+    skeleton = _read(tmp_path, [_entry(0, (10, 0), idx=1), _entry(0, (10, 0), idx=2), _entry(1, (10, 0), idx=2)])
     assert skeleton.shape[1] == 2
 
 
