@@ -26,7 +26,7 @@ from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahea
 from musclemap_jax.predict.model_folder import StoredModel, read_model
 from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
-from musclemap_jax.predict.skeleton_file import check_frames, find_skeleton, read_skeleton_file
+from musclemap_jax.predict.skeleton_file import check_frames, check_places, find_skeleton, read_skeleton_file
 from musclemap_jax.predict.windows import windows
 from tfds_musclemap.importing.skeletons import stored_layout
 
@@ -179,6 +179,8 @@ class Model:
                 stream = video_frames(video, with_pose_images=estimates)
             else:
                 raise UserError(f"fps: expected none for a video file, which has its own frame rate, got {fps}")
+            if given is not None:
+                check_places(given.persons, given.layout, stream.source_size, given.name)
             estimator = None if given else self._estimator(pose, choose, stack)
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.data.skeletons.alphapose import TAIL_FRAMES, SkeletonError, parse_detections
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, check_last_frame, parse_detections
 from musclemap_jax.data.skeletons.detection import Detection
+from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detections
 from musclemap_jax.data.skeletons.pose_results import ALPHAPOSE_FILE, read_clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
@@ -72,9 +73,24 @@ def check_frames(persons: Sequence[Sequence[Detection]], num_frames: int, path: 
     Raises:
       UserError: There are skeletons after the video's end; decoders disagree about the last frame or two.
     """
-    last = max((person[-1].frame for person in persons if person), default=0)
-    if last >= num_frames + TAIL_FRAMES:
-        raise UserError(
-            f"{shown(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
-            "is it the file of another video?"
-        )
+    try:
+        check_last_frame((person[-1] for person in persons if person), num_frames, shown(path))
+    except SkeletonError as error:
+        raise UserError(str(error)) from error
+
+
+def check_places(persons: Sequence[Sequence[Detection]], layout: str, size: tuple[int, int], path: str | Path) -> None:
+    """Refuses skeletons in another unit than pixels of the video.
+
+    Args:
+      persons: Their detections.
+      layout: Joint order.
+      size: (height, width) of the video.
+      path: The skeletons' file or folder, for the error.
+
+    Raises:
+      UserError: Coordinates in 0 to 1, or most of the joints outside of the frame (`evidence.clip_fault`).
+    """
+    detections = [detection for person in persons for detection in person]
+    if fault := clip_fault(evidence_of_detections(detections, layout, size=size)):
+        raise UserError(f"{shown(path)}: {fault.reason}: expected places in pixels of the video, frame by frame")

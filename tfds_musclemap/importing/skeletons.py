@@ -2,24 +2,39 @@
 
 ``musclemap_jax/data/skeletons/pose_results.py`` lists the accepted files and formats. Joints are converted by name if
 the raw data set already has skeletons of another layout. Each clip keeps the persons with the largest sum over frames
-of score times box area, followed through the frames; frames in which nobody was found stay absent. The number of frames
-is not checked here: the builder compares it with the video's.
+of score times box area, followed through the frames; frames in which nobody was found stay absent.
+
+Whether the results belong to the videos is judged over all clips (``data/skeletons/evidence.py``) before any file is
+written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import shutil
+from collections.abc import Generator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
-from musclemap_jax.data.skeletons.alphapose import SkeletonError, parse_detections, write_persons
+from musclemap_jax.data.skeletons.alphapose import ClipPoses, SkeletonError, parse_detections, write_persons
 from musclemap_jax.data.skeletons.detection import Detection
+from musclemap_jax.data.skeletons.evidence import (
+    Fault,
+    SkeletonEvidence,
+    clip_fault,
+    data_set_faults,
+    evidence_of_detections,
+)
 from musclemap_jax.data.skeletons.person_linking import link_persons
 from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, convert, get_layout
+from musclemap_jax.storage.files import UNFINISHED
+from tfds_musclemap.importing.pose_units import PoseUnits, VideoFacts, at_video_rate, in_video_units, video_facts
 
 INPUT_LAYOUTS = (*LAYOUTS, *EXTENDED_LAYOUTS)
 """Joint orders that results may have."""
@@ -37,16 +52,20 @@ class SkeletonReport:
       invalid: Clip id -> one line that says why its results were refused; the clip gets no skeleton.
       absent: Ids of the clips without results.
       layout: Joint order of the written skeletons.
+      num_nan: Clip id -> the number of its joints that are NaN in the results, and so absent; clips with some only.
     """
 
     written: list[str]
     invalid: dict[str, str]
     absent: list[str]
     layout: str
+    num_nan: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The report for the console."""
         lines = [f"skeletons: {len(self.written)} clips, layout {self.layout}"]
+        if self.num_nan:
+            lines.append(f"NaN, taken as absent: {sum(self.num_nan.values())} joints in {len(self.num_nan)} clips")
         if self.absent:
             lines.append(f"without results: {len(self.absent)} clips, such as {', '.join(self.absent[:_NUM_NAMED])}")
         if self.invalid:
@@ -85,43 +104,118 @@ def convert_skeletons(
     root: Path,
     clip_ids: Sequence[str],
     *,
+    all_clip_ids: Sequence[str] | None = None,
     target_layout: str | None = None,
-    first_frame: int = 0,
+    units: PoseUnits | None = None,
     max_persons: int = MAX_PERSONS,
+    force: bool = False,
 ) -> SkeletonReport:
-    """Writes clips' skeleton files to a raw data set's folder.
+    """Writes clips' skeleton files to a raw data set's folder, all of them or none.
 
     Args:
       source: Folder of results, or one file for all clips.
       layout: Joint order of the results, one of INPUT_LAYOUTS.
-      root: The raw data set's folder.
+      root: The raw data set's folder, with its videos and manifest.
       clip_ids: The clips to write; existing skeletons are replaced.
+      all_clip_ids: All clips of the data set, where those are a part of them.
       target_layout: Joint order to write; by default the results'.
-      first_frame: The number of the first frame in the results: 1 for images that FFmpeg wrote.
+      units: What the numbers in the results refer to.
       max_persons: The largest P.
+      force: Whether to write skeletons that do not seem to belong to the videos, judged over all of them.
 
     Raises:
-      UserError: Unknown layout, no such source, or no results for any of the clips.
+      UserError: Unknown layout, no such source, no results for any of the clips, or results of something else than the
+        videos.
     """
+    units = units or PoseUnits()
     source_layout = stored_layout(layout)
     report = SkeletonReport([], {}, [], target_layout or source_layout)
-    for clip_id, entries in read_entries(source, clip_ids):
-        try:
-            if isinstance(entries, SkeletonError):
-                raise entries
-            detections = parse_detections(entries, source_layout, clip_id)
-            detections = [detection._replace(frame=detection.frame - first_frame) for detection in detections]
-            if any(detection.frame < 0 for detection in detections):
-                raise SkeletonError(f"{clip_id}: expected frames numbered from {first_frame}, got an earlier one")
-            persons = convert_persons(detections, source_layout, report.layout, max_persons)
-        except SkeletonError as error:
-            report.invalid[clip_id] = " ".join(str(error).split())
-            continue
-        write_skeleton(root, clip_id, persons)
-        report.written.append(clip_id)
+    conversion = _Conversion(source_layout, report.layout, units, max_persons)
+    with _staged_skeletons(root) as stage:
+        for clip_id, poses in read_entries(source, all_clip_ids or clip_ids, clip_ids):
+            try:
+                if isinstance(poses, SkeletonError):
+                    raise poses
+                persons = conversion.persons(clip_id, poses, video_facts(root, clip_id))
+            except SkeletonError as error:
+                report.invalid[clip_id] = " ".join(str(error).split())
+                continue
+            write_skeleton(stage, clip_id, persons)
+            report.written.append(clip_id)
+        if not force:
+            conversion.check_data_set(source)
     with_results = {*report.written, *report.invalid}
     report.absent = [clip_id for clip_id in clip_ids if clip_id not in with_results]
+    report.num_nan = {clip_id: count for clip_id, count in conversion.num_nan.items() if count}
     return report
+
+
+class _Conversion:
+    """Converts the results clip by clip and judges them in the end."""
+
+    def __init__(self, source_layout: str, target_layout: str, units: PoseUnits, max_persons: int) -> None:
+        self.num_nan: dict[str, int] = {}
+        self._layouts = source_layout, target_layout
+        self._units, self._max_persons = units, max_persons
+        self._evidence: list[SkeletonEvidence] = []
+        self._fits_unscaled = units.image_size is not None
+
+    def persons(self, clip_id: str, poses: ClipPoses, video: VideoFacts) -> list[list[Detection]]:
+        """A clip's persons, in frames and pixels of its video. Raises SkeletonError."""
+        source_layout, target_layout = self._layouts
+        fps = self._units.fps
+        read = parse_detections(poses.entries, source_layout, clip_id, self._units.max_score)
+        self.num_nan[clip_id] = sum(detection.num_nan for detection in read)
+        self._fits_unscaled = self._fits_unscaled and self._lies_in_frame(read, video)
+        detections = in_video_units(read, self._units, video, clip_id, poses.image_size)
+        persons = convert_persons(detections, source_layout, target_layout, self._max_persons)
+        if fps is not None:
+            persons = at_video_rate(persons, fps, video, clip_id)
+            detections = [one._replace(frame=round(one.frame * video.fps / fps)) for one in detections]
+        evidence = evidence_of_detections(detections, source_layout, video.num_frames, video.fps, video.size)
+        self._evidence.append(evidence)
+        if fault := clip_fault(evidence):
+            raise SkeletonError(f"{clip_id}: {fault}")
+        return persons
+
+    def _lies_in_frame(self, detections: Sequence[Detection], video: VideoFacts) -> bool:
+        """Whether poses of images that are larger than the video lie inside of the video's frame."""
+        size, image_size = video.size, self._units.image_size
+        if (
+            not detections
+            or size is None
+            or image_size is None
+            or not (image_size[0] > size[0] and image_size[1] > size[1])
+        ):
+            return False
+        high = np.max([detection.joints[:, :2].max(axis=0) for detection in detections], axis=0)
+        return bool((high <= size[::-1]).all())
+
+    def check_data_set(self, source: Path) -> None:
+        """Raises UserError if the results do not seem to belong to the videos."""
+        faults = data_set_faults(self._evidence)
+        if self._fits_unscaled and self._evidence:
+            faults.append(Fault("all poses lie inside of the videos' frames already: leave out --image_size"))
+        if faults:
+            raise UserError(
+                f"{source}: not poses of the videos as they are: {'; '.join(map(str, faults))}; nothing was written "
+                "(--force does it all the same)"
+            )
+
+
+@contextlib.contextmanager
+def _staged_skeletons(root: Path) -> Generator[Path]:
+    """A folder for skeleton files, which are moved to the raw data set if all goes well."""
+    stage = root / f".{raw_dataset.SKELETONS}{UNFINISHED}"
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        yield stage
+        for path in sorted((stage / raw_dataset.SKELETONS).rglob("*.json")):
+            target = root / path.relative_to(stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def import_skeletons(
@@ -129,14 +223,16 @@ def import_skeletons(
     source: str | Path,
     layout: str,
     *,
-    first_frame: int = 0,
+    units: PoseUnits | None = None,
     max_persons: int = MAX_PERSONS,
     overwrite: bool = False,
+    force: bool = False,
 ) -> SkeletonReport:
     """Adds skeletons to the clips of a raw data set that have none, and records their layout in its manifest.
 
-    The arguments are those of ``convert_skeletons``; ``overwrite`` replaces existing skeletons too. Raises UserError as
-    that function does, or for an invalid raw data set.
+    The arguments are those of ``convert_skeletons``; ``overwrite`` replaces existing skeletons too. The source may be
+    the raw data set's own skeletons, which are then converted in place. Raises UserError as that function does, or for
+    an invalid raw data set.
     """
     root = Path(root)
     clip_ids = [clip.clip_id for clip in raw_dataset.read_annotations(root)]
@@ -145,9 +241,18 @@ def import_skeletons(
     if not wanted:
         return SkeletonReport([], {}, [], target)
     report = convert_skeletons(
-        Path(source), layout, root, wanted, target_layout=target, first_frame=first_frame, max_persons=max_persons
+        Path(source),
+        layout,
+        root,
+        wanted,
+        all_clip_ids=clip_ids,
+        target_layout=target,
+        units=units,
+        max_persons=max_persons,
+        force=force,
     )
-    set_layout(root, report.layout)
+    if report.written:
+        set_layout(root, report.layout)
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_persons_who_swap_places_unseen_are_not_exchanged(lost):
         for frames in (range(start), range(end, 100))
     ]
     for person in join_tracks(tracks):
-        directions = {np.sign(after.box[0] - before.box[0]) for before, after in zip(person, person[1:], strict=False)}
+        directions = {np.sign(after.box[0] - before.box[0]) for before, after in pairwise(person)}
         assert len(directions) == 1, spans([person])
 
 
