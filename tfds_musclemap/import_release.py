@@ -27,7 +27,7 @@ from tfds_musclemap.importing.release_clips import (
     find_lists,
     our_split,
 )
-from tfds_musclemap.importing.skeletons import INPUT_LAYOUTS
+from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS
 
 _NUM_NAMED = 3
 

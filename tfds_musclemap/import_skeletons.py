@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from musclemap_jax.errors import exit_on_user_error
 from tfds_musclemap.importing.pose_units import PoseUnits, parse_image_size
-from tfds_musclemap.importing.skeletons import INPUT_LAYOUTS, MAX_PERSONS, import_skeletons
+from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS, MAX_PERSONS
+from tfds_musclemap.importing.skeletons import import_skeletons
 
 
 def _parser() -> argparse.ArgumentParser:

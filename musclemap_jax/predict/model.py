@@ -28,7 +28,7 @@ from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
 from musclemap_jax.predict.skeleton_file import check_frames, check_places, find_skeleton, read_skeleton_file
 from musclemap_jax.predict.windows import windows
-from tfds_musclemap.importing.skeletons import stored_layout
+from tfds_musclemap.importing.skeleton_conversion import stored_layout
 
 Video = str | os.PathLike | np.ndarray
 Skeleton = str | os.PathLike | np.ndarray

@@ -15,7 +15,7 @@ from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detect
 from musclemap_jax.data.skeletons.pose_results import ALPHAPOSE_FILE, read_clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
-from tfds_musclemap.importing.skeletons import MAX_PERSONS, convert_persons, stored_layout
+from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, convert_persons, stored_layout
 
 _OPENPOSE_FILES = "*_keypoints.json"
 

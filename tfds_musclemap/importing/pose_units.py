@@ -13,7 +13,7 @@ from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import LinkError, check_file
 from musclemap_jax.data.raw.video import VideoError, open_video
 from musclemap_jax.data.skeletons.alphapose import SkeletonError
-from musclemap_jax.data.skeletons.detection import Detection, bounding_box
+from musclemap_jax.data.skeletons.detection import Detection, bounding_box, scaled
 from musclemap_jax.data.skeletons.person_linking import joints_by_person
 from musclemap_jax.data.skeletons.poses import sample_poses
 from musclemap_jax.errors import UserError
@@ -109,7 +109,7 @@ def in_video_units(
         detection._replace(
             frame=detection.frame - units.first_frame,
             joints=detection.joints * factors,
-            box=tuple(value * scale[axis % 2] for axis, value in enumerate(detection.box)),
+            box=scaled(detection.box, *scale),
         )
         for detection in detections
     ]

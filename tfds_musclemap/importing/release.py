@@ -30,7 +30,8 @@ from tfds_musclemap.importing.release_clips import (
     read_activities,
     read_clips,
 )
-from tfds_musclemap.importing.skeletons import SkeletonReport, convert_skeletons, stored_layout
+from tfds_musclemap.importing.skeleton_conversion import stored_layout
+from tfds_musclemap.importing.skeletons import SkeletonReport, convert_skeletons
 
 _NUM_NAMED = 3
 

@@ -16,30 +16,17 @@ import shutil
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
-from musclemap_jax.data.skeletons.alphapose import ClipPoses, SkeletonError, parse_detections, write_persons
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, write_persons
 from musclemap_jax.data.skeletons.detection import Detection
-from musclemap_jax.data.skeletons.evidence import (
-    Fault,
-    SkeletonEvidence,
-    clip_fault,
-    data_set_faults,
-    evidence_of_detections,
-)
-from musclemap_jax.data.skeletons.person_linking import link_persons
 from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError
-from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, convert, get_layout
+from musclemap_jax.skeleton_layouts import LAYOUTS
 from musclemap_jax.storage.files import UNFINISHED
-from tfds_musclemap.importing.pose_units import PoseUnits, VideoFacts, at_video_rate, in_video_units, video_facts
+from tfds_musclemap.importing.pose_units import PoseUnits, video_facts
+from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, SkeletonConversion, stored_layout
 
-INPUT_LAYOUTS = (*LAYOUTS, *EXTENDED_LAYOUTS)
-"""Joint orders that results may have."""
-
-MAX_PERSONS = 10
 _NUM_NAMED = 5
 
 
@@ -71,24 +58,6 @@ class SkeletonReport:
         if self.invalid:
             lines += [f"invalid results: {len(self.invalid)} clips", *list(self.invalid.values())[:_NUM_NAMED]]
         return lines
-
-
-def stored_layout(layout: str) -> str:
-    """The layout in which results of an input layout are stored: itself, or the one that it is reduced to.
-
-    Raises UserError for an unknown layout.
-    """
-    return EXTENDED_LAYOUTS[layout][0] if layout in EXTENDED_LAYOUTS else get_layout(layout).name
-
-
-def convert_persons(
-    detections: Sequence[Detection], source_layout: str, target_layout: str, max_persons: int = MAX_PERSONS
-) -> list[list[Detection]]:
-    """Links one clip's detections to persons, keeps the most prominent ones, and converts their joints by name."""
-    return [
-        [detection._replace(joints=convert(detection.joints, source_layout, target_layout)) for detection in person]
-        for person in link_persons(list(detections))[:max_persons]
-    ]
 
 
 def write_skeleton(root: Path, clip_id: str, persons: Sequence[Sequence[Detection]]) -> None:
@@ -130,7 +99,7 @@ def convert_skeletons(
     units = units or PoseUnits()
     source_layout = stored_layout(layout)
     report = SkeletonReport([], {}, [], target_layout or source_layout)
-    conversion = _Conversion(source_layout, report.layout, units, max_persons)
+    conversion = SkeletonConversion(source_layout, report.layout, units, max_persons)
     with _staged_skeletons(root) as stage:
         for clip_id, poses in read_entries(source, all_clip_ids or clip_ids, clip_ids):
             try:
@@ -148,59 +117,6 @@ def convert_skeletons(
     report.absent = [clip_id for clip_id in clip_ids if clip_id not in with_results]
     report.num_nan = {clip_id: count for clip_id, count in conversion.num_nan.items() if count}
     return report
-
-
-class _Conversion:
-    """Converts the results clip by clip and judges them in the end."""
-
-    def __init__(self, source_layout: str, target_layout: str, units: PoseUnits, max_persons: int) -> None:
-        self.num_nan: dict[str, int] = {}
-        self._layouts = source_layout, target_layout
-        self._units, self._max_persons = units, max_persons
-        self._evidence: list[SkeletonEvidence] = []
-        self._fits_unscaled = units.image_size is not None
-
-    def persons(self, clip_id: str, poses: ClipPoses, video: VideoFacts) -> list[list[Detection]]:
-        """A clip's persons, in frames and pixels of its video. Raises SkeletonError."""
-        source_layout, target_layout = self._layouts
-        fps = self._units.fps
-        read = parse_detections(poses.entries, source_layout, clip_id, self._units.max_score)
-        self.num_nan[clip_id] = sum(detection.num_nan for detection in read)
-        self._fits_unscaled = self._fits_unscaled and self._lies_in_frame(read, video)
-        detections = in_video_units(read, self._units, video, clip_id, poses.image_size)
-        persons = convert_persons(detections, source_layout, target_layout, self._max_persons)
-        if fps is not None:
-            persons = at_video_rate(persons, fps, video, clip_id)
-            detections = [one._replace(frame=round(one.frame * video.fps / fps)) for one in detections]
-        evidence = evidence_of_detections(detections, source_layout, video.num_frames, video.fps, video.size)
-        self._evidence.append(evidence)
-        if fault := clip_fault(evidence):
-            raise SkeletonError(f"{clip_id}: {fault}")
-        return persons
-
-    def _lies_in_frame(self, detections: Sequence[Detection], video: VideoFacts) -> bool:
-        """Whether poses of images that are larger than the video lie inside of the video's frame."""
-        size, image_size = video.size, self._units.image_size
-        if (
-            not detections
-            or size is None
-            or image_size is None
-            or not (image_size[0] > size[0] and image_size[1] > size[1])
-        ):
-            return False
-        high = np.max([detection.joints[:, :2].max(axis=0) for detection in detections], axis=0)
-        return bool((high <= size[::-1]).all())
-
-    def check_data_set(self, source: Path) -> None:
-        """Raises UserError if the results do not seem to belong to the videos."""
-        faults = data_set_faults(self._evidence)
-        if self._fits_unscaled and self._evidence:
-            faults.append(Fault("all poses lie inside of the videos' frames already: leave out --image_size"))
-        if faults:
-            raise UserError(
-                f"{source}: not poses of the videos as they are: {'; '.join(map(str, faults))}; nothing was written "
-                "(--force does it all the same)"
-            )
 
 
 @contextlib.contextmanager

@@ -207,15 +207,15 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
     if np.isinf(joints).any():
         raise ValueError("keypoints: expected finite numbers, got infinity")
     joints = joints.reshape(num_joints, 3)
-    is_nan = np.isnan(joints).any(axis=1)
-    joints = np.where(is_nan[:, None] | (joints[:, 2:] <= 0), np.float32(0), joints)
+    is_nan = np.isnan(joints).any(axis=1, keepdims=True)
+    joints = np.where(is_nan | (joints[:, 2:] <= 0), np.float32(0), joints)
 
     score = float(entry.get("score", math.nan))
     score = float(joints[:, 2].mean()) if math.isnan(score) else score
     if math.isinf(score):
         raise ValueError(f"score: expected a finite number, got {score}")
     frame, idx = frame_number(entry["image_id"]), _idx(entry.get("idx"))
-    return Detection(frame, idx, joints, _box(entry, joints), score, int(is_nan.sum()))
+    return Detection(frame, idx, joints, _box(entry, joints), score, int(np.sum(is_nan)))
 
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:

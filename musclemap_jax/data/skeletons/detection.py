@@ -51,3 +51,8 @@ def overlap(first: Box, second: Box) -> float:
 def moved(box: Box, dx: float, dy: float) -> Box:
     """The box, shifted."""
     return box[0] + dx, box[1] + dy, box[2], box[3]
+
+
+def scaled(box: Box, x_scale: float, y_scale: float) -> Box:
+    """The box in another unit."""
+    return box[0] * x_scale, box[1] * y_scale, box[2] * x_scale, box[3] * y_scale

@@ -29,6 +29,9 @@ _OUTSIDE_CLIP, _OUTSIDE_DATA_SET = 0.5, 0.1
 """Largest fraction of confident joints outside of the frame: of a clip, and on average. Estimators guess joints a
 little outside, and with low scores."""
 
+_SIDEWAYS = 0.4
+"""Largest fraction of clips in which people lie on their side: of rendered people 0, with x and y exchanged half."""
+
 
 class Fault(NamedTuple):
     """Why skeletons cannot belong to their videos.
@@ -178,7 +181,7 @@ def data_set_faults(clips: Iterable[SkeletonEvidence]) -> list[Fault]:
     sized = [clip for clip in clips if clip.size is not None]
     if sized and np.mean([clip.outside for clip in sized]) > _OUTSIDE_DATA_SET:
         faults.append(_outside_fault(sized))
-    elif len(clips) >= _MIN_CLIPS and np.mean([clip.sideways for clip in clips]) > 0.8:
+    elif len(clips) >= _MIN_CLIPS and np.mean([clip.sideways for clip in clips]) > _SIDEWAYS:
         faults.append(
             Fault(
                 f"in {sum(clip.sideways for clip in clips)} of {len(clips)} clips people lie on their side: "

@@ -68,10 +68,11 @@ def _name(annotation: Any) -> str:
 
 def _poses(annotation: dict[str, Any]) -> ClipPoses:
     """Poses of one annotation; a joint with score 0 is absent."""
-    arrays = [annotation.get(name) for name in ("keypoint", "keypoint_score")]
-    if not all(isinstance(array, PickledArray) for array in arrays):
-        raise ValueError(f"expected the arrays 'keypoint' and 'keypoint_score', got the fields {', '.join(annotation)}")
-    places, scores = (array.values.astype(np.float32) for array in arrays)
+    keypoint, keypoint_score = annotation.get("keypoint"), annotation.get("keypoint_score")
+    if not isinstance(keypoint, PickledArray) or not isinstance(keypoint_score, PickledArray):
+        fields = ", ".join(map(str, annotation))
+        raise ValueError(f"expected the arrays 'keypoint' and 'keypoint_score', got the fields {fields}")
+    places, scores = keypoint.values.astype(np.float32), keypoint_score.values.astype(np.float32)
     if places.ndim != 4 or places.shape[3] != 2 or places.shape[:3] != scores.shape:
         raise ValueError(
             f"expected 2D skeletons, keypoint (P, T, V, 2) and keypoint_score (P, T, V), got {places.shape} and "
