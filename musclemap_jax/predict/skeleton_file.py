@@ -37,7 +37,7 @@ def read_skeleton_file(
 
     Args:
       path: Pose results: a file or a folder.
-      layout: Joint order of the results, one of `tfds_musclemap.importing.skeletons.INPUT_LAYOUTS`.
+      layout: Joint order of the results, one of `skeleton_conversion.INPUT_LAYOUTS`.
       clip_id: The video's name without extension, to find it in results of several videos.
       max_persons: The most prominent persons are kept; see `person_linking.link_persons`.
 
@@ -62,35 +62,32 @@ def read_skeleton_file(
     return [[detection._replace(idx=number) for detection in person] for number, person in enumerate(persons, start=1)]
 
 
-def check_frames(persons: Sequence[Sequence[Detection]], num_frames: int, path: str | Path) -> None:
-    """Refuses the skeletons of another video.
-
-    Args:
-      persons: The result of `read_skeleton_file`.
-      num_frames: T, the number of frames of the video.
-      path: The skeletons' file or folder, for the error.
-
-    Raises:
-      UserError: There are skeletons after the video's end; decoders disagree about the last frame or two.
-    """
-    try:
-        check_last_frame((person[-1] for person in persons if person), num_frames, shown(path))
-    except SkeletonError as error:
-        raise UserError(str(error)) from error
-
-
-def check_places(persons: Sequence[Sequence[Detection]], layout: str, size: tuple[int, int], path: str | Path) -> None:
-    """Refuses skeletons in another unit than pixels of the video.
+def check_skeleton(
+    persons: Sequence[Sequence[Detection]],
+    layout: str,
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    num_frames: int = 0,
+) -> None:
+    """Refuses the skeletons of another video, or in another unit than its frames and pixels.
 
     Args:
       persons: Their detections.
       layout: Joint order.
-      size: (height, width) of the video.
       path: The skeletons' file or folder, for the error.
+      size: (height, width) of the video, once it is known.
+      num_frames: T, the number of frames of the video, once it is known.
 
     Raises:
-      UserError: Coordinates in 0 to 1, or most of the joints outside of the frame (`evidence.clip_fault`).
+      UserError: There are skeletons after the video's end (decoders disagree about the last frame or two), or they
+        cannot belong to the video for another reason (`evidence.clip_fault`).
     """
     detections = [detection for person in persons for detection in person]
-    if fault := clip_fault(evidence_of_detections(detections, layout, size=size)):
-        raise UserError(f"{shown(path)}: {fault.reason}: expected places in pixels of the video, frame by frame")
+    if num_frames:
+        try:
+            check_last_frame(detections, num_frames, shown(path))
+        except SkeletonError as error:
+            raise UserError(str(error)) from error
+    if fault := clip_fault(evidence_of_detections(detections, layout, num_frames, size=size)):
+        raise UserError(f"{shown(path)}: {fault.reason}: expected frames and pixels of the video")

@@ -46,7 +46,11 @@ def convert_persons(
 
 
 class SkeletonConversion:
-    """Converts the results clip by clip and judges them in the end."""
+    """Converts results clip by clip, and judges them once all are read.
+
+    Attributes:
+      num_nan: Clip id -> the number of its joints that are NaN.
+    """
 
     def __init__(self, source_layout: str, target_layout: str, units: PoseUnits, max_persons: int) -> None:
         self.num_nan: dict[str, int] = {}
@@ -75,16 +79,11 @@ class SkeletonConversion:
 
     def _lies_in_frame(self, detections: Sequence[Detection], video: VideoFacts) -> bool:
         """Whether poses of images that are larger than the video lie inside of the video's frame."""
-        size, image_size = video.size, self._units.image_size
-        if (
-            not detections
-            or size is None
-            or image_size is None
-            or not (image_size[0] > size[0] and image_size[1] > size[1])
-        ):
+        image_size = self._units.image_size
+        if not detections or video.size is None or image_size is None or np.less_equal(image_size, video.size).any():
             return False
         high = np.max([detection.joints[:, :2].max(axis=0) for detection in detections], axis=0)
-        return bool((high <= size[::-1]).all())
+        return bool((high <= video.size[::-1]).all())
 
     def check_data_set(self, source: Path) -> None:
         """Raises UserError if the results do not seem to belong to the videos."""
