@@ -132,7 +132,7 @@ def parse_detections(entries: Sequence[Any], layout: str, name: str, max_score: 
 
 
 def _scale_scores(detections: Sequence[Detection], name: str, max_score: float) -> None:
-    """Brings joint scores to [0, 1], in place; absent joints become zero. Raises SkeletonError for another scale."""
+    """Brings joint scores to [0, 1], in place. Raises SkeletonError for another scale."""
     if not detections:
         return
     all_scores = np.concatenate([detection.joints[:, 2] for detection in detections])
@@ -147,10 +147,10 @@ def _scale_scores(detections: Sequence[Detection], name: str, max_score: float) 
             f"{name}: expected joint scores from 0 to {max_score:g}, got {present.mean():.3g} on average: import them "
             "with --max_score (100 for percentages)"
         )
+    if max_score == 1 and all_scores.max() <= 1:
+        return
     for detection in detections:
-        joints = detection.joints
-        joints[:, 2] = np.minimum(np.maximum(joints[:, 2] / np.float32(max_score), 0), 1)
-        joints[joints[:, 2] == 0] = 0
+        detection.joints[:, 2] = np.minimum(detection.joints[:, 2] / np.float32(max_score), 1)
 
 
 def write_alphapose(path: str | Path, skeleton: np.ndarray) -> None:
@@ -197,25 +197,29 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
         if field not in entry:
             raise ValueError(f"expected the field {field!r}, got {', '.join(map(repr, entry)) or 'none'}")
     try:
-        joints = np.asarray(entry["keypoints"], np.float32).ravel()
+        joints = np.array(entry["keypoints"], np.float32).ravel()
     except (ValueError, TypeError):
         raise ValueError("keypoints: expected numbers [x, y, score] for each joint") from None
     if any((layout, joints.size) == (kept, 3 * count) for kept, count in EXTENDED_LAYOUTS.values()):
         joints = joints[: 3 * num_joints]
     if joints.size != 3 * num_joints:
         raise ValueError(_wrong_count(layout, num_joints, joints.size))
-    if np.isinf(joints).any():
-        raise ValueError("keypoints: expected finite numbers, got infinity")
     joints = joints.reshape(num_joints, 3)
-    is_nan = np.isnan(joints).any(axis=1, keepdims=True)
-    joints = np.where(is_nan | (joints[:, 2:] <= 0), np.float32(0), joints)
+    num_nan = 0
+    if not np.isfinite(joints).all():
+        if np.isinf(joints).any():
+            raise ValueError("keypoints: expected finite numbers, got infinity")
+        is_nan = np.isnan(joints).any(axis=1)
+        joints[is_nan] = 0
+        num_nan = int(np.sum(is_nan))
+    joints[joints[:, 2] <= 0] = 0
 
     score = float(entry.get("score", math.nan))
     score = float(joints[:, 2].mean()) if math.isnan(score) else score
     if math.isinf(score):
         raise ValueError(f"score: expected a finite number, got {score}")
     frame, idx = frame_number(entry["image_id"]), _idx(entry.get("idx"))
-    return Detection(frame, idx, joints, _box(entry, joints), score, int(np.sum(is_nan)))
+    return Detection(frame, idx, joints, _box(entry, joints), score, num_nan)
 
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
