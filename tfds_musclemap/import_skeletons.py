@@ -31,6 +31,7 @@ def add_unit_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say what the numbers in pose results refer to, and the one that skips the check."""
     parser.add_argument("--first_frame", type=int, default=0, help="number of the first frame in the results (0)")
     parser.add_argument("--fps", type=float, help="frame rate of the images, where it is not the videos'")
+    parser.add_argument("--frame_step", type=int, default=1, help="distance between frames with poses (1)")
     parser.add_argument("--image_size", help="WIDTHxHEIGHT of the images, where it is not the videos'; 1x1: normalised")
     parser.add_argument("--max_score", type=float, default=1.0, help="score of a sure joint: 100 for percentages (1)")
     parser.add_argument("--force", action="store_true", help="import results that do not seem to fit the videos")
@@ -39,7 +40,7 @@ def add_unit_arguments(parser: argparse.ArgumentParser) -> None:
 def parsed_units(arguments: argparse.Namespace) -> PoseUnits:
     """What the numbers in the results refer to. Raises UserError for an invalid option."""
     size = parse_image_size(arguments.image_size) if arguments.image_size else None
-    return PoseUnits(arguments.first_frame, arguments.fps, size, arguments.max_score)
+    return PoseUnits(arguments.first_frame, arguments.fps, arguments.frame_step, size, arguments.max_score)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

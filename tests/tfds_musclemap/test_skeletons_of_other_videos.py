@@ -134,6 +134,19 @@ def test_poses_at_half_the_frame_rate_are_interpolated(root, tmp_path):
     np.testing.assert_allclose(skeleton[-1, 0], slow[-1], atol=0.006)
 
 
+def test_poses_of_every_second_frame_are_named_and_interpolated(root, tmp_path, capsys):
+    entries = json.loads((CASES / "good.json").read_text())[::2]
+    (tmp_path / "results.json").write_text(json.dumps(dict.fromkeys(CLIPS, entries)))
+    assert run(root, tmp_path / "results.json") == 2
+    words = "in 3 of 3 clips no more than one in 2 frames has poses, at equal distances? --frame_step=2"
+    assert words in capsys.readouterr().err
+    assert run(root, tmp_path / "results.json", "--frame_step=2") == 0
+    np.testing.assert_allclose(stored(root)[:-1, 0], GOOD[:-1, 0], atol=1.01)  # moves by 1 a frame
+    np.testing.assert_allclose(stored(root)[::2], GOOD[::2], atol=0.006)
+    assert run(root, results(tmp_path, "good"), "--frame_step=2", "--overwrite") == 1
+    assert "a: expected poses of every 2 frames, got some of frame 1" in capsys.readouterr().out
+
+
 def test_converting_in_place_a_second_time_is_refused(root, capsys):
     for case, option in (("onebased", "--first_frame=1"), ("orig_res", "--image_size=1920x1440")):
         lay(root, case)
@@ -157,6 +170,7 @@ def test_the_check_can_be_overruled(root, tmp_path):
         ("--image_size=1920", "image_size: expected WIDTHxHEIGHT in pixels, such as 1920x1080, got '1920'"),
         ("--fps=0", "fps: expected a number above 0, got 0.0"),
         ("--max_score=-1", "max_score: expected a number above 0, got -1.0"),
+        ("--frame_step=0", "frame_step: expected a number of at least 1, got 0"),
         ("--first_frame=-1", "first_frame: expected a number of at least 0, got -1"),
     ],
 )

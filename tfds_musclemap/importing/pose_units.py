@@ -29,12 +29,14 @@ class PoseUnits:
     Attributes:
       first_frame: Number of the first frame: 1 for images that FFmpeg wrote.
       fps: Frames per second of the images; None if they are the video's frames.
+      frame_step: Distance between frames with poses: 2 for poses of every second frame; those between are interpolated.
       image_size: Size of the images; None if it is the video's, (1, 1) for normalised coordinates.
       max_score: The joint score of a sure joint.
     """
 
     first_frame: int = 0
     fps: float | None = None
+    frame_step: int = 1
     image_size: ImageSize | None = None
     max_score: float = 1.0
 
@@ -42,10 +44,16 @@ class PoseUnits:
         """Raises UserError for a value out of its range."""
         if self.first_frame < 0:
             raise UserError(f"first_frame: expected a number of at least 0, got {self.first_frame}")
+        if self.frame_step < 1:
+            raise UserError(f"frame_step: expected a number of at least 1, got {self.frame_step}")
         for name in ("fps", "max_score"):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
                 raise UserError(f"{name}: expected a number above 0, got {value}")
+
+    def rate(self, video_fps: float) -> float | None:
+        """Poses per second of a video with that frame rate, where it is not one per frame."""
+        return None if self.fps is None and self.frame_step == 1 else (self.fps or video_fps) / self.frame_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +90,7 @@ def video_facts(root: Path, clip_id: str) -> VideoFacts:
 def in_video_units(
     detections: Sequence[Detection], units: PoseUnits, video: VideoFacts, clip_id: str, image_size: ImageSize | None
 ) -> list[Detection]:
-    """One clip's detections with frames numbered from 0 and places in pixels of the video.
+    """One clip's detections with poses numbered from 0, one after the other, and places in pixels of the video.
 
     Args:
       detections: The detections as read.
@@ -92,10 +100,16 @@ def in_video_units(
       image_size: The size of this clip's images according to the results, which `units.image_size` replaces.
 
     Raises:
-      SkeletonError: A frame before the first one, or a video that cannot be read although its size is needed.
+      SkeletonError: A frame before the first one or between two steps, or a video that cannot be read although its size
+        is needed.
     """
     if any(detection.frame < units.first_frame for detection in detections):
         raise SkeletonError(f"{clip_id}: expected frames numbered from {units.first_frame}, got an earlier one")
+    between = [detection.frame for detection in detections if (detection.frame - units.first_frame) % units.frame_step]
+    if between:
+        raise SkeletonError(
+            f"{clip_id}: expected poses of every {units.frame_step} frames, got some of frame {between[0]}"
+        )
     image_size = units.image_size or image_size
     scale = (1.0, 1.0)
     if image_size is not None:
@@ -107,7 +121,7 @@ def in_video_units(
     factors = np.array([*scale, 1], np.float32)
     return [
         detection._replace(
-            frame=detection.frame - units.first_frame,
+            frame=(detection.frame - units.first_frame) // units.frame_step,
             joints=detection.joints * factors,
             box=scaled(detection.box, *scale),
         )
@@ -118,7 +132,7 @@ def in_video_units(
 def at_video_rate(
     persons: Sequence[Sequence[Detection]], fps: float, video: VideoFacts, clip_id: str
 ) -> list[list[Detection]]:
-    """Persons in the frames of images at a rate, as they are in the frames of the video.
+    """Persons whose poses come at a rate, as they are in the frames of the video.
 
     Joints are interpolated as `poses.sample_poses` does; boxes and scores are those of the joints.
 

@@ -62,16 +62,17 @@ class SkeletonConversion:
     def persons(self, clip_id: str, poses: ClipPoses, video: VideoFacts) -> list[list[Detection]]:
         """A clip's persons, in frames and pixels of its video. Raises SkeletonError."""
         source_layout, target_layout = self._layouts
-        fps = self._units.fps
         read = parse_detections(poses.entries, source_layout, clip_id, self._units.max_score)
         self.num_nan[clip_id] = sum(detection.num_nan for detection in read)
         self._fits_unscaled = self._fits_unscaled and self._lies_in_frame(read, video)
         detections = in_video_units(read, self._units, video, clip_id, poses.image_size)
         persons = convert_persons(detections, source_layout, target_layout, self._max_persons)
+        fps = self._units.rate(video.fps)
         if fps is not None:
             persons = at_video_rate(persons, fps, video, clip_id)
-            detections = [one._replace(frame=round(one.frame * video.fps / fps)) for one in detections]
-        evidence = evidence_of_detections(detections, source_layout, video.num_frames, video.fps, video.size)
+            detections = [detection for person in persons for detection in person]
+        layout = source_layout if fps is None else target_layout
+        evidence = evidence_of_detections(detections, layout, video.num_frames, video.fps, video.size)
         self._evidence.append(evidence)
         if fault := clip_fault(evidence):
             raise SkeletonError(f"{clip_id}: {fault}")

@@ -24,6 +24,9 @@ _MIN_FRAMES = 16
 _MIN_CLIPS = 5
 """Clips from which a pattern that one clip may show by chance is taken for one of the data set."""
 
+_MIN_SEEN = 6
+"""Fewer frames with a person may be at regular distances by chance."""
+
 _CONFIDENT = 0.5
 _OUTSIDE_CLIP, _OUTSIDE_DATA_SET = 0.5, 0.1
 """Largest fraction of confident joints outside of the frame: of a clip, and on average. Estimators guess joints a
@@ -60,6 +63,7 @@ class SkeletonEvidence:
       num_seen: Number of frames with a person.
       first: Number of the first frame with a person; 0 if there is none.
       last: Number of the last one.
+      step: Greatest common divisor of the distances between frames with a person.
       low: Smallest coordinate.
       high: (x, y), the largest of each.
       outside: Fraction of the confident joints that lie outside of the frame.
@@ -75,6 +79,7 @@ class SkeletonEvidence:
     num_seen: int = 0
     first: int = 0
     last: int = 0
+    step: int = 1
     low: float = 0.0
     high: tuple[float, float] = (0.0, 0.0)
     outside: float = 0.0
@@ -119,14 +124,16 @@ def _evidence(
             float(((confident < -1) | (confident > np.array(limits) + 1)).any(axis=-1).mean())
             for limits in (size[::-1], size)
         )
+    seen = np.unique(frames)
     return SkeletonEvidence(
         num_frames,
         fps,
         size,
         num_entries=len(frames),
-        num_seen=len(np.unique(frames)),
+        num_seen=len(seen),
         first=int(frames.min()),
         last=int(frames.max()),
+        step=int(np.gcd.reduce(np.diff(seen))) if len(seen) > 1 else 1,
         low=float(places.min()),
         high=(float(places[:, 0].max()), float(places[:, 1].max())),
         outside=outside,
@@ -177,7 +184,7 @@ def clip_fault(evidence: SkeletonEvidence) -> Fault | None:
 def data_set_faults(clips: Iterable[SkeletonEvidence]) -> list[Fault]:
     """Why the skeletons of a data set cannot belong to its videos, judged over all of its clips."""
     clips = [clip for clip in clips if clip.num_seen and clip.num_frames >= _MIN_FRAMES]
-    faults = [_rate_fault(clips), _first_frame_fault(clips)] if clips else []
+    faults = [_rate_fault(clips), _step_fault(clips), _first_frame_fault(clips)] if clips else []
     sized = [clip for clip in clips if clip.size is not None]
     if sized and np.mean([clip.outside for clip in sized]) > _OUTSIDE_DATA_SET:
         faults.append(_outside_fault(sized))
@@ -205,6 +212,19 @@ def _rate_fault(clips: Sequence[SkeletonEvidence]) -> Fault | None:
         f"the skeletons end at {100 * ratio:.0f} % of their videos (median of {len(clips)} clips): "
         f"poses at another frame rate",
         options,
+    )
+
+
+def _step_fault(clips: Sequence[SkeletonEvidence]) -> Fault | None:
+    """Poses of every k-th frame."""
+    steps = [clip.step for clip in clips if clip.num_seen >= _MIN_SEEN]
+    sparse = [step for step in steps if step > 1]
+    if 2 * len(sparse) <= len(steps):
+        return None
+    step = int(np.median(sparse))
+    return Fault(
+        f"in {len(sparse)} of {len(steps)} clips no more than one in {step} frames has poses, at equal distances",
+        f"--frame_step={step}",
     )
 
 
