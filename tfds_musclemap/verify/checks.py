@@ -10,6 +10,7 @@ from tfds_musclemap.build.build_log import StoredClip
 from tfds_musclemap.importing.release_clips import MUSCLEMAP
 from tfds_musclemap.verify.clips import ClipFacts
 from tfds_musclemap.verify.prepared import Prepared
+from tfds_musclemap.verify.skeleton_evidence import skeleton_faults, skeleton_notes
 
 PAPER_CLIPS = 15_004
 PAPER_ACTIVITIES = 135
@@ -28,6 +29,7 @@ def find_faults(prepared: Prepared) -> list[str]:
         *_activity_faults(prepared.clips),
         *_muscle_faults(prepared.clips),
         *_leaks(prepared.clips),
+        *skeleton_faults(prepared.clips),
     ]
 
 
@@ -37,13 +39,13 @@ def find_notes(prepared: Prepared) -> list[str]:
     if prepared.rejected:
         examples = _first_few(f"{clip_id} ({reason})" for clip_id, _, reason in prepared.rejected)
         notes.append(f"{len(prepared.rejected)} clips were rejected by the build: {examples}")
-    unseen = [clip.clip_id for clip in prepared.clips if clip.skeleton_fraction == 0]
+    unseen = [clip.clip_id for clip in prepared.clips if clip.skeleton and not clip.skeleton.seen_fraction]
     if unseen:
         notes.append(f"{len(unseen)} clips without a person in any frame: {_first_few(unseen)}")
     for copies in _duplicates(prepared.clips):
         if len({clip.split for clip in copies}) == 1:
             notes.append(f"{copies[0].split}: the same content twice: {_first_few(clip.clip_id for clip in copies)}")
-    return notes
+    return notes + skeleton_notes(prepared.clips)
 
 
 def _count_faults(prepared: Prepared) -> list[str]:

@@ -35,7 +35,7 @@ def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataSta
         return
     split = sound[0].split
     candidates = [clip for clip in sound[:_NUM_CANDIDATES] if clip.split == split]
-    chosen = max(candidates, key=lambda clip: clip.skeleton_fraction or 0)
+    chosen = max(candidates, key=lambda clip: clip.skeleton.seen_fraction if clip.skeleton else 0)
     index = [clip.clip_id for clip in prepared.clips if clip.split == split].index(chosen.clip_id)
     size = prepared.listed[split][index].size
     source = ClipSource(folder, split)

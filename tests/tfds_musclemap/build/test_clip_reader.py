@@ -93,10 +93,10 @@ def no_json(folder):
     raw_dataset.skeleton_path(folder, CLIP).write_text("[{")
 
 
-def not_a_number(folder):
+def infinite(folder):
     path = raw_dataset.skeleton_path(folder, CLIP)
     entries = json.loads(path.read_text())
-    entries[0]["keypoints"][0] = float("nan")
+    entries[0]["keypoints"][0] = float("inf")
     path.write_text(json.dumps(entries))
 
 
@@ -112,7 +112,7 @@ def not_a_number(folder):
         (nobody, "skeletons/train_1.json", "no person"),
         (eighteen_joints, "skeletons/train_1.json", "coco17 has 17 joints, got 18"),
         (no_json, "skeletons/train_1.json", "JSON"),
-        (not_a_number, "skeletons/train_1.json", ""),
+        (infinite, "skeletons/train_1.json", ""),
     ],
 )
 def test_an_invalid_clip_is_rejected_with_its_reason(folder, damage, file, words):
