@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 from numpy.typing import NDArray
+
+from musclemap_jax.storage.files import replace_text
 
 STEP = "step"
 
@@ -55,7 +58,7 @@ def read_scalars(path: str | Path) -> dict[str, Series]:
     if not path.exists():
         return {}
     by_name: dict[str, dict[int, float]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _lines(path):
         row = _parse(line)
         for name, value in row.items():
             if name != STEP and (value is None or isinstance(value, int | float)):
@@ -67,8 +70,12 @@ def drop_scalars_after(path: str | Path, step: int) -> None:
     """Removes the lines of later steps, which a resumed run writes again, and incomplete lines, if there is a file."""
     path = Path(path)
     if path.exists():
-        kept = [line for line in path.read_text().splitlines() if _parse(line).get(STEP, math.inf) <= step]
-        path.write_text("".join(line + "\n" for line in kept))
+        kept = [line for line in _lines(path) if _parse(line).get(STEP, math.inf) <= step]
+        replace_text(epath.Path(path), "".join(line + "\n" for line in kept))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").split("\n")
 
 
 def _parse(line: str) -> dict:
