@@ -21,7 +21,7 @@ NUM_FIRST = 5
 """Panels that are shown; the others are folded."""
 _FIRST = ("loss", "mAP", "branches", "gradient_norm", "learning_rate")
 _BY_BRANCH = re.compile(r"val_new/mAP(_(?!above_)\w+)?")
-_TITLES = {"mAP": "mAP on validation clips, %", "branches": "mAP on new activities, %: the model and its branches"}
+_TITLES = {"mAP": "mAP on validation clips", "branches": "mAP on new activities, the model and its branches"}
 _MAX_LINES = 8
 _MAX_POINTS = 400
 
@@ -111,8 +111,9 @@ def training_panels(scalars: Mapping[str, Series]) -> list[Panel]:
 def _panel(name: str, group: Mapping[str, Series]) -> Panel:
     drawn = dict(list(group.items())[:_MAX_LINES])
     across, upwards = _axes(name, drawn)
-    text = percent if _is_score(name) or name.endswith("fraction") else _number
+    text = percent if _is_score(name) else _number
     title = _TITLES.get(name, name if len(drawn) > 1 else next(iter(drawn)))
+    title += ", %" if _is_score(name) else ""
     title += f" (and {len(group) - len(drawn)} more)" if len(group) > len(drawn) else ""
     curves, descriptions = [], []
     for curve, (steps, values) in drawn.items():

@@ -35,11 +35,11 @@ def test_curves_are_grouped_and_those_that_matter_come_first():
     assert [panel.title for panel in panels] == [
         "loss",
         "mAP on validation clips, %",
-        "mAP on new activities, %: the model and its branches",
+        "mAP on new activities, the model and its branches, %",
         "train/gradient_norm",
         "train/learning_rate",
-        "val_new/mAP_above_chance",
-        "val_new/mAP_video",
+        "val_new/mAP_above_chance, %",
+        "val_new/mAP_video, %",
         "train/skipped",
     ]
     assert [curve.name for curve in panels[0].curves] == ["train/loss_video", "train/loss"]
