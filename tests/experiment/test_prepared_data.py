@@ -12,6 +12,13 @@ from musclemap_jax.experiment.prepared_data import PreparedData, load_data
 from musclemap_jax.synthetic.generate import render
 from musclemap_jax.synthetic.spec import SyntheticSpec
 
+RENDERED = SyntheticSpec(
+    {"train": 2, "val_known": 1, "test_known": 1, "val_new": 1, "test_new": 1},
+    size=64,
+    num_frames=(8, 9),
+    activities=("bodyweight squat", "renegade row"),
+)
+
 
 def test_splits_without_clips_are_logged_or_refused(caplog):
     data = PreparedData({"train": ["clip"], "val_known": ["clip"]}, {}, ("arms",))
@@ -23,7 +30,7 @@ def test_splits_without_clips_are_logged_or_refused(caplog):
 
 def test_a_run_refuses_data_whose_sources_changed_or_builds_it_again_where_it_may(tmp_path):
     raw = tmp_path / "raw"
-    render(raw, SyntheticSpec({"train": 2}, size=32, num_frames=(4, 5), activities=("bodyweight squat",)), 1)
+    render(raw, RENDERED, 1)
     spec = DataSpec(data_dir=str(tmp_path / "data"), raw_dir=str(raw))
     first, second = sorted(clip.clip_id for clip in load_data(spec).clips["train"])
     shutil.copy(raw_dataset.video_path(raw, first), raw_dataset.video_path(raw, second))
@@ -38,10 +45,9 @@ def test_a_run_refuses_data_whose_sources_changed_or_builds_it_again_where_it_ma
 
 
 def test_a_raw_data_set_that_was_rendered_again_is_no_change(tmp_path):
-    spec = SyntheticSpec({"train": 2}, size=32, num_frames=(4, 5), activities=("bodyweight squat",))
     data = DataSpec(data_dir=str(tmp_path / "data"), raw_dir=str(tmp_path / "raw"))
-    render(tmp_path / "raw", spec, 1)
+    render(tmp_path / "raw", RENDERED, 1)
     load_data(data)
     shutil.rmtree(tmp_path / "raw")
-    render(tmp_path / "raw", spec, 1)
+    render(tmp_path / "raw", RENDERED, 1)
     assert len(load_data(data).clips["train"]) == 2

@@ -9,18 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from etils import epath
 
-from musclemap_jax.data.modalities import stored_modalities
 from musclemap_jax.data.raw import raw_dataset
-from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest
+from musclemap_jax.data.raw.manifest import MANIFEST, Manifest
 from musclemap_jax.data.raw.raw_dataset import Clip
 from tfds_musclemap.build.build_log import read_rejected, read_stored_clips
 from tfds_musclemap.build.builder_config import MuscleMapConfig
-from tfds_musclemap.build.remote import local_annotations
+from tfds_musclemap.build.remote import read_raw_dataset
 from tfds_musclemap.build.shards import choose_clips
 from tfds_musclemap.build.sources import SOURCES, compare_sources, read_sources, write_sources
 
@@ -87,11 +85,9 @@ def _source_changes(
 ) -> list[str]:
     if not (data_path / SOURCES).exists():
         return ["it was made by an earlier version of this project"]
-    with local_annotations(root) as folder:
-        clips, manifest = raw_dataset.read_annotations(folder), read_manifest(folder)
-    for modality in stored_modalities(config.clip):
-        modality.check_manifest(manifest, Path(root / MANIFEST), config.clip)
-    fields = [name for name, value in manifest_values(manifest).items() if value != metadata.get(name)]
+    clips, manifest = read_raw_dataset(root, config.clip)
+    values = manifest_values(manifest)
+    fields = ["name" if key == "release" else key for key, value in values.items() if value != metadata.get(key)]
     changes = [f"{', '.join(fields)} changed in {MANIFEST}"] if fields else []
     try:
         return changes + _clip_changes(data_path, root, config, clips, metadata.get("max_examples_per_split"))

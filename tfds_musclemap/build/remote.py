@@ -14,14 +14,24 @@ from pathlib import Path
 
 from etils import epath
 
+from musclemap_jax.data.modalities import stored_modalities
+from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw import raw_dataset
-from musclemap_jax.data.raw.manifest import MANIFEST
+from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest
+from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.storage.files import is_remote
 
 
-def local_annotations(root: str | os.PathLike) -> contextlib.AbstractContextManager[Path]:
-    """As ``local_files``, for ``annotations.csv`` and ``raw_dataset.json``."""
-    return local_files(root, (raw_dataset.ANNOTATIONS, MANIFEST))
+def read_raw_dataset(root: str | os.PathLike, settings: ClipSettings) -> tuple[list[Clip], Manifest]:
+    """The annotations and the manifest of a raw data set.
+
+    Raises UserError if they are invalid, or contradict the settings.
+    """
+    with local_files(root, (raw_dataset.ANNOTATIONS, MANIFEST)) as folder:
+        clips, manifest = raw_dataset.read_annotations(folder), read_manifest(folder)
+    for modality in stored_modalities(settings):
+        modality.check_manifest(manifest, epath.Path(root) / MANIFEST, settings)  # ty: ignore[invalid-argument-type]  # for errors alone
+    return clips, manifest
 
 
 @contextlib.contextmanager

@@ -21,9 +21,7 @@ import tqdm
 from etils import epath
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from musclemap_jax.data.modalities import stored_modalities
-from musclemap_jax.data.raw import raw_dataset
-from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest
+from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.worker_pool import WorkerPool, num_cpus
 from musclemap_jax.synthetic.generate import render
@@ -33,7 +31,7 @@ from tfds_musclemap.build.build_log import REJECTED, BuildLog
 from tfds_musclemap.build.builder_config import CONFIGS, check_range
 from tfds_musclemap.build.changes import find_changes, has_files, manifest_values
 from tfds_musclemap.build.features import make_features
-from tfds_musclemap.build.remote import local_annotations
+from tfds_musclemap.build.remote import read_raw_dataset
 from tfds_musclemap.build.shards import Shard, assign_clips, choose_clips, estimate_clip_bytes
 
 HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
@@ -160,8 +158,7 @@ class Builder(FileReaderBuilder):
     ) -> None:
         """Runs while ``self.data_path`` is TFDS's temporary folder, which is renamed if the build succeeds."""
         config = self.builder_config
-        with local_annotations(self._root) as folder:
-            annotated, manifest = raw_dataset.read_annotations(folder), read_manifest(folder)
+        annotated, manifest = read_raw_dataset(self._root, config.clip)
         chosen = choose_clips(annotated, self._max_examples)
         clips = [clip for of_split in chosen.values() for clip in of_split]
         num_regions = len(manifest.regions)
@@ -190,7 +187,7 @@ class Builder(FileReaderBuilder):
             num_rejected=len(log.rejected),
         )
 
-    def _shards(self, chosen: dict[str, list[raw_dataset.Clip]], clip_bytes: int) -> dict[str, list[Shard]]:
+    def _shards(self, chosen: dict[str, list[Clip]], clip_bytes: int) -> dict[str, list[Shard]]:
         """{split: its files}."""
         file_format = self.info.file_format.value
         shards = {}
@@ -235,12 +232,7 @@ class Builder(FileReaderBuilder):
                 f"--data_dir={self._data_dir_root}`; or, without it, train on rendered data with "
                 f"--config=configs/transm3e.py:synthetic"
             )
-        with local_annotations(root) as folder:
-            raw_dataset.read_annotations(folder)
-            manifest = read_manifest(folder)
-        settings = self.builder_config.clip
-        for modality in stored_modalities(settings):
-            modality.check_manifest(manifest, root / MANIFEST, settings)
+        read_raw_dataset(root, self.builder_config.clip)
 
     def _is_up_to_date(self, root: epath.Path | None) -> bool:
         """Whether the data exists and nothing has changed since it was made; the raw data set is compared if it exists.

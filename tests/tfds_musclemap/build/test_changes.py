@@ -94,7 +94,7 @@ def other_name(root):
         (more_clips, "1 clip added to annotations.csv (more)"),
         (fewer_clips, "1 clip removed from annotations.csv (test_new_1)"),
         (other_labels, "1 clip labelled differently in annotations.csv (train_0)"),
-        (other_name, "release, allow_background changed in raw_dataset.json"),
+        (other_name, "name, allow_background changed in raw_dataset.json"),
     ],
 )
 def test_a_change_of_the_sources_is_named(copied, change, words):
