@@ -165,7 +165,7 @@ def test_options_of_reading_are_honoured_or_refused(built):
     assert found["part"] == found["all"][4:6]
     assert found["plain"] == [[clip_id, ""] for clip_id in clip_ids]
     assert found["workers"] == [found["all"][number::3] for number in range(3)]
-    assert "input_context: expected at most 18 workers, one for each clip, got 99" in found["too many"]
+    assert f"input_context: expected at most {len(ids)} workers, one for each clip, got 99" in found["too many"]
     assert "ReadConfig.repeat_filenames: ArrayRecord data is read record by record" in found["repeated"]
 
 
