@@ -169,8 +169,8 @@ def test_activities_of_other_paths_are_read_from_the_table(tmp_path, capsys):
     ("table", "words"),
     [
         ("a,squat\n", "line 1: expected the columns clip_id,activity"),
-        ("clip_id,activity\na,squat\na,row\n", "row 2: expected one activity for 'a'"),
-        ("clip_id,activity\na,\n", "row 1: expected clip_id and activity, got an empty value"),
+        ("clip_id,activity\na,squat\na,row\n", "line 3: expected one activity for 'a'"),
+        ("clip_id,activity\na,\n", "line 2: expected clip_id and activity, got an empty value"),
         ("clip_id,activity\n\xff", "UTF-8"),
     ],
 )

@@ -78,8 +78,8 @@ def parse_image_size(text: str) -> ImageSize:
 
 def video_facts(root: Path, clip_id: str) -> VideoFacts:
     """Facts about a clip's video in a raw data set; unknown if it cannot be read, which the builder reports."""
-    path = raw_dataset.video_path(root, clip_id)
     try:
+        path = raw_dataset.find_video(root, clip_id)
         check_file(root, path)
         video = open_video(path)
     except (LinkError, VideoError):

@@ -104,9 +104,9 @@ class _Estimators:
 
     def _extract(self, root: Path, clip_id: str, layout: str, max_persons: int) -> str | None:
         """Writes one clip's skeleton, or returns why it could not."""
-        video_path = raw_dataset.video_path(root, clip_id)
         process = self._idle.get()
         try:
+            video_path = raw_dataset.find_video(root, clip_id)
             check_file(root, video_path)
             process = process or PoseProcess(self._command, self._timeout_s)
             detections = process.estimate(video_path)

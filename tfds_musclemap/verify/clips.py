@@ -12,12 +12,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.data.modalities import IMAGE_FIELDS
 from musclemap_jax.data.modalities.fields import ClipRecord, Images
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from tfds_musclemap.source import ClipSource
+from tfds_musclemap.verify.signature import signature, signature_frames
 from tfds_musclemap.verify.skeleton_evidence import SkeletonFacts, skeleton_facts
 
 _CHUNK_SIZE = 16
@@ -36,6 +38,7 @@ class ClipFacts(Clip):
       content_hash: Hash of its images, or of its joints if it has no images; None if it has neither.
       skeleton: Facts about its skeleton; None if none is stored, or its shape is invalid.
       faults: One line for each thing that is wrong with it.
+      signature: What its frames look like, see signature.py; None without frames.
     """
 
     num_frames: int
@@ -45,6 +48,7 @@ class ClipFacts(Clip):
     content_hash: str | None
     skeleton: SkeletonFacts | None
     faults: tuple[str, ...]
+    signature: bytes | None = None
 
 
 def examine_split(folder: Path, split: str, pool: WorkerPool, advance: Callable[[int], object]) -> Iterator[ClipFacts]:
@@ -122,6 +126,7 @@ def examine_record(record: ClipRecord, split: str, num_regions: int, allow_backg
         content_hash=digest.hexdigest() if has_content else None,
         skeleton=facts,
         faults=tuple(faults),
+        signature=_signature(record),
     )
 
 
@@ -136,6 +141,16 @@ def _decode_all(name: str, field: Images, images: list[bytes], faults: list[str]
     if broken:
         faults.append(f"{name}: {len(broken)} images cannot be decoded, the first is number {broken[0]}")
     return sizes
+
+
+def _signature(record: ClipRecord) -> bytes | None:
+    images = record.get("frames", ())
+    if not images:
+        return None
+    try:
+        return signature([decode_jpeg(images[index]) for index in signature_frames(len(images))])
+    except (ValueError, cv2.error):  # reported as a fault of the clip
+        return None
 
 
 def _skeleton_faults(record: ClipRecord) -> list[str]:

@@ -28,7 +28,12 @@ _DIFFERENCE_GAIN = 3
 
 
 def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataStatistics) -> None:
-    """Writes ``regions.png`` and, if any clip of the data set in ``folder`` is without faults, ``modalities.png``."""
+    """Writes ``regions.png`` and, if any clip of the data set in ``folder`` is without faults, ``modalities.png``.
+
+    An empty data set has no plots.
+    """
+    if not prepared.clips:
+        return
     save_plot(plot_data_statistics(statistics), out / "regions.png")
     sound = [clip for clip in prepared.clips if not clip.faults]
     if not sound:

@@ -76,6 +76,12 @@ SQUATS = (clip("a"), clip("b"), clip("c", split="val_known"))
         (data_set(*SQUATS), None),
         (data_set(*SQUATS, clip("d", split="test_new")), "activity 'squat' is in train, val_known, test_new"),
         (
+            data_set(*SQUATS, clip("d", split="test_new", activity="Squat!")),
+            "activity 'Squat!' or 'squat' is in train, val_known, test_new: a new activity must not be in other splits",
+        ),
+        (data_set(*SQUATS, clip("d", activity="Squat")), None),
+        (data_set(metadata={"num_clips": 0}), "no clips: the data set is empty"),
+        (
             data_set(*SQUATS, clip("d", muscles=(13,))),
             "activity 'squat' has 2 different sets of regions: 13;17 (3 clips)",
         ),
@@ -138,6 +144,22 @@ def test_unusual_data_is_noted():
     assert "1 clips were rejected by the build: x (empty file)" in notes
     assert "1 clips without a person in any frame: e" in notes
     assert "train: the same content twice: a; d" in notes
+    spelled = data_set(*SQUATS, clip("d", activity="Squat"), clip("e", activity="row"))
+    assert "activities that differ in case or punctuation alone: 'Squat'; 'squat'" in find_notes(spelled)
+
+
+def test_an_empty_data_set_is_not_called_sound(prepared, tmp_path, capsys):
+    folder = copy_of(prepared, tmp_path)
+    info = json.loads((folder / "dataset_info.json").read_text())
+    for split in info["splits"]:
+        split["shardLengths"] = ["0"]
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    for name in ("clips.csv", "rejected.csv"):
+        (folder / name).write_text((folder / name).read_text().splitlines()[0] + "\n")
+    assert main([f"--data_dir={tmp_path / 'data'}", "--num_workers=1"]) == 1
+    output = capsys.readouterr().out
+    assert "fault: no clips: the data set is empty" in output
+    assert "nothing wrong" not in output
 
 
 def people(*spans, number=4):
