@@ -89,6 +89,7 @@ class FakeModel:
             branch_probabilities={"video": probabilities},
             modalities=tuple(("video", "skeleton") if numbers else ("video",) for numbers in seen),
             persons=tuple(seen),
+            limb_motion=np.full((len(seen), 2, 2), np.nan, np.float32),
             person=person,
             decision_rule="Active: above 70 %.",
             warnings=(f"run {self.run}",) if self.run else (),
