@@ -97,9 +97,10 @@ def leading_side(motion: np.ndarray) -> dict[str, str | None]:
 
 def side_sentences(motion: np.ndarray) -> list[str]:
     """A sentence for each side of a limb that led in some of the (W, 2, 2) windows."""
-    windows = f"{len(motion):,} window{'s' if len(motion) > 1 else ''}"
+    total = len(motion)
     return [
-        f"The {side} {limb.removesuffix('s')} moved clearly more than the {other} one in {count:,} of {windows}."
+        f"The {side} {limb.removesuffix('s')} moved clearly more than the {other} one"
+        + ("." if count == total else f" in {count:,} of {total:,} windows.")
         for limb, counts in zip(LIMBS, leading(motion).sum(axis=0).tolist(), strict=True)
         for side, other, count in zip(SIDES, SIDES[::-1], counts, strict=True)
         if count

@@ -60,3 +60,13 @@ def test_beam_gives_the_same_results_and_loads_the_model_once(here, monkeypatch)
     loaded.clear()
     assert main(["--input=videos", "--out=beam", IN_MEMORY]) == 0
     assert loaded == []
+
+
+@pytest.mark.tfds
+@pytest.mark.filterwarnings("default")
+def test_a_missing_pose_estimator_ends_the_pipeline(here, capsys):
+    pytest.importorskip("apache_beam")
+    (here / "no_pose").touch()
+    assert main(["--input=videos", "--out=beam", IN_MEMORY]) == 2
+    assert capsys.readouterr().err == "error: pose estimation: MediaPipe is not installed: run pip install\n"
+    assert not list((here / "beam" / "results").iterdir())

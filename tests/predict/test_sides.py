@@ -141,7 +141,7 @@ def test_sentences_name_the_side_and_the_windows():
         "The right arm moved clearly more than the left one in 1 of 3 windows.",
         "The right leg moved clearly more than the left one in 1 of 3 windows.",
     ]
-    assert side_sentences(motion[2:]) == ["The right arm moved clearly more than the left one in 1 of 1 window."]
+    assert side_sentences(motion[2:]) == ["The right arm moved clearly more than the left one."]
     assert side_sentences(motion[:0]) == []
 
 
