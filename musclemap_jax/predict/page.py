@@ -21,7 +21,7 @@ from musclemap_jax.predict import body_map
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.recorder import Preview, Recorder
 from musclemap_jax.predict.shading import shading
-from musclemap_jax.predict.sides import RATIO, side_sentences
+from musclemap_jax.predict.sides import side_sentences
 from musclemap_jax.predict.timeline import clock, timeline
 from musclemap_jax.predict.uncertainty import doubts
 from musclemap_jax.reporting.formatting import duration
@@ -83,7 +83,6 @@ def render_page(
         views=views,
         body_map=body_map,
         sides=side_sentences(prediction.limb_motion[prediction.answered]),
-        side_ratio=RATIO,
         rows=[_Row(prediction.regions[k], float(means[k]), float(fractions[k]), bool(decided[k])) for k in order],
         timeline=timeline(prediction, order),
         region_names=[prediction.regions[k] for k in order],

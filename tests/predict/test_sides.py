@@ -110,7 +110,7 @@ def test_every_layout_has_the_joints(layout):
 @pytest.mark.parametrize(
     ("motion", "expected"),
     [
-        ([0.8, 0.4], "left"),  # exactly twice as far
+        ([0.8, 0.4], "left"),  # exactly twice as far, as the page says
         ([0.41, 0.8], None),
         ([0.1, 0.4], "right"),  # exactly the floor
         ([0.39, 0.0], None),
