@@ -158,6 +158,18 @@ class Model:
                 by_person.setdefault(cast(int, answer.person), []).append(answer)
         return tuple(make_prediction(self, stream, by_person[number], number) for number in sorted(by_person))
 
+    def check_pose(self, pose: str = AUTO) -> None:
+        """Checks that a video without a skeleton can be predicted: that the pose estimator can be opened.
+
+        Args:
+          pose: As for `predict`.
+
+        Raises:
+          UserError: It is not installed, or the model needs a skeleton and `pose` is "none".
+        """
+        with contextlib.ExitStack() as stack:
+            self._estimator(pose, False, stack)
+
     @contextlib.contextmanager
     def _open(
         self,

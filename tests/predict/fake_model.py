@@ -45,6 +45,11 @@ class FakeModel:
     def __init__(self, run):
         self.run = run
 
+    def check_pose(self, pose="auto"):
+        """A file `no_pose` in the working folder stands for a pose estimator that is not installed."""
+        if pose == "auto" and os.path.exists("no_pose"):
+            raise UserError("pose estimation: MediaPipe is not installed: run pip install")
+
     def predict(self, video, *, skeleton=None, skeleton_layout="coco17", pose="auto", person=None, overlap=0.0,
                 on_frame=None):  # fmt: skip
         try:
@@ -90,6 +95,7 @@ class FakeModel:
             branch_probabilities={"video": probabilities},
             modalities=tuple(("video", "skeleton") if numbers else ("video",) for numbers in seen),
             persons=tuple(seen),
+            limb_motion=np.full((len(seen), 2, 2), np.nan, np.float32),
             person=person,
             decision_rule="Active: above 70 %.",
             warnings=(f"run {self.run}",) if self.run else (),
