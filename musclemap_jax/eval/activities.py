@@ -44,7 +44,7 @@ def in_first_half(activities: Sequence[str], all_activities: Sequence[str]) -> B
 
 
 def _one_spelling(activities: Sequence[str], all_activities: Sequence[str]) -> np.ndarray:
-    """(n,) names, each in the first of its spellings in alphabetical order, so that their order is that of the names."""
+    """(n,) names, each in the alphabetically first of its spellings."""
     spellings: dict[str, str] = {}
     for name in sorted(set(all_activities)):
         spellings.setdefault(taxonomy.activity_key(name), name)
