@@ -19,7 +19,8 @@ from musclemap_jax.data.modalities import stored_modalities
 from musclemap_jax.data.modalities.fields import ClipRecord
 from musclemap_jax.data.modalities.modality import ClipSettings, ClipSize, Frame, RawClip
 from musclemap_jax.data.modalities.skeleton import stored_joints
-from musclemap_jax.data.skeletons.person_linking import Detection, joints_by_person, link_persons
+from musclemap_jax.data.skeletons.detection import Detection
+from musclemap_jax.data.skeletons.person_linking import joints_by_person, prominence
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.frames import FrameStream
 from musclemap_jax.predict.persons import PersonSource
@@ -94,10 +95,11 @@ class Window:
     def persons(self) -> dict[int, list[Detection]]:
         """{number: detections} of all persons, in the order in which the model takes them."""
         detections = [found for frame in self.frames for found in frame.detections]
-        if self.by_prominence:
-            return {int(person[0].idx or 0): person for person in link_persons(detections)}
         numbers = sorted({int(found.idx or 0) for found in detections})
-        return {number: [found for found in detections if found.idx == number] for number in numbers}
+        persons = {number: [found for found in detections if found.idx == number] for number in numbers}
+        if self.by_prominence:
+            return dict(sorted(persons.items(), key=lambda item: prominence(item[1]), reverse=True))
+        return persons
 
     @property
     def seen(self) -> tuple[int, ...]:

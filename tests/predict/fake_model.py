@@ -14,8 +14,9 @@ import numpy as np
 from musclemap_jax.data.raw.video import VideoError, read_video
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.prediction import Prediction
-from musclemap_jax.predict.skeleton_file import check_frames, find_skeleton, read_skeleton_file
+from musclemap_jax.predict.skeleton_file import check_skeleton, find_skeleton, read_skeleton_file
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
+from tfds_musclemap.importing.skeleton_conversion import stored_layout
 
 WINDOW_FRAMES = 10
 
@@ -72,7 +73,7 @@ class FakeModel:
             count += 1
             if os.path.exists("slow"):
                 time.sleep(0.05)
-        check_frames(persons, count, skeleton or "")
+        check_skeleton(persons, stored_layout(layout), skeleton or "", size=video.source_size, num_frames=count)
         starts = range(0, count, WINDOW_FRAMES)
         ends = [min(start + WINDOW_FRAMES, count) for start in starts]
         seen = [
