@@ -183,7 +183,7 @@ class Model:
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
             if given is not None:
-                check_frames(given.persons, stream.num_frames, given.name)
+                check_frames(given.persons, stream.num_frames, given.name, stream.has_variable_rate)
 
     def _given_persons(
         self, video: Video, skeleton: Skeleton | None, layout: str, pose: str | PoseEstimator

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.data.skeletons.alphapose import TAIL_FRAMES, SkeletonError, parse_detections
+from musclemap_jax.data.skeletons.alphapose import TAIL_FRAMES, VARIABLE_RATE, SkeletonError, parse_detections
 from musclemap_jax.data.skeletons.person_linking import Detection
 from musclemap_jax.data.skeletons.pose_results import ALPHAPOSE_FILE, read_clip
 from musclemap_jax.errors import UserError
@@ -61,13 +61,16 @@ def read_skeleton_file(
     return [[detection._replace(idx=number) for detection in person] for number, person in enumerate(persons, start=1)]
 
 
-def check_frames(persons: Sequence[Sequence[Detection]], num_frames: int, path: str | Path) -> None:
+def check_frames(
+    persons: Sequence[Sequence[Detection]], num_frames: int, path: str | Path, has_variable_rate: bool = False
+) -> None:
     """Refuses the skeletons of another video.
 
     Args:
       persons: The result of `read_skeleton_file`.
       num_frames: T, the number of frames of the video.
       path: The skeletons' file or folder, for the error.
+      has_variable_rate: Whether the video has a variable frame rate.
 
     Raises:
       UserError: There are skeletons after the video's end; decoders disagree about the last frame or two.
@@ -76,5 +79,5 @@ def check_frames(persons: Sequence[Sequence[Detection]], num_frames: int, path: 
     if last >= num_frames + TAIL_FRAMES:
         raise UserError(
             f"{shown(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
-            "is it the file of another video?"
+            f"is it the file of another video?{f' or {VARIABLE_RATE}' if has_variable_rate else ''}"
         )

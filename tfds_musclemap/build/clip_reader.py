@@ -12,7 +12,7 @@ from musclemap_jax.data.modalities.fields import ClipRecord
 from musclemap_jax.data.modalities.modality import ClipError, ClipSettings, ClipSize, Frame, RawClip
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import LinkError, check_file
-from musclemap_jax.data.raw.video import VideoError, read_video
+from musclemap_jax.data.raw.video import VideoError, open_video, scaled_size
 from tfds_musclemap.build.remote import local_clip
 
 
@@ -54,18 +54,19 @@ def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:
             raise ClipError(f"{clip.name(path)}: {error}") from error
 
     writers = [modality.writer(clip, found, settings) for modality, found in zip(modalities, files, strict=True)]
-    num_frames = 0
+    shown = []
     try:
-        video = read_video(video_path, settings.short_side, pixel_format="yuvj420p")
-        for pixels in video.frames:
-            frame = Frame(pixels, settings.jpeg_quality)
+        video = open_video(video_path)
+        for source in video.frames:
+            frame = Frame(source.image(settings.short_side, "yuvj420p"), settings.jpeg_quality)
             for writer in writers:
                 writer.add(frame)
-            num_frames += 1
+            shown.append(source.number)
     except VideoError as error:
         raise ClipError(f"{clip.name(video_path)}: {error}") from error
-    size = ClipSize(num_frames, video.size, video.source_size)
+    stored_size = scaled_size(video.source_size, settings.short_side)
+    size = ClipSize(len(shown), stored_size, video.source_size, tuple(shown) if video.has_variable_rate else None)
     fields: ClipRecord = {}
     for writer in writers:
         fields |= writer.fields(size)
-    return ClipContent(num_frames, video.size, video.fps, fields)
+    return ClipContent(len(shown), stored_size, video.fps, fields)

@@ -32,6 +32,17 @@ class SkeletonError(ValueError):
     """An invalid skeleton file of one clip; the message is one line that names the file."""
 
 
+class FrameNumberError(SkeletonError):
+    """Poses of frames that the video does not have."""
+
+
+VARIABLE_RATE = (
+    "made on images at a constant rate? this video's rate is variable: estimate the poses on its own frames, or "
+    "convert it to a constant rate first (ffmpeg -i IN -fps_mode cfr OUT)"
+)
+"""What else may be wrong with the numbers of frames where a video has a variable frame rate."""
+
+
 def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray:
     """Reads the persons of one clip, the most prominent one first.
 
@@ -62,7 +73,7 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
     detections = parse_detections(entries, layout, name)
     last = max((detection.frame for detection in detections), default=0)
     if last >= num_frames + TAIL_FRAMES:
-        raise SkeletonError(
+        raise FrameNumberError(
             f"{name}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
             "is it the file of another video?"
         )
