@@ -79,5 +79,5 @@ def check_frames(
     if last >= num_frames + TAIL_FRAMES:
         raise UserError(
             f"{shown(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
-            f"is it the file of another video?{f' or {VARIABLE_RATE}' if has_variable_rate else ''}"
+            f"is it the file of another video?{f' {VARIABLE_RATE}' if has_variable_rate else ''}"
         )

@@ -95,12 +95,11 @@ class _JointsWriter(ClipWriter):
                 with np.errstate(over="ignore"):
                     skeleton = read_alphapose(path, settings.skeleton_layout, size.num_source_frames)
             except FrameNumberError as error:
-                fix = f", or {VARIABLE_RATE}" if size.shown is not None else ""
-                raise ClipError(f"{error}{fix}") from error
+                raise ClipError(f"{error} {VARIABLE_RATE}" if size.shown is not None else str(error)) from error
             except SkeletonError as error:
                 raise ClipError(str(error)) from error
-        if size.shown is not None and len(skeleton) != size.num_frames:
-            skeleton = skeleton[list(size.shown)]
+            if size.shown is not None:
+                skeleton = skeleton[list(size.shown)]
         if not skeleton.shape[1]:
             if settings.require_skeleton:
                 raise ClipError(f"{name}: no person in any frame, and this build requires skeletons")

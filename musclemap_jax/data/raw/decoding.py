@@ -81,11 +81,12 @@ def _decode(path: Path) -> Iterator:
     with opened(path) as container:
         found = survey(container)
         yield found
+        index = found.stream.index
         if found.packets is not None:
             yield from _frames(found.stream, found.packets, found.num_frames)
             return
     with opened(path) as container:
-        (stream,) = (each for each in container.streams.video if each.index == found.stream.index)
+        (stream,) = (each for each in container.streams.video if each.index == index)
         yield from _frames(stream, container.demux(stream), found.num_frames)
 
 

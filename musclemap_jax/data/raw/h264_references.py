@@ -3,8 +3,9 @@
 Pictures that others refer to are numbered: a picture has the number of the reference picture before it or the next one,
 unless the stream's parameters allow gaps. Source: ITU-T H.264 (08/2021), 7.3 (syntax), 7.4.3 (`frame_num`) and annex B.
 
-A lost picture that no other refers to leaves no gap: it is missing, and the others are right. Nothing is said at key
-frames, where streams may be joined, nor mostly at the number 1, at which an operation of the standard counts again.
+A stream whose first picture refers to others lacks those too. A lost picture that no other refers to leaves no gap: it
+is missing, and the others are right. Nothing is said at key frames, where streams may be joined, nor mostly at the
+number 1, at which an operation of the standard counts again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 from collections.abc import Iterator
 
 _SLICE, _KEY_SLICE, _SEQUENCE, _PICTURE = 1, 5, 7, 8
+_INTRA_SLICES = (2, 4)
 _HEAD_BYTES = 32
 """Enough for the part of a slice's header that is read."""
 
@@ -46,17 +48,19 @@ class ReferenceCounter:
 
     def _follows_gap(self, unit: bytes, is_key_frame: bool) -> bool:
         bits = _Bits(unit[1:_HEAD_BYTES])
-        bits.skip_exp_golomb(2)  # the first macroblock, the type
+        bits.exp_golomb()  # the first macroblock
+        is_intra = bits.exp_golomb() % 5 in _INTRA_SLICES
         number_bits, allows_gaps = self._sequences.get(self._pictures.get(bits.exp_golomb(), -1), (0, True))
         if allows_gaps:
-            self._last = None
             return False
         number = bits.read(number_bits)
         last, is_reference = self._last, unit[0] & 0x60
         if is_reference or is_key_frame:
             self._last = number
         highest = (1 << number_bits) - 1
-        if last is None or is_key_frame or (number == 1 and last != highest):
+        if last is None:
+            return not is_key_frame and not is_intra
+        if is_key_frame or (number == 1 and last != highest):
             return False
         return number not in (last, (last + 1) & highest)
 

@@ -37,7 +37,7 @@ class FrameNumberError(SkeletonError):
 
 
 VARIABLE_RATE = (
-    "made on images at a constant rate? this video's rate is variable: estimate the poses on its own frames, or "
+    "or made on images at a constant rate? this video's rate is variable: estimate the poses on its own frames, or "
     "convert it to a constant rate first (ffmpeg -i IN -fps_mode cfr OUT)"
 )
 """What else may be wrong with the numbers of frames where a video has a variable frame rate."""

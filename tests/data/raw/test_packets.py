@@ -85,6 +85,13 @@ def test_a_lost_picture_that_others_refer_to_is_named(tmp_path, suffix, options)
             read(damaged)
 
 
+def test_a_video_that_begins_within_a_group_of_pictures_is_named(tmp_path):
+    sound = write_clip(tmp_path / "sound.mkv", bf="0", sc_threshold="0")
+    damaged = copy_without(sound, tmp_path / "lost.mkv", {0, 1})  # the noise makes the second one a picture of its own
+    with pytest.raises(video.VideoError, match="damaged: frames are lost before packet 0, to which later ones refer"):
+        read(damaged)
+
+
 def test_pictures_that_no_other_refers_to_may_be_missing(tmp_path):
     """Every second one here: the encoder's temporal layers, or a recorder that drops them."""
     sound = write_clip(tmp_path / "sound.mp4", bf="1", x264_params="b-adapt=0:b-pyramid=none")
