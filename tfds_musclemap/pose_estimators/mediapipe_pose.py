@@ -15,11 +15,10 @@ import sys
 import mediapipe
 import numpy as np
 
-ROOT = str(pathlib.Path(__file__).parents[2])
-sys.path.append(ROOT)
-from musclemap_jax.data.raw.decoding import decode  # noqa: E402
+sys.path.append(str(pathlib.Path(__file__).parents[2]))
+from musclemap_jax.data.raw.decoding import decode
 
-sys.path.remove(ROOT)  # nothing else may come from there: it can be the packages of another environment
+sys.path.pop()  # nothing else may come from there: it can be the packages of another environment
 
 PROTOCOL = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -77,4 +78,15 @@ def copy_without(source: Path, target: Path, dropped: set[int]) -> Path:
             if packet.dts is not None and number not in dropped:
                 packet.stream = stream
                 copy.mux(packet)
+    return target
+
+
+def with_matrix(source: Path, matrix: tuple[int, int, int, int], target: Path) -> Path:
+    """Copies an mp4 file with another display matrix a, b, c, d of its track; returns the copy's path."""
+    data = bytearray(source.read_bytes())
+    identity = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    place = data.index(identity, data.index(b"tkhd"))
+    a, b, c, d = (value << 16 for value in matrix)
+    data[place : place + len(identity)] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    target.write_bytes(data)
     return target

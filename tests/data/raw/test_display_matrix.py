@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-
 import av
 import numpy as np
 import pytest
 
 from musclemap_jax.data.raw import video
-from tests.data.raw.clips import HEIGHT, WIDTH, write_clip
+from tests.data.raw.clips import HEIGHT, WIDTH, with_matrix, write_clip
 
-ONE = 1 << 16
 MATRICES = {  # a, b, c, d, and FFmpeg's filters for it (`-autorotate`)
     "upright": ((1, 0, 0, 1), "null"),
     "turned left": ((0, -1, 1, 0), "transpose=cclock"),
@@ -27,17 +24,6 @@ MATRICES = {  # a, b, c, d, and FFmpeg's filters for it (`-autorotate`)
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("clips") / "plain.mp4", range(3))
-
-
-def with_matrix(path, matrix, target):
-    """Copies an mp4 file with another display matrix of its track."""
-    data = bytearray(path.read_bytes())
-    identity = struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30)
-    track = data.index(identity, data.index(b"tkhd"))
-    a, b, c, d = (ONE * value for value in matrix)
-    data[track : track + len(identity)] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    target.write_bytes(data)
-    return target
 
 
 def filtered(path, filters):
