@@ -18,6 +18,11 @@ _INTRA_SLICES = (2, 4)
 _HEAD_BYTES = 32
 """Enough for the part of a slice's header that is read."""
 
+_UNIT_BYTES = 1024
+"""Enough for a sequence's parameters."""
+
+_START_CODE = b"\0\0\1"
+
 _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)
 """Profiles whose parameters have the chroma format and scaling lists."""
 
@@ -152,19 +157,20 @@ def _avcc_units(extradata: bytes) -> Iterator[bytes]:
 
 
 def _length_units(packet: bytes, length_bytes: int) -> Iterator[bytes]:
+    """The beginnings of a packet's units, each behind its length."""
     place = 0
     while place + length_bytes < len(packet):
         length = int.from_bytes(packet[place : place + length_bytes], "big")
         place += length_bytes
         if length:
-            yield packet[place : place + length]
+            yield packet[place : place + min(length, _UNIT_BYTES)]
         place += length
 
 
 def _start_code_units(data: bytes) -> Iterator[bytes]:
-    place = data.find(b"\0\0\1")
-    while 0 <= place < len(data) - 3:
-        following = data.find(b"\0\0\1", place + 3)
-        if following != place + 3:
-            yield data[place + 3 :] if following < 0 else data[place + 3 : following]
-        place = following
+    """The beginnings of a packet's units, each behind a start code."""
+    place = data.find(_START_CODE)
+    while 0 <= place < len(data) - len(_START_CODE):
+        place += len(_START_CODE)
+        yield data[place : place + _UNIT_BYTES]
+        place = data.find(_START_CODE, place)

@@ -7,6 +7,7 @@ and the coding say. Imports PyAV and numpy alone: the pose estimators' processes
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import cast
 
 import av
@@ -51,16 +52,19 @@ def survey(container: InputContainer) -> Survey:
     """Reads all packets of an opened file. Raises VideoError for a video that is damaged or without frames."""
     best = best_stream(container)
     logs = {stream.index: _PacketLog(stream) for stream in container.streams.video if stream.codec_context is not None}
-    reached_s = 0.0
+    ends = dict.fromkeys(range(len(container.streams)), 0)
     for packet in container.demux():
-        log = logs.get(packet.stream.index)  # the last packets' own number is 0
-        if log is not None:
-            log.add(packet)
-        reached_s = max(reached_s, _end_s(packet))
+        index = packet.stream.index  # the last packets' own number is 0
+        start = packet.dts if packet.pts is None else packet.pts
+        if start is not None:
+            ends[index] = max(ends[index], start + (packet.duration or 0))
+        if index in logs:
+            logs[index].add(packet)
+    ends_s = {index: float(end * (container.streams[index].time_base or 0)) for index, end in ends.items()}
     log = logs[best.index]
     if log.num_packets <= 1:  # a thumbnail
         log = max(logs.values(), key=lambda other: other.num_packets)
-    log.check(container, reached_s)
+    log.check(container, ends_s)
     fps, is_variable = _rate(log)
     return Survey(log.stream, log.kept, fps, is_variable, len(log.times_s) or log.num_packets)
 
@@ -104,7 +108,6 @@ class _PacketLog:
     def __init__(self, stream: av.VideoStream) -> None:
         self.stream = stream
         self.num_packets = 0
-        self.reached_s = 0.0
         self._fault = ""
         self._packets: list[av.Packet] = []
         self._num_bytes = 0
@@ -126,7 +129,6 @@ class _PacketLog:
         if not packet.size:  # the end, or a frame that repeats the last one
             return
         self.num_packets += 1
-        self.reached_s = max(self.reached_s, _end_s(packet))
         if packet.dts is not None:
             self._is_joined |= self._last_dts is not None and packet.dts < self._last_dts
             self._last_dts = packet.dts
@@ -158,30 +160,20 @@ class _PacketLog:
         times = np.sort(np.array(known, np.float64)) * float(self.stream.time_base)
         return times if (np.diff(times) > 0).all() else np.zeros(0)
 
-    def check(self, container: InputContainer, reached_s: float) -> None:
-        """Raises VideoError if the stream is damaged, or ends before the time that the file states.
-
-        Args:
-          container: The file.
-          reached_s: Where the last of all its streams ends; its length is that of the longest one.
-        """
+    def check(self, container: InputContainer, ends_s: Mapping[int, float]) -> None:
+        """Raises VideoError if the stream is damaged or ends too early, by {stream: where it ends in seconds}."""
         if not self.num_packets:
             raise VideoError("no frames")
         if self._fault:
             raise VideoError(self._fault)
-        stated_s = container.duration / av.time_base if container.duration else 0.0
+        # The length of a file is that of its longest stream.
+        stated_s, reached_s = (container.duration or 0) / av.time_base, max(ends_s.values())
         # ASF gives every stream the length of the file.
         if self.stream.duration and self.stream.time_base and container.format.name != "asf":
-            stated_s, reached_s = float(self.stream.duration * self.stream.time_base), self.reached_s
+            stated_s, reached_s = float(self.stream.duration * self.stream.time_base), ends_s[self.stream.index]
         if 0 < reached_s < MIN_FRACTION * stated_s:
             stated = round(self.num_packets * stated_s / reached_s)
             raise VideoError(f"truncated: the file states {stated} frames, {self.num_packets} are there")
-
-
-def _end_s(packet: av.Packet) -> float:
-    """Where a packet ends in seconds, 0 if it does not say."""
-    start = packet.dts if packet.pts is None else packet.pts
-    return float((start + (packet.duration or 0)) * packet.time_base) if start is not None and packet.time_base else 0.0
 
 
 def _rate(log: _PacketLog) -> tuple[float, bool]:
