@@ -56,7 +56,7 @@ def survey(container: InputContainer) -> Survey:
     for packet in container.demux():
         index = packet.stream.index  # the last packets' own number is 0
         start = packet.dts if packet.pts is None else packet.pts
-        if start is not None:
+        if start is not None and index in ends:  # streams may appear in mid-file
             ends[index] = max(ends[index], start + (packet.duration or 0))
         if index in logs:
             logs[index].add(packet)
@@ -102,7 +102,6 @@ class _PacketLog:
     Attributes:
       stream: The stream.
       num_packets: Number of packets with content.
-      times_s: Times in seconds of the frames that are shown, in the order of the file; empty if some have none.
     """
 
     def __init__(self, stream: av.VideoStream) -> None:
