@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging as std_logging
-import time
 from collections.abc import Callable, Sequence
 
 import ml_collections
@@ -64,19 +63,6 @@ def _count_table(counts: dict[str, int]) -> str:
     return "\n".join(f"  {name:<28}{count:>14,}" for name, count in rows)
 
 
-class _Laps:
-    """Measures the seconds that each part of the run takes."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self.times_s: dict[str, float] = {}
-
-    def end(self, name: str) -> None:
-        """Ends a part and begins the next."""
-        self.times_s[name] = time.perf_counter() - self._started
-        self._started = time.perf_counter()
-
-
 def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps: range = range(0)) -> None:
     """Runs an experiment; every process of a run calls it.
 
@@ -99,12 +85,13 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     from musclemap_jax.experiment.run_report import report_run
     from musclemap_jax.experiment.workdir import write_decisions
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
+    from musclemap_jax.storage.run_times import RunTimes
 
     def show(text: str) -> None:
         if jax.process_index() == 0:
             print(text, flush=True)
 
-    laps = _Laps()
+    laps = RunTimes(workdir, writes=mode != "eval" and jax.process_index() == 0)
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
@@ -113,8 +100,9 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     laps.end("model")
     if mode != "eval":
         with out_of_memory_is_user_error("config.train.batch_size", *_LESS_MEMORY):
-            experiment.train(profile_steps)
+            experiment.train(profile_steps, laps)
         laps.end("training")
+        laps.save()
     if mode != "train":
         if mode == "eval" or spec.eval.checkpoint == "best":
             experiment.restore()
@@ -122,6 +110,7 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
             metrics, predictions = experiment.evaluate(eval_splits)
             decided = decide(experiment, predictions)
         laps.end("evaluation")
+        laps.save()
         if jax.process_index() == 0:
             show(headline_table(metrics))
             if decided:
@@ -129,7 +118,7 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
                 write_decisions(experiment.workdir, decisions)
                 metrics = dataclasses.replace(metrics, decisions=of_decisions)
                 show(f"{decisions_table(of_decisions)}\n{decisions.rule()}\n")
-            show(f"report: {report_run(experiment, metrics, predictions, laps.times_s, title)}")
+            show(f"report: {report_run(experiment, metrics, predictions, laps, title)}")
 
 
 def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec], None]) -> int:

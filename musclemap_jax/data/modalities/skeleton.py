@@ -21,7 +21,7 @@ from musclemap_jax.data.modalities.modality import (
 from musclemap_jax.data.raw.manifest import Manifest
 from musclemap_jax.data.raw.raw_dataset import skeleton_path
 from musclemap_jax.data.sampling import pose_times
-from musclemap_jax.data.skeletons.alphapose import VARIABLE_RATE, FrameNumberError, SkeletonError, read_alphapose
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, read_alphapose
 from musclemap_jax.data.skeletons.poses import normalise_poses, sample_poses
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import convert, get_layout
@@ -93,9 +93,9 @@ class _JointsWriter(ClipWriter):
             try:
                 # A number too large for float32 becomes infinite, and is refused as such.
                 with np.errstate(over="ignore"):
-                    skeleton = read_alphapose(path, settings.skeleton_layout, size.num_source_frames)
-            except FrameNumberError as error:
-                raise ClipError(f"{error} {VARIABLE_RATE}" if size.shown is not None else str(error)) from error
+                    skeleton = read_alphapose(
+                        path, settings.skeleton_layout, size.num_source_frames, size.source, size.shown is not None
+                    )
             except SkeletonError as error:
                 raise ClipError(str(error)) from error
             if size.shown is not None:

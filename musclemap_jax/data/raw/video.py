@@ -94,12 +94,14 @@ class SourceVideo:
       has_variable_rate: Whether the file's frames have no constant rate; `frames` then repeats some and leaves out
         others.
       source_size: (height, width) in pixels as a player shows it.
+      expected_frames: Number of frames according to the packets; inexact in a few formats.
       frames: Yields the frames as `Video.frames` does.
     """
 
     fps: float
     has_variable_rate: bool
     source_size: tuple[int, int]
+    expected_frames: int
     frames: Iterator[DecodedFrame]
 
 
@@ -118,7 +120,8 @@ def open_video(path: str | Path, by_time: bool = True) -> SourceVideo:
     frames: Iterator[NumberedFrame] = itertools.chain([first], decoded)
     if by_time and found.is_variable:
         frames = at_constant_rate(frames, found.fps)
-    return SourceVideo(found.fps, found.is_variable, first.size, (DecodedFrame(frame, first.size) for frame in frames))
+    images = (DecodedFrame(frame, first.size) for frame in frames)
+    return SourceVideo(found.fps, found.is_variable, first.size, found.num_frames, images)
 
 
 def read_video(
