@@ -1,5 +1,6 @@
 """Test set-up: eight fake CPU devices, strict rank promotion, checked shapes; a tiny model and its batch."""
 
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from tests import typechecker
+from tests.processes import Processes
 
 ARRAY_MODULES = (
     *(f"musclemap_jax.models.{room}" for room in ("layers", "kernels", "video", "skeleton")),
@@ -98,6 +100,13 @@ def tiny_batch():
         }
 
     return make
+
+
+@pytest.fixture
+def processes():
+    """Starts processes, which end with the test."""
+    with contextlib.closing(Processes()) as processes:
+        yield processes
 
 
 @pytest.fixture(scope="session")
