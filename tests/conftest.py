@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -116,15 +115,16 @@ def run_main(tmp_path_factory):
     Programs compiled by one run are kept for the others. Options go to `subprocess.Popen`; returns the Popen object.
     """
     cache = tmp_path_factory.mktemp("xla")
+    processes = Processes()
 
     def start(*arguments, num_devices=1, **options):
         flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={num_devices}"
         environment = os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
         command = [sys.executable, "-m", "musclemap_jax.main", *map(str, arguments)]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return subprocess.Popen(command, cwd=ROOT, env=environment, **options)
+        return processes.start(*command, **{"cwd": ROOT, "env": environment, "stdin": None} | options)
 
-    return start
+    with contextlib.closing(processes):
+        yield start
 
 
 @pytest.fixture(scope="session")

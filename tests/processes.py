@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 
 class Processes:

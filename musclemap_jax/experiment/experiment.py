@@ -78,7 +78,7 @@ class Experiment:
           profile_steps: Steps to trace.
 
         Raises:
-          UserError: The workdir holds a run with another configuration or other regions, or the disk is full.
+          UserError: The workdir holds a run with another configuration or other regions, or a save failed.
           Preempted: The run was asked to stop; its state is saved.
         """
         setup, train = self._setup, self.spec.train
