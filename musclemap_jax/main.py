@@ -24,7 +24,7 @@ from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_fla
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.reporting.tables import decisions_table, headline_table
 from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice, stopped_line
-from musclemap_jax.runtime.process_exit import exit_process
+from musclemap_jax.runtime.process_exit import run_and_exit
 from musclemap_jax.runtime.process_log import ProcessLog
 from musclemap_jax.runtime.profiling import parse_steps
 from musclemap_jax.runtime.startup import (
@@ -155,10 +155,11 @@ def run_among_processes(
       body: Called with the resolved configuration and the notice that says when to stop early.
 
     Returns:
-      The exit status; after a failure of the body, the process ends here.
+      The exit status.
 
     Raises:
-      UserError: Invalid configuration, a workdir in use, or other processes that did not come.
+      UserError: A workdir in use, or other processes that did not come; invalid configuration or data, in a process
+        alone. One of several processes ends here.
     """
     spec = resolve(config)
     processes = ProcessSpec(
@@ -192,6 +193,7 @@ def run_among_processes(
             status = _STOPPED_STATUS.value
         except Exception as error:
             abandon_processes(error, peers)
+            raise
         finish_processes(peers)
     return status
 
@@ -219,4 +221,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(lambda argv: exit_process(main(argv)), flags_parser=parse_flags)
+    app.run(lambda argv: run_and_exit(lambda: main(argv)), flags_parser=parse_flags)

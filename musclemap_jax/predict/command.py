@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.predict.request import ALL, Request
-from musclemap_jax.runtime.process_exit import INTERRUPTED_STATUS
 from tfds_musclemap.importing.skeletons import INPUT_LAYOUTS
 
 
@@ -27,8 +26,6 @@ def run_command(body: Callable[[], int | None]) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
     try:
         return exit_on_user_error(body)
-    except KeyboardInterrupt:
-        return INTERRUPTED_STATUS
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)

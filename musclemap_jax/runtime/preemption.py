@@ -12,8 +12,8 @@ import os
 import signal
 from typing import NoReturn
 
+from musclemap_jax.errors import INTERRUPTED_STATUS
 from musclemap_jax.runtime.peers import PeerWatch
-from musclemap_jax.runtime.process_exit import INTERRUPTED_STATUS
 from musclemap_jax.runtime.process_log import given_command
 from musclemap_jax.runtime.signals import catch_stop_signals
 from musclemap_jax.runtime.stop_agreement import StopAgreement

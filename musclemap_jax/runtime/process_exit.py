@@ -5,10 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import traceback
+from collections.abc import Callable
 from typing import NoReturn
 
-INTERRUPTED_STATUS = 130
-"""Exit status of a process that a person ended by Ctrl-C before it could save."""
+FAILURE_STATUS = 1
+"""Exit status of a process that ends by an unexpected error."""
+
+
+def run_and_exit(main: Callable[[], int]) -> NoReturn:
+    """Runs a command and ends the process with its status; an unexpected error shows its traceback first."""
+    try:
+        status = main()
+    except Exception:
+        traceback.print_exc()
+        status = FAILURE_STATUS
+    exit_process(status)
 
 
 def exit_process(status: int) -> NoReturn:

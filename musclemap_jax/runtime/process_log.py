@@ -1,7 +1,7 @@
 """Per-process logs in ``<workdir>/logs``; process 0 also logs to the terminal.
 
-What libraries log through absl, such as Orbax's tracebacks of a failed save, is in these files alone: on the terminal it
-would hide the line that says what to do.
+What libraries log through absl, such as Orbax's tracebacks of a failed save, is in these files alone: on the terminal
+it would hide the line that says what to do.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 import jax
 from jax._src.clusters import ClusterEnv  # what the scheduler says has no public name
@@ -24,7 +23,7 @@ from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.runtime import rendezvous
 from musclemap_jax.runtime.device_memory import is_out_of_memory
 from musclemap_jax.runtime.peers import PeerWatch
-from musclemap_jax.runtime.process_exit import exit_process
+from musclemap_jax.runtime.process_exit import FAILURE_STATUS, exit_process
 from musclemap_jax.runtime.rendezvous import Group
 
 PEER_TIMEOUT_S = 50
@@ -33,7 +32,6 @@ PEER_TIMEOUT_S = 50
 CONNECT_TIMEOUT_S = 300
 """How long a process waits for the others at the start."""
 
-FAILURE_STATUS = 1
 _SHUTDOWN_TIMEOUT_S = 600
 """How long the others wait at the end while process 0 writes the report."""
 _VERDICT_MARGIN_S = 20.0
@@ -171,28 +169,29 @@ def finish_processes(peers: PeerWatch | None) -> None:
         peers.close()
 
 
-def abandon_processes(error: Exception, peers: PeerWatch | None) -> NoReturn:
-    """Ends this process and the others after a failure.
+def abandon_processes(error: Exception, peers: PeerWatch | None) -> None:
+    """Ends this process and the others after a failure; returns if it is alone.
 
     Args:
       error: What happened. If it came from JAX's runtime and is not this process's own, the likely cause is the death
         of another one; then this process stays until its watch has named that one and ended it, or all prove alive.
       peers: The result of `start_processes`.
     """
+    if peers is None:
+        return
     if isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
     else:
         traceback.print_exception(error)
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):
+        wait_s = peers.timeout_s + _VERDICT_MARGIN_S
+        print(
+            f"error: {reason}: another process may have died; waiting up to {wait_s:.0f} s to learn which",
+            file=sys.stderr,
+            flush=True,
+        )
+        time.sleep(wait_s)
     status = USER_ERROR_STATUS if isinstance(error, UserError) else FAILURE_STATUS
-    if peers is not None:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error):
-            wait_s = peers.timeout_s + _VERDICT_MARGIN_S
-            print(
-                f"error: {reason}: another process may have died; waiting up to {wait_s:.0f} s to learn which",
-                file=sys.stderr,
-                flush=True,
-            )
-            time.sleep(wait_s)
-        peers.report_failure(status, reason)
+    peers.report_failure(status, reason)
     exit_process(status)

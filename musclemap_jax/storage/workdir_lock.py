@@ -132,7 +132,7 @@ class WorkdirLock:
         except UserError:
             self._close()
             raise
-        except OSError as error:
+        except Exception as error:  # cloud storage has errors of its own
             self._close()
             if self._optional:
                 return

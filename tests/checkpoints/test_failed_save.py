@@ -13,7 +13,9 @@ import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from musclemap_jax.checkpoints.checkpointer import Checkpointer
 from musclemap_jax.checkpoints.state import TrainState
+from musclemap_jax.errors import exit_on_user_error
 from musclemap_jax.runtime.barrier import barrier
+from musclemap_jax.runtime.process_exit import exit_process
 from musclemap_jax.runtime.startup import ProcessSpec, abandon_processes, start_processes
 
 workdir, address, count, number = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -32,7 +34,7 @@ def state(step):
     params = {"video": put(np.arange(1000, dtype=np.float32), "data")}
     return TrainState(put(np.array(step, np.int32)), params, {}, (), None, put(np.int32(0)), put(np.uint32(0)))
 
-try:
+def save():
     checkpointer = Checkpointer(workdir, keep=2)
     checkpointer.save(state(1), Position())
     checkpointer.wait()
@@ -48,8 +50,15 @@ try:
             time.sleep(0.01)
     finally:
         checkpointer.close()
-except Exception as error:
-    abandon_processes(error, peers)
+
+def body():
+    try:
+        save()
+    except Exception as error:
+        abandon_processes(error, peers)
+        raise
+
+exit_process(exit_on_user_error(body))
 """
 
 

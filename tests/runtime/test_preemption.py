@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from musclemap_jax.runtime.process_exit import INTERRUPTED_STATUS
+from musclemap_jax.errors import INTERRUPTED_STATUS
 from tests.processes import ended, free_address, wait_for_line
 
 STOPPED_STATUS = 75

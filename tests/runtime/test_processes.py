@@ -83,20 +83,29 @@ def after_a_death(start, workdir):
 
 
 def preempted(processes, signalled, number, workdir):
-    """The newest step, and status, output and errors of all processes, after some got a signal."""
+    """The newest step, and status, output and errors of all processes, after some of them get a signal."""
     for process in signalled:
         process.send_signal(number)
     return newest(workdir), ended(processes)
 
 
+def starts_logged(workdir, number):
+    """How often a process has connected to the others and opened its log."""
+    log = workdir / "logs" / f"process_{number:03d}.log"
+    return log.read_text().count(f"process {number} of 2 on") if log.exists() else 0
+
+
 @pytest.fixture(scope="module")
 def interrupted_beside_a_second_start(after_a_death, start, workdir):
     """The end of a second start, and the result of `preempted` for the first, whose process 1 got Ctrl-C."""
-    address = free_address()
+    address, before = free_address(), starts_logged(workdir, 1)
     processes = start(address=address)
-    wait_for_steps(workdir, 1, processes)
+    deadline = time.monotonic() + 600
+    while starts_logged(workdir, 1) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     second = ended(start(address=address))
-    wait_for_steps(workdir, 1, processes)
+    wait_for_steps(workdir, 3, processes)
     return second, preempted(processes, processes[1:], signal.SIGINT, workdir)
 
 
