@@ -36,6 +36,7 @@ from musclemap_jax.runtime.startup import (
     finish_processes,
     start_processes,
 )
+from musclemap_jax.storage.full_disk import full_disk_is_user_error
 from musclemap_jax.storage.workdir_lock import WorkdirLock
 
 MODES = ("train_and_eval", "train", "eval")
@@ -177,15 +178,16 @@ def run_among_processes(
     keep_freed_memory()
     disable_listings_cache()
     use_compilation_cache()
+    workdir = str(_WORKDIR.value)
     notice = PreemptionNotice(_STOPPED_STATUS.value)
     notice.listen()
     # An evaluation writes its report beside the run, so not during a training; a read-only workdir needs no lock.
-    with WorkdirLock(str(_WORKDIR.value), optional=_MODE.value == "eval") as lock:
+    with WorkdirLock(workdir, optional=_MODE.value == "eval") as lock:
         peers = start_processes(processes, lock.acquire)
         notice.share(peers)
         status = 0
         try:
-            with contextlib.closing(ProcessLog(str(_WORKDIR.value), PACKAGE)):
+            with full_disk_is_user_error(workdir), contextlib.closing(ProcessLog(workdir, PACKAGE)):
                 log.info("%s", describe_process())
                 body(spec, notice)
         except Preempted as stop:

@@ -110,17 +110,17 @@ def processes():
 
 @pytest.fixture(scope="session")
 def run_main(tmp_path_factory):
-    """A function (*arguments, num_devices=1, **options) that runs the main job in a process of its own, on CPU devices.
+    """A function (*arguments, num_devices=1, under=(), **options) that runs the main job in a process, on CPU devices.
 
-    Programs compiled by one run are kept for the others. Options go to `subprocess.Popen`; returns the Popen object.
+    It runs under the command ``under``. Programs compiled by one run are kept for the others. Options go to `subprocess.Popen`; returns the Popen object.
     """
     cache = tmp_path_factory.mktemp("xla")
     processes = Processes()
 
-    def start(*arguments, num_devices=1, **options):
+    def start(*arguments, num_devices=1, under=(), **options):
         flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={num_devices}"
         environment = os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
-        command = [sys.executable, "-m", "musclemap_jax.main", *map(str, arguments)]
+        command = [*under, sys.executable, "-m", "musclemap_jax.main", *map(str, arguments)]
         return processes.start(*command, **{"cwd": ROOT, "env": environment, "stdin": None} | options)
 
     with contextlib.closing(processes):

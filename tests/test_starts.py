@@ -1,13 +1,14 @@
-"""Tests of starts of the main job that cannot go on, in real processes: none of them comes to a computation."""
+"""Tests of starts of the main job that end before the first step, in real processes."""
 
 import re
+import signal
 import socket
 import time
 
 import pytest
 
 from musclemap_jax.storage.workdir_lock import WorkdirLock
-from tests.processes import ended, free_address
+from tests.processes import ended, free_address, wait_for_line
 
 HOST = socket.gethostname()
 
@@ -56,6 +57,25 @@ def test_a_second_start_in_a_workdir_ends_at_once_with_one_line_each(start, tmp_
         assert (status, output) == (2, "")
         assert re.fullmatch(rf"error: {prefix}{who}choose another --workdir\n", errors)
     assert waited_s < 60
+
+
+def test_ctrl_c_during_the_compilation_ends_the_run_at_once(run_main, smoke_data, tmp_path):
+    process = run_main(
+        "--config=configs/hdgcn.py:smoke",
+        f"--config.data.data_dir={smoke_data}",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.optimizer.learning_rate=0.00123",  # a training step that no other test has compiled
+        "--stopped_status=75",
+    )
+    wait_for_line(process.stdout, "parameters:")
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    ((status, output, errors),) = ended([process])
+    assert time.monotonic() - started < 5
+    assert status == 75, errors
+    assert "Traceback" not in errors
+    assert "stopped: before the first step, with nothing to save; to resume, run the same command again:\n" in output
 
 
 def test_an_evaluation_does_not_write_beside_a_training(run_main, smoke_data, tmp_path):

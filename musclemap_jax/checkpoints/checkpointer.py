@@ -26,10 +26,10 @@ from musclemap_jax.checkpoints.validation_scores import KeepBest, ValidationScor
 from musclemap_jax.errors import UserError
 from musclemap_jax.sharding.rules import path_name
 from musclemap_jax.storage.files import is_remote, move_folder
+from musclemap_jax.storage.full_disk import is_full_disk
 
 CHECKPOINTS = "checkpoints"
 DAMAGED = "damaged_checkpoints"
-_DISK_FULL = ("No space left on device", "Disk quota exceeded")
 _POLL_S = 0.005
 _NO_STEP = -1
 _TEXT_BYTES = 256
@@ -258,7 +258,7 @@ class Checkpointer:
             raise
         except Exception as error:
             self._manager.failure = error
-            if any(words in str(error) for words in _DISK_FULL):
+            if is_full_disk(error):
                 what, fix = "the disk was full while a checkpoint was written", "free some space"
             else:
                 reason = str(error).strip().partition("\n")[0]

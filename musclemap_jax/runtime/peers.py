@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from musclemap_jax.runtime.rendezvous import Connection, Group
+from musclemap_jax.runtime.connection import Connection
+from musclemap_jax.runtime.rendezvous import Group
 from musclemap_jax.runtime.stop_agreement import WORDS, StopAgreement
 
 PEER_DIED_STATUS = 4
@@ -52,10 +53,10 @@ class PeerWatch:
         self._alone = threading.Event()
         self.stop_agreement = StopAgreement(group.number, group.count, self._send)
         _delay_abort()
-        self._connections = {number: connection for number, (connection, _) in connections.items()}
-        for number, (connection, lines) in connections.items():
-            connection.settimeout(timeout_s)
-            _start(self._listen_to, number, lines)
+        self._connections = dict(connections)
+        for number, connection in connections.items():
+            connection.socket.settimeout(timeout_s)
+            _start(self._listen_to, number, connection.lines)
         _start(self._beat)
 
     def leave(self) -> None:
@@ -89,7 +90,7 @@ class PeerWatch:
         with self._sending:
             for connection in list(self._connections.values()):
                 with contextlib.suppress(OSError):  # the thread that listens to it notices
-                    connection.sendall(f"{text}\n".encode())
+                    connection.send(text)
 
     def _beat(self) -> None:
         while True:

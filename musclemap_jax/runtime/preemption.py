@@ -70,7 +70,7 @@ class PreemptionNotice:
     def _act(self, number: signal.Signals) -> None:
         """Acts on a signal, in a thread of its own."""
         if not self._runs:
-            self._leave(self._status, 1, stopped_line(_NOTHING_TO_SAVE))
+            self._leave(self._status, 1, f"\n{stopped_line(_NOTHING_TO_SAVE)}")
         if not self._signalled:
             self._signalled = True
             _say(2, f"\n{_STOPPING}\n")

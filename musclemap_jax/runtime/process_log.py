@@ -6,6 +6,7 @@ it would hide the line that says what to do.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
 import sys
@@ -30,6 +31,10 @@ class _File(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         del record
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class ProcessLog:

@@ -14,19 +14,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from musclemap_jax.errors import UserError
-
-Connection = tuple[socket.socket, Iterator[str]]
-"""A connection and the lines that come over it."""
+from musclemap_jax.runtime.connection import Connection, free_port, listen
 
 _GREETING = "musclemap_jax"
 _HELLO_TIMEOUT_S = 5.0
@@ -64,6 +60,10 @@ class Group:
         """Port of process 0."""
         return int(self.address.rpartition(":")[2])
 
+    def with_port(self, port: int | str) -> str:
+        """host:port of another port of process 0's machine."""
+        return f"{self.address.rpartition(':')[0]}:{port}"
+
     def __str__(self) -> str:
         return f"process {self.number} of {self.count} on {socket.gethostname()}"
 
@@ -87,7 +87,9 @@ def refuse(group: Group, reason: str) -> None:
         deadline = time.monotonic() + min(_REFUSAL_S, group.timeout_s)
         told = 0
         while told < group.count - 1 and (left_s := deadline - time.monotonic()) > 0:
-            told += _turn_away(listener, left_s, reason)
+            if (hello := _next_hello(listener, left_s)) is not None:
+                _turn_away(hello[0], reason)
+                told += 1
 
 
 class _Progress:
@@ -123,23 +125,21 @@ def _gather(group: Group) -> tuple[dict[int, Connection], str]:
                     f"{group}: waited {group.timeout_s:g} s for {whom}: start all {group.count} processes, allow "
                     "traffic to that port, or raise --connect_timeout_s"
                 )
-            if (hello := _hello(listener, _RETRY_S)) is not None:
+            if (hello := _next_hello(listener, _RETRY_S)) is not None:
                 _admit(group, connections, *hello)
-            for number in [number for number, (connection, _) in connections.items() if _is_closed(connection)]:
-                connections.pop(number)[0].close()
+            for number in [number for number, connection in connections.items() if connection.is_closed()]:
+                connections.pop(number).close()
     except UserError as error:
-        _refuse(connections.values(), str(error))
+        for connection in connections.values():
+            _turn_away(connection, str(error))
         listener.close()
         raise
-    port = _free_port()
+    port = free_port()
     for connection in connections.values():
-        _answer(connection, f"start {port}")
-    busy = (
-        f"{group.address} is used by another run (process 0: pid {os.getpid()} on {socket.gethostname()}, since "
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC): wait until it has ended, or choose another --coordinator"
-    )
-    threading.Thread(target=_turn_away_all, args=(listener, busy), name="rendezvous", daemon=True).start()
-    return connections, _with_port(group, port)
+        with contextlib.suppress(OSError):  # `peers` will notice
+            connection.send(f"start {port}")
+    threading.Thread(target=_turn_away_all, args=(group, listener), name="rendezvous", daemon=True).start()
+    return connections, group.with_port(port)
 
 
 def _admit(group: Group, connections: dict[int, Connection], connection: Connection, number: int, count: int) -> None:
@@ -150,10 +150,11 @@ def _admit(group: Group, connections: dict[int, Connection], connection: Connect
     """
     if count != group.count or not 0 < number < group.count:
         text = f"{group}: another process connected as number {number} of {count}: pass the same --num_processes to all"
-        _refuse([connection], text)
+        _turn_away(connection, text)
         raise UserError(text)
-    if number in connections and not _is_closed(connections[number][0]):
-        _refuse([connection], f"process 0 at {group.address} already has a process {number}: pass another --process_id")
+    if number in connections and not connections[number].is_closed():
+        text = f"process 0 at {group.address} already has a process {number}: pass another --process_id"
+        _turn_away(connection, text)
     else:
         connections[number] = connection
 
@@ -162,15 +163,10 @@ def _join(group: Group) -> tuple[dict[int, Connection], str]:
     """The part of the other processes."""
     progress = _Progress(group)
     while True:
-        answer, reason = _ask(group, progress)
-        if answer is not None:
-            connection, lines, words = answer
-            verdict, _, rest = words.partition(" ")
-            if verdict == "start":
-                return {0: (connection, lines)}, _with_port(group, int(rest))
-            connection.close()
-            raise UserError(rest if rest.startswith("process 0 of") else f"{group}: {rest}")
-        whom = f"process 0 at {group.address} ({reason})"
+        try:
+            return _ask(group, progress)
+        except OSError as error:
+            whom = f"process 0 at {group.address} ({error.strerror or error})"
         progress.report(whom)
         if progress.waited_s > group.timeout_s:
             raise UserError(
@@ -180,91 +176,64 @@ def _join(group: Group) -> tuple[dict[int, Connection], str]:
         time.sleep(_RETRY_S)
 
 
-def _ask(group: Group, progress: _Progress) -> tuple[tuple[socket.socket, Iterator[str], str] | None, str]:
-    """Connects to process 0 and waits for its answer; returns connection, further lines and answer, or the reason."""
+def _ask(group: Group, progress: _Progress) -> tuple[dict[int, Connection], str]:
+    """Connects to process 0 and waits for its answer.
+
+    Raises:
+      UserError: Process 0 refuses to start.
+      OSError: It is not there, or did not answer.
+    """
+    connection = Connection.over(socket.create_connection((group.host, group.port), timeout=_HELLO_TIMEOUT_S))
     try:
-        connection = socket.create_connection((group.host, group.port), timeout=_HELLO_TIMEOUT_S)
-    except OSError as error:
-        return None, error.strerror or str(error)
-    try:
-        connection.sendall(f"{_GREETING} {group.number} {group.count}\n".encode())
-        while not _has_input(connection, 1.0):
+        connection.send(f"{_GREETING} {group.number} {group.count}")
+        while not connection.has_input(1.0):
             progress.report(f"the others, as process 0 at {group.address} does")
             if progress.waited_s > group.timeout_s + _VERDICT_MARGIN_S:
-                connection.close()
-                return None, "it does not answer"
-        lines = _lines(connection)
-        answer = next(lines, "")
-        if answer.partition(" ")[0] in ("start", "refused"):
-            return (connection, lines, answer), ""
-        reason = "another program answers there" if answer else "it closed the connection"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    connection.close()
-    return None, reason
+                raise ConnectionError("it does not answer")
+        verdict, _, rest = next(connection.lines, "").partition(" ")
+        if verdict == "start":
+            return {0: connection}, group.with_port(rest)
+        if verdict == "refused":
+            raise UserError(rest if rest.startswith("process 0 of") else f"{group}: {rest}")
+        raise ConnectionError("another program answers there" if verdict else "it closed the connection")
+    except BaseException:
+        connection.close()
+        raise
 
 
-def _hello(listener: socket.socket, timeout_s: float) -> tuple[Connection, int, int] | None:
-    """Takes a connection and what the process says, its number and count; None if none comes or it is a stranger."""
+def _next_hello(listener: socket.socket, timeout_s: float) -> tuple[Connection, int, int] | None:
+    """The next connection, with the number and the count that the process says; None if none comes, or a stranger."""
     listener.settimeout(timeout_s)
-    connection = None
     try:
-        connection, _ = listener.accept()
-        connection.settimeout(_HELLO_TIMEOUT_S)
-        lines = _lines(connection)
-        greeting, number, count = next(lines, "").split()
+        connection = Connection.over(listener.accept()[0])
+    except OSError:
+        return None
+    try:
+        connection.socket.settimeout(_HELLO_TIMEOUT_S)
+        greeting, number, count = next(connection.lines, "").split()
         if greeting == _GREETING:
-            return (connection, lines), int(number), int(count)
+            return connection, int(number), int(count)
     except (OSError, ValueError):
         pass
-    if connection is not None:
-        connection.close()
+    connection.close()
     return None
 
 
-def _turn_away(listener: socket.socket, timeout_s: float, reason: str) -> int:
-    """Refuses the next process that comes in time; returns how many came, 0 or 1."""
-    hello = _hello(listener, timeout_s)
-    if hello is None:
-        return 0
-    _refuse([hello[0]], reason)
-    return 1
-
-
-def _turn_away_all(listener: socket.socket, reason: str) -> None:
-    while True:
-        _turn_away(listener, _REPORT_EVERY_S, reason)
-
-
-def _answer(connection: Connection, text: str) -> None:
+def _turn_away(connection: Connection, reason: str) -> None:
     with contextlib.suppress(OSError):  # the process has gone
-        connection[0].sendall(f"{text}\n".encode())
+        connection.send(f"refused {reason}")
+    connection.close()
 
 
-def _refuse(connections: Iterable[Connection], reason: str) -> None:
-    for connection in connections:
-        _answer(connection, f"refused {reason}")
-        connection[0].close()
-
-
-def _has_input(connection: socket.socket, timeout_s: float) -> bool:
-    """Whether something can be read, or the other side has closed the connection."""
-    poll = select.poll()  # unlike select, for any number of open files
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(timeout_s * 1000))
-
-
-def _is_closed(connection: socket.socket) -> bool:
-    try:
-        return _has_input(connection, 0) and connection.recv(1, socket.MSG_PEEK) == b""
-    except OSError:
-        return True
-
-
-def _lines(connection: socket.socket) -> Iterator[str]:
-    with connection.makefile(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            yield line.rstrip("\n")
+def _turn_away_all(group: Group, listener: socket.socket) -> None:
+    """Turns away whoever comes while the run goes on."""
+    busy = (
+        f"{group.address} is used by another run (process 0: pid {os.getpid()} on {socket.gethostname()}, since "
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC): wait until it has ended, or choose another --coordinator"
+    )
+    while True:
+        if (hello := _next_hello(listener, _REPORT_EVERY_S)) is not None:
+            _turn_away(hello[0], busy)
 
 
 def _listener(group: Group) -> socket.socket:
@@ -274,28 +243,13 @@ def _listener(group: Group) -> socket.socket:
       UserError: The port is in use, or may not be used.
     """
     try:
-        return _server(group.port, group.count)
+        return listen(group.port, group.count)
     except OSError as error:
         reason = "in use" if error.errno == errno.EADDRINUSE else error.strerror
         raise UserError(
             f"{group}: could not listen on port {group.port} ({reason}): another run or program may use it: choose "
             "another port in --coordinator"
         ) from error
-
-
-def _server(port: int, backlog: int) -> socket.socket:
-    dual = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual else socket.AF_INET
-    return socket.create_server(("", port), family=family, backlog=backlog, dualstack_ipv6=dual)
-
-
-def _free_port() -> int:
-    with _server(0, 1) as server:
-        return server.getsockname()[1]
-
-
-def _with_port(group: Group, port: int) -> str:
-    return f"{group.address.rpartition(':')[0]}:{port}"
 
 
 def _names(numbers: list[int]) -> str:

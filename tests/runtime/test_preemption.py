@@ -72,7 +72,7 @@ def test_before_the_first_step_all_leave_at_once(run, count, stop):
     processes[-1].send_signal(stop)
     results = ended(processes, timeout_s=20)
     assert [status for status, _, _ in results] == [STOPPED_STATUS] * count
-    assert results[-1][1].startswith("stopped: before the first step, with nothing to save; to resume, run the same")
+    assert results[-1][1].startswith("\nstopped: before the first step, with nothing to save; to resume, run the same")
     assert results[-1][2] == ""
     if count == 2:
         assert "process 1 was asked to stop and left at once" in results[0][2]

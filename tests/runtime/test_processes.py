@@ -86,7 +86,8 @@ def preempted(processes, signalled, number, workdir):
     """The newest step, and status, output and errors of all processes, after some of them get a signal."""
     for process in signalled:
         process.send_signal(number)
-    return newest(workdir), ended(processes)
+    results = ended(processes)
+    return newest(workdir), results
 
 
 def starts_logged(workdir, number):

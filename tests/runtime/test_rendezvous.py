@@ -38,7 +38,7 @@ def at_once():
 
 def close(*results):
     for connections, _ in results:
-        for connection, _ in connections.values():
+        for connection in connections.values():
             connection.close()
 
 
@@ -48,8 +48,8 @@ def test_all_get_connections_and_one_address_for_jax(groups, at_once):
     (address,) = {address for _, address in results}
     assert re.fullmatch(r"localhost:\d+", address)
     for number in (1, 2):
-        results[number][0][0][0].sendall(f"from {number}\n".encode())
-        assert next(results[0][0][number][1]) == f"from {number}"
+        results[number][0][0].send(f"from {number}")
+        assert next(results[0][0][number].lines) == f"from {number}"
     close(*results)
 
 
@@ -103,8 +103,6 @@ def test_another_program_at_the_address_is_said(groups):
 
 def test_a_stranger_and_a_process_that_dies_while_waiting_do_not_disturb(groups, at_once):
     first, second = groups(2)
-    with socket.create_server((first.host, 0)) as port:
-        del port
 
     def disturb():
         time.sleep(0.3)
@@ -139,11 +137,10 @@ def test_a_process_that_is_started_again_takes_its_own_place(groups, at_once):
 
 
 def test_two_processes_of_one_number_are_told(groups, at_once):
-    first, second, third = groups(3, timeout_s=3)
+    first, second, _ = groups(3, timeout_s=3)
     results = at_once(lambda: meet(first), lambda: meet(second), lambda: (time.sleep(0.5), meet(second))[1])
     assert any(f"process 0 at {first.address} already has a process 1" in result for result in results)
     assert sum("waited 3 s for process 2" in result for result in results) == 2
-    del third
 
 
 def test_other_numbers_of_processes_are_told_to_both(groups, at_once):
