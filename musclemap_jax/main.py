@@ -179,10 +179,10 @@ def run_among_processes(
     disable_listings_cache()
     use_compilation_cache()
     workdir = str(_WORKDIR.value)
-    notice = PreemptionNotice(_STOPPED_STATUS.value)
-    notice.listen()
     # An evaluation writes its report beside the run, so not during a training; a read-only workdir needs no lock.
     with WorkdirLock(workdir, optional=_MODE.value == "eval") as lock:
+        notice = PreemptionNotice(_STOPPED_STATUS.value, lock.release)
+        notice.listen()
         peers = start_processes(processes, lock.acquire)
         notice.share(peers)
         status = 0

@@ -113,7 +113,8 @@ def processes():
 def run_main(tmp_path_factory):
     """A function (*arguments, num_devices=1, under=(), **options) that runs the main job in a process, on CPU devices.
 
-    It runs under the command ``under``. Programs compiled by one run are kept for the others. Options go to `subprocess.Popen`; returns the Popen object.
+    It runs under the command ``under``. Programs compiled by one run are kept for the others. Options go to
+    `subprocess.Popen`; returns the Popen object.
     """
     cache = tmp_path_factory.mktemp("xla")
     processes = Processes()

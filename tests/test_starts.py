@@ -75,6 +75,7 @@ def test_ctrl_c_during_the_compilation_ends_the_run_at_once(run_main, smoke_data
     assert time.monotonic() - started < 5
     assert status == 75, errors
     assert "Traceback" not in errors
+    assert not (tmp_path / "run" / "owner.json").exists()
     assert "stopped: before the first step, with nothing to save; to resume, run the same command again:\n" in output
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from typing import NoReturn
 
 from musclemap_jax.errors import INTERRUPTED_STATUS
@@ -31,13 +32,14 @@ class Preempted(Exception):
 class PreemptionNotice:
     """Says at points that come in the same order on every process whether the run has to stop."""
 
-    def __init__(self, stopped_status: int = 0) -> None:
+    def __init__(self, stopped_status: int = 0, release: Callable[[], None] = lambda: None) -> None:
         """Nobody has asked yet.
 
         Args:
           stopped_status: Exit status of a run that was asked to stop.
+          release: Gives back what the run holds; called in a thread before the process leaves at once.
         """
-        self._status = stopped_status
+        self._status, self._release = stopped_status, release
         self._agreement = StopAgreement()
         self._peers: PeerWatch | None = None
         self._runs = False
@@ -82,6 +84,7 @@ class PreemptionNotice:
         """Ends this process and the others; unbuffered, since the main thread may hold the buffer's lock."""
         if self._peers is not None:
             self._peers.end_others(status, f"process {self._peers.number} was asked to stop and left at once")
+        self._release()
         _say(file, text)
         os._exit(status)
 
