@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging as std_logging
-import time
 from collections.abc import Callable, Sequence
 
 import ml_collections
@@ -70,6 +69,7 @@ def _count_table(counts: dict[str, int]) -> str:
     return "\n".join(f"  {name:<28}{count:>14,}" for name, count in rows)
 
 
+<<<<<<< HEAD
 class _Laps:
     """Measures the seconds that each part of the run takes."""
 
@@ -91,6 +91,9 @@ def run(
     title: str,
     profile_steps: range = range(0),
 ) -> None:
+=======
+def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps: range = range(0)) -> None:
+>>>>>>> main
     """Runs an experiment; every process of a run calls it.
 
     Args:
@@ -113,12 +116,13 @@ def run(
     from musclemap_jax.experiment.run_report import report_run
     from musclemap_jax.experiment.workdir import write_decisions
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
+    from musclemap_jax.storage.run_times import RunTimes
 
     def show(text: str) -> None:
         if jax.process_index() == 0:
             print(text, flush=True)
 
-    laps = _Laps()
+    laps = RunTimes(workdir, writes=mode != "eval" and jax.process_index() == 0)
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
@@ -127,8 +131,9 @@ def run(
     laps.end("model")
     if mode != "eval":
         with out_of_memory_is_user_error("config.train.batch_size", *_LESS_MEMORY):
-            experiment.train(profile_steps)
+            experiment.train(profile_steps, laps)
         laps.end("training")
+        laps.save()
     if mode != "train":
         if mode == "eval" or spec.eval.checkpoint == "best":
             experiment.restore()
@@ -136,6 +141,7 @@ def run(
             metrics, predictions = experiment.evaluate(eval_splits)
             decided = decide(experiment, predictions)
         laps.end("evaluation")
+        laps.save()
         if jax.process_index() == 0:
             show(headline_table(metrics))
             if decided:
@@ -143,7 +149,7 @@ def run(
                 write_decisions(experiment.workdir, decisions)
                 metrics = dataclasses.replace(metrics, decisions=of_decisions)
                 show(f"{decisions_table(of_decisions)}\n{decisions.rule()}\n")
-            show(f"report: {report_run(experiment, metrics, predictions, laps.times_s, title)}")
+            show(f"report: {report_run(experiment, metrics, predictions, laps, title)}")
 
 
 def run_among_processes(

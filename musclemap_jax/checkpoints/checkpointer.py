@@ -176,6 +176,23 @@ class Checkpointer:
         self._manager.reload()
         return chosen
 
+    def undamaged_step(self, step: int | None = None) -> int:
+        """The given step, once its files have been compared with their checksums; None for the newest undamaged one.
+
+        Raises:
+          UserError: That checkpoint is damaged, or there is none.
+        """
+        if step is None:
+            step = self.newest_undamaged_step()
+        elif damage := self._damage(step):
+            raise UserError(
+                f"{self.directory / str(step)}: damaged: {damage}: restore this folder from a copy, delete it to use "
+                "another checkpoint, or set config.eval.checkpoint='latest'"
+            )
+        if step is None:
+            raise UserError(f"{self.directory}: no checkpoint here: train first, or name the workdir of a trained run")
+        return step
+
     def restore(
         self, state: TrainState, shardings: Any, data: DataPosition | None = None, step: int | None = None
     ) -> TrainState:
@@ -190,12 +207,7 @@ class Checkpointer:
         Raises:
           UserError: There is no checkpoint, it is damaged, or it is of another model.
         """
-        if step is None:
-            step = self.newest_undamaged_step()
-        elif damage := self._damage(step):
-            raise UserError(f"{self.directory / str(step)}: damaged: {damage}: set config.eval.checkpoint='latest'")
-        if step is None:
-            raise UserError(f"{self.directory}: no checkpoint here: train first, or name the workdir of a trained run")
+        step = self.undamaged_step(step)
         abstract = jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state, shardings
         )

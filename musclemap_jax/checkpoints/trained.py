@@ -12,7 +12,6 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from musclemap_jax.checkpoints.checkpointer import Checkpointer
-from musclemap_jax.errors import UserError
 
 
 def is_workdir(path: str | os.PathLike) -> bool:
@@ -21,7 +20,7 @@ def is_workdir(path: str | os.PathLike) -> bool:
 
 
 def load_trained(workdir: str | os.PathLike, checkpoint: str = "best") -> dict[str, Any]:
-    """Reads a checkpoint of a run.
+    """Reads a checkpoint of a run, whose files are compared with their checksums first.
 
     Args:
       workdir: The run's workdir.
@@ -32,14 +31,11 @@ def load_trained(workdir: str | os.PathLike, checkpoint: str = "best") -> dict[s
       moving average of the parameters if there is one.
 
     Raises:
-      UserError: There is no checkpoint.
+      UserError: There is no checkpoint, or the best one is damaged.
     """
     with contextlib.closing(Checkpointer(workdir, read_only=True)) as checkpointer:
-        step = checkpointer.best_step() if checkpoint == "best" else None
-        step = checkpointer.newest_undamaged_step() if step is None else step
-    if step is None:
-        raise UserError(f"{workdir}: no checkpoint here: train first, or name the workdir of a trained run")
-    path = epath.Path(checkpointer.directory) / str(step) / "state"
+        step = checkpointer.undamaged_step(checkpointer.best_step() if checkpoint == "best" else None)
+    path = checkpointer.directory / str(step) / "state"
     with ocp.PyTreeCheckpointer() as reader:
         tree = reader.metadata(path).item_metadata.tree
         wanted = {name: tree[name] for name in ("params", "ema", "batch_stats") if tree.get(name)}

@@ -24,6 +24,7 @@ from musclemap_jax.runtime.preemption import PreemptionNotice
 from musclemap_jax.runtime.profiling import Profiler
 from musclemap_jax.runtime.watchdog import Watchdog
 from musclemap_jax.storage.run_log import RunLog
+from musclemap_jax.storage.run_times import RunTimes
 from musclemap_jax.train.loop import TrainingLoop
 
 VALIDATION_SPLITS = ("val_known", "val_new")
@@ -71,11 +72,17 @@ class Experiment:
             name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in sorted(self.state.params.items())
         }
 
-    def train(self, profile_steps: range = range(0)) -> None:
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of the whole run."""
+        return self._setup.num_steps
+
+    def train(self, profile_steps: range = range(0), times: RunTimes | None = None) -> None:
         """Trains to the end, from the newest checkpoint if the workdir holds one.
 
         Args:
           profile_steps: Steps to trace.
+          times: Times of the run, saved with each checkpoint.
 
         Raises:
           UserError: The workdir holds a run with another configuration or other regions, or a save failed.
@@ -88,7 +95,7 @@ class Experiment:
             checkpointer = stack.enter_context(contextlib.closing(Checkpointer(self.workdir, train.keep_checkpoints)))
             batches = stack.enter_context(contextlib.closing(setup.train_batches()))
             self._resume(checkpointer, batches)
-            run_log = RunLog(self.workdir, int(self.state.step), setup.num_steps, primary)
+            run_log = RunLog(self.workdir, int(self.state.step), setup.num_steps, primary, times)
             loop = TrainingLoop(
                 step_function=setup.step_function(),
                 batches=batches,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import re
 import resource
@@ -15,19 +16,25 @@ import numpy as np
 from etils import epath
 
 from musclemap_jax import __version__
+from musclemap_jax.checkpoints.checkpointer import CHECKPOINTS
+from musclemap_jax.checkpoints.validation_scores import FILE as VALIDATION_SCORES
 from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import data_statistics
 from musclemap_jax.experiment.experiment import Experiment
 from musclemap_jax.experiment.prepared_data import PreparedData
+from musclemap_jax.experiment.workdir import CONFIG, DECISIONS
 from musclemap_jax.reporting.examples import Example, choose_examples
 from musclemap_jax.reporting.report import write_report
 from musclemap_jax.reporting.report_page import RunInfo
+from musclemap_jax.runtime.code_version import code_version
+from musclemap_jax.runtime.process_log import FOLDER as LOGS
 from musclemap_jax.runtime.process_log import given_command
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.storage.files import LocalFolder
-from musclemap_jax.storage.run_log import SCALARS
+from musclemap_jax.storage.run_log import SCALARS, TENSORBOARD
+from musclemap_jax.storage.run_times import RunTimes
 from musclemap_jax.storage.scalars import Series, read_scalars
 from tfds_musclemap.source import ClipRecord, stored_clips
 
@@ -35,6 +42,16 @@ REPORT_FOLDER = "report"
 EXAMPLES_PER_SPLIT = 4
 FRAMES_PER_EXAMPLE = 6
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
+RUN_FILES = {
+    CONFIG: "the resolved configuration",
+    DECISIONS: "how logits become probabilities and active regions",
+    SCALARS: "training curves",
+    TENSORBOARD: "the same for TensorBoard",
+    VALIDATION_SCORES: "validation scores by step",
+    CHECKPOINTS: "newest and best checkpoint",
+    LOGS: "per-process logs",
+}
+"""Path in the workdir -> what it is."""
 CANVAS_GREY = 40
 """Background of examples whose frames are not stored."""
 
@@ -43,7 +60,7 @@ def report_run(
     experiment: Experiment,
     metrics: Metrics,
     predictions: Mapping[str, SplitPredictions],
-    times_s: Mapping[str, float],
+    times: RunTimes,
     title: str,
 ) -> epath.Path:
     """Writes ``<workdir>/report``.
@@ -52,27 +69,29 @@ def report_run(
       experiment: The evaluated experiment.
       metrics: Its metrics.
       predictions: Split -> predictions, with logits as scores.
-      times_s: Part of the run -> seconds.
-      title: Name of the run.
+      times: Times of the run.
+      title: Name of the configuration.
 
     Returns:
       The path of ``report.html``.
     """
-    data = experiment.data
+    data, spec = experiment.data, experiment.spec
     clips = [(split, clip.activity, clip.muscles) for split, rows in data.clips.items() for clip in rows]
     info = RunInfo(
-        title=title,
+        title=f"{title} · seed {spec.seed} · {experiment.workdir}",
+        identity=_identity(experiment),
         command=given_command(),
-        config=json.dumps(dataclasses.asdict(experiment.spec), indent=2),
+        config=json.dumps(dataclasses.asdict(spec), indent=2),
         parameters=experiment.parameter_counts(),
-        times_s=times_s,
+        times_s=times.totals_s(),
+        num_sessions=times.num_sessions,
         versions={"musclemap_jax": __version__} | {package: metadata.version(package) for package in PACKAGES},
         facts={
+            "data set": f"musclemap/{spec.data.builder}",
             "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-            "steps": str(int(experiment.state.step)),
             "peak memory (main process)": f"{_peak_memory_gib():.2f} GiB",
         },
-        note=f"Data set: musclemap/{experiment.spec.data.builder}.",
+        files={f"../{name}": what for name, what in RUN_FILES.items() if (experiment.workdir / name).exists()},
     )
     shown = [split for split in predictions if split.startswith("test")] or list(predictions)
     target = experiment.workdir / REPORT_FOLDER
@@ -88,6 +107,21 @@ def report_run(
             predictions=predictions,
         )
     return target / path.name
+
+
+def _identity(experiment: Experiment) -> list[str]:
+    """Code, date, steps and the scored checkpoint."""
+    date = datetime.datetime.now(datetime.UTC)
+    scored, kind = int(experiment.state.step), experiment.spec.eval.checkpoint
+    checkpoints = experiment.workdir / CHECKPOINTS
+    saved = [int(path.name) for path in checkpoints.iterdir() if path.name.isdigit()] if checkpoints.exists() else []
+    done = max([scored, *saved])
+    return [
+        code_version(),
+        f"{date:%Y-%m-%d %H:%M} UTC",
+        f"{done:,} of {experiment.num_steps:,} steps",
+        f"scored: {'best' if kind == 'best' else 'newest'} checkpoint, step {scored:,}",
+    ]
 
 
 def _shown_scalars(scalars: Mapping[str, Series]) -> dict[str, Series]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from etils import epath
@@ -17,6 +18,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.eval.decisions import Decisions
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.storage.files import replace_text
+from musclemap_jax.storage.json_files import read_json_object
 
 CONFIG = "config.json"
 REGIONS = "regions"
@@ -51,7 +53,7 @@ def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[s
     path = workdir / CONFIG
     config = json.loads(json.dumps(dataclasses.asdict(spec)))
     of_data = {REGIONS: list(regions), CLIP_LENGTH: clip_length_s}
-    before = json.loads(path.read_text()) if path.exists() else None
+    before = _read_config(workdir) if path.exists() else None
     if before is not None:
         different = _differences({name: value for name, value in before.items() if name not in of_data}, config)
         if different:
@@ -66,19 +68,23 @@ def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[s
         replace_text(path, json.dumps((before or config) | of_data, indent=2) + "\n")
 
 
+def _read_config(workdir: epath.PathLike) -> dict[str, Any]:
+    """The content of ``config.json``; UserError if it is damaged."""
+    return read_json_object(epath.Path(workdir) / CONFIG, "restore it from a copy, or choose another --workdir")
+
+
 def trained_spec(workdir: epath.PathLike) -> ExperimentSpec:
     """The configuration of the run in a workdir.
 
     Raises:
       UserError: The file is damaged, or of a version with other keys.
     """
-    path = epath.Path(workdir) / CONFIG
+    config = _read_config(workdir)
     try:
-        config = json.loads(path.read_text())
-        spec = resolve({name: value for name, value in config.items() if name not in (REGIONS, CLIP_LENGTH)})
-    except (OSError, ValueError, AttributeError, UserError) as error:
+        return resolve({name: value for name, value in config.items() if name not in (REGIONS, CLIP_LENGTH)})
+    except (TypeError, ValueError, AttributeError, UserError) as error:
+        path = epath.Path(workdir) / CONFIG
         raise UserError(f"{path}: not the configuration of a run of this version: {error}") from error
-    return spec
 
 
 def trained_regions(workdir: epath.PathLike) -> tuple[str, ...]:
@@ -88,10 +94,17 @@ def trained_regions(workdir: epath.PathLike) -> tuple[str, ...]:
       UserError: The workdir is of a version that did not record them.
     """
     path = epath.Path(workdir) / CONFIG
-    regions = json.loads(path.read_text()).get(REGIONS)
+    regions = _read_config(workdir).get(REGIONS)
     if regions is None:
         raise UserError(f"{path}: written by an older version, whose runs cannot be read: choose another --workdir")
     return tuple(regions)
+
+
+def trained_backbones(workdir: epath.PathLike) -> dict[str, dict[str, Any]]:
+    """Architectures of the run in a workdir as they are stored, {backbone: {field: value}}; {} if it has none."""
+    model = _read_config(workdir).get("model")
+    backbones = model.get("backbones") if isinstance(model, dict) else None
+    return backbones if isinstance(backbones, dict) else {}
 
 
 def trained_clip_length_s(workdir: epath.PathLike) -> float:
@@ -101,7 +114,7 @@ def trained_clip_length_s(workdir: epath.PathLike) -> float:
       UserError: The workdir is of a version that did not record it.
     """
     path = epath.Path(workdir) / CONFIG
-    length_s = json.loads(path.read_text()).get(CLIP_LENGTH)
+    length_s = _read_config(workdir).get(CLIP_LENGTH)
     if length_s is None:
         raise UserError(
             f"{path}: written by an older version, which did not record the length of the training clips: run the "

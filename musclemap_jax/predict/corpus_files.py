@@ -11,13 +11,10 @@ All paths may be on cloud storage. A video with a result is done; every other on
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import json
 import os
 import tempfile
-import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,9 +24,11 @@ from etils import epath
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import digest, folder_name, shown
 from musclemap_jax.predict.outputs import MUSCLES_CSV, csv_header, csv_rows, read_muscles
+from musclemap_jax.predict.skeleton_file import find_skeleton
+from musclemap_jax.predict.unfinished import remove_abandoned, unfinished
 from musclemap_jax.predict.video_files import VIDEO_SUFFIXES, videos_below
-from musclemap_jax.storage.csv_files import write_csv
-from musclemap_jax.storage.files import UNFINISHED, is_remote
+from musclemap_jax.storage.csv_files import read_csv, write_csv, write_rows
+from musclemap_jax.storage.files import is_remote
 from tfds_musclemap.build.remote import written_locally
 
 SETTINGS = "corpus.json"
@@ -98,6 +97,8 @@ class Corpus:
             raise UserError(f"{shown(source)}: expected videos, found none")
         self.videos = [found[name] for name in sorted(found, key=os.fsencode)]
         self.out = epath.Path(out)
+        if not is_remote(out):
+            remove_abandoned(Path(out))
         _check_settings(self.out, settings)
         for folder in (RESULTS, FAILED):
             (self.out / folder).mkdir(parents=True, exist_ok=True)
@@ -124,16 +125,15 @@ class Corpus:
         without_result = set(missing)
         done = [video for video in self.videos if video not in without_result]
         with _written_in_one_step(self.out / MUSCLES_CSV) as file:
-            writer = csv.writer(file, lineterminator="\n")
             regions = None
             for video in done:
                 predictions = read_muscles(self.result_path(video))
                 if regions is None:
                     regions = predictions[0].regions
-                    writer.writerow(csv_header(regions))
+                    write_rows(file, [csv_header(regions)])
                 if predictions[0].regions != regions:
                     raise UserError(f"{self.result_path(video)}: has other regions than the other results: delete it")
-                writer.writerows(csv_rows(predictions, video.name))
+                write_rows(file, csv_rows(predictions, video.name))
         reasons = self._failed()
         failed = {shown(video.name): reasons.get(shown(video.name), _NOT_TRIED) for video in missing}
         write_csv(self.out / f"{FAILED}.csv", FAILED_COLUMNS, list(failed.items()))
@@ -144,7 +144,7 @@ class Corpus:
         reasons = {}
         for path in (self.out / FAILED).iterdir():
             if path.suffix == ".csv":
-                reasons |= {row["video"]: row["reason"] for row in csv.DictReader(io.StringIO(path.read_text()))}
+                reasons |= {row["video"]: row["reason"] for row in read_csv(path.read_text())}
         return reasons
 
 
@@ -161,6 +161,13 @@ def write_failed(out: str | os.PathLike, shard: str, failed: Mapping[str, str]) 
         write_csv(path, FAILED_COLUMNS, sorted((shown(name), reason) for name, reason in failed.items()))
     elif path.exists():
         path.unlink()
+
+
+def has_skeleton(video: CorpusVideo) -> bool:
+    """Whether a pose estimator's results lie beside the video; on cloud storage, as `<video>.json`."""
+    if is_remote(video.path):
+        return epath.Path(video.path).with_suffix(".json").exists()
+    return find_skeleton(Path(video.path)) is not None
 
 
 @contextlib.contextmanager
@@ -232,12 +239,11 @@ def _check_settings(out: epath.Path, settings: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def _written_in_one_step(path: epath.Path) -> Generator[TextIO]:
     """A text file that appears at the end of the block, if that succeeds; processes may write it at the same time."""
-    with written_locally(path) as target:
-        unfinished = Path(target).with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    with written_locally(path) as target, unfinished(Path(target), Path.touch) as new:
         try:
-            with unfinished.open("w") as file:
+            with new.open("w") as file:
                 yield file
-            unfinished.replace(target)
+            new.replace(target)
         except BaseException:
-            unfinished.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
             raise

@@ -167,4 +167,5 @@ class TrainingLoop:
     def _validate(self, state: TrainState, step: int) -> None:
         scores = self.evaluate(state)
         self.log.scalars(step, scores)
+        self.log.flush()
         self.checkpointer.scores.add(step, scores)
