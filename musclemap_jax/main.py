@@ -69,20 +69,6 @@ def _count_table(counts: dict[str, int]) -> str:
     return "\n".join(f"  {name:<28}{count:>14,}" for name, count in rows)
 
 
-<<<<<<< HEAD
-class _Laps:
-    """Measures the seconds that each part of the run takes."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self.times_s: dict[str, float] = {}
-
-    def end(self, name: str) -> None:
-        """Ends a part and begins the next."""
-        self.times_s[name] = time.perf_counter() - self._started
-        self._started = time.perf_counter()
-
-
 def run(
     spec: ExperimentSpec,
     workdir: str,
@@ -91,9 +77,6 @@ def run(
     title: str,
     profile_steps: range = range(0),
 ) -> None:
-=======
-def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps: range = range(0)) -> None:
->>>>>>> main
     """Runs an experiment; every process of a run calls it.
 
     Args:
