@@ -3,8 +3,8 @@
     python -m musclemap_jax.main --config=configs/transm3e.py:synthetic --workdir=runs/demo
 
 If the workdir already holds a run, it is resumed. Invalid input ends with one line on stderr and exit status 2. A run
-that is asked to stop (SIGTERM or a preemption notice) saves its state and exits with status 0. On several machines the
-same command runs on each of them; docs/tpu.md has the commands.
+that is asked to stop (Ctrl-C, SIGTERM or SIGHUP) saves its state and exits with status 0; Ctrl-C again leaves at once.
+On several machines the same command runs on each of them; docs/tpu.md has the commands.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.reporting.tables import decisions_table, headline_table
-from musclemap_jax.runtime.preemption import Preempted
-from musclemap_jax.runtime.process_log import ProcessLog, given_command
+from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice, stopped_line
+from musclemap_jax.runtime.process_exit import run_and_exit
+from musclemap_jax.runtime.process_log import ProcessLog
 from musclemap_jax.runtime.profiling import parse_steps
 from musclemap_jax.runtime.startup import (
+    CONNECT_TIMEOUT_S,
     PEER_TIMEOUT_S,
     ProcessSpec,
     abandon_processes,
@@ -33,6 +35,8 @@ from musclemap_jax.runtime.startup import (
     finish_processes,
     start_processes,
 )
+from musclemap_jax.storage.full_disk import full_disk_is_user_error
+from musclemap_jax.storage.workdir_lock import WorkdirLock
 
 MODES = ("train_and_eval", "train", "eval")
 PACKAGE = "musclemap_jax"
@@ -52,7 +56,9 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Number of this process, fr
 _PEER_TIMEOUT_S = flags.DEFINE_integer(
     "peer_timeout_s", PEER_TIMEOUT_S, "Seconds of silence after which another process counts as dead."
 )
-
+_CONNECT_TIMEOUT_S = flags.DEFINE_integer(
+    "connect_timeout_s", CONNECT_TIMEOUT_S, "Seconds to wait for the other processes at the start."
+)
 _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a run that was asked to stop, for schedulers that restart failed runs."
 )
@@ -63,12 +69,20 @@ def _count_table(counts: dict[str, int]) -> str:
     return "\n".join(f"  {name:<28}{count:>14,}" for name, count in rows)
 
 
-def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps: range = range(0)) -> None:
+def run(
+    spec: ExperimentSpec,
+    workdir: str,
+    notice: PreemptionNotice,
+    mode: str,
+    title: str,
+    profile_steps: range = range(0),
+) -> None:
     """Runs an experiment; every process of a run calls it.
 
     Args:
       spec: The result of `config.resolve`.
       workdir: The run's workdir.
+      notice: Says when to stop early.
       mode: One of MODES.
       title: Title of the report.
       profile_steps: Steps to trace.
@@ -95,7 +109,7 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
-    experiment = Experiment(spec, workdir, data)
+    experiment = Experiment(spec, workdir, data, notice)
     show(f"parameters:\n{_count_table(experiment.parameter_counts())}")
     laps.end("model")
     if mode != "eval":
@@ -121,21 +135,30 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
             show(f"report: {report_run(experiment, metrics, predictions, laps, title)}")
 
 
-def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec], None]) -> int:
-    """Connects to the run's other processes, calls the body, and leaves them in the way its outcome requires.
+def run_among_processes(
+    config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec, PreemptionNotice], None]
+) -> int:
+    """Takes the workdir, connects to the run's other processes, calls the body, and ends as its outcome requires.
 
     Args:
       config: A configuration with the structure of `config.default_config`.
-      body: Called with the resolved configuration.
+      body: Called with the resolved configuration and the notice that says when to stop early.
 
     Returns:
       The exit status.
 
     Raises:
-      UserError: Invalid configuration or data, in a process alone; one of several processes ends here.
+      UserError: A workdir in use, or other processes that did not come; invalid configuration or data, in a process
+        alone. One of several processes ends here.
     """
     spec = resolve(config)
-    processes = ProcessSpec(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _PEER_TIMEOUT_S.value)
+    processes = ProcessSpec(
+        _COORDINATOR.value,
+        _NUM_PROCESSES.value,
+        _PROCESS_ID.value,
+        _PEER_TIMEOUT_S.value,
+        _CONNECT_TIMEOUT_S.value,
+    )
     # Everything below imports JAX; the configuration is checked before that.
     from musclemap_jax.runtime.compilation_cache import use_compilation_cache
     from musclemap_jax.runtime.heap import keep_freed_memory
@@ -144,20 +167,25 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
     keep_freed_memory()
     disable_listings_cache()
     use_compilation_cache()
-    peers = start_processes(processes)
-    process_log = ProcessLog(str(_WORKDIR.value), PACKAGE)
-    log.info("%s", describe_process())
-    status = 0
-    try:
-        with contextlib.closing(process_log):
-            body(spec)
-    except Preempted as stop:
-        print(f"stopped: {stop}; to resume, run the same command again:\n  {given_command()}", flush=True)
-        status = _STOPPED_STATUS.value
-    except Exception as error:
-        abandon_processes(error, peers)
-        raise
-    finish_processes(peers)
+    workdir = str(_WORKDIR.value)
+    # An evaluation writes its report beside the run, so not during a training; a read-only workdir needs no lock.
+    with WorkdirLock(workdir, optional=_MODE.value == "eval") as lock:
+        notice = PreemptionNotice(_STOPPED_STATUS.value, lock.release)
+        notice.listen()
+        peers = start_processes(processes, lock.acquire)
+        notice.share(peers)
+        status = 0
+        try:
+            with full_disk_is_user_error(workdir), contextlib.closing(ProcessLog(workdir, PACKAGE)):
+                log.info("%s", describe_process())
+                body(spec, notice)
+        except Preempted as stop:
+            print(stopped_line(str(stop)), end="", flush=True)
+            status = _STOPPED_STATUS.value
+        except Exception as error:
+            abandon_processes(error, peers)
+            raise
+        finish_processes(peers)
     return status
 
 
@@ -174,10 +202,14 @@ def main(argv: Sequence[str]) -> int:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
         name = config_name()
         profile_steps = parse_steps(_PROFILE_STEPS.value)
-        return run_among_processes(CONFIG.value, lambda spec: run(spec, workdir, _MODE.value, name, profile_steps))
+
+        def job(spec: ExperimentSpec, notice: PreemptionNotice) -> None:
+            run(spec, workdir, notice, _MODE.value, name, profile_steps)
+
+        return run_among_processes(CONFIG.value, job)
 
     return exit_on_user_error(body)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    app.run(lambda argv: run_and_exit(lambda: main(argv)), flags_parser=parse_flags)

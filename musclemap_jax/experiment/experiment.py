@@ -42,20 +42,23 @@ class Experiment:
       state: The training state.
     """
 
-    def __init__(self, spec: ExperimentSpec, workdir: epath.PathLike, data: PreparedData) -> None:
+    def __init__(
+        self, spec: ExperimentSpec, workdir: epath.PathLike, data: PreparedData, notice: PreemptionNotice | None = None
+    ) -> None:
         """Sets the run up, with random parameters.
 
         Args:
           spec: The result of `config.resolve`.
           workdir: The run's workdir; made if absent.
           data: The result of `load_data`.
+          notice: Says when to stop early; by default never.
 
         Raises:
           UserError: The mesh does not divide the devices or a batch, or the workdir's run has other regions.
         """
         self.workdir = epath.Path(workdir)
         check_regions(self.workdir, data.regions)
-        self._notice = PreemptionNotice()
+        self._notice = notice or PreemptionNotice()
         self._watchdog = Watchdog(spec.train.stall_timeout_s, "config.train.stall_timeout_s")
         self._setup, self.state = set_up(spec, data)
         self.spec = self._setup.spec
@@ -82,7 +85,7 @@ class Experiment:
           times: Times of the run, saved with each checkpoint.
 
         Raises:
-          UserError: The workdir holds a run with another configuration or other regions, or the disk is full.
+          UserError: The workdir holds a run with another configuration or other regions, or a save failed.
           Preempted: The run was asked to stop; its state is saved.
         """
         setup, train = self._setup, self.spec.train
