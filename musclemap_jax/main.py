@@ -12,16 +12,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging as std_logging
+import os
 import time
 from collections.abc import Callable, Sequence
 
-import ml_collections
 from absl import app, flags, logging
 
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
+from musclemap_jax.experiment.workdir import EVALUATION_FOLDER, REPORT_FOLDER, evaluation_spec
 from musclemap_jax.reporting.tables import decisions_table, headline_table
 from musclemap_jax.runtime.preemption import Preempted
 from musclemap_jax.runtime.process_log import ProcessLog, given_command
@@ -44,6 +45,10 @@ log = std_logging.getLogger(f"{PACKAGE}.main")
 flags.adopt_module_key_flags(command_line)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs and report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
+_REPORT_DIR = flags.DEFINE_string(
+    "report_dir", "", "Folder of the report; by default report/ in the workdir, evaluation/ with --mode=eval."
+)
+_EXTEND = flags.DEFINE_bool("extend", False, "Allow the run in the workdir to become longer than it was started with.")
 _PROFILE_STEPS = flags.DEFINE_string("profile_steps", "", "Steps to trace into <workdir>/profile, such as 10-20.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0; by default from the scheduler.")
 _NUM_PROCESSES = flags.DEFINE_integer(
@@ -77,43 +82,67 @@ class _Laps:
         self._started = time.perf_counter()
 
 
-def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps: range = range(0)) -> None:
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What to do with a run.
+
+    Attributes:
+      workdir: The run's workdir.
+      mode: One of MODES.
+      report_dir: Folder of the report.
+      title: Title of the report.
+      extend: Whether the run in the workdir may become longer.
+      profile_steps: Steps to trace.
+    """
+
+    workdir: str
+    mode: str
+    report_dir: str
+    title: str
+    extend: bool = False
+    profile_steps: range = range(0)
+
+    @property
+    def log_dir(self) -> str:
+        """Parent of the folder of the per-process logs; an evaluation writes nothing beside its report."""
+        return self.report_dir if self.mode == "eval" else self.workdir
+
+
+def run(spec: ExperimentSpec, task: Task) -> None:
     """Runs an experiment; every process of a run calls it.
 
     Args:
       spec: The result of `config.resolve`.
-      workdir: The run's workdir.
-      mode: One of MODES.
-      title: Title of the report.
-      profile_steps: Steps to trace.
+      task: What to do.
 
     Raises:
       UserError: Invalid configuration or data.
       Preempted: The run was asked to stop; its state is saved.
     """
     import jax
+    from etils import epath
 
     from musclemap_jax.experiment.experiment import Experiment
     from musclemap_jax.experiment.prepared_data import load_data
-    from musclemap_jax.experiment.run_decisions import decide
+    from musclemap_jax.experiment.run_decisions import decide, keep_decisions
     from musclemap_jax.experiment.run_report import report_run
-    from musclemap_jax.experiment.workdir import write_decisions
+    from musclemap_jax.reporting.report import remove_report
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
 
     def show(text: str) -> None:
         if jax.process_index() == 0:
             print(text, flush=True)
 
-    laps = _Laps()
+    laps, mode = _Laps(), task.mode
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
-    experiment = Experiment(spec, workdir, data)
+    experiment = Experiment(spec, task.workdir, data)
     show(f"parameters:\n{_count_table(experiment.parameter_counts())}")
     laps.end("model")
     if mode != "eval":
         with out_of_memory_is_user_error("config.train.batch_size", *_LESS_MEMORY):
-            experiment.train(profile_steps)
+            experiment.train(task.profile_steps, task.extend)
         laps.end("training")
     if mode != "train":
         if mode == "eval" or spec.eval.checkpoint == "best":
@@ -123,21 +152,32 @@ def run(spec: ExperimentSpec, workdir: str, mode: str, title: str, profile_steps
             decided = decide(experiment, predictions)
         laps.end("evaluation")
         if jax.process_index() == 0:
-            show(headline_table(metrics))
+            folder = epath.Path(task.report_dir)
+            remove_report(folder)
+            show(f"scored: {experiment.scored}\n{headline_table(metrics)}")
             if decided:
                 decisions, of_decisions = decided
-                write_decisions(experiment.workdir, decisions)
+                keep_decisions(decisions, experiment, folder if mode == "eval" else None)
                 metrics = dataclasses.replace(metrics, decisions=of_decisions)
                 show(f"{decisions_table(of_decisions)}\n{decisions.rule()}\n")
-            show(f"report: {report_run(experiment, metrics, predictions, laps.times_s, title)}")
+            show(f"report: {report_run(experiment, metrics, predictions, laps.times_s, task.title, folder)}")
 
 
-def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec], None]) -> int:
+def _open_log(folder: str) -> ProcessLog:
+    """Opens this process's log; it is the first file that is written."""
+    try:
+        return ProcessLog(folder, PACKAGE)
+    except OSError as error:
+        way = "pass another --report_dir" if _MODE.value == "eval" else "pass another --workdir"
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}: {way}") from error
+
+
+def run_among_processes(log_dir: str, body: Callable[[], None]) -> int:
     """Connects to the run's other processes, calls the body, and leaves them in the way its outcome requires.
 
     Args:
-      config: A configuration with the structure of `config.default_config`.
-      body: Called with the resolved configuration.
+      log_dir: Parent of the folder of the per-process logs.
+      body: What each process does.
 
     Returns:
       The exit status.
@@ -145,23 +185,19 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
     Raises:
       UserError: Invalid configuration or data, in a process alone; one of several processes ends here.
     """
-    spec = resolve(config)
     processes = ProcessSpec(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _PEER_TIMEOUT_S.value)
     # Everything below imports JAX; the configuration is checked before that.
     from musclemap_jax.runtime.compilation_cache import use_compilation_cache
     from musclemap_jax.runtime.heap import keep_freed_memory
-    from musclemap_jax.storage.files import disable_listings_cache
 
     keep_freed_memory()
-    disable_listings_cache()
     use_compilation_cache()
     peers = start_processes(processes)
-    process_log = ProcessLog(str(_WORKDIR.value), PACKAGE)
-    log.info("%s", describe_process())
     status = 0
     try:
-        with contextlib.closing(process_log):
-            body(spec)
+        with contextlib.closing(_open_log(log_dir)):
+            log.info("%s", describe_process())
+            body()
     except Preempted as stop:
         print(f"stopped: {stop}; to resume, run the same command again:\n  {given_command()}", flush=True)
         status = _STOPPED_STATUS.value
@@ -172,6 +208,20 @@ def run_among_processes(config: ml_collections.ConfigDict, body: Callable[[Exper
     return status
 
 
+def _task() -> Task:
+    """What the flags ask for."""
+    workdir, mode = os.path.expanduser(str(_WORKDIR.value)), _MODE.value
+    report_dir = _REPORT_DIR.value or os.path.join(workdir, EVALUATION_FOLDER if mode == "eval" else REPORT_FOLDER)
+    return Task(
+        workdir,
+        mode,
+        os.path.expanduser(report_dir),
+        title=config_name(),
+        extend=_EXTEND.value,
+        profile_steps=parse_steps(_PROFILE_STEPS.value),
+    )
+
+
 def main(argv: Sequence[str]) -> int:
     """The command, once its flags are parsed."""
     del argv
@@ -180,12 +230,13 @@ def main(argv: Sequence[str]) -> int:
     std_logging.getLogger(PACKAGE).setLevel(std_logging.INFO)
 
     def body() -> int:
-        workdir = _WORKDIR.value
-        if CONFIG.value is None or not workdir:
+        if CONFIG.value is None or not _WORKDIR.value:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
-        name = config_name()
-        profile_steps = parse_steps(_PROFILE_STEPS.value)
-        return run_among_processes(CONFIG.value, lambda spec: run(spec, workdir, _MODE.value, name, profile_steps))
+        task = _task()
+        spec = resolve(CONFIG.value)
+        if task.mode == "eval":
+            spec = evaluation_spec(task.workdir, spec)
+        return run_among_processes(task.log_dir, lambda: run(spec, task))
 
     return exit_on_user_error(body)
 

@@ -159,6 +159,23 @@ class Checkpointer:
         self._manager.reload()
         return chosen
 
+    def undamaged_step(self, step: int | None = None) -> int:
+        """The given step, once its files have been compared with their checksums; None for the newest undamaged one.
+
+        Raises:
+          UserError: That checkpoint is damaged, or there is none.
+        """
+        if step is None:
+            step = self.newest_undamaged_step()
+        elif damage := self._damage(step):
+            raise UserError(
+                f"{self.directory / str(step)}: damaged: {damage}: restore this folder from a copy, delete it to use "
+                "another checkpoint, or set config.eval.checkpoint='latest'"
+            )
+        if step is None:
+            raise UserError(f"{self.directory}: no checkpoint here: train first, or name the workdir of a trained run")
+        return step
+
     def restore(
         self, state: TrainState, shardings: Any, data: DataPosition | None = None, step: int | None = None
     ) -> TrainState:
@@ -173,19 +190,14 @@ class Checkpointer:
         Raises:
           UserError: There is no checkpoint, it is damaged, or it is of another model.
         """
-        if step is None:
-            step = self.newest_undamaged_step()
-        elif damage := self._damage(step):
-            raise UserError(f"{self.directory / str(step)}: damaged: {damage}: set config.eval.checkpoint='latest'")
-        if step is None:
-            raise UserError(f"{self.directory}: no checkpoint here: train first, or name the workdir of a trained run")
+        step = self.undamaged_step(step)
         abstract = jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state, shardings
         )
         items = {"state": ocp.args.StandardRestore(abstract)}
         if data is not None:
             items["data"] = ocp.args.JsonRestore()
-        self._check_model(step, state)
+        self.check_model(step, state.params, state.batch_stats)
         restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         if data is not None:
             data.set_state(restored["data"])
@@ -213,13 +225,13 @@ class Checkpointer:
         move_folder(path, aside)
         log.warning("checkpoint %s is damaged (%s): moved to %s; using the one before", path, damage, aside)
 
-    def _check_model(self, step: int, state: TrainState) -> None:
-        """Raises UserError unless a checkpoint's parameters have the names and shapes of the state's."""
+    def check_model(self, step: int, params: Any, batch_stats: Any) -> None:
+        """Raises UserError unless a checkpoint's parameters and statistics have the given names and shapes."""
         path = self.directory / str(step) / "state"
         with ocp.PyTreeCheckpointer() as reader:
             tree = reader.metadata(path).item_metadata.tree
-        for part in ("params", "batch_stats"):
-            stored, expected = _shapes(tree.get(part) or {}), _shapes(getattr(state, part))
+        for part, given in {"params": params, "batch_stats": batch_stats}.items():
+            stored, expected = _shapes(tree.get(part) or {}), _shapes(given)
             for name in sorted(stored.keys() | expected.keys()):
                 if stored.get(name) != expected.get(name):
                     raise UserError(

@@ -5,6 +5,7 @@ The model itself averages the logits of a clip's views.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ from musclemap_jax.sharding.mesh import batch_sharding, put_batch, replicated
 from musclemap_jax.taxonomy import EVAL_SPLITS
 
 Variables = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Evaluator:
     def predict(self, variables: Variables, split: str) -> SplitPredictions:
         """Logits of every clip of a split, of the whole and of each of several branches, on every process."""
         of_split = self._splits[split]
+        log.info("evaluating %s: %d clips", split, len(of_split.clip_ids))
         rows: list[dict[str, Any]] = []
         running: dict[str, Any] = {}
         for batch in of_split.batches():

@@ -31,7 +31,6 @@ from musclemap_jax.storage.run_log import SCALARS
 from musclemap_jax.storage.scalars import Series, read_scalars
 from tfds_musclemap.source import ClipRecord, stored_clips
 
-REPORT_FOLDER = "report"
 EXAMPLES_PER_SPLIT = 4
 FRAMES_PER_EXAMPLE = 6
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
@@ -45,8 +44,9 @@ def report_run(
     predictions: Mapping[str, SplitPredictions],
     times_s: Mapping[str, float],
     title: str,
+    folder: epath.Path,
 ) -> epath.Path:
-    """Writes ``<workdir>/report``.
+    """Writes the report of a run.
 
     Args:
       experiment: The evaluated experiment.
@@ -54,6 +54,7 @@ def report_run(
       predictions: Split -> predictions, with logits as scores.
       times_s: Part of the run -> seconds.
       title: Name of the run.
+      folder: Where to write; files of an earlier report are removed (`remove_report`).
 
     Returns:
       The path of ``report.html``.
@@ -69,15 +70,14 @@ def report_run(
         versions={"musclemap_jax": __version__} | {package: metadata.version(package) for package in PACKAGES},
         facts={
             "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-            "steps": str(int(experiment.state.step)),
+            "checkpoint scored": experiment.scored,
             "peak memory (main process)": f"{_peak_memory_gib():.2f} GiB",
         },
         note=f"Data set: musclemap/{experiment.spec.data.builder}.",
     )
     shown = [split for split in predictions if split.startswith("test")] or list(predictions)
-    target = experiment.workdir / REPORT_FOLDER
     scalars = contextlib.closing(LocalFolder(experiment.workdir, fetch=(SCALARS,)))
-    with scalars as log, contextlib.closing(LocalFolder(target)) as report:
+    with scalars as log, contextlib.closing(LocalFolder(folder)) as report:
         path = write_report(
             report.path,
             metrics,
@@ -87,7 +87,7 @@ def report_run(
             examples=[example for split in shown for example in example_clips(data, split, predictions[split])],
             predictions=predictions,
         )
-    return target / path.name
+    return folder / path.name
 
 
 def _shown_scalars(scalars: Mapping[str, Series]) -> dict[str, Series]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from etils import epath
 from matplotlib.figure import Figure
 
 from musclemap_jax.eval.metrics import Metrics
@@ -15,6 +16,18 @@ from musclemap_jax.reporting.plots import image_bytes, plot_data_statistics, plo
 from musclemap_jax.reporting.report_page import RunInfo, render_page
 from musclemap_jax.reporting.tables import write_per_muscle_csv, write_predictions
 from musclemap_jax.storage.scalars import Series
+
+PARTS = ("report.html", "metrics.json", "per_muscle.csv", "plots", "predictions")
+"""Files and folders that a report consists of."""
+
+
+def remove_report(folder: epath.Path) -> None:
+    """Removes an earlier report, of which a new one with fewer splits would leave parts; other files stay."""
+    for part in (folder / name for name in PARTS):
+        if part.is_dir():
+            part.rmtree()
+        elif part.exists():
+            part.unlink()
 
 
 def write_report(
