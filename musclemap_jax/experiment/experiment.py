@@ -36,6 +36,20 @@ VALIDATION_SPLITS = ("val_known", "val_new")
 log = logging.getLogger(__name__)
 
 
+def validation_splits(data: PreparedData) -> list[str]:
+    """The validation splits that have clips."""
+    return [split for split in VALIDATION_SPLITS if split in data.sources]
+
+
+def check_best_can_be_chosen(spec: ExperimentSpec, data: PreparedData) -> None:
+    """Refuses a run whose report would be of the best checkpoint, where no clip says which that is."""
+    if spec.eval.checkpoint == "best" and not validation_splits(data):
+        raise UserError(
+            f"config.eval.checkpoint: the best checkpoint is chosen on {' and '.join(VALIDATION_SPLITS)}, and the data "
+            "has clips in neither: set config.eval.checkpoint=latest"
+        )
+
+
 class Experiment:
     """A run in its workdir.
 
@@ -86,11 +100,7 @@ class Experiment:
           Preempted: The run was asked to stop; its state is saved.
         """
         setup, train = self._setup, self.spec.train
-        if self.spec.eval.checkpoint == "best" and not self._validation_splits():
-            raise UserError(
-                f"config.eval.checkpoint: the best checkpoint is chosen on {' and '.join(VALIDATION_SPLITS)}, and the "
-                "data has clips in neither: set config.eval.checkpoint=latest"
-            )
+        check_best_can_be_chosen(self.spec, self.data)
         primary = jax.process_index() == 0
         with contextlib.ExitStack() as stack:
             checkpointer = stack.enter_context(contextlib.closing(Checkpointer(self.workdir, train.keep_checkpoints)))
@@ -182,11 +192,8 @@ class Experiment:
         return self._evaluator.predict(self.state.eval_variables, split)
 
     def _validate(self, state: TrainState) -> dict[str, float]:
-        present = self._validation_splits()
+        present = validation_splits(self.data)
         return self._evaluator.evaluate(state.eval_variables, present)[0].scalars() if present else {}
-
-    def _validation_splits(self) -> list[str]:
-        return [split for split in VALIDATION_SPLITS if split in self.data.sources]
 
     def _eval_batches(self, split: str) -> Iterator[Batch]:
         """This process's batches of a split; the run may be asked to stop between two of them."""
