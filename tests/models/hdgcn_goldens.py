@@ -18,8 +18,6 @@ from musclemap_jax.models.skeleton.graph import skeleton_graph
 from musclemap_jax.pretrained.hdgcn_names import KERNEL
 
 FOLDER = Path(__file__).parent.parent / "data" / "goldens" / "hdgcn"
-QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-"""Options of jax.jit for programs that run once: half the time to compile."""
 
 
 @functools.cache
@@ -137,7 +135,7 @@ def train_gradients(module, variables, x):
 
     with jax.enable_x64(True):
         variables = in_float64(variables)
-        step = jax.jit(jax.grad(loss, (0, 1)), compiler_options=QUICK_COMPILATION)
+        step = jax.jit(jax.grad(loss, (0, 1)))
         params, inputs = step(variables["params"], in_float64(x))
     return {"params": params}, inputs
 

@@ -70,7 +70,7 @@ class TestPublishedModel:
     @pytest.mark.parametrize("mode", ["eval", "train"])
     def test_float32_run(self, mode):
         loss, arguments = self.loss(GOLDENS["x"], mode == "train", jnp.float32)
-        _, (logits, state) = jax.jit(loss, compiler_options=goldens.QUICK_COMPILATION)(*arguments)
+        _, (logits, state) = jax.jit(loss)(*arguments)
         np.testing.assert_allclose(logits, GOLDENS[f"logits_{mode}"], atol=1e-4)
         np.testing.assert_allclose(logits, GOLDENS[f"logits_{mode}_f64"], atol=1e-4)
         self.check_stages_and_neighbours(state["intermediates"], mode)
@@ -100,9 +100,7 @@ class TestPublishedModel:
         """
         loss, arguments = self.loss(GOLDENS["x"], True, jnp.float64)
         with jax.enable_x64(True):
-            step = jax.jit(
-                jax.value_and_grad(loss, (0, 1, 2), has_aux=True), compiler_options=goldens.QUICK_COMPILATION
-            )
+            step = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
             (value, _), (params, head, poses) = jax.tree.map(np.asarray, step(*goldens.in_float64(arguments)))
         np.testing.assert_allclose(value, GOLDENS["loss_train_f64"], rtol=1e-8)
         ours = traverse_util.flatten_dict({"params": params})
@@ -163,10 +161,7 @@ def small_variables():
 
 @pytest.fixture(scope="module")
 def evaluate(small_variables):
-    apply = jax.jit(
-        lambda poses, valid: HDGCN(SMALL).apply(small_variables, poses, valid, train=False),
-        compiler_options=goldens.QUICK_COMPILATION,
-    )
+    apply = jax.jit(lambda poses, valid: HDGCN(SMALL).apply(small_variables, poses, valid, train=False))
     return lambda poses, valid: np.asarray(apply(poses, valid).final_classification)
 
 
@@ -204,9 +199,9 @@ def test_statistics_are_those_of_the_whole_batch_on_8_devices(small_variables):
         return output.final_classification, updates
 
     sharding = NamedSharding(Mesh(np.array(jax.devices()), ("data",)), P("data"))
-    one_features, one_updates = jax.jit(step, compiler_options=goldens.QUICK_COMPILATION)(poses, pose_valid)
+    one_features, one_updates = jax.jit(step)(poses, pose_valid)
     placed = jax.device_put((poses, pose_valid), sharding)
-    features, updates = jax.jit(step, compiler_options=goldens.QUICK_COMPILATION)(*placed)
+    features, updates = jax.jit(step)(*placed)
     assert len(features.sharding.device_set) == 8
     np.testing.assert_allclose(features, one_features, rtol=1e-4, atol=1e-4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), updates, one_updates)
@@ -214,10 +209,7 @@ def test_statistics_are_those_of_the_whole_batch_on_8_devices(small_variables):
 
 def test_bfloat16_stays_near_float32(small_variables, evaluate):
     poses, pose_valid = random_poses(2, 2)
-    apply = jax.jit(
-        functools.partial(HDGCN(SMALL, dtype=jnp.bfloat16).apply, train=False),
-        compiler_options=goldens.QUICK_COMPILATION,
-    )
+    apply = jax.jit(functools.partial(HDGCN(SMALL, dtype=jnp.bfloat16).apply, train=False))
     features = apply(small_variables, poses, pose_valid).final_classification
     assert features.dtype == jnp.bfloat16
     assert goldens.relative_error(features.astype(jnp.float32), evaluate(poses, pose_valid)) < 0.05

@@ -13,7 +13,6 @@ from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, identity_or_orthogonal
 
 NUM_TOKENS = 5
-QUICK_COMPILATION = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 SPEC = HDGCNSpec(widths=(8, 16))
 MODEL = HDGCN(SPEC, num_tokens=NUM_TOKENS, receiver=True)
 WITHOUT_TOKENS = HDGCN(SPEC)
@@ -49,10 +48,7 @@ def variables(poses, pose_valid):
 
 @pytest.fixture(scope="module")
 def evaluate(variables):
-    apply = jax.jit(
-        lambda params, poses, valid: MODEL.apply(variables | {"params": params}, poses, valid, train=False),
-        compiler_options=QUICK_COMPILATION,
-    )
+    apply = jax.jit(lambda params, poses, valid: MODEL.apply(variables | {"params": params}, poses, valid, train=False))
     return lambda poses, valid, params=variables["params"]: apply(params, poses, valid)
 
 
@@ -61,7 +57,7 @@ def test_joints_are_those_of_hdgcn_at_the_start(variables, poses, pose_valid):
 
     def unit_outputs(num_tokens, variables):
         model = HDGCN(SPEC, num_tokens, receiver=num_tokens > 0, dtype=jnp.float64)
-        apply = jax.jit(functools.partial(model.apply, train=True, mutable=True), compiler_options=QUICK_COMPILATION)
+        apply = jax.jit(functools.partial(model.apply, train=True, mutable=True))
         with jax.enable_x64(True):
             variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), variables)
             _, state = apply(variables, np.asarray(poses, np.float64), pose_valid)
@@ -97,9 +93,7 @@ def test_exchange_follows_its_formula():
 
 def test_parameters_at_the_start():
     tokens, joints = jnp.ones((1, 4, 8)), jnp.ones((8, 19, 2, 1))
-    params = jax.jit(SkeletonTokens().init, compiler_options=QUICK_COMPILATION)(jax.random.key(1), tokens, joints)[
-        "params"
-    ]
+    params = jax.jit(SkeletonTokens().init)(jax.random.key(1), tokens, joints)["params"]
     np.testing.assert_allclose(params["adjacency"], 1 / 19)
     np.testing.assert_array_equal(params["keep"]["kernel"], np.eye(8))
     np.testing.assert_array_equal(params["to_joints"]["kernel"], 0)
@@ -157,7 +151,7 @@ def test_joints_learn_to_listen(variables, poses, pose_valid):
         output, _ = MODEL.apply(variables | {"params": params}, poses, pose_valid, train=True, mutable=["batch_stats"])
         return sum(jnp.square(layer).sum() for layer in (*output.classification, *output.receiver))
 
-    gradients = jax.jit(jax.grad(loss), compiler_options=QUICK_COMPILATION)(variables["params"])
+    gradients = jax.jit(jax.grad(loss))(variables["params"])
     for name, tree in gradients["unit01"]["tokens"].items():
         largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
         assert (largest > 1e-6) == (name != "spread"), name
