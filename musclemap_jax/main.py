@@ -210,12 +210,12 @@ def run_among_processes(log_dir: str, body: Callable[[], None]) -> int:
 
 def _task() -> Task:
     """What the flags ask for."""
-    workdir, mode = os.path.expanduser(str(_WORKDIR.value)), _MODE.value
+    workdir, mode = str(_WORKDIR.value), _MODE.value
     report_dir = _REPORT_DIR.value or os.path.join(workdir, EVALUATION_FOLDER if mode == "eval" else REPORT_FOLDER)
     return Task(
         workdir,
         mode,
-        os.path.expanduser(report_dir),
+        report_dir,
         title=config_name(),
         extend=_EXTEND.value,
         profile_steps=parse_steps(_PROFILE_STEPS.value),

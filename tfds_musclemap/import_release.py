@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from tfds_musclemap.importing.release import ReleaseReport, import_release
 from tfds_musclemap.importing.release_clips import (
@@ -78,7 +79,7 @@ def _summary(report: ReleaseReport) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status, 2 when the input is invalid."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> None:
         lists = _lists(arguments)

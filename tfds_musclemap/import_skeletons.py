@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import exit_on_user_error
 from tfds_musclemap.importing.skeletons import INPUT_LAYOUTS, MAX_PERSONS, import_skeletons
 
@@ -27,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status, 2 when the input is invalid."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> None:
         report = import_skeletons(

@@ -17,6 +17,7 @@ from etils import epath
 from ml_collections import config_flags
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.experiment import workdir
 from musclemap_jax.experiment.config import to_config
@@ -45,7 +46,7 @@ def config_file(source: str) -> Path:
     Raises:
       UserError: There is neither such a file nor a configuration of that name.
     """
-    path = Path(source.partition(":")[0]).expanduser()
+    path = Path(source.partition(":")[0])
     if path.is_file():
         return path
     names = sorted({file.stem for folder in CONFIG_FOLDERS for file in folder.glob("[!_]*.py")})
@@ -59,7 +60,7 @@ class _ConfigParser(ConfigFileFlagParser):
 
     def parse(self, path: str) -> object:
         if is_of_run(path):
-            return to_config(workdir.trained_spec(epath.Path(path).expanduser().parent))
+            return to_config(workdir.trained_spec(epath.Path(path).parent))
         _, colon, variant = path.partition(":")
         return super().parse(f"{config_file(path)}{colon}{variant}")
 
@@ -79,7 +80,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     """
     disable_listings_cache()  # the workdir may be on cloud storage
     try:
-        rest = flags.FLAGS(with_run_config(list(argv)))
+        rest = flags.FLAGS(with_run_config(expand_home(argv)))
         if rest[1:]:
             raise UserError(f"unexpected argument {rest[1]!r}: flags are written --name=value")
         return rest
@@ -102,7 +103,7 @@ def with_run_config(argv: list[str]) -> list[str]:
     folder = _value(argv, "workdir")
     if not folder or _value(argv, "config") is not None or _value(argv, r"help\w*") is not None:
         return argv
-    path = epath.Path(folder).expanduser() / workdir.CONFIG
+    path = epath.Path(folder) / workdir.CONFIG
     if not path.exists():
         raise UserError(
             f"{folder}: no run here, and no --config: name the workdir of a run, or pass --config, such as "

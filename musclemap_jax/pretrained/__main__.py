@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import exit_on_user_error
 from musclemap_jax.pretrained.architectures import ARCHITECTURES, make_architecture
 from musclemap_jax.pretrained.arguments import Parser, sizes
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 2 for a user error."""
 
     def body() -> None:
-        options = vars(_parser().parse_args(arguments))
+        options = vars(_parser().parse_args(expand_home(arguments)))
         source, arch, out = (options.pop(name) for name in ("source", "arch", "out"))
         architecture = make_architecture(arch, **options)
         arrays, report = import_file(source, architecture)
