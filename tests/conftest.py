@@ -9,6 +9,8 @@ from pathlib import Path
 # Most of the suite's time is compilation; programs this small gain nothing from LLVM's optimisations, nor from the
 # fusion emitters, which take twice as long to compile.
 QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+FUSED = {"xla_cpu_use_fusion_emitters": True}
+"""Options of jax.jit where two programs are compared closer than the order of their sums lets them agree otherwise."""
 os.environ["XLA_FLAGS"] = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 

@@ -15,6 +15,7 @@ from musclemap_jax.sharding.mesh import make_mesh
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer
 from musclemap_jax.train.step import compile_train_step, make_train_step
+from tests.conftest import FUSED
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +175,11 @@ def test_a_clip_without_a_person_teaches_nothing(model, variables, tiny_batch):
     absent = batch["skeleton_valid"].copy()
     absent[1] = False
 
-    @jax.jit
     def terms(batch):
         output = model.apply(variables, batch, distil=True)
         return objective(output, batch["muscles"], batch["clip_valid"], ObjectiveSpec())[1]
 
+    terms = jax.jit(terms, compiler_options=FUSED)
     both = terms(batch | {"skeleton_valid": absent})
     alone = terms({name: value[:1] for name, value in batch.items()})
     for name in ("loss_skeleton", "kd_to_video", "kd_to_skeleton"):
