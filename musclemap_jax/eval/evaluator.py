@@ -37,7 +37,7 @@ class EvalSpec:
       batch_size: Clips per batch over all processes; the last batch is padded.
       num_views: Temporal views of each clip.
       splits: Splits scored by the final evaluation.
-      checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` (by val_mean/mAP).
+      checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` by validation.
       recall: The recall that the run's decisions state, in (0, 1] (``decisions.py``).
     """
 
