@@ -8,6 +8,9 @@ from collections.abc import Callable
 USER_ERROR_STATUS = 2
 """Exit status of every command of this project on invalid input."""
 
+INTERRUPTED_STATUS = 130
+"""Exit status of a command that Ctrl-C ended before it was done."""
+
 
 class UserError(Exception):
     """Invalid input, configuration or environment: one line that names the file, the field and the fix."""
@@ -15,6 +18,8 @@ class UserError(Exception):
 
 def exit_on_user_error(function: Callable[[], int | None]) -> int:
     """Runs the body of a command; a UserError becomes one line on stderr and exit status 2, without a traceback.
+
+    Ctrl-C lets the body clean up and becomes status 130, in silence.
 
     Args:
       function: The body; returns the exit status, None for 0.
@@ -27,3 +32,5 @@ def exit_on_user_error(function: Callable[[], int | None]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR_STATUS
+    except KeyboardInterrupt:
+        return INTERRUPTED_STATUS

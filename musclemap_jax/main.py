@@ -3,8 +3,8 @@
     python -m musclemap_jax.main --config=configs/transm3e.py:synthetic --workdir=runs/demo
 
 If the workdir already holds a run, it is resumed. Invalid input ends with one line on stderr and exit status 2. A run
-that is asked to stop (SIGTERM or a preemption notice) saves its state and exits with status 0. On several machines the
-same command runs on each of them; docs/tpu.md has the commands.
+that is asked to stop (Ctrl-C, SIGTERM or SIGHUP) saves its state and exits with status 0; Ctrl-C again leaves at once.
+On several machines the same command runs on each of them; docs/tpu.md has the commands.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_fla
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.experiment.workdir import EVALUATION_FOLDER, REPORT_FOLDER, evaluation_spec
 from musclemap_jax.reporting.tables import decisions_table, headline_table
-from musclemap_jax.runtime.preemption import Preempted
-from musclemap_jax.runtime.process_log import ProcessLog, given_command
+from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice, stopped_line
+from musclemap_jax.runtime.process_exit import run_and_exit
+from musclemap_jax.runtime.process_log import ProcessLog
 from musclemap_jax.runtime.profiling import parse_steps
 from musclemap_jax.runtime.startup import (
+    CONNECT_TIMEOUT_S,
     PEER_TIMEOUT_S,
     ProcessSpec,
     abandon_processes,
@@ -35,6 +37,8 @@ from musclemap_jax.runtime.startup import (
     finish_processes,
     start_processes,
 )
+from musclemap_jax.storage.full_disk import full_disk_is_user_error
+from musclemap_jax.storage.workdir_lock import WorkdirLock
 
 MODES = ("train_and_eval", "train", "eval")
 PACKAGE = "musclemap_jax"
@@ -58,7 +62,9 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Number of this process, fr
 _PEER_TIMEOUT_S = flags.DEFINE_integer(
     "peer_timeout_s", PEER_TIMEOUT_S, "Seconds of silence after which another process counts as dead."
 )
-
+_CONNECT_TIMEOUT_S = flags.DEFINE_integer(
+    "connect_timeout_s", CONNECT_TIMEOUT_S, "Seconds to wait for the other processes at the start."
+)
 _STOPPED_STATUS = flags.DEFINE_integer(
     "stopped_status", 0, "Exit status of a run that was asked to stop, for schedulers that restart failed runs."
 )
@@ -103,17 +109,18 @@ class Task:
     profile_steps: range = range(0)
 
     @property
-    def log_dir(self) -> str:
-        """Parent of the folder of the per-process logs; an evaluation writes nothing beside its report."""
+    def output(self) -> str:
+        """The folder that is written into: an evaluation leaves the workdir as it is, and may run beside a training."""
         return self.report_dir if self.mode == "eval" else self.workdir
 
 
-def run(spec: ExperimentSpec, task: Task) -> None:
+def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
     """Runs an experiment; every process of a run calls it.
 
     Args:
       spec: The result of `config.resolve`.
       task: What to do.
+      notice: Says when to stop early.
 
     Raises:
       UserError: Invalid configuration or data.
@@ -137,7 +144,7 @@ def run(spec: ExperimentSpec, task: Task) -> None:
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
-    experiment = Experiment(spec, task.workdir, data)
+    experiment = Experiment(spec, task.workdir, data, notice)
     show(f"parameters:\n{_count_table(experiment.parameter_counts())}")
     laps.end("model")
     if mode != "eval":
@@ -172,39 +179,51 @@ def _open_log(folder: str) -> ProcessLog:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}: {way}") from error
 
 
-def run_among_processes(log_dir: str, body: Callable[[], None]) -> int:
-    """Connects to the run's other processes, calls the body, and leaves them in the way its outcome requires.
+def run_among_processes(folder: str, body: Callable[[PreemptionNotice], None]) -> int:
+    """Takes the folder, connects to the run's other processes, calls the body, and ends as its outcome requires.
 
     Args:
-      log_dir: Parent of the folder of the per-process logs.
-      body: What each process does.
+      folder: What this command writes into, with the per-process logs.
+      body: What each process does; called with the notice that says when to stop early.
 
     Returns:
       The exit status.
 
     Raises:
-      UserError: Invalid configuration or data, in a process alone; one of several processes ends here.
+      UserError: A workdir in use, or other processes that did not come; invalid configuration or data, in a process
+        alone. One of several processes ends here.
     """
-    processes = ProcessSpec(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value, _PEER_TIMEOUT_S.value)
+    processes = ProcessSpec(
+        _COORDINATOR.value,
+        _NUM_PROCESSES.value,
+        _PROCESS_ID.value,
+        _PEER_TIMEOUT_S.value,
+        _CONNECT_TIMEOUT_S.value,
+    )
     # Everything below imports JAX; the configuration is checked before that.
     from musclemap_jax.runtime.compilation_cache import use_compilation_cache
     from musclemap_jax.runtime.heap import keep_freed_memory
 
     keep_freed_memory()
     use_compilation_cache()
-    peers = start_processes(processes)
-    status = 0
-    try:
-        with contextlib.closing(_open_log(log_dir)):
-            log.info("%s", describe_process())
-            body()
-    except Preempted as stop:
-        print(f"stopped: {stop}; to resume, run the same command again:\n  {given_command()}", flush=True)
-        status = _STOPPED_STATUS.value
-    except Exception as error:
-        abandon_processes(error, peers)
-        raise
-    finish_processes(peers)
+    # A read-only folder needs no lock.
+    with WorkdirLock(folder, optional=_MODE.value == "eval") as lock:
+        notice = PreemptionNotice(_STOPPED_STATUS.value, lock.release)
+        notice.listen()
+        peers = start_processes(processes, lock.acquire)
+        notice.share(peers)
+        status = 0
+        try:
+            with full_disk_is_user_error(folder), contextlib.closing(_open_log(folder)):
+                log.info("%s", describe_process())
+                body(notice)
+        except Preempted as stop:
+            print(stopped_line(str(stop)), end="", flush=True)
+            status = _STOPPED_STATUS.value
+        except Exception as error:
+            abandon_processes(error, peers)
+            raise
+        finish_processes(peers)
     return status
 
 
@@ -236,10 +255,10 @@ def main(argv: Sequence[str]) -> int:
         spec = resolve(CONFIG.value)
         if task.mode == "eval":
             spec = evaluation_spec(task.workdir, spec)
-        return run_among_processes(task.log_dir, lambda: run(spec, task))
+        return run_among_processes(task.output, lambda notice: run(spec, task, notice))
 
     return exit_on_user_error(body)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    app.run(lambda argv: run_and_exit(lambda: main(argv)), flags_parser=parse_flags)

@@ -1,8 +1,8 @@
 """Test set-up: eight fake CPU devices, strict rank promotion, checked shapes; a tiny model and its batch."""
 
+import contextlib
 import dataclasses
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from tests import typechecker
+from tests.processes import Processes
 
 ARRAY_MODULES = (
     *(f"musclemap_jax.models.{room}" for room in ("layers", "kernels", "video", "skeleton")),
@@ -103,22 +104,31 @@ def tiny_batch():
     return make
 
 
+@pytest.fixture
+def processes():
+    """Starts processes, which end with the test."""
+    with contextlib.closing(Processes()) as processes:
+        yield processes
+
+
 @pytest.fixture(scope="session")
 def run_main(tmp_path_factory):
-    """A function (*arguments, num_devices=1, **options) that runs the main job in a process of its own, on CPU devices.
+    """A function (*arguments, num_devices=1, under=(), **options) that runs the main job in a process, on CPU devices.
 
-    Programs compiled by one run are kept for the others. Options go to `subprocess.Popen`; returns the Popen object.
+    It runs under the command ``under``. Programs compiled by one run are kept for the others. Options go to
+    `subprocess.Popen`; returns the Popen object.
     """
     cache = tmp_path_factory.mktemp("xla")
+    processes = Processes()
 
-    def start(*arguments, num_devices=1, **options):
+    def start(*arguments, num_devices=1, under=(), **options):
         flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={num_devices}"
         environment = os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
-        command = [sys.executable, "-m", "musclemap_jax.main", *map(str, arguments)]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return subprocess.Popen(command, cwd=ROOT, env=environment, **options)
+        command = [*under, sys.executable, "-m", "musclemap_jax.main", *map(str, arguments)]
+        return processes.start(*command, **{"cwd": ROOT, "env": environment, "stdin": None} | options)
 
-    return start
+    with contextlib.closing(processes):
+        yield start
 
 
 @pytest.fixture(scope="session")

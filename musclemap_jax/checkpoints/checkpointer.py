@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Generator
 from typing import Any, Protocol
 
@@ -25,10 +26,11 @@ from musclemap_jax.checkpoints.validation_scores import KeepBest, ValidationScor
 from musclemap_jax.errors import UserError
 from musclemap_jax.sharding.rules import path_name
 from musclemap_jax.storage.files import is_remote, move_folder
+from musclemap_jax.storage.full_disk import is_full_disk
 
 CHECKPOINTS = "checkpoints"
 DAMAGED = "damaged_checkpoints"
-_DISK_FULL = ("No space left on device", "Disk quota exceeded")
+_POLL_S = 0.005
 _NO_STEP = -1
 _TEXT_BYTES = 256
 
@@ -60,7 +62,13 @@ def _agreed(step: int | None) -> int | None:
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's manager with two differences."""
+    """Orbax's manager with three differences.
+
+    Attributes:
+      failure: What ended a save in the background, if anything.
+    """
+
+    failure: BaseException | None = None
 
     def reached_preemption(self, step: int) -> bool:
         """Never: the training loop asks whether the run has to stop.
@@ -69,6 +77,14 @@ class _Manager(ocp.CheckpointManager):
         """
         del step
         return False
+
+    def _wait_for_checkpointers(self) -> None:
+        """Records a failure, before Orbax's thread waits for the other processes, which will not come."""
+        try:
+            super()._wait_for_checkpointers()
+        except BaseException as error:
+            self.failure = error
+            raise
 
     def _load_checkpoint_infos(self, *arguments: Any, **options: Any) -> Any:
         """Retries once if the folder vanished after Orbax had found it.
@@ -133,13 +149,14 @@ class Checkpointer:
           data: The training data, after the batch of the last step was taken.
 
         Raises:
-          UserError: The disk is full; earlier checkpoints are kept.
+          UserError: This save or the one before failed, such as on a full disk; earlier checkpoints are kept.
         """
         step = int(state.step)
+        self.wait()
         if step in self._manager.all_steps():
             return
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(data.get_state()))
-        with self._full_disk_is_user_error():
+        with self._failure_is_user_error():
             self._manager.save(step, args=items)
 
     def newest_undamaged_step(self) -> int | None:
@@ -241,31 +258,59 @@ class Checkpointer:
                     )
 
     @contextlib.contextmanager
-    def _full_disk_is_user_error(self) -> Generator[None]:
-        """Turns errors of a write that found no space, now or in the background, into a UserError."""
+    def _failure_is_user_error(self) -> Generator[None]:
+        """Turns a failed write into a UserError.
+
+        Errors of JAX's runtime pass: they come from another process that died or failed, whose own words say more.
+        """
         try:
             yield
+        except (UserError, jax.errors.JaxRuntimeError) as error:
+            self._manager.failure = error
+            raise
         except Exception as error:
-            if not any(words in str(error) for words in _DISK_FULL):
-                raise
+            self._manager.failure = error
+            if is_full_disk(error):
+                what, fix = "the disk was full while a checkpoint was written", "free some space"
+            else:
+                reason = str(error).strip().partition("\n")[0]
+                what, fix = f"a checkpoint could not be written ({type(error).__name__}: {reason})", "correct that"
+            raise UserError(
+                f"{self.directory}: {what}; {self._kept()}: {fix} and run the same command to resume from there"
+            ) from error
+
+    def _kept(self) -> str:
+        """Which checkpoint a failed save has left."""
+        kept = None
+        with contextlib.suppress(Exception):  # the folder may be what is damaged
             self._manager.reload()
             kept = self.latest_step()
-            rest = "there is no earlier checkpoint" if kept is None else f"the checkpoint of step {kept} is kept"
-            raise UserError(
-                f"{self.directory}: the disk was full while a checkpoint was written; {rest}: "
-                "free some space and run the same command to resume from there"
-            ) from error
+        return "there is no earlier checkpoint" if kept is None else f"the checkpoint of step {kept} is kept"
+
+    def check(self) -> None:
+        """Raises, without waiting, if writing has failed in the background since the last `save`.
+
+        Raises:
+          UserError: It has, such as on a full disk; earlier checkpoints are kept.
+        """
+        if self._manager.failure is not None:
+            with self._failure_is_user_error():
+                raise self._manager.failure
 
     def wait(self) -> None:
         """Blocks until everything that `save` started is on disk.
 
         Raises:
-          UserError: The disk is full; earlier checkpoints are kept.
+          UserError: Writing failed, such as on a full disk; earlier checkpoints are kept.
         """
-        with self._full_disk_is_user_error():
+        while self._manager.is_saving_in_progress():
+            self.check()
+            time.sleep(_POLL_S)
+        with self._failure_is_user_error():
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and releases the folder."""
-        self.wait()
-        self._manager.close()
+        """Waits and releases the folder; after a failure it does not wait, since other processes may not come."""
+        if self._manager.failure is None:
+            self.wait()
+            self._manager.close()

@@ -25,6 +25,7 @@ from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
+from musclemap_jax.runtime.process_exit import run_and_exit
 from musclemap_jax.sharding.mesh import batch_ways, make_mesh
 
 _print = functools.partial(print, flush=True)
@@ -106,4 +107,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=parse_flags)
+    app.run(lambda argv: run_and_exit(lambda: main(argv)), flags_parser=parse_flags)

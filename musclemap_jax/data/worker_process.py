@@ -9,6 +9,8 @@ import threading
 
 import cv2
 
+from musclemap_jax.runtime.signals import STOP_SIGNALS
+
 
 def one_opencv_thread() -> None:
     """Turns OpenCV's threads off: the threads and workers that make batches already fill the cores."""
@@ -16,10 +18,11 @@ def one_opencv_thread() -> None:
 
 
 def prepare_worker(*_: int) -> None:
-    """Ties the process to its trainer: it ignores SIGTERM and ends when the trainer dies."""
+    """Ties the process to its trainer: it ignores what asks the run to stop, and ends when the trainer dies."""
     one_opencv_thread()
-    # Schedulers send SIGTERM to the whole process group. The trainer ends its workers itself after its last checkpoint.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Schedulers and terminals signal the whole process group. The trainer ends its workers itself after its last save.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     # A trainer that is killed cannot end its workers, which would wait for it forever.
     threading.Thread(target=_end_with_parent, name="end_with_parent", daemon=True).start()
 

@@ -61,19 +61,22 @@ class Experiment:
       scored: What the state is, for reports: ``step 2000, the newest``.
     """
 
-    def __init__(self, spec: ExperimentSpec, workdir: epath.PathLike, data: PreparedData) -> None:
+    def __init__(
+        self, spec: ExperimentSpec, workdir: epath.PathLike, data: PreparedData, notice: PreemptionNotice | None = None
+    ) -> None:
         """Sets the run up, with random parameters.
 
         Args:
           spec: The result of `config.resolve`.
           workdir: The run's workdir; made if absent.
           data: The result of `load_data`.
+          notice: Says when to stop early; by default never.
 
         Raises:
           UserError: The mesh does not divide the devices or a batch.
         """
         self.workdir = epath.Path(workdir)
-        self._notice = PreemptionNotice()
+        self._notice = notice or PreemptionNotice()
         self._watchdog = Watchdog(spec.train.stall_timeout_s, "config.train.stall_timeout_s")
         self._setup, self.state = set_up(spec, data)
         self.spec = self._setup.spec
@@ -96,7 +99,7 @@ class Experiment:
           extend: Whether the run in the workdir may become longer.
 
         Raises:
-          UserError: The workdir holds a run with another configuration or other regions, or the disk is full.
+          UserError: The workdir holds a run with another configuration or other regions, or a save failed.
           Preempted: The run was asked to stop; its state is saved.
         """
         setup, train = self._setup, self.spec.train

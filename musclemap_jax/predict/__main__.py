@@ -20,7 +20,6 @@ from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.predict.command import (
     add_model_arguments,
     add_person_arguments,
-    exit_process,
     request_of,
     run_command,
 )
@@ -29,6 +28,7 @@ from musclemap_jax.predict.names import folder_names, printable, shown
 from musclemap_jax.predict.output_folder import OutputError, check_replaceable, check_results
 from musclemap_jax.predict.video_files import find_videos
 from musclemap_jax.pretrained.arguments import Parser
+from musclemap_jax.runtime.process_exit import exit_process
 from musclemap_jax.storage.files import is_remote
 
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
-from typing import NoReturn
 
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.predict.request import ALL, Request
 from tfds_musclemap.importing.skeletons import INPUT_LAYOUTS
-
-INTERRUPTED_STATUS = 130
 
 
 def run_command(body: Callable[[], int | None]) -> int:
@@ -31,23 +26,9 @@ def run_command(body: Callable[[], int | None]) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
     try:
         return exit_on_user_error(body)
-    except KeyboardInterrupt:
-        return INTERRUPTED_STATUS
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
-
-
-def exit_process(status: int) -> NoReturn:
-    """Ends the process with the result of `run_command`.
-
-    After Ctrl-C, XLA may still be compiling in a thread of its own, which Python's usual end waits for and crashes in.
-    """
-    if status == INTERRUPTED_STATUS:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,6 @@ from musclemap_jax.arguments import expand_home
 from musclemap_jax.predict.command import (
     add_model_arguments,
     add_person_arguments,
-    exit_process,
     request_of,
     run_command,
 )
@@ -27,6 +26,7 @@ from musclemap_jax.predict.corpus_prediction import CorpusSettings, load_model, 
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.output_folder import disk_errors_are_output_errors
 from musclemap_jax.pretrained.arguments import Parser
+from musclemap_jax.runtime.process_exit import exit_process
 
 if TYPE_CHECKING:
     from musclemap_jax.predict.model import Model

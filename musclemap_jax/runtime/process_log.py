@@ -1,7 +1,12 @@
-"""Per-process logs in ``<workdir>/logs``; process 0 also logs to the terminal."""
+"""Per-process logs in ``<workdir>/logs``; process 0 also logs to the terminal.
+
+What libraries log through absl, such as Orbax's tracebacks of a failed save, is in these files alone: on the terminal
+it would hide the line that says what to do.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
 import sys
@@ -21,6 +26,17 @@ def given_command() -> str:
     return shlex.join(["python", *(["-m", module] if module else sys.argv[:1]), *sys.argv[1:]])
 
 
+class _File(logging.FileHandler):
+    """A log file; what cannot be written, such as on a full disk, is left out."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        del record
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 class ProcessLog:
     """This process's log file."""
 
@@ -33,16 +49,21 @@ class ProcessLog:
         """
         name = f"process_{jax.process_index():03d}.log"
         self._folder = LocalFolder(epath.Path(workdir) / FOLDER, fetch=(name,))
-        self._handler = logging.FileHandler(self._folder.path / name)
+        self._handler = _File(self._folder.path / name)
         self._handler.setFormatter(logging.Formatter(_FORMAT))
-        self._logger = logging.getLogger(package)
-        self._logger.addHandler(self._handler)
+        self._libraries = logging.getLogger("absl")
+        self._libraries.propagate = False
+        self._loggers = (logging.getLogger(package), self._libraries)
+        for logger in self._loggers:
+            logger.addHandler(self._handler)
         if jax.process_index() != 0:
             for handler in logging.getLogger().handlers:
                 handler.setLevel(logging.WARNING)
 
     def close(self) -> None:
         """Closes the file."""
-        self._logger.removeHandler(self._handler)
+        for logger in self._loggers:
+            logger.removeHandler(self._handler)
+        self._libraries.propagate = True
         self._handler.close()
         self._folder.close()

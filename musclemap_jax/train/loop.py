@@ -133,6 +133,7 @@ class TrainingLoop:
         Raises:
           NotFiniteError: ``spec.max_skipped`` steps in a row were skipped.
           Preempted: The run was asked to stop; the state is saved.
+          UserError: A checkpoint could not be written.
         """
         first_step = int(state.step)
         if first_step and self._evaluates(first_step) and not self.checkpointer.scores.has(first_step):
@@ -150,6 +151,7 @@ class TrainingLoop:
             if self.profiler.ends_with(step):
                 jax.block_until_ready(metrics)
                 self.profiler.close()
+            self.checkpointer.check()
             due.stop |= self.notice.reached()
             due.evaluation |= self._evaluates(step)
             due.checkpoint |= step % self.spec.checkpoint_every == 0

@@ -1,5 +1,6 @@
-"""A disk that fills up while a checkpoint is written: a real one of two megabytes, in its own mount namespace."""
+"""A disk that fills up while a checkpoint is written: a real one, small, in its own mount namespace."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,19 @@ import pytest
 
 from tests.conftest import ROOT
 
-MOUNT = 'mount -t tmpfs -o size=2m none "$0" && exec "$@"'
+MOUNT = 'mount -t tmpfs -o size="$0" none "$1" && shift && exec "$@"'
+"""Mounts a disk of the first argument's size at the second, and runs the rest."""
+
+NEEDS_A_DISK = pytest.mark.skipif(
+    not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"], capture_output=True).returncode != 0,
+    reason="needs user namespaces, to mount a small disk",
+)
+
+
+def with_disk(size, folder):
+    """The command that runs another one with a disk of a size, such as 2m, at the folder."""
+    return ["unshare", "-Urm", "sh", "-c", MOUNT, size, str(folder)]
+
 
 SAVES = """
 import sys
@@ -44,15 +57,33 @@ sys.exit(exit_on_user_error(body))
 """
 
 
-@pytest.mark.skipif(
-    not shutil.which("unshare") or subprocess.run(["unshare", "-Urm", "true"], capture_output=True).returncode != 0,
-    reason="needs user namespaces, to mount a small disk",
-)
+@NEEDS_A_DISK
 def test_a_full_disk_keeps_the_previous_checkpoint_and_says_so(tmp_path):
-    command = ["unshare", "-Urm", "sh", "-c", MOUNT, str(tmp_path), sys.executable, "-c", SAVES, str(tmp_path)]
+    command = [*with_disk("2m", tmp_path), sys.executable, "-c", SAVES, str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
     assert process.returncode == 2, process.stderr
     assert process.stdout.strip() == "left: ['1']"
     line = process.stderr.strip().splitlines()[-1]
     assert f"error: {tmp_path}/checkpoints: the disk was full while a checkpoint was written" in line
     assert "the checkpoint of step 1 is kept: free some space and run the same command" in line
+
+
+@NEEDS_A_DISK
+def test_a_run_on_a_full_disk_ends_with_one_line(run_main, smoke_data, tmp_path):
+    process = run_main(
+        "--config=configs/hdgcn.py:smoke",
+        f"--config.data.data_dir={smoke_data}",
+        "--config.train.num_steps=500",
+        "--config.train.checkpoint_every=2",
+        "--config.train.keep_checkpoints=500",
+        f"--workdir={tmp_path / 'run'}",
+        under=with_disk("2m", tmp_path),
+    )
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 2, errors
+    assert "Traceback" not in errors
+    line = errors.replace("\r", "\n").strip().splitlines()[-1]
+    assert line.startswith(
+        f"error: {tmp_path}/run/checkpoints: the disk was full while a checkpoint was written; the ch"
+    )
+    assert re.search(r"the checkpoint of step \d+ is kept: free some space and run the same command to resume", line)

@@ -1,15 +1,15 @@
-"""Tests of runs on several processes: one that dies, one that is preempted, and what is evaluated at the end."""
+"""Tests of runs on several processes: one that dies, is started twice or stopped, and what is evaluated at the end."""
 
 import json
 import re
 import signal
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
 from musclemap_jax.runtime.peers import PEER_DIED_STATUS
+from tests.processes import ended, free_address
 
 NUM_STEPS = 60
 NUM_DEVICES = 4
@@ -30,13 +30,14 @@ def arguments(smoke_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def start(run_main, arguments):
-    """A function (*more) that starts the run's processes, two by default; kills those that still run at the end."""
+    """A function (*more, num_processes=2, address=None) that starts the processes of the run.
+
+    Those that still run at the end are killed.
+    """
     started = []
 
-    def start(*more, num_processes=2):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            address = f"localhost:{free.getsockname()[1]}"
+    def start(*more, num_processes=2, address=None):
+        address = address or free_address()
         flags = [f"--coordinator={address}", f"--num_processes={num_processes}"]
         num_devices = NUM_DEVICES // num_processes
         processes = [
@@ -81,36 +82,51 @@ def after_a_death(start, workdir):
     return processes[0].returncode, errors
 
 
-def preempted(processes, signalled, workdir):
-    """The newest step, and status, output and errors of all processes, after some were asked to stop."""
-    wait_for_steps(workdir, 3, processes)
+def preempted(processes, signalled, number, workdir):
+    """The newest step, and status, output and errors of all processes, after some of them get a signal."""
     for process in signalled:
-        process.send_signal(signal.SIGTERM)
-    ended = [(process.returncode, *texts) for process in processes for texts in [process.communicate(timeout=600)]]
-    return newest(workdir), ended
+        process.send_signal(number)
+    results = ended(processes)
+    return newest(workdir), results
+
+
+def starts_logged(workdir, number):
+    """How often a process has connected to the others and opened its log."""
+    log = workdir / "logs" / f"process_{number:03d}.log"
+    return log.read_text().count(f"process {number} of 2 on") if log.exists() else 0
 
 
 @pytest.fixture(scope="module")
-def after_a_preemption(after_a_death, start, workdir):
-    """The result of `preempted` for process 1 alone."""
-    processes = start()
-    return preempted(processes, processes[1:], workdir)
+def interrupted_beside_a_second_start(after_a_death, start, workdir):
+    """The end of a second start, and the result of `preempted` for the first, whose process 1 got Ctrl-C."""
+    address, before = free_address(), starts_logged(workdir, 1)
+    processes = start(address=address)
+    deadline = time.monotonic() + 600
+    while starts_logged(workdir, 1) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    second = ended(start(address=address))
+    wait_for_steps(workdir, 3, processes)
+    return second, preempted(processes, processes[1:], signal.SIGINT, workdir)
 
 
 @pytest.fixture(scope="module")
-def after_a_preemption_of_all(after_a_preemption, start, workdir):
-    """The result of `preempted` for both processes."""
+def after_ctrl_c(interrupted_beside_a_second_start):
+    return interrupted_beside_a_second_start[1]
+
+
+@pytest.fixture(scope="module")
+def after_a_preemption_of_all(after_ctrl_c, start, workdir):
+    """The result of `preempted` for both processes, which got SIGTERM."""
     processes = start()
-    return preempted(processes, processes, workdir)
+    wait_for_steps(workdir, 3, processes)
+    return preempted(processes, processes, signal.SIGTERM, workdir)
 
 
 @pytest.fixture(scope="module")
 def finished(after_a_preemption_of_all, start, workdir):
     """Step before, and status, output and errors of both processes, of a resumed run that finished."""
-    steps_before = newest(workdir)
-    processes = start()
-    ended = [process.communicate(timeout=600) for process in processes]
-    return steps_before, [(process.returncode, *texts) for process, texts in zip(processes, ended, strict=True)]
+    return newest(workdir), ended(start())
 
 
 def newest(workdir):
@@ -124,21 +140,35 @@ def test_the_death_of_a_process_ends_the_other_with_its_number(after_a_death):
     assert re.search(r"^error: process 0 of 2 on \S+: process 1 died: its connection closed: see", errors, re.MULTILINE)
 
 
-@pytest.mark.parametrize("preemption", ["after_a_preemption", "after_a_preemption_of_all"])
-def test_processes_that_are_asked_to_stop_save_and_say_so(preemption, request):
-    step, ended = request.getfixturevalue(preemption)
-    for status, output, errors in ended:
+def test_a_second_start_ends_at_once_and_the_first_goes_on(interrupted_beside_a_second_start, workdir):
+    second, (step, _) = interrupted_beside_a_second_start
+    for status, output, errors in second:
+        assert (status, output) == (2, ""), errors
+        assert len(errors.splitlines()) == 1, errors
+    (_, _, errors), (_, _, other_errors) = second
+    assert re.match(rf"error: {workdir}: in use by process \d+ on \S+ since .* UTC \(owner.json\): wait until", errors)
+    assert re.match(
+        r"error: process 1 of 2 on \S+: localhost:\d+ is used by another run \(process 0: pid", other_errors
+    )
+    assert step > 0
+
+
+@pytest.mark.parametrize("preemption", ["after_ctrl_c", "after_a_preemption_of_all"])
+def test_processes_that_are_asked_to_stop_save_and_say_so(preemption, request, workdir):
+    step, results = request.getfixturevalue(preemption)
+    for status, output, errors in results:
         assert status == 0, errors
         assert "to resume, run the same command again" in output
         assert "python -m musclemap_jax.main --config=configs/hdgcn.py:smoke" in output
     assert step < NUM_STEPS
-    assert f"the state after step {step} of {NUM_STEPS} is saved" in ended[0][1]
+    assert f"the state after step {step} of {NUM_STEPS} is saved" in results[0][1]
+    assert not (workdir / "owner.json").exists()
 
 
 def test_the_run_resumes_and_only_process_0_reports(finished, workdir):
-    step, ended = finished
-    assert [status for status, _, _ in ended] == [0, 0], ended
-    (_, output, errors), (_, other_output, other_errors) = ended
+    step, results = finished
+    assert [status for status, _, _ in results] == [0, 0], results
+    (_, output, errors), (_, other_output, other_errors) = results
     assert "report:" in output
     assert "train:" in errors
     assert "report:" not in other_output
