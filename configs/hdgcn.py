@@ -4,6 +4,12 @@ Reproduces: HD-GCN (Lee et al., ICCV 2023), joint stream, on MuscleMap's skeleto
 
     python -m musclemap_jax.main --config=configs/hdgcn.py --workdir=runs/hdgcn
 
+From published weights for NTU RGB+D, by the names of the joints (docs/weights.md):
+
+    python -m musclemap_jax.pretrained --source=hdgcn.pt --arch=hdgcn --layout=coco19 --out=weights/hdgcn
+    python -m musclemap_jax.main --config=configs/hdgcn.py --workdir=runs/hdgcn \\
+        --config.init_from.skeleton=weights/hdgcn
+
 configs/transm3e.py can start its skeleton branch from the workdir.
 
 Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.

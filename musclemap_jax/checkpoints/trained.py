@@ -21,7 +21,7 @@ def is_workdir(path: str | os.PathLike) -> bool:
 
 
 def load_trained(workdir: str | os.PathLike, checkpoint: str = "best") -> dict[str, Any]:
-    """Reads a checkpoint of a run.
+    """Reads a checkpoint of a run, whose files are compared with their checksums first.
 
     Args:
       workdir: The run's workdir.
@@ -32,7 +32,7 @@ def load_trained(workdir: str | os.PathLike, checkpoint: str = "best") -> dict[s
       moving average of the parameters if there is one.
 
     Raises:
-      UserError: There is no checkpoint.
+      UserError: There is no checkpoint, or the best one is damaged.
     """
     with contextlib.closing(Checkpointer(workdir, read_only=True)) as checkpointer:
         step = checkpointer.undamaged_step(checkpointer.best_step() if checkpoint == "best" else None)

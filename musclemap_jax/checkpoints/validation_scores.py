@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.storage.files import replace_text
+from musclemap_jax.storage.json_files import read_json_object
 
 FILE = "validation_scores.json"
 BEST_METRIC = "val_mean/mAP"
@@ -26,10 +28,17 @@ class ValidationScores:
     """{step: {name: value}} in a file; every process holds the same values, one writes them."""
 
     def __init__(self, workdir: epath.Path, writes: bool) -> None:
-        """Reads the file in the run's workdir, if there is one; ``writes`` tells whether this process writes it."""
+        """Reads the file in the run's workdir, if there is one.
+
+        Args:
+          workdir: The run's workdir.
+          writes: Whether this process writes the file.
+
+        Raises:
+          UserError: The file is damaged.
+        """
         self._path, self._writes = workdir / FILE, writes
-        text = self._path.read_text() if self._path.exists() else "{}"
-        self._by_step = {int(step): scores for step, scores in json.loads(text).items()}
+        self._by_step = _read(self._path) if self._path.exists() else {}
 
     def add(self, step: int, scores: Mapping[str, float]) -> None:
         """Records the scores of the state after ``step`` steps."""
@@ -67,6 +76,17 @@ class ValidationScores:
     def _write(self) -> None:
         if self._writes:
             replace_text(self._path, json.dumps({str(step): self._by_step[step] for step in sorted(self._by_step)}))
+
+
+def _read(path: epath.Path) -> dict[int, dict[str, float]]:
+    fix = "restore it from a copy, or delete it, after which the best of the earlier checkpoints is unknown"
+    by_step = {}
+    for step, scores in read_json_object(path, fix).items():
+        is_valid = isinstance(scores, dict) and all(isinstance(value, int | float) for value in scores.values())
+        if not step.isdecimal() or not is_valid:
+            raise UserError(f"{path}: damaged: expected numbers by name for step {step[:20]!r}: {fix}")
+        by_step[int(step)] = {name: float(value) for name, value in scores.items()}
+    return by_step
 
 
 class KeepBest(checkpoint_managers.PreservationPolicy):

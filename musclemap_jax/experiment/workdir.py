@@ -20,6 +20,7 @@ from musclemap_jax.eval.decisions import Decisions
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.experiment.resumption import LEARNED, Change, changes, check_resumable, kind
 from musclemap_jax.storage.files import replace_text
+from musclemap_jax.storage.json_files import read_json_object
 
 CONFIG = "config.json"
 REGIONS = "regions"
@@ -84,7 +85,8 @@ def claim_workdir(
 
 
 def _read_config(workdir: epath.PathLike) -> dict[str, Any]:
-    return json.loads((epath.Path(workdir) / CONFIG).read_text())
+    """The content of ``config.json``; UserError if it is damaged."""
+    return read_json_object(epath.Path(workdir) / CONFIG, "restore it from a copy, or choose another --workdir")
 
 
 def trained_spec(workdir: epath.PathLike) -> ExperimentSpec:
@@ -138,6 +140,13 @@ def trained_regions(workdir: epath.PathLike) -> tuple[str, ...]:
     if regions is None:
         raise UserError(f"{path}: written by an older version, whose runs cannot be read: choose another --workdir")
     return tuple(regions)
+
+
+def trained_backbones(workdir: epath.PathLike) -> dict[str, dict[str, Any]]:
+    """Architectures of the run in a workdir as they are stored, {backbone: {field: value}}; {} if it has none."""
+    model = _read_config(workdir).get("model")
+    backbones = model.get("backbones") if isinstance(model, dict) else None
+    return backbones if isinstance(backbones, dict) else {}
 
 
 def trained_clip_length_s(workdir: epath.PathLike) -> float:

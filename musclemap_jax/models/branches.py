@@ -34,6 +34,10 @@ NUM_POSES = 8
 """Poses in an example of a skeleton backbone's input; no parameter's shape depends on it."""
 
 
+_NOTHING = r"(?!)"
+"""A regular expression that matches nothing."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Backbone:
     """A network that turns one modality into class tokens.
@@ -51,6 +55,11 @@ class Backbone:
         the branch's name.
       token_pattern: Regular expression that matches the path, below the branch's name, of the parameters that exist
         because of the class tokens.
+      table_pattern: Regular expression that matches the path of tables of relative positions (..., rows, D); loaded
+        ones of another length are interpolated.
+      graph_pattern: Regular expression that matches the path of parameters and statistics that belong to a skeleton
+        layout's graph or to a number of persons; loaded ones of another graph or shape are left out.
+      graph: The skeleton graph of an architecture, for comparison; None where there is none.
       input_fields: Fields of `config.input` that must equal the architecture's: spec -> {field: value}.
     """
 
@@ -60,6 +69,9 @@ class Backbone:
     multiply_adds: Callable[[Any, Sequence[Shape], int], int]
     sharding_rules: Rules = ()
     token_pattern: str = r"^class_tokens/"
+    table_pattern: str = _NOTHING
+    graph_pattern: str = _NOTHING
+    graph: Callable[[Any], Any] = lambda spec: None
     input_fields: Callable[[Any], Mapping[str, Any]] = lambda spec: {}
 
 
@@ -106,6 +118,7 @@ MVIT = Backbone(
         (r"pool_[qkv]$", ("fsdp",)),
         (r"(rel_pos_[thw]|classification|receiver)$", ()),
     ),
+    table_pattern=r"/rel_pos_[thw]$",
 )
 
 HDGCN_BACKBONE = Backbone(
@@ -120,6 +133,8 @@ HDGCN_BACKBONE = Backbone(
         (r"(adjacency|spread|tokens)$", ()),
     ),
     token_pattern=r"^(tokens|norm|unit\w+/tokens)(/|$)",
+    graph_pattern=r"^input_norm/|/graph/(adjacency$|down_|subset_|edge/)",
+    graph=lambda spec: spec.graph,
     input_fields=lambda spec: {"layout": spec.layout},
 )
 

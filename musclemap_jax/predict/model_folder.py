@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 from flax import traverse_util
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from musclemap_jax.checkpoints.trained import is_workdir, load_trained
 from musclemap_jax.errors import UserError
@@ -25,9 +25,9 @@ from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.experiment.workdir import read_decisions, trained_clip_length_s, trained_regions, trained_spec
 from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.models.transm3e import ModelSpec
-from musclemap_jax.pretrained.result import PARAMS, REPORT, load_initial
+from musclemap_jax.pretrained.result import PARAMS, load_initial, read_report
 from musclemap_jax.pretrained.source import read_safetensors
-from musclemap_jax.storage.files import UNFINISHED
+from musclemap_jax.storage.files import replace_bytes, replace_text
 from musclemap_jax.taxonomy import MUSCLE_REGIONS, check_regions
 
 MODEL, WEIGHTS = "model.json", "weights.safetensors"
@@ -68,34 +68,34 @@ def read_model(run: str | os.PathLike | None = None) -> StoredModel:
     """Reads a model.
 
     Args:
-      run: A run's workdir, also on cloud storage; a folder that `musclemap_jax.pretrained` or `save_model` wrote; None
-        for the shipped model.
+      run: A run's workdir or a folder that `musclemap_jax.pretrained` or `save_model` wrote, local or on cloud storage;
+        None for the shipped model.
 
     Raises:
       UserError: There is no model, it cannot predict muscle regions, or it is damaged.
     """
     if run is None:
-        return _read_folder(SHIPPED, "the shipped model")
+        return _read_folder(epath.Path(SHIPPED), "the shipped model")
     folder = epath.Path(run)
     if (folder / MODEL).exists():
-        return _read_folder(Path(folder), str(run))
+        return _read_folder(folder, str(run))
     if is_workdir(folder):
         return _read_workdir(folder)
     if (folder / PARAMS).exists():
-        return _read_import(Path(folder))
+        return _read_import(folder)
     raise UserError(
         f"{run}: expected the workdir of a run with checkpoints, an imported checkpoint ({PARAMS}) or a model folder "
         f"({MODEL}), found none of them"
     )
 
 
-def save_model(folder: str | os.PathLike, model: StoredModel) -> None:
+def save_model(folder: epath.PathLike, model: StoredModel) -> None:
     """Writes a model folder; weights are stored as float16, which changes probabilities by less than 1e-3.
 
     Raises:
       UserError: The folder cannot be written.
     """
-    folder = Path(folder)
+    folder = epath.Path(folder)
     content = {
         "format": FORMAT,
         "name": model.name,
@@ -108,15 +108,13 @@ def save_model(folder: str | os.PathLike, model: StoredModel) -> None:
     arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / f"{WEIGHTS}{UNFINISHED}"
-        save_file(arrays, unfinished)
-        unfinished.replace(folder / WEIGHTS)
-        (folder / MODEL).write_text(json.dumps(content, indent=1) + "\n")
+        replace_bytes(folder / WEIGHTS, save(arrays))
+        replace_text(folder / MODEL, json.dumps(content, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
-def _read_folder(folder: Path, name: str) -> StoredModel:
+def _read_folder(folder: epath.Path, name: str) -> StoredModel:
     path = folder / MODEL
     try:
         content = json.loads(path.read_text())
@@ -148,10 +146,10 @@ def _read_workdir(workdir: epath.Path) -> StoredModel:
     )
 
 
-def _read_import(folder: Path) -> StoredModel:
+def _read_import(folder: epath.Path) -> StoredModel:
     """An imported model whose head is for the 20 muscle regions, such as the authors' released ones."""
     variables = load_initial(folder)
-    report = json.loads((folder / REPORT).read_text())
+    report = read_report(folder)
     heads = [name for name in variables["params"] if name.startswith("head_")]
     if not heads:
         raise UserError(f"{folder}: these weights have no head for muscle regions: train with them as config.init_from")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import NoReturn
 
 from musclemap_jax.errors import UserError
@@ -13,6 +14,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}: see --help")
+
+
+def pattern(text: str) -> str:
+    """Checks a regular expression."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expected a regular expression, got {text!r}: {error}") from error
+    return text
 
 
 def sizes(text: str) -> tuple[int, int, int]:

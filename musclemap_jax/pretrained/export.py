@@ -10,14 +10,13 @@ names of TransM3E's released code. To read the file:
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+from etils import epath
 from flax import traverse_util
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from musclemap_jax.arguments import expand_home
 from musclemap_jax.checkpoints.trained import is_workdir, load_trained
@@ -26,6 +25,7 @@ from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.pretrained.mvit_names import pyslowfast_entries
 from musclemap_jax.pretrained.result import Tree, load_initial
+from musclemap_jax.storage.files import replace_bytes
 
 
 def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np.ndarray]:
@@ -72,16 +72,18 @@ def published_arrays(variables: Tree, branch: str | None = None) -> dict[str, np
     return arrays
 
 
-def export(source: str | os.PathLike, out: str | os.PathLike, branch: str | None = None) -> dict[str, np.ndarray]:
+def export(source: epath.PathLike, out: epath.PathLike, branch: str | None = None) -> dict[str, np.ndarray]:
     """Writes the safetensors file and returns its arrays; `branch` and errors as in `published_arrays`.
 
-    `source` is an import's folder or a run's workdir: its newest checkpoint, the moving average where there is one.
+    `source` is an import's folder or a run's workdir: its best checkpoint, the moving average where there is one. Both
+    may be on cloud storage.
     """
     variables = load_trained(source) if is_workdir(source) else load_initial(source)
     arrays = published_arrays(variables, branch)
+    out = epath.Path(out)
     try:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, out, metadata={"format": "pt"})
+        out.parent.mkdir(parents=True, exist_ok=True)
+        replace_bytes(out, save(arrays, metadata={"format": "pt"}))
     except OSError as error:
         raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
     return arrays

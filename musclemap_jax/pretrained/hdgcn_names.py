@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,8 +17,18 @@ from musclemap_jax.models.branches import HDGCN_BACKBONE
 from musclemap_jax.models.skeleton.graph import NUM_SUBSETS
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec, UnitSpec
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES
+from musclemap_jax.pretrained.hdgcn_joints import (
+    HIERARCHY_RULE,
+    LEFT_OUT,
+    NORM_RULE,
+    NTU25,
+    corresponding_graph,
+    corresponding_hierarchies,
+    edges_by_name,
+)
 from musclemap_jax.pretrained.published import (
     HEAD_RULE,
+    NO_HEAD_RULE,
     Architecture,
     Entry,
     Path,
@@ -31,10 +41,7 @@ from musclemap_jax.pretrained.transforms import Shape, Transform
 PARAMS, STATISTICS = "params", "batch_stats"
 MAX_PERSONS = 16
 
-IGNORED = (
-    (r"\.conv_d\.", "a second name of an array that is listed under its first"),
-    (r"\.num_batches_tracked$", "count of steps of a batch norm with fixed momentum"),
-)
+IGNORED = ((r"\.conv_d\.", "a second name of an array that is listed under its first"),)
 """(pattern, rule) of published keys that have no counterpart in our model."""
 
 BRANCH = "skeleton"
@@ -98,28 +105,30 @@ def _edge_conv(name: str, *path: str, index: Shape) -> Iterator[Entry]:
     yield from _norm(f"{name}.conv.1", *path, "edge", "norm", index=index)
 
 
-def graph_conv_arrays(name: str, path: Path, num_hierarchies: int, attention: bool, shortcut: bool) -> Iterator[Entry]:
+def graph_conv_arrays(
+    name: str, path: Path, hierarchies: Sequence[int], attention: bool, shortcut: bool
+) -> Iterator[Entry]:
     """Lists the arrays of one graph convolution.
 
     Args:
       name: Its published name, such as `l2.gcn1`.
       path: Its path in our variables.
-      num_hierarchies: Number of hierarchies.
+      hierarchies: Published number of each of our hierarchies.
       attention: Whether it weighs hierarchies by attention (AHA).
       shortcut: Whether its shortcut is a convolution, because the width changes.
     """
     yield Entry(f"{name}.PA", (PARAMS, *path, "adjacency"), ARRAY)
-    for level in range(num_hierarchies):
-        down = f"{name}.conv_down.{level}"
+    for level, number in enumerate(hierarchies):
+        down = f"{name}.conv_down.{number}"
         yield _kernel(f"{down}.0", *path, "down_kernel", index=(level,))
         yield _bias(f"{down}.0", *path, "down_bias", index=(level,))
         yield from _norm(f"{down}.1", *path, "down_norm", index=(level,))
         for subset in range(NUM_SUBSETS):
-            conv, index = f"{name}.conv.{level}.{subset}", (level, subset)
+            conv, index = f"{name}.conv.{number}.{subset}", (level, subset)
             yield _kernel(f"{conv}.0", *path, "subset_kernel", index=index)
             yield _bias(f"{conv}.0", *path, "subset_bias", index=index)
             yield from _norm(f"{conv}.1", *path, "subset_norm", index=index)
-        yield from _edge_conv(f"{name}.conv.{level}.{NUM_SUBSETS}", *path, index=(level,))
+        yield from _edge_conv(f"{name}.conv.{number}.{NUM_SUBSETS}", *path, index=(level,))
     if attention:
         aha, ours = f"{name}.aha", (*path, "attention")
         yield from _pointwise(f"{aha}.conv_down.0", f"{aha}.conv_down.1", *ours, "down")
@@ -148,49 +157,86 @@ def temporal_conv_arrays(name: str, path: Path) -> Iterator[Entry]:
     yield from _norm(f"{name}.branches.{num_convs + 1}.1", *path, "point_norm")
 
 
-def _unit_arrays(name: str, path: str, unit: UnitSpec, num_hierarchies: int) -> Iterator[Entry]:
+def _unit_arrays(name: str, path: str, unit: UnitSpec, hierarchies: Sequence[int]) -> Iterator[Entry]:
     shortcut = unit.features_in != unit.features
-    yield from graph_conv_arrays(f"{name}.gcn1", (path, "graph"), num_hierarchies, not unit.is_first, shortcut)
+    yield from graph_conv_arrays(f"{name}.gcn1", (path, "graph"), hierarchies, not unit.is_first, shortcut)
     yield from temporal_conv_arrays(f"{name}.tcn1", (path, "temporal"))
     if not unit.is_first and not unit.preserves_shape:
         yield from _pointwise(f"{name}.residual.conv", f"{name}.residual.bn", path, "residual")
 
 
-def published_arrays(spec: HDGCNSpec) -> tuple[Entry, ...]:
-    """Lists all arrays of the published model except for the classifier (`fc`), with their paths in `HDGCN`."""
+def published_arrays(spec: HDGCNSpec, hierarchies: Sequence[int] | None = None) -> tuple[Entry, ...]:
+    """Lists all arrays of the published model except for the classifier (`fc`), with their paths in `HDGCN`.
+
+    `hierarchies` are the published numbers of ours; None for the same.
+    """
     arrays, units = list(_norm("data_bn", "input_norm", transform=INPUT_NORM)), spec.units()
+    hierarchies = range(spec.graph.num_hierarchies) if hierarchies is None else hierarchies
     for group in spec.unit_groups():
         path = group.name("unit{:02d}")
         for number in group.layers:
-            unit_arrays = _unit_arrays(f"l{number}", path, units[number - 1], spec.graph.num_hierarchies)
+            unit_arrays = _unit_arrays(f"l{number}", path, units[number - 1], hierarchies)
             index = group.index(number)
             arrays += [dataclasses.replace(array, index=index + array.index) for array in unit_arrays]
     return tuple(arrays)
 
 
-def hdgcn_architecture(name: str, spec: HDGCNSpec, num_persons: int = 1) -> Architecture:
-    """HD-GCN with pooled features, on a layout with the published levels; the classifier is in the table."""
+def hdgcn_architecture(
+    name: str, spec: HDGCNSpec, num_persons: int = 1, from_layout: str | None = None
+) -> Architecture:
+    """HD-GCN with pooled features; the classifier is in the table.
+
+    Args:
+      name: Name for reports.
+      spec: Our model.
+      num_persons: Persons that the input norm is for.
+      from_layout: Skeleton layout of the published weights; None for the spec's. From another one, arrays are taken by
+        the joints' names (hdgcn_joints.py).
+    """
     model = branch_model(BRANCH, backbones={HDGCN_BACKBONE.name: spec})
-    entries = [
-        dataclasses.replace(array, target=(array.target[0], BRANCH, *array.target[1:]))
-        for array in published_arrays(spec)
-    ]
+    arrays, ignored = published_arrays(spec), IGNORED
+    if from_layout not in (None, spec.layout):
+        arrays, ignored = _arrays_by_joint(spec, from_layout)
+    entries = [dataclasses.replace(array, target=(array.target[0], BRANCH, *array.target[1:])) for array in arrays]
     for leaf in ("kernel", "bias"):
         source, transform = head_name("fc", leaf)
-        entries.append(Entry(source, (PARAMS, f"head_{BRANCH}", leaf), transform, misfit=HEAD_RULE))
-    return Architecture(name, model, model_shapes(model, num_persons), tuple(entries), IGNORED)
+        target = (PARAMS, f"head_{BRANCH}", leaf)
+        entries.append(Entry(source, target, transform, misfit=HEAD_RULE, absent=NO_HEAD_RULE))
+    return Architecture(name, model, model_shapes(model, num_persons), tuple(entries), ignored)
+
+
+def _arrays_by_joint(spec: HDGCNSpec, from_layout: str) -> tuple[list[Entry], tuple[tuple[str, str], ...]]:
+    """The table for weights of another layout, and the rules for what is left out of them."""
+    published = corresponding_graph(spec.graph, from_layout)
+    hierarchies = corresponding_hierarchies(spec.graph, published)
+    edges, arrays = edges_by_name(spec.graph, published, hierarchies), []
+    for entry in published_arrays(spec, hierarchies):
+        if entry.transform is INPUT_NORM:
+            entry = dataclasses.replace(entry, transform=LEFT_OUT, misfit=NORM_RULE, absent=NORM_RULE)
+        elif entry.target[-1] == "adjacency":
+            entry = dataclasses.replace(entry, transform=edges)
+        arrays.append(entry)
+    others = "|".join(str(number) for number in range(published.num_hierarchies) if number not in hierarchies)
+    rule = (rf"^l\d+\.gcn1\.conv(_down)?\.({others})\.", HIERARCHY_RULE)
+    return arrays, (*IGNORED, *([rule] if others else []))
 
 
 def published_hdgcn(
-    name: str, *, layout: str = "ntu25", centre: str | None = None, num_persons: int = 2
+    name: str,
+    *,
+    layout: str = NTU25,
+    centre: str | None = None,
+    num_persons: int = 2,
+    from_layout: str = NTU25,
 ) -> Architecture:
     """The published HD-GCN.
 
     Args:
       name: Name for reports.
-      layout: Skeleton layout.
+      layout: Skeleton layout of our model.
       centre: Joint that the levels start from; None for the layout's default.
       num_persons: Persons that the input norm is for.
+      from_layout: Skeleton layout of the published weights.
 
     Raises:
       UserError: An impossible option.
@@ -201,4 +247,4 @@ def published_hdgcn(
         spec = HDGCNSpec(layout=layout, centre=centre)
     except ValueError as error:
         raise UserError(f"layout: {error}") from error
-    return hdgcn_architecture(name, spec, num_persons)
+    return hdgcn_architecture(name, spec, num_persons, from_layout)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 
 import numpy as np
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.pretrained.prefixes import locate
 from musclemap_jax.pretrained.published import Architecture, Path
 from musclemap_jax.pretrained.report import ImportReport, LeftOut, Used
 from musclemap_jax.pretrained.source import Checkpoint, SourceTensor, read_checkpoint
 
 NOT_AN_ARRAY = "not an array"
 NAMES_SHOWN = 6
+IGNORED = (
+    (r"(^|\.)num_batches_tracked$", "count of steps of a batch norm with fixed momentum"),
+    (r"(^|\.)total_(ops|params)$", "count that a profiler left in the model"),
+)
+"""(pattern, rule) of names that are left out of every file: no published model has such arrays of its own."""
+
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 def import_arrays(
-    checkpoint: Checkpoint, architecture: Architecture, where: str = "checkpoint"
+    checkpoint: Checkpoint, architecture: Architecture, where: str = "checkpoint", prefix: str = ""
 ) -> tuple[dict[Path, np.ndarray], ImportReport]:
     """Fills the variables of an architecture by its table.
 
@@ -26,6 +34,7 @@ def import_arrays(
       checkpoint: The published arrays.
       architecture: The published model and ours.
       where: Name of the file, for errors and the report.
+      prefix: Beginning of the names of the wanted copy of the model, such as `model_ema`; empty to find the model.
 
     Returns:
       {path of ours, the collection first: float32 array}, without those that keep their initial values; the report.
@@ -33,8 +42,11 @@ def import_arrays(
     Raises:
       UserError: Published arrays are missing, unknown, of the wrong shape or not finite.
     """
-    tensors = checkpoint.tensors
-    left_out = [*_ignored(checkpoint, architecture, where), *(LeftOut(name, NOT_AN_ARRAY) for name in checkpoint.other)]
+    located = locate(checkpoint.tensors, {entry.source for entry in architecture.entries}, where, prefix)
+    tensors = located.tensors
+    other = [name.removeprefix(located.prefix) for name in checkpoint.other if name.startswith(located.prefix)]
+    left_out = [*_ignored(tensors, architecture, where), *(LeftOut(name, NOT_AN_ARRAY) for name in other)]
+    left_out += located.outside
     arrays: dict[Path, np.ndarray] = {}
     used, initial = [], []
     for entry in architecture.entries:
@@ -70,31 +82,33 @@ def import_arrays(
     if unfilled or any(np.isnan(array).any() for array in arrays.values()):
         raise ValueError(f"table of {architecture.name} does not fill {sorted(unfilled) or 'all slices'}")
     # Several published arrays may be slices of one of ours, which is listed once.
-    report = ImportReport(where, architecture.name, tuple(used), tuple(left_out), tuple(dict.fromkeys(initial)))
-    return arrays, report
+    lists = tuple(used), tuple(left_out), tuple(dict.fromkeys(initial))
+    return arrays, ImportReport(where, architecture.name, *lists, prefix=located.prefix)
 
 
-def import_file(path: str | os.PathLike, architecture: Architecture) -> tuple[dict[Path, np.ndarray], ImportReport]:
+def import_file(
+    path: str | os.PathLike, architecture: Architecture, prefix: str = ""
+) -> tuple[dict[Path, np.ndarray], ImportReport]:
     """Reads a checkpoint file and fills the variables of an architecture; see `import_arrays`."""
-    return import_arrays(read_checkpoint(path), architecture, os.fspath(path))
+    return import_arrays(read_checkpoint(path), architecture, os.fspath(path), prefix)
 
 
-def _ignored(checkpoint: Checkpoint, architecture: Architecture, where: str) -> list[LeftOut]:
+def _ignored(tensors: Collection[str], architecture: Architecture, where: str) -> list[LeftOut]:
     """The published arrays outside the table, each with its rule; UserError if one has none, or one is missing."""
     known = {entry.source: entry.absent for entry in architecture.entries}
     rules = {
-        name: next((rule for pattern, rule in architecture.ignored if re.search(pattern, name)), "")
-        for name in checkpoint.tensors
+        name: next((rule for pattern, rule in (*architecture.ignored, *IGNORED) if re.search(pattern, name)), "")
+        for name in tensors
         if name not in known
     }
     unknown = [name for name, rule in rules.items() if not rule]
-    missing = [name for name, absent in known.items() if name not in checkpoint.tensors and absent is None]
+    missing = [name for name, absent in known.items() if name not in tensors and absent is None]
     parts = [f"{len(missing)} arrays are missing ({_listed(missing)})"] if missing else []
     parts += [f"{len(unknown)} are not part of this model ({_listed(unknown)})"] if unknown else []
     if parts:
         raise UserError(
-            f"{where}: not a checkpoint of arch {architecture.name}: {'; '.join(parts)}: choose another --arch, or "
-            "change its options"
+            f"{where}: not a checkpoint of arch {architecture.name}: {'; '.join(parts)}: choose another --arch, change "
+            "its options, or leave out what is not part of it by --ignore"
         )
     return [LeftOut(name, rule) for name, rule in rules.items()]
 

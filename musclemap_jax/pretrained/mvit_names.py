@@ -21,6 +21,7 @@ from musclemap_jax.models.transm3e import RELEASED, ModelSpec
 from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained.published import (
     HEAD_RULE,
+    NO_HEAD_RULE,
     Architecture,
     Entry,
     Path,
@@ -133,8 +134,11 @@ def mvit_architecture(name: str, model: ModelSpec, *, names: str = "pyslowfast",
         for entry in pyslowfast_entries(path, released=names == "released"):
             is_tokens = entry.transform is TOKENS
             source = torchvision_name(entry.source) if names == "torchvision" else entry.source
-            misfit = HEAD_RULE if path[1].startswith("head_") else TOKEN_RULE if is_tokens else None
-            absent = IMAGE_RULE if images and (is_tokens or path[-1] == "rel_pos_t") else None
+            is_head = path[1].startswith("head_")
+            misfit = HEAD_RULE if is_head else TOKEN_RULE if is_tokens else None
+            absent = NO_HEAD_RULE if is_head else None
+            if images and (is_tokens or path[-1] == "rel_pos_t"):
+                absent = IMAGE_RULE
             entries.append(dataclasses.replace(entry, source=source, misfit=misfit, absent=absent))
     return Architecture(name, model, shapes, tuple(entries))
 

@@ -16,6 +16,7 @@ from musclemap_jax.pretrained.transforms import COPY, LINEAR, Transform
 Path = tuple[str, ...]
 
 HEAD_RULE = "head for other classes"
+NO_HEAD_RULE = "no head in the file"
 
 
 @dataclasses.dataclass(frozen=True)

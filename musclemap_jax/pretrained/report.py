@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-from pathlib import Path
 from typing import Any
+
+from etils import epath
+
+from musclemap_jax.storage.files import replace_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class LeftOut:
 class ImportReport:
     """Lists of the arrays of an import: of those published, `used` and `left_out`; of ours, those that stay `initial`.
 
-    `source` is the file, `architecture` the published model's name.
+    `source` is the file, `architecture` the published model's name, and `prefix` the beginning of the keys in the file.
     """
 
     source: str
@@ -48,6 +50,7 @@ class ImportReport:
     used: tuple[Used, ...]
     left_out: tuple[LeftOut, ...]
     initial: tuple[LeftOut, ...]
+    prefix: str = ""
 
     @property
     def changed(self) -> tuple[Used, ...]:
@@ -56,16 +59,17 @@ class ImportReport:
 
     def text(self) -> str:
         """The report as a table: counts, and a line for each array that was changed or left out."""
-        lines = [f"{self.architecture} from {self.source}", f"  used           {len(self.used):>6}"]
+        place = f", {self.prefix}*" if self.prefix else ""
+        lines = [f"{self.architecture} from {self.source}{place}", f"  used           {len(self.used):>6}"]
         lines.append(f"  of them changed{len(self.changed):>6}")
         lines += [f"    {u.source}: {u.change} {_shape(u.source_shape)} -> {_shape(u.shape)}" for u in self.changed]
         for title, entries in (("left out", self.left_out), ("kept initial", self.initial)):
             lines += [f"  {title:<15}{len(entries):>6}", *_grouped(entries)]
         return "\n".join(lines)
 
-    def write(self, path: str | os.PathLike, **more: Any) -> None:
-        """Writes the report as JSON with further fields."""
-        Path(path).write_text(json.dumps(dataclasses.asdict(self) | more, indent=1) + "\n")
+    def write(self, path: epath.PathLike, **more: Any) -> None:
+        """Writes the report as JSON with further fields, to a local path or cloud storage."""
+        replace_text(path, json.dumps(dataclasses.asdict(self) | more, indent=1) + "\n")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

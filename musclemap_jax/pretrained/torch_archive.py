@@ -12,10 +12,10 @@ import os
 import struct
 import zipfile
 import zlib
-from pathlib import Path
 from typing import BinaryIO
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.files import local_copy
 
 MAX_DIRECTORY_BYTES = 4 << 20
 """Limit for the list of entries; a model with 10,000 arrays needs about 1 MiB."""
@@ -47,7 +47,7 @@ class _Bounded:
 
 
 class TorchArchive:
-    """A file of `torch.save`, opened for reading."""
+    """A file of `torch.save`, local or on cloud storage, opened for reading."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         """Opens the file and checks its list of entries.
@@ -55,10 +55,10 @@ class TorchArchive:
         Raises:
           UserError: The file is absent, damaged, not a zip archive of PyTorch, or contains what PyTorch never writes.
         """
-        self.path = Path(path)
+        self.path = os.fspath(path)
         self._intact: set[str] = set()
         try:
-            with self.path.open("rb") as file:
+            with local_copy(path) as local, local.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 self._check_start(file.read(512), size)
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -30,21 +31,59 @@ def is_remote(path: epath.PathLike) -> bool:
     return "://" in os.fspath(path)
 
 
-def replace_text(path: epath.Path, text: str) -> None:
-    """Writes a file such that a reader sees either the old text or the new one, even after a kill.
+def replace_text(path: epath.PathLike, text: str) -> None:
+    """Writes a file such that a reader sees either the old text or the new one, even after a kill or a power failure.
 
     After an error, such as a full disk, nothing is left of the new one.
     """
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: epath.PathLike, content: bytes) -> None:
+    """Writes a file as `replace_text` does."""
+    path = epath.Path(path)
     if is_remote(path):  # an object appears when it is complete
-        path.write_text(text)
+        path.write_bytes(content)
         return
     unfinished = path.with_name(path.name + UNFINISHED)
     try:
-        unfinished.write_text(text)
+        unfinished.write_bytes(content)
+        sync_to_disk(unfinished)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+    sync_to_disk(path.parent)
+
+
+def sync_to_disk(path: epath.PathLike) -> None:
+    """Blocks until a local file, or the list of a local folder's files, would survive a power failure.
+
+    Without it a rename may reach the disk before the content of the renamed file. A file system that cannot do it, as
+    some network disks with folders, is left to its own ways.
+    """
+    if is_remote(path):
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def local_copy(path: epath.PathLike) -> Generator[Path]:
+    """A local file with the content of a remote one, removed after the block; a local file is given as it is."""
+    if not is_remote(path):
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="musclemap_jax_") as folder:
+        local = Path(folder) / epath.Path(path).name
+        epath.Path(path).copy(local)
+        yield local
 
 
 def move_folder(source: epath.Path, target: epath.Path) -> None:

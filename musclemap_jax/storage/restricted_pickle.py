@@ -3,8 +3,8 @@
 Source: the pickle protocol, as listed by the standard library's `pickletools`. A pickle is a program, and Python's own
 unpickler imports and calls whatever it names. This reader steps through the program and supports only the opcodes for
 containers, numbers and text. It never imports anything: a name in the pickle stands for one of the caller's functions,
-and any other name is refused. It reads PyTorch's checkpoints (``pretrained/torch_file.py``) and the data set's lists
-(``tfds_musclemap/importing/release_lists.py``).
+and any other name is refused or, where the caller allows it, stands for an inert `Placeholder`. It reads PyTorch's
+checkpoints (``pretrained/torch_file.py``) and the data set's lists (``tfds_musclemap/importing/release_lists.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.placeholders import Placeholder, is_harmful
 
 MAX_STEPS = 1_000_000
 """Largest number of opcodes in a checkpoint's pickle: bounds its time (seconds) and memory (about 100 MB). HD-GCN with
@@ -49,6 +50,7 @@ class _Machine:
     persistent: Callable[[Any], Any] | None
     refused: Collection[str]
     max_steps: int
+    placeholders: bool
     stack: list[Any] = dataclasses.field(default_factory=list)
     marks: list[list[Any]] = dataclasses.field(default_factory=list)
     memo: dict[int, Any] = dataclasses.field(default_factory=dict)
@@ -105,14 +107,38 @@ class _Machine:
                 self._set_items(self._since_mark())
             case "POP":
                 self.stack.pop()
+            case "POP_MARK":
+                self._since_mark()
+            case "DUP":
+                self._push(self.stack[-1])
             case "GLOBAL":
                 self._name(argument.replace(" ", "."))
             case "STACK_GLOBAL":
                 attribute, module = self.stack.pop(), self.stack.pop()
                 is_text = isinstance(module, str) and isinstance(attribute, str)
                 self._name(f"{module:.100}.{attribute:.100}" if is_text else "?")
-            case "REDUCE":
-                self._reduce()
+            case "REDUCE" | "NEWOBJ":
+                arguments, called = self.stack.pop(), self.stack.pop()
+                self._call(called, arguments)
+            case "NEWOBJ_EX":
+                _, arguments, called = self.stack.pop(), self.stack.pop(), self.stack.pop()
+                self._call(called, arguments)
+            case "OBJ":
+                called, *arguments = self._since_mark()
+                self._call(called, tuple(arguments))
+            case "INST":
+                arguments = self._since_mark()
+                self._name(argument.replace(" ", "."))
+                self._call(self.stack.pop(), tuple(arguments))
+            case "EMPTY_SET":
+                self._push(self._placeholder("set"))
+            case "FROZENSET":
+                self._since_mark()
+                self._push(self._placeholder("frozenset"))
+            case "ADDITEMS":
+                self._since_mark()
+                if not isinstance(self.stack[-1], Placeholder):
+                    raise _Refused("items added to something other than a set")
             case "BUILD":
                 self._build()
             case "BINPERSID":
@@ -132,28 +158,46 @@ class _Machine:
         return items
 
     def _append(self, items: list[Any]) -> None:
+        if isinstance(self.stack[-1], Placeholder):
+            return
         if type(self.stack[-1]) is not list:
             raise _Refused("items appended to something other than a list")
         self.stack[-1].extend(items)
 
     def _set_items(self, items: list[Any]) -> None:
-        if type(self.stack[-1]) is not dict or len(items) % 2:
+        target = self.stack[-1].items if isinstance(self.stack[-1], Placeholder) else self.stack[-1]
+        if type(target) is not dict or len(items) % 2:
             raise _Refused("items set in something other than a dict")
+        target.update((self._key(key), value) for key, value in zip(items[::2], items[1::2], strict=True))
+
+    def _key(self, key: Any) -> Any:
         # Only plain values may be keys: Python hashes nested tuples by recursion, which a deep tuple makes overflow.
-        if not all(isinstance(key, KEY_TYPES) for key in items[::2]):
+        if isinstance(key, KEY_TYPES):
+            return key
+        if not self.placeholders:
             raise _Refused("a dict key that is neither text nor a number")
-        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
+        return key if isinstance(key, Placeholder) else Placeholder("key")
 
     def _name(self, name: str) -> None:
-        if name not in self.functions:
+        if name not in self.functions and (not self.placeholders or is_harmful(name)):
             raise _Refused(f"the name {name[:100]!r}")
         self._push(Name(name))
 
-    def _reduce(self) -> None:
-        arguments, called = self.stack.pop(), self.stack.pop()
-        function = self.functions[called.name] if isinstance(called, Name) else None
-        if function is None or type(arguments) is not tuple:
-            raise _Refused(f"a call of {called.name if isinstance(called, Name) else type(called).__name__}")
+    def _placeholder(self, name: str) -> Placeholder:
+        if not self.placeholders:
+            raise _Refused(f"an object of {name}")
+        return Placeholder(name)
+
+    def _call(self, called: Any, arguments: Any) -> None:
+        """Pushes what a function of the caller returns; for any other name, or the result of one, a placeholder."""
+        if not isinstance(called, (Name, Placeholder)) or type(arguments) is not tuple:
+            raise _Refused(f"a call of {type(called).__name__}")
+        if isinstance(called, Placeholder) or called.name not in self.functions:
+            self._push(self._placeholder(called.name))
+            return
+        function = self.functions[called.name]
+        if function is None:
+            raise _Refused(f"a call of {called.name}")
         self._push(function(*arguments))
 
     def _build(self) -> None:
@@ -172,6 +216,7 @@ def read_pickle(
     *,
     refused: Collection[str] = (),
     max_steps: int | None = None,
+    placeholders: bool = False,
     allowed: str,
 ) -> Any:
     """Builds the object that a pickle describes.
@@ -185,10 +230,12 @@ def read_pickle(
       persistent: The function called with each persistent id; without it persistent ids are an error.
       refused: Names of further opcodes to refuse, such as ``EMPTY_DICT``.
       max_steps: The largest number of opcodes; by default MAX_STEPS.
+      placeholders: Whether an object of any other name, and whatever is made with it, becomes a `Placeholder`; harmful
+        names (`placeholders.is_harmful`) are still refused.
       allowed: What the pickle may contain and how to fix it, for the error message.
 
     Returns:
-      Nested dict, list, tuple, numbers, text, `Name`, and what the functions return.
+      Nested dict, list, tuple, numbers, text, `Name`, `Placeholder`, and what the functions return.
 
     Raises:
       UserError: The pickle is damaged or contains something unsupported; the message names it with its opcode, and
@@ -197,7 +244,7 @@ def read_pickle(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", DeprecationWarning)  # for unknown escapes in text: no pickler writes them
-            return _Machine(functions, persistent, refused, max_steps or MAX_STEPS).run(data)
+            return _Machine(functions, persistent, refused, max_steps or MAX_STEPS, placeholders).run(data)
     except _Refused as error:
         raise UserError(f"the pickle contains {error}, which is not allowed: {allowed}") from error
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, DeprecationWarning) as error:

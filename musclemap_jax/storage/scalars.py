@@ -1,7 +1,7 @@
 """The scalars of a run over its steps: one JSON object per line, ``{"step": 10, "train/loss": 0.61, ...}``.
 
-A resumed run may write steps twice, and a killed run may leave an incomplete line. When read, the later line of a step
-wins, and incomplete lines are ignored.
+A resumed run may write steps twice, and a killed run or a failing disk may leave an incomplete or damaged line. When
+read, the later line of a step wins, and damaged lines are ignored; the next resume removes them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from musclemap_jax.storage.files import replace_text
 
 STEP = "step"
 
@@ -51,11 +53,8 @@ def read_scalars(path: str | Path) -> dict[str, Series]:
 
     Lines that are not a JSON object with a step are ignored.
     """
-    path = Path(path)
-    if not path.exists():
-        return {}
     by_name: dict[str, dict[int, float]] = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _lines(Path(path)):
         row = _parse(line)
         for name, value in row.items():
             if name != STEP and (value is None or isinstance(value, int | float)):
@@ -64,19 +63,34 @@ def read_scalars(path: str | Path) -> dict[str, Series]:
 
 
 def drop_scalars_after(path: str | Path, step: int) -> None:
-    """Removes the lines of later steps, which a resumed run writes again, and incomplete lines, if there is a file."""
+    """Removes the lines of later steps, which a resumed run writes again, and damaged lines, if there is a file."""
     path = Path(path)
+    kept = [line for line in _lines(path) if _parse(line).get(STEP, math.inf) <= step]
     if path.exists():
-        kept = [line for line in path.read_text().splitlines() if _parse(line).get(STEP, math.inf) <= step]
-        path.write_text("".join(line + "\n" for line in kept))
+        replace_text(path, "".join(line + "\n" for line in kept))
 
 
-def _parse(line: str) -> dict:
+def _lines(path: Path) -> list[str]:
+    """The file's lines, damaged ones included; bytes that are not UTF-8 become a sign that no number or name has."""
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+
+
+def _parse(line: str) -> dict[str, Any]:
+    """The row of a line; {} for a damaged one."""
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
+        row = json.loads(line, parse_int=_int64)
+    except (ValueError, RecursionError):
         return {}
-    return row if isinstance(row, dict) and isinstance(row.get(STEP), int) else {}
+    damaged = not isinstance(row, dict) or type(row.get(STEP)) is not int or any("\ufffd" in name for name in row)
+    return {} if damaged else row
+
+
+def _int64(digits: str) -> int:
+    """The integer; ValueError for one that numpy's int64 and a float cannot hold."""
+    value = int(digits)
+    if abs(value) >= 2**63:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return value
 
 
 def _series(values: Mapping[int, float]) -> Series:

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import hashlib
 import math
+import os
 import shutil
 import subprocess
 
@@ -182,8 +184,16 @@ def flip_a_bit(path):
     path.write_bytes(content)
 
 
+EMPTY = hashlib.sha256().hexdigest()
+
+
 def cut_short(path):
     path.write_bytes(path.read_bytes()[:-1])
+
+
+def changed_sums(change):
+    """A function (path of SHA256SUMS) that changes its lines."""
+    return lambda path: path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
 
 
 @pytest.mark.parametrize(
@@ -193,10 +203,25 @@ def cut_short(path):
         (cut_short, "data/metadata", "data/metadata has changed since it was written"),
         (lambda path: path.unlink(), "state/manifest.ocdbt", "state/manifest.ocdbt is missing"),
         (lambda path: path.unlink(), "SHA256SUMS", "SHA256SUMS is missing"),
+        (lambda path: path.write_text(""), "SHA256SUMS", "SHA256SUMS is empty or damaged"),
+        (lambda path: path.write_bytes(bytes(200)), "SHA256SUMS", "SHA256SUMS is empty or damaged"),
+        (changed_sums(lambda lines: [*lines[:-1], lines[-1][:30]]), "SHA256SUMS", "SHA256SUMS is empty or damaged"),
+        (changed_sums(lambda lines: lines[1:]), "SHA256SUMS", "has no checksum: SHA256SUMS is incomplete"),
+        (
+            changed_sums(lambda lines: [*lines, f"{'0' * 64}  ../3/data/metadata"]),
+            "SHA256SUMS",
+            "../3/data/metadata is",
+        ),
+        (
+            changed_sums(lambda lines: [*lines, f"{EMPTY}  /dev/null"]),
+            "SHA256SUMS",
+            "/dev/null is missing, or SHA256SUMS",
+        ),
     ],
 )
 def test_a_damaged_checkpoint_is_moved_and_the_previous_one_used(saved, batches, caplog, damage, file, named):
     workdir, state, shardings = saved
+    (workdir / "checkpoints" / "3" / "empty").touch()  # where a path that leads out of the other checkpoint ends
     damage(next((workdir / "checkpoints" / "6").glob(file)))
     with contextlib.closing(Checkpointer(workdir, read_only=True)) as reader:
         assert int(reader.restore(state, shardings).step) == 3
@@ -210,6 +235,31 @@ def test_a_damaged_checkpoint_is_moved_and_the_previous_one_used(saved, batches,
         checkpointer.save(state.replace(step=state.step + 6), batches)
     assert steps_on_disk(workdir) == [3, 6]
     assert [path.name for path in (workdir / "damaged_checkpoints").iterdir()] == ["6"]
+
+
+def test_what_a_file_browser_leaves_in_a_checkpoint_is_no_damage(saved):
+    workdir, state, shardings = saved
+    (workdir / "checkpoints" / "6" / "state" / ".DS_Store").write_text("icons")
+    with contextlib.closing(Checkpointer(workdir, read_only=True)) as reader:
+        assert int(reader.restore(state, shardings).step) == 6
+
+
+def test_files_are_on_the_disk_before_a_checkpoint_gets_its_name(batches, tmp_path, monkeypatch):
+    synced, named = [], {}
+
+    def fsync(descriptor):
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append(path)
+        named[path] = (tmp_path / "checkpoints" / "3").exists()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with contextlib.closing(Checkpointer(tmp_path)) as checkpointer:
+        checkpointer.save(make_state()[0].replace(step=np.int32(3)), batches)
+    before = {path.rpartition("/")[2] for path, has_name in named.items() if not has_name}
+    files = [path for path in (tmp_path / "checkpoints" / "3").glob("*/**/*") if path.is_file()]
+    assert {path.name for path in files} | {"SHA256SUMS.unfinished", "state", "data"} <= before
+    assert synced[-1] == str(tmp_path / "checkpoints")
+    assert named[synced[-1]]
 
 
 def test_sha256sum_accepts_the_checksums(saved):

@@ -16,7 +16,9 @@ from musclemap_jax.experiment.workdir import (
     claim_workdir,
     evaluation_spec,
     read_decisions,
+    trained_backbones,
     trained_clip_length_s,
+    trained_regions,
     trained_spec,
     write_decisions,
 )
@@ -161,6 +163,24 @@ def test_a_workdir_of_an_older_version_is_refused_in_one_sentence(workdir):
     (workdir / CONFIG).write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"config.json: written by an older version, whose runs cannot be read: choose"):
         check_regions(workdir, REGIONS)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"seed": 0, "data": {"bui', bytes(300), b"[1]", b"\xff\xfe"])
+def test_a_damaged_configuration_is_named_in_one_line_by_every_reader(workdir, content):
+    (workdir / CONFIG).write_bytes(content)
+    for read in (trained_spec, trained_regions, trained_backbones, trained_clip_length_s):
+        with pytest.raises(UserError) as caught:
+            read(workdir)
+        assert str(caught.value).startswith(f"{workdir / CONFIG}: damaged: ")
+        assert str(caught.value).endswith(": restore it from a copy, or choose another --workdir")
+        assert "\n" not in str(caught.value)
+
+
+def test_the_architectures_of_a_run(workdir):
+    backbones = trained_backbones(workdir)
+    assert backbones["hdgcn"]["layout"] == "coco19"
+    (workdir / CONFIG).write_text('{"model": 3}')
+    assert trained_backbones(workdir) == {}
 
 
 def test_a_folder_without_a_run_fits_all_data(tmp_path):

@@ -12,6 +12,7 @@ from musclemap_jax.predict.model import load
 from musclemap_jax.predict.model_folder import MODEL, WEIGHTS, read_model, save_model
 from musclemap_jax.pretrained.published import Architecture
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
+from tests.object_store import BUCKET, Store
 
 
 def test_a_model_folder_holds_the_model_to_half_precision(tiny_stored_model, tmp_path, tiny_batch):
@@ -24,6 +25,14 @@ def test_a_model_folder_holds_the_model_to_half_precision(tiny_stored_model, tmp
     )
     np.testing.assert_array_equal(after, before.astype(np.float16).astype(np.float32))
     assert not np.array_equal(after, before)
+
+
+def test_a_model_folder_on_cloud_storage(tiny_stored_model, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    monkeypatch.setattr("etils.epath.gpath._GPath._backend", property(lambda path: store))
+    save_model(f"{BUCKET}/models/tiny", tiny_stored_model)
+    assert sorted(path.name for path in (tmp_path / "models" / "tiny").iterdir()) == [MODEL, WEIGHTS]
+    assert read_model(f"{BUCKET}/models/tiny").spec == tiny_stored_model.spec
 
 
 def test_the_shipped_model_is_small_and_calibrated():

@@ -1,5 +1,6 @@
 """Tests of the import: tables against published names, golden outputs from written files, and what is left out."""
 
+import dataclasses
 import functools
 import gzip
 import json
@@ -18,10 +19,11 @@ from musclemap_jax.models.transm3e import RELEASED, ModelSpec, TransM3E
 from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained import export
 from musclemap_jax.pretrained.architectures import make_architecture
+from musclemap_jax.pretrained.hdgcn_joints import HIERARCHY_RULE, NORM_RULE
 from musclemap_jax.pretrained.hdgcn_names import hdgcn_architecture, published_arrays
 from musclemap_jax.pretrained.importing import import_arrays, import_file
 from musclemap_jax.pretrained.mvit_names import IMAGE_RULE, TOKEN_RULE, mvit_architecture, torchvision_name
-from musclemap_jax.pretrained.published import HEAD_RULE, branch_model
+from musclemap_jax.pretrained.published import HEAD_RULE, NO_HEAD_RULE, branch_model
 from musclemap_jax.pretrained.source import Checkpoint, SourceTensor
 from musclemap_jax.pretrained.transforms import resize_axis
 from tests.models import goldens, hdgcn_goldens
@@ -49,12 +51,6 @@ def logits(architecture, arrays, **inputs):
     model = TransM3E(architecture.model)
     run = jax.jit(lambda *arrays: model.apply(*arrays, 2, False, False, method=TransM3E.run).logits)
     return run(variables, clips)
-
-
-@pytest.fixture(scope="module")
-def published():
-    """Parameters of mvit_tiny under PySlowFast's names."""
-    return goldens.under(goldens.load("mvit_tiny"), "p/")
 
 
 class TestPySlowFast:
@@ -138,6 +134,37 @@ class TestPySlowFast:
         one = "blocks.2.attn.rel_pos_t"
         with pytest.raises(UserError, match="blocks_2_3/attn/rel_pos_t of some layers and not of others"):
             import_arrays(checkpoint(lacking | {one: arrays[one]}), architecture)
+
+    @pytest.mark.parametrize("prefix", ["_orig_mod.module.", "model_state._orig_mod.backbone.", "student.model."])
+    def test_prefixes_of_training_code_are_taken_off(self, tmp_path, published, prefix):
+        path = torch_writer.save(tmp_path / "file.pth", {f"{prefix}{name}": array for name, array in published.items()})
+        arrays, report = import_file(path, tiny())
+        expected, _ = import_arrays(checkpoint(published), tiny())
+        assert report.left_out == report.initial == ()
+        assert report.prefix == prefix.replace("_orig_mod.", "")
+        assert f", {report.prefix}*" in report.text()
+        assert all(np.array_equal(arrays[path], expected[path]) for path in expected)
+
+    def test_the_average_of_the_weights_can_be_chosen(self, tmp_path, published):
+        average = {f"module.{name}": array + 1 for name, array in published.items()}
+        path = torch_writer.save(tmp_path / "file.pth", {"model": published, "model_ema": average})
+        plain, report = import_file(path, tiny())
+        assert "--prefix=model_ema.module." in report.text()
+        for array, mean in zip(plain.values(), import_file(path, tiny(), "model_ema")[0].values(), strict=True):
+            np.testing.assert_array_equal(array + 1, mean)
+
+    def test_a_file_without_a_head_leaves_the_head_initial(self, published):
+        body = {name: array for name, array in published.items() if not name.startswith("head.")}
+        arrays, report = import_arrays(checkpoint(body), tiny())
+        assert {entry.rule for entry in report.initial} == {NO_HEAD_RULE}
+        assert {path[1] for path in tiny().shapes.keys() - arrays.keys()} == {"head_video"}
+
+    def test_arrays_that_a_rule_allows_are_left_out(self, published):
+        extra = {"total_ops": np.ones(1), "blocks.0.attn.total_params": np.ones(1), "mask_token": np.ones(3)}
+        architecture = dataclasses.replace(tiny(), ignored=(("^mask_", "--ignore=^mask_"),))
+        _, report = import_arrays(checkpoint(published | extra), architecture)
+        assert {entry.name for entry in report.left_out} == {*extra}
+        assert report.initial == ()
 
     def test_half_precision_is_read(self, tmp_path, published):
         halves = {name: array.astype(torch_writer.BFLOAT16) for name, array in published.items()}
@@ -277,6 +304,32 @@ class TestHDGCN:
         scale = filled["params", "skeleton", "input_norm", "scale"]
         np.testing.assert_array_equal(scale, arrays["data_bn.weight"].reshape(2, 25, 3)[:1])
 
-    def test_another_layout_is_refused(self, arrays):
+    def test_weights_of_another_layout_than_the_file_are_refused(self, arrays):
         with pytest.raises(UserError, match="are not part of this model"):
-            import_arrays(checkpoint(arrays), make_architecture("hdgcn", layout="coco19"))
+            import_arrays(checkpoint(arrays), make_architecture("hdgcn", layout="coco19", from_layout="coco19"))
+
+    def test_published_weights_serve_our_layout_by_joint_name(self, arrays):
+        filled, report = import_arrays(checkpoint(arrays), make_architecture("hdgcn", layout="coco19"))
+        assert filled["params", "head_skeleton", "kernel"].shape == (256, 20)
+        unit = ("params", "skeleton", "unit02_04")
+        temporal = arrays["l3.tcn1.branches.0.0.weight"][:, :, 0, 0].T
+        np.testing.assert_array_equal(filled[*unit, "temporal", "reduce_kernel"][1, 0], temporal)
+        for ours, published in enumerate((0, 1, 2, 4)):
+            kernel = arrays[f"l3.gcn1.conv.{published}.1.0.weight"][:, :, 0, 0].T
+            np.testing.assert_array_equal(filled[*unit, "graph", "subset_kernel"][1, ours, 1], kernel)
+            mean = arrays[f"l3.gcn1.conv_down.{published}.1.running_mean"]
+            statistics = ("batch_stats", *unit[1:], "graph", "down_norm", "mean")
+            np.testing.assert_array_equal(filled[statistics][1, ours], mean)
+        assert {entry.name.rpartition("/")[0] for entry in report.initial} == {
+            "params/skeleton/input_norm",
+            "batch_stats/skeleton/input_norm",
+        }
+        assert {entry.rule for entry in report.left_out if "conv_d." not in entry.name} == {
+            "count of steps of a batch norm with fixed momentum",
+            HIERARCHY_RULE,
+            f"{NORM_RULE} (150, ours 2 x 19 x 3)",
+        }
+        assert len(report.changed) == 10  # the learned edges of each unit
+        assert {used.change for used in report.changed} == {"by joint name"}
+        used = {entry.source for entry in report.used} | {entry.name for entry in report.left_out}
+        assert used == set(arrays)

@@ -1,72 +1,32 @@
 """Tests of an import's folder, of starting models from it or from a run, of the export and of the commands."""
 
-import dataclasses
 import json
 
-import grain
-import jax
 import numpy as np
-import optax
 import pytest
 from flax import traverse_util
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from musclemap_jax.checkpoints.checkpointer import Checkpointer
-from musclemap_jax.checkpoints.state import TrainState
-from musclemap_jax.checkpoints.trained import is_workdir, load_trained
-from musclemap_jax.checkpoints.validation_scores import BEST_METRIC
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.transm3e import RELEASED, ModelSpec
-from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained import __main__ as import_command
 from musclemap_jax.pretrained import export
-from musclemap_jax.pretrained.hdgcn_names import hdgcn_architecture
 from musclemap_jax.pretrained.importing import import_arrays, import_file
 from musclemap_jax.pretrained.mvit_names import mvit_architecture, torchvision_name
-from musclemap_jax.pretrained.published import branch_model, model_shapes
-from musclemap_jax.pretrained.result import initialise, load_initial, save_initial
+from musclemap_jax.pretrained.published import branch_model
+from musclemap_jax.pretrained.result import load_initial, read_report, save_initial
 from musclemap_jax.pretrained.source import Checkpoint, SourceTensor
 from tests.models import goldens
+from tests.object_store import BUCKET, Store
 from tests.pretrained import torch_writer
-
-
-def variables(model, seed=0):
-    """Random variables of a model, without computing it."""
-    rng = np.random.default_rng(seed)
-    shapes = model_shapes(model)
-    tree = traverse_util.unflatten_dict({path: rng.random(shape, np.float32) for path, shape in shapes.items()})
-    return tree["params"], tree.get("batch_stats", {})
-
-
-def flat(tree):
-    return traverse_util.flatten_dict(tree, sep="/")
-
-
-def assert_same(left, right):
-    assert flat(left).keys() == flat(right).keys()
-    for name, leaf in flat(left).items():
-        np.testing.assert_array_equal(leaf, flat(right)[name])
-
-
-@pytest.fixture(scope="module")
-def published():
-    return goldens.under(goldens.load("mvit_tiny"), "p/")
-
-
-@pytest.fixture(scope="module")
-def imported(published, tmp_path_factory):
-    """Folder of an import of mvit_tiny with its one class token."""
-    architecture = mvit_architecture("tiny", branch_model("video", backbones={"mvit": goldens.TINY_SPEC}))
-    tensors = {name: SourceTensor(array.shape, lambda array=array: array) for name, array in published.items()}
-    folder = tmp_path_factory.mktemp("imported") / "weights"
-    save_initial(folder, *import_arrays(Checkpoint(tensors), architecture, "tiny.pyth"), architecture)
-    return folder
+from tests.pretrained.trees import STACKED_SPEC, assert_same, variables
 
 
 class TestFolder:
     def test_arrays_and_report_are_kept(self, imported, published):
         loaded = load_initial(imported)
-        assert_same(loaded["params"]["video"], strip_head(goldens.to_flax(published)))
+        backbone = {name: part for name, part in goldens.to_flax(published).items() if name != "head"}
+        assert_same(loaded["params"]["video"], backbone)
         assert loaded["batch_stats"] == {}
         report = json.loads((imported / "report.json").read_text())
         assert report["source"] == "tiny.pyth"
@@ -76,135 +36,36 @@ class TestFolder:
     def test_faults(self, tmp_path):
         with pytest.raises(UserError, match="no such file: make it by python -m"):
             load_initial(tmp_path)
-        export.save_file({"other": np.ones(3, np.float32)}, tmp_path / "params.safetensors")
+        save_file({"other": np.ones(3, np.float32)}, tmp_path / "params.safetensors")
         with pytest.raises(UserError, match="arrays that an import does not write"):
             load_initial(tmp_path)
 
+    @pytest.mark.parametrize("content", [b'{"model": {"backb', b"[]", b'{"model": 3}', b"\xff\xfe", b""])
+    def test_a_damaged_report(self, imported, tmp_path, content):
+        assert read_report(imported)["model"]["backbones"]["mvit"]["depth"] == 4
+        (tmp_path / "report.json").write_bytes(content)
+        with pytest.raises(UserError, match=r"report.json: damaged: .*: import the weights again"):
+            read_report(tmp_path)
+        with pytest.raises(UserError, match=r"absent/report.json: cannot be read"):
+            read_report(tmp_path / "absent")
 
-def strip_head(tree):
-    return {name: part for name, part in tree.items() if name != "head"}
-
-
-class TestInitialise:
-    def test_a_branch_of_the_whole_model(self, imported, tiny_model_spec):
-        spec = dataclasses.replace(tiny_model_spec, backbones=tiny_model_spec.backbones | {"mvit": goldens.TINY_SPEC})
-        params, statistics = variables(spec)
-        loaded = load_initial(imported)
-        new_params, new_statistics, report = initialise(params, statistics, loaded, "video")
-        assert_same(new_params["video"]["blocks_3"], loaded["params"]["video"]["blocks_3"])
-        assert_same(new_params["head_video"], loaded["params"]["head_video"])
-        for kept in ("skeleton", "fusion_video", "kd_to_video_unit01"):
-            assert_same(new_params[kept], params[kept])
-        assert_same(new_params["video"]["class_tokens"], params["video"]["class_tokens"])
-        assert_same(new_statistics, statistics)
-        assert {entry.rule for entry in report.left_out} == {"class tokens"}
-        assert [entry.name for entry in report.left_out] == ["params/video/class_tokens/classification"]
-        rules = {entry.rule for entry in report.initial}
-        assert rules == {"class tokens", "fusion", "projection of receiver tokens"}
-        assert f"{len(report.used)} arrays loaded" in report.text()
-
-    def test_both_branches_one_after_the_other(self, imported, tiny_model_spec):
-        spec = dataclasses.replace(tiny_model_spec, backbones=tiny_model_spec.backbones | {"mvit": goldens.TINY_SPEC})
-        skeleton, statistics = variables(branch_model("skeleton", 20, backbones=spec.backbones), seed=1)
-        params, batch_stats, _ = initialise(*variables(spec), load_initial(imported), "video")
-        earlier_run = {"params": skeleton, "batch_stats": statistics}
-        params, batch_stats, report = initialise(params, batch_stats, earlier_run, "skeleton")
-        taken, given = (flat(tree["skeleton"]["unit01"]) for tree in (params, skeleton))
-        assert {name for name in given if not np.array_equal(taken[name], given[name])} == {
-            "tokens/adjacency",
-            "tokens/spread",
-        }
-        assert_same(batch_stats["skeleton"], statistics["skeleton"])
-        # Twice 20 tokens join the graph in the whole model, 20 in the branch alone.
-        assert {entry.rule for entry in report.left_out} == {"class tokens"}
-
-    def test_weights_of_a_video_branch_serve_the_difference_branch(self, imported):
-        params, _ = variables(ModelSpec(**RELEASED, backbones={"mvit": goldens.TINY_SPEC}))
-        loaded = load_initial(imported)
-        taken, _, report = initialise(params, {}, loaded, "rgb_diff")
-        assert_same(taken["rgb_diff"]["blocks_0"], loaded["params"]["video"]["blocks_0"])
-        assert_same(taken["video"], params["video"])
-        assert {entry.rule for entry in report.left_out} == {"class tokens", "head"}
-
-    def test_the_whole_model(self):
-        model = ModelSpec(**RELEASED, backbones={"mvit": goldens.TINY_SPEC})
-        params, _ = variables(model)
-        loaded, _ = variables(model, seed=1)
-        taken, _, report = initialise(params, {}, {"params": loaded, "batch_stats": {}})
-        assert_same(taken, loaded)
-        assert report.initial == report.left_out == ()
-
-    def test_heads_for_other_regions_are_left_out(self):
-        model = ModelSpec(**RELEASED, backbones={"mvit": goldens.TINY_SPEC})
-        params, _ = variables(model)
-        loaded, _ = variables(model, seed=1)
-        loaded = {"params": loaded, "batch_stats": {}}
-        taken, _, report = initialise(params, {}, loaded, same_regions=False)  # 20 regions of other names
-        assert_same(taken["head_video"], params["head_video"])
-        assert_same(taken["video"], loaded["params"]["video"])
-        assert {entry.rule for entry in report.initial} == {"head"}
-        params, _ = variables(dataclasses.replace(model, num_regions=5))
-        taken, _, report = initialise(params, {}, loaded, same_regions=False)
-        assert_same(taken["head_video"], params["head_video"])
-        assert_same(taken["video"]["blocks_0"], loaded["params"]["video"]["blocks_0"])
-        assert {entry.rule for entry in report.initial} == {"class tokens", "fusion", "head"}
-
-    @pytest.mark.parametrize(
-        ("change", "fragment"),
-        [
-            ({"input_size": (8, 32, 32)}, "--input_size"),
-            ({"depth": 5}, "different architectures"),
-            ({"depth": 3, "stages": (1,)}, "different architectures"),
-        ],
-    )
-    def test_models_that_do_not_fit(self, imported, change, fragment):
-        video = dataclasses.replace(goldens.TINY_SPEC, **change)
-        with pytest.raises(UserError, match=fragment):
-            initialise(*variables(branch_model("video", backbones={"mvit": video})), load_initial(imported))
-
-    def test_branches_that_are_not_there(self, imported, tiny_model_spec):
-        params, statistics = variables(tiny_model_spec)
-        with pytest.raises(UserError, match="no branch 'rgb_diff'"):
-            initialise(params, statistics, load_initial(imported), "rgb_diff")
-        with pytest.raises(UserError, match="different architectures"):
-            initialise(params, statistics, load_initial(imported), "skeleton")
-
-
-class TestRuns:
-    @pytest.mark.parametrize("ema", [False, True])
-    def test_the_variables_of_a_run(self, tmp_path, ema):
-        params = {"video": {"norm": {"scale": np.ones(3, np.float32)}}, "head_video": {"bias": np.zeros(2, np.float32)}}
-        average = jax.tree.map(lambda leaf: leaf + 1, params)
-        statistics = {"skeleton": {"norm": {"mean": np.full(2, 5, np.float32)}}} if ema else {}
-        state = TrainState(
-            step=np.int32(3),
-            params=params,
-            batch_stats=statistics,
-            opt_state=optax.adam(1e-3).init(params),
-            ema=average if ema else None,
-            skipped=np.int32(0),
-            seed=np.uint32(0),
-        )
-        data = iter(grain.MapDataset.range(4).to_iter_dataset())
-        checkpointer = Checkpointer(tmp_path)
-        checkpointer.save(jax.device_put(state), data)
-        checkpointer.scores.add(3, {BEST_METRIC: 0.5})
-        checkpointer.close()
-        assert is_workdir(tmp_path)
-        loaded = load_trained(tmp_path)
-        assert_same(loaded["params"], average if ema else params)
-        assert_same(loaded["batch_stats"], statistics)
-        assert isinstance(loaded["params"]["head_video"]["bias"], np.ndarray)
-
-    def test_a_folder_without_checkpoint(self, tmp_path):
-        assert not is_workdir(tmp_path)
-        (tmp_path / "checkpoints").mkdir()
-        with pytest.raises(UserError, match="no checkpoint"):
-            load_trained(tmp_path)
-
-
-STACKED_SPEC = MViTSpec(depth=4, embed_dim=8, stages=(1,), kv_stride=(1, 2, 2), input_size=(4, 24, 16))
-"""Whose blocks 2 and 3 are equal."""
+    def test_a_folder_on_cloud_storage(self, imported, published, monkeypatch, tmp_path):
+        """The import and the export, whose file is imported again, all of them on gs://."""
+        store = Store(tmp_path / "bucket")
+        store.folder.mkdir()
+        monkeypatch.setattr("etils.epath.gpath._GPath._backend", property(lambda path: store))
+        monkeypatch.chdir(tmp_path)
+        torch_writer.save(store.folder / "tiny.pyth", {"model_state": published})
+        architecture = mvit_architecture("tiny", branch_model("video", backbones={"mvit": goldens.TINY_SPEC}))
+        save_initial(f"{BUCKET}/weights", *import_file(f"{BUCKET}/tiny.pyth", architecture), architecture)
+        assert_same(load_initial(f"{BUCKET}/weights")["params"], load_initial(imported)["params"])
+        assert read_report(f"{BUCKET}/weights")["source"] == f"{BUCKET}/tiny.pyth"
+        assert export.main([f"--source={BUCKET}/weights", f"--out={BUCKET}/out/video.safetensors"]) == 0
+        arrays, _ = import_file(f"{BUCKET}/out/video.safetensors", architecture)
+        assert_same(traverse_util.unflatten_dict(arrays)["params"], load_initial(imported)["params"])
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["bucket"]  # nothing in a local folder gs:
+        with pytest.raises(UserError, match=f"{BUCKET}/absent.pyth: cannot be read"):
+            import_file(f"{BUCKET}/absent.pyth", architecture)
 
 
 class TestExport:
@@ -283,6 +144,24 @@ class TestImportCommand:
         assert "used              395" in printed
         assert load_initial(tmp_path / "out")["params"]["video"]["blocks_15"]["attn"]["rel_pos_t"].shape == (7, 96)
 
+    def test_the_wanted_copy_and_what_may_be_left_out(self, tmp_path, capsys):
+        shapes = goldens.recipes()["mvitv2s_full"]["params"]
+        arrays = {name: np.zeros(shape, np.float16) for name, shape in shapes}
+        average = {f"module.{name}": array + 1 for name, array in arrays.items()}
+        content = {"model": arrays | {"extra.scale": np.ones(3, np.float16)}, "model_ema": average}
+        path = torch_writer.save(tmp_path / "checkpoint.pth", content)
+        arguments = [f"--source={path}", "--arch=mvitv2_s", f"--out={tmp_path / 'out'}"]
+        assert import_command.main(arguments) == 2
+        assert "1 are not part of this model (extra.scale): choose another --arch, change" in capsys.readouterr().err
+        assert import_command.main([*arguments, "--ignore=^extra"]) == 0
+        printed = capsys.readouterr().out
+        assert "extra.scale: --ignore=^extra" in printed
+        assert "model_ema.module.*: another copy of the model, chosen by --prefix=model_ema.module." in printed
+        assert import_command.main([*arguments, "--prefix=model_ema"]) == 0
+        assert "mvitv2_s from" in (printed := capsys.readouterr().out)
+        assert "model_ema.module.*\n" in printed
+        assert load_initial(tmp_path / "out")["params"]["video"]["norm"]["scale"].min() == 1
+
     @pytest.mark.parametrize("command", [import_command, export])
     def test_help(self, capsys, command):
         with pytest.raises(SystemExit, match="0"):
@@ -297,6 +176,8 @@ class TestImportCommand:
             (["--source=absent.pth", "--arch=resnet", "--out=o"], "arch: expected one of"),
             (["--source=a", "--arch=mvitv2_s", "--out=o", "--input_size=16,224"], "T,H,W"),
             (["--source=a", "--arch=hdgcn", "--out=o", "--num_tokens=20"], "leave them out"),
+            (["--source=a", "--arch=mvitv2_s", "--out=o", "--ignore=("], "expected a regular expression, got '('"),
+            (["--source=a", "--arch=hdgcn", "--out=o", "--from_layout=coco17"], "coco17 has no graph around the neck"),
         ],
     )
     def test_faults_are_one_line_and_status_2(self, capsys, arguments, fragment):
@@ -304,15 +185,3 @@ class TestImportCommand:
         printed = capsys.readouterr()
         assert printed.err.count("\n") == 1
         assert fragment in printed.err
-
-    def test_hdgcn_starts_a_skeleton_branch(self, tiny_model_spec):
-        """A published network without tokens starts ours with tokens; they are new."""
-        architecture = hdgcn_architecture("hdgcn", tiny_model_spec.backbones["hdgcn"])
-        params, statistics = variables(architecture.model, seed=1)
-        taken, batch_stats, report = initialise(
-            *variables(tiny_model_spec), {"params": params, "batch_stats": statistics}, "skeleton"
-        )
-        unit = {name: part for name, part in taken["skeleton"]["unit02"].items() if name != "tokens"}
-        assert_same(unit, params["skeleton"]["unit02"])
-        assert_same(batch_stats["skeleton"], statistics["skeleton"])
-        assert {entry.rule for entry in report.initial} == {"class tokens", "fusion", "projection of receiver tokens"}

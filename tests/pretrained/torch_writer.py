@@ -115,6 +115,6 @@ def save(path, tree):
             return tensor(key, value.dtype.name, value.size, value.shape)
         if isinstance(value, dict):
             return {key: replaced(item) for key, item in value.items()}
-        return value
+        return list(map(replaced, value)) if isinstance(value, list) else value
 
     return write_tree(path, replaced(tree), storages)

@@ -1,6 +1,9 @@
 """Tests of files on cloud storage: a store that understands only its own paths and cannot append."""
 
+import contextlib
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,15 @@ from etils import epath
 from etils.epath import gpath
 
 from musclemap_jax.checkpoints.validation_scores import BEST_METRIC, ValidationScores
-from musclemap_jax.storage.files import LocalFolder, disable_listings_cache, move_folder, replace_text, staged
+from musclemap_jax.storage.files import (
+    LocalFolder,
+    disable_listings_cache,
+    local_copy,
+    move_folder,
+    replace_bytes,
+    replace_text,
+    staged,
+)
 from musclemap_jax.storage.run_log import RunLog
 from tests.object_store import BUCKET, Store
 
@@ -99,6 +110,44 @@ def test_text_that_cannot_be_written_leaves_the_old_one(tmp_path):
         replace_text(path, "new \udce9")
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
     assert path.read_text() == "old"
+
+
+def test_content_is_on_the_disk_before_a_file_gets_its_name(tmp_path, monkeypatch):
+    path, seen = tmp_path / "a", []
+
+    def fsync(descriptor):
+        synced = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        seen.append((synced.name, path.read_bytes(), None if synced.is_dir() else synced.read_bytes()))
+
+    path.write_text("old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    replace_bytes(path, b"new")
+    assert seen == [("a.unfinished", b"old", b"new"), (tmp_path.name, b"new", None)]
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(("number", "is_written"), [(errno.EINVAL, True), (errno.ENOSPC, False), (errno.EIO, False)])
+def test_a_file_system_that_cannot_sync_is_written_and_a_failing_one_is_an_error(
+    tmp_path, monkeypatch, number, is_written
+):
+    def fsync(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with contextlib.nullcontext() if is_written else pytest.raises(OSError, match=os.strerror(number)):
+        replace_text(tmp_path / "a", "new")
+    assert [each.name for each in tmp_path.iterdir()] == (["a"] if is_written else [])
+
+
+def test_a_local_copy_of_a_remote_file_is_removed(store, tmp_path):
+    (store.folder / "a.pt").write_text("content")
+    with local_copy(f"{BUCKET}/a.pt") as copy:
+        assert copy.read_text() == "content"
+        assert copy.name == "a.pt"
+    assert not copy.exists()
+    with local_copy(store.folder / "a.pt") as copy:
+        assert copy == store.folder / "a.pt"
+    assert copy.exists()
 
 
 def test_remote_data_is_copied_once_and_truncated_files_again(store, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
 from musclemap_jax.storage.scalars import append_scalars, drop_scalars_after, read_scalars
 
@@ -49,6 +50,34 @@ def test_later_steps_and_incomplete_lines_are_dropped(tmp_path):
         file.write('{"train/loss": 1.0}\n{"step": 1, "train/lo')
     drop_scalars_after(path, 2)
     assert path.read_text().splitlines() == kept
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"step": 2, "train/lo',
+        b'{"step": 2, "train/\xff\xfe": 1.0}',
+        b"\x00" * 50,
+        b"\xff\xd8\x80",
+        b"[1, 2]",
+        b'{"step": "2", "train/loss": 1.0}',
+        b'{"step": true, "train/loss": 1.0}',
+        b'{"step": 2, "train/loss": 1' + b"0" * 400 + b"}",
+        b"[" * 100_000,
+        b"",
+    ],
+)
+def test_a_damaged_line_costs_no_other_and_is_removed_by_the_next_resume(tmp_path, line):
+    path = tmp_path / "scalars.jsonl"
+    for step in (1, 3):
+        append_scalars(path, step, {"train/loss": float(step)})
+    first, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + line + b"\n" + last)
+    series = read_scalars(path)
+    assert list(series) == ["train/loss"]
+    assert series["train/loss"].steps.tolist() == [1, 3]
+    drop_scalars_after(path, 3)
+    assert path.read_bytes() == first + last
 
 
 def test_values_that_are_not_finite_are_null_and_read_as_nan(tmp_path):

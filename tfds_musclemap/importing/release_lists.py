@@ -7,9 +7,8 @@ that names the unsupported opcode. Memory is bounded by the file's size, which i
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from musclemap_jax import taxonomy
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.pickled_arrays import INTEGERS, PickledArray, array_functions
 from musclemap_jax.storage.restricted_pickle import Name, read_pickle
 
 MAX_FILE_BYTES = 32 << 20
@@ -39,77 +39,7 @@ REFUSED = (
 _OPCODES = {type(None): "NONE", bool: "NEWTRUE or NEWFALSE", bytes: "BINBYTES", bytearray: "BYTEARRAY8"}
 """Opcodes of the values that only numpy's own pickles need: as items of a list they are refused too."""
 
-_INTEGERS = tuple(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8))
-
-
-class _Dtype:
-    """A pickled integer dtype; its state gives the byte order."""
-
-    def __init__(self, code: Any, *_: Any) -> None:
-        if code not in _INTEGERS:
-            dtype = f"numpy dtype {str(code)[:20]!r}"
-            raise UserError(f"the pickle contains the {dtype} (opcode REDUCE), which is not allowed: {ALLOWED}")
-        self.dtype = np.dtype(code)
-
-    def set_state(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
-            raise ValueError("invalid state of a dtype")
-        self.dtype = self.dtype.newbyteorder(state[1])
-
-
-class _Array:
-    """A pickled array, empty until its state is set."""
-
-    def __init__(self, *_: Any) -> None:
-        self.values: np.ndarray = np.zeros(0, np.int64)
-
-    def set_state(self, state: Any) -> None:
-        if not isinstance(state, tuple) or len(state) != 5:
-            raise ValueError("invalid state of an array")
-        _, shape, dtype, is_fortran, content = state
-        self.values = _array(content, dtype, shape, "F" if is_fortran else "C")
-
-
-def _array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray):
-        raise ValueError("invalid content of an array")
-    lengths_known = isinstance(shape, tuple) and len(shape) <= 2 and all(type(length) is int for length in shape)
-    if not lengths_known or min(shape, default=0) < 0 or math.prod(shape) * dtype.dtype.itemsize != len(content):
-        raise ValueError("invalid shape of an array")
-    return np.frombuffer(content, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
-
-
-def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-    array = _Array()
-    array.values = _array(content, dtype, shape, order)
-    return array
-
-
-def _scalar(dtype: Any, content: Any) -> int:
-    return int(_array(content, dtype, (1,), "C")[0])
-
-
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """Protocols below 3 have no bytes: they write text and a call of this function."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise ValueError("bytes in an unknown encoding")
-    return text.encode("latin1")
-
-
-FUNCTIONS: dict[str, Callable[..., Any] | None] = {
-    "numpy.dtype": _Dtype,
-    "numpy.ndarray": None,
-    "_codecs.encode": _encode,
-    **{
-        f"numpy.{core}.{name}": function
-        for core in ("core", "_core")
-        for name, function in (
-            ("multiarray.scalar", _scalar),
-            ("multiarray._reconstruct", _Array),
-            ("numeric._frombuffer", _frombuffer),
-        )
-    },
-}
+FUNCTIONS = array_functions(INTEGERS, 2, ALLOWED)
 """Each name that a list's pickle may mention -> the function that it stands for."""
 
 
@@ -136,7 +66,7 @@ def read_labels(path: str | Path) -> list[tuple[int, ...]]:
     labels = []
     for number, item in _items(Path(path)):
         expected = f"{path}: item {number}: expected a list of muscle indices from 0 to {last}"
-        indices = item.values if isinstance(item, _Array) and item.values.ndim == 1 else item
+        indices = item.values if isinstance(item, PickledArray) and item.values.ndim == 1 else item
         if not isinstance(indices, list | tuple | np.ndarray):
             raise UserError(f"{expected}, got {_what(indices)}")
         if not 1 <= len(indices) <= taxonomy.NUM_REGIONS:
@@ -154,7 +84,7 @@ def read_labels(path: str | Path) -> list[tuple[int, ...]]:
 def _items(path: Path) -> Iterator[tuple[int, Any]]:
     """Yields (number, item) of a file's list."""
     value = _read(path)
-    if isinstance(value, _Array) and value.values.size <= MAX_CLIPS * taxonomy.NUM_REGIONS:
+    if isinstance(value, PickledArray) and value.values.size <= MAX_CLIPS * taxonomy.NUM_REGIONS:
         value = value.values.tolist()
     if not isinstance(value, list | tuple):
         raise UserError(f"{path}: expected a pickled list, got {_what(value)}")
@@ -193,4 +123,6 @@ def _what(value: Any) -> str:
         return str(value) if abs(value) < 10**18 else "a huge number"
     if isinstance(value, Name):
         return f"the name {value.name} (opcode GLOBAL)"
-    return {"_Array": "an array", "_Dtype": "a numpy dtype"}.get(type(value).__name__, f"a {type(value).__name__}")
+    return {"PickledArray": "an array", "PickledDtype": "a numpy dtype"}.get(
+        type(value).__name__, f"a {type(value).__name__}"
+    )

@@ -18,7 +18,7 @@ TINY = goldens.load("hdgcn_tiny")
 
 class TestGraphConv:
     graph = skeleton_graph("ntu25")
-    entries = goldens.strip(graph_conv_arrays("g", (), 6, attention=True, shortcut=True), "g.")
+    entries = goldens.strip(graph_conv_arrays("g", (), range(6), attention=True, shortcut=True), "g.")
 
     @pytest.fixture
     def x(self):
