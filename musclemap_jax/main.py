@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import logging as std_logging
 import os
-import time
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
@@ -75,19 +74,6 @@ def _count_table(counts: dict[str, int]) -> str:
     return "\n".join(f"  {name:<28}{count:>14,}" for name, count in rows)
 
 
-class _Laps:
-    """Measures the seconds that each part of the run takes."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self.times_s: dict[str, float] = {}
-
-    def end(self, name: str) -> None:
-        """Ends a part and begins the next."""
-        self.times_s[name] = time.perf_counter() - self._started
-        self._started = time.perf_counter()
-
-
 @dataclasses.dataclass(frozen=True)
 class Task:
     """What to do with a run.
@@ -135,12 +121,14 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
     from musclemap_jax.experiment.run_report import report_run
     from musclemap_jax.reporting.report import remove_report
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
+    from musclemap_jax.storage.run_times import RunTimes
 
     def show(text: str) -> None:
         if jax.process_index() == 0:
             print(text, flush=True)
 
-    laps, mode = _Laps(), task.mode
+    mode = task.mode
+    laps = RunTimes(task.workdir, writes=mode != "eval" and jax.process_index() == 0)
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
@@ -149,8 +137,9 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
     laps.end("model")
     if mode != "eval":
         with out_of_memory_is_user_error("config.train.batch_size", *_LESS_MEMORY):
-            experiment.train(task.profile_steps, task.extend)
+            experiment.train(task.profile_steps, laps, task.extend)
         laps.end("training")
+        laps.save()
     if mode != "train":
         if mode == "eval" or spec.eval.checkpoint == "best":
             experiment.restore()
@@ -158,6 +147,7 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
             metrics, predictions = experiment.evaluate(eval_splits)
             decided = decide(experiment, predictions)
         laps.end("evaluation")
+        laps.save()
         if jax.process_index() == 0:
             folder = epath.Path(task.report_dir)
             remove_report(folder)
@@ -167,7 +157,7 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
                 keep_decisions(decisions, experiment, folder if mode == "eval" else None)
                 metrics = dataclasses.replace(metrics, decisions=of_decisions)
                 show(f"{decisions_table(of_decisions)}\n{decisions.rule()}\n")
-            show(f"report: {report_run(experiment, metrics, predictions, laps.times_s, task.title, folder)}")
+            show(f"report: {report_run(experiment, metrics, predictions, laps, task.title, folder)}")
 
 
 def _open_log(folder: str) -> ProcessLog:

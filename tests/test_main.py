@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import time
@@ -14,6 +15,7 @@ import pytest
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.experiment.workdir import read_decisions, trained_clip_length_s
 from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS
+from tests.tensorboard_events import in_scalars, shown_by_tensorboard
 from tools.fault_test import differences, final_state, run_with_kills
 
 NUM_STEPS = 40
@@ -57,9 +59,18 @@ def test_a_run_leaves_metrics_tables_plots_and_a_page(finished_run):
     with (report / "per_muscle.csv").open() as table:
         regions = [row["region"] for row in csv.DictReader(table)]
     assert regions == [*MUSCLE_REGIONS, "macro mean"]
+    with (report / "per_activity.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert [row["split"] for row in rows[:1]] == ["test_new"]
+    assert {(row["split"], row["activity"]) for row in rows} == {
+        (split, each.activity) for split, of_split in metrics.splits.items() for each in of_split.activities
+    }
     page = (report / "report.html").read_text()
     assert "data:image/" in page
-    assert "test_new" in page
+    assert f" · seed 0 · {workdir} · " in page
+    assert re.search(r" · (commit [0-9a-f]{7,}|version \S+)", page)
+    assert f"{NUM_STEPS} of {NUM_STEPS} steps · scored: newest checkpoint, step {NUM_STEPS}" in page
+    assert 'href="../scalars.jsonl"' in page
     assert len(list((report / "plots").glob("*.png"))) >= 3
     assert list((workdir / "tensorboard").glob("events.out.tfevents.*"))
     assert "process 0 of 1 on" in (workdir / "logs" / "process_000.log").read_text()
@@ -121,6 +132,11 @@ def test_a_stopped_and_killed_run_equals_an_uninterrupted_one(run_main, argument
     assert run_with_kills(start, workdir, ["step", "save"], random.Random(0)) == ["step", "save"]
     assert differences(final_state(workdir), final_state(finished_run[0])) == []
     assert scalars(workdir) == scalars(finished_run[0])
+    assert shown_by_tensorboard(workdir / "tensorboard") == in_scalars(workdir)
+    sessions = json.loads((workdir / "times.json").read_text())["sessions"]
+    assert len(sessions) >= 2
+    assert all("training" in seconds for seconds in sessions)
+    assert f"Time, over {len(sessions)} sessions" in (workdir / "report" / "report.html").read_text()
     metrics = [(run / "report" / "metrics.json").read_text() for run in (workdir, finished_run[0])]
     assert metrics[0] == metrics[1]
     assert not (workdir / "damaged_checkpoints").exists()
@@ -136,7 +152,7 @@ def test_evaluation_alone_gives_the_same_metrics_beside_the_report(run_main, fin
     process = run_main(f"--workdir={workdir}", "--mode=eval", "--config.eval.batch_size=3")
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
-    assert f"scored: step {NUM_STEPS}, the newest" in output
+    assert f"scored: newest checkpoint, step {NUM_STEPS}" in output
     assert not stale.exists()
     before, after = (
         Metrics.from_json((workdir / folder / "metrics.json").read_text()) for folder in ("report", "evaluation")

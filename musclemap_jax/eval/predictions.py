@@ -6,6 +6,7 @@ A clip that is missing or counted twice would silently bias every metric, so bot
 from __future__ import annotations
 
 import types
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -91,3 +92,37 @@ def from_padded(
         tuple(activities),
         {branch: of_branch[order] for branch, of_branch in branch_scores.items()},
     )
+
+
+def check_predictions(name: str, predictions: SplitPredictions, num_regions: int) -> None:
+    """Refuses predictions without metrics.
+
+    Args:
+      name: Name of the split, for the error.
+      predictions: Predictions of a split or of a branch on it.
+      num_regions: K.
+
+    Raises:
+      ValueError: No clips, shapes that differ, a repeated clip id, labels other than 0 and 1, or NaN scores.
+    """
+    scores, labels, clip_ids, activities, _ = predictions
+    expected = (len(clip_ids), num_regions)
+    if scores.shape != expected or labels.shape != expected:
+        raise ValueError(
+            f"{name}: expected scores and labels of shape {expected}, got {scores.shape} and {labels.shape}"
+        )
+    if len(activities) not in (0, len(clip_ids)):
+        raise ValueError(
+            f"{name}: expected an activity of each of {len(clip_ids)} clips or none, got {len(activities)}"
+        )
+    if len(clip_ids) == 0:
+        raise ValueError(f"{name}: no clips were scored; an empty split has no metrics")
+    twice, count = Counter(clip_ids).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{name}: clip {twice} was scored more than once")
+    rows = np.flatnonzero(np.isnan(scores).any(axis=1))
+    if rows.size:
+        names = ", ".join(clip_ids[row] for row in rows[:5])
+        raise ValueError(f"{name}: scores of {rows.size} of {len(clip_ids)} clips are NaN; the first are {names}")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"{name}: labels must be 0 or 1, got values {np.unique(labels)[:5].tolist()}")

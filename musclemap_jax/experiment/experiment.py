@@ -29,6 +29,7 @@ from musclemap_jax.runtime.profiling import Profiler
 from musclemap_jax.runtime.progress import Progress
 from musclemap_jax.runtime.watchdog import Watchdog
 from musclemap_jax.storage.run_log import RunLog
+from musclemap_jax.storage.run_times import RunTimes
 from musclemap_jax.train.loop import TrainingLoop
 
 VALIDATION_SPLITS = ("val_known", "val_new")
@@ -58,7 +59,7 @@ class Experiment:
       workdir: The run's workdir.
       data: The prepared clips.
       state: The training state; after `restore` with the variables of an evaluation alone.
-      scored: What the state is, for reports: ``step 2000, the newest``.
+      scored: What the state is, for reports: ``newest checkpoint, step 2,000``.
     """
 
     def __init__(
@@ -91,11 +92,17 @@ class Experiment:
             name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in sorted(self.state.params.items())
         }
 
-    def train(self, profile_steps: range = range(0), extend: bool = False) -> None:
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of the whole run."""
+        return self._setup.num_steps
+
+    def train(self, profile_steps: range = range(0), times: RunTimes | None = None, extend: bool = False) -> None:
         """Trains to the end, from the newest checkpoint if the workdir holds one.
 
         Args:
           profile_steps: Steps to trace.
+          times: Times of the run, saved with each checkpoint.
           extend: Whether the run in the workdir may become longer.
 
         Raises:
@@ -112,7 +119,7 @@ class Experiment:
             batches = stack.enter_context(contextlib.closing(setup.train_batches()))
             self._start(checkpointer, batches, step)
             first_step = int(self.state.step)
-            run_log = RunLog(self.workdir, first_step, primary)
+            run_log = RunLog(self.workdir, first_step, primary, times)
             progress = Progress(first_step, setup.num_steps, primary)
             loop = TrainingLoop(
                 step_function=setup.step_function(),
@@ -130,7 +137,7 @@ class Experiment:
                 profiler=stack.enter_context(contextlib.closing(Profiler(self.workdir, profile_steps))),
             )
             self.state = loop.run(self.state)
-        self.scored = f"step {setup.num_steps}, the newest"
+        self.scored = f"newest checkpoint, step {setup.num_steps:,}"
 
     def _claim(self, step: int | None, extend: bool) -> None:
         """Writes the workdir's configuration, and says what changes in a resumed run."""
@@ -170,7 +177,7 @@ class Experiment:
           UserError: There is none, or it is of another model or other regions.
         """
         check_regions(self.workdir, self.data.regions)
-        step, choice = None, "the newest"
+        step, choice = None, "newest checkpoint"
         with contextlib.closing(Checkpointer(self.workdir, read_only=True)) as checkpointer:
             if self.spec.eval.checkpoint == "best":
                 step = checkpointer.best_step()
@@ -179,12 +186,12 @@ class Experiment:
                         f"{self.workdir}: no checkpoint here has validation scores, so none is the best: set "
                         "config.eval.checkpoint=latest"
                     )
-                choice = f"the best by {checkpointer.scores.best_metric([step])}"
+                choice = f"best checkpoint by {checkpointer.scores.best_metric([step])}"
             step = checkpointer.undamaged_step(step)
             checkpointer.check_model(step, self.state.params, self.state.batch_stats)
             variables = restore_variables(checkpointer, step, self._setup.shardings.eval_variables)
         self.state = dataclasses.replace(self.state, step=jnp.int32(step), ema=None, opt_state=(), **variables)
-        self.scored = f"step {step}, {choice}"
+        self.scored = f"{choice}, step {step:,}"
 
     def evaluate(self, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the state on the given splits, each of which has clips."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import re
 import resource
@@ -15,25 +16,41 @@ import numpy as np
 from etils import epath
 
 from musclemap_jax import __version__
+from musclemap_jax.checkpoints.checkpointer import CHECKPOINTS
+from musclemap_jax.checkpoints.validation_scores import FILE as VALIDATION_SCORES
 from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import data_statistics
 from musclemap_jax.experiment.experiment import Experiment
 from musclemap_jax.experiment.prepared_data import PreparedData
+from musclemap_jax.experiment.workdir import CONFIG, DECISIONS
 from musclemap_jax.reporting.examples import Example, choose_examples
 from musclemap_jax.reporting.report import write_report
 from musclemap_jax.reporting.report_page import RunInfo
+from musclemap_jax.runtime.code_version import code_version
+from musclemap_jax.runtime.process_log import FOLDER as LOGS
 from musclemap_jax.runtime.process_log import given_command
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.storage.files import LocalFolder
-from musclemap_jax.storage.run_log import SCALARS
+from musclemap_jax.storage.run_log import SCALARS, TENSORBOARD
+from musclemap_jax.storage.run_times import RunTimes
 from musclemap_jax.storage.scalars import Series, read_scalars
 from tfds_musclemap.source import ClipRecord, stored_clips
 
 EXAMPLES_PER_SPLIT = 4
 FRAMES_PER_EXAMPLE = 6
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
+RUN_FILES = {
+    CONFIG: "the resolved configuration",
+    DECISIONS: "how logits become probabilities and active regions",
+    SCALARS: "training curves",
+    TENSORBOARD: "the same for TensorBoard",
+    VALIDATION_SCORES: "validation scores by step",
+    CHECKPOINTS: "newest and best checkpoint",
+    LOGS: "per-process logs",
+}
+"""Path in the workdir -> what it is."""
 CANVAS_GREY = 40
 """Background of examples whose frames are not stored."""
 
@@ -42,7 +59,7 @@ def report_run(
     experiment: Experiment,
     metrics: Metrics,
     predictions: Mapping[str, SplitPredictions],
-    times_s: Mapping[str, float],
+    times: RunTimes,
     title: str,
     folder: epath.Path,
 ) -> epath.Path:
@@ -52,28 +69,30 @@ def report_run(
       experiment: The evaluated experiment.
       metrics: Its metrics.
       predictions: Split -> predictions, with logits as scores.
-      times_s: Part of the run -> seconds.
-      title: Name of the run.
-      folder: Where to write; files of an earlier report are removed (`remove_report`).
+      times: Times of the run.
+      title: Name of the configuration.
+      folder: Where to write; remove an earlier report first (`remove_report`).
 
     Returns:
       The path of ``report.html``.
     """
-    data = experiment.data
+    data, spec = experiment.data, experiment.spec
     clips = [(split, clip.activity, clip.muscles) for split, rows in data.clips.items() for clip in rows]
     info = RunInfo(
-        title=title,
+        title=f"{title} · seed {spec.seed} · {experiment.workdir}",
+        identity=_identity(experiment),
         command=given_command(),
-        config=json.dumps(dataclasses.asdict(experiment.spec), indent=2),
+        config=json.dumps(dataclasses.asdict(spec), indent=2),
         parameters=experiment.parameter_counts(),
-        times_s=times_s,
+        times_s=times.totals_s(),
+        num_sessions=times.num_sessions,
         versions={"musclemap_jax": __version__} | {package: metadata.version(package) for package in PACKAGES},
         facts={
+            "data set": f"musclemap/{spec.data.builder}",
             "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-            "checkpoint scored": experiment.scored,
             "peak memory (main process)": f"{_peak_memory_gib():.2f} GiB",
         },
-        note=f"Data set: musclemap/{experiment.spec.data.builder}.",
+        files=_run_files(experiment.workdir) if folder.parent == experiment.workdir else {},
     )
     shown = [split for split in predictions if split.startswith("test")] or list(predictions)
     scalars = contextlib.closing(LocalFolder(experiment.workdir, fetch=(SCALARS,)))
@@ -88,6 +107,25 @@ def report_run(
             predictions=predictions,
         )
     return folder / path.name
+
+
+def _identity(experiment: Experiment) -> list[str]:
+    """Code, date, steps and the scored checkpoint."""
+    date = datetime.datetime.now(datetime.UTC)
+    checkpoints = experiment.workdir / CHECKPOINTS
+    saved = [int(path.name) for path in checkpoints.iterdir() if path.name.isdigit()] if checkpoints.exists() else []
+    done = max([int(experiment.state.step), *saved])
+    return [
+        code_version(),
+        f"{date:%Y-%m-%d %H:%M} UTC",
+        f"{done:,} of {experiment.num_steps:,} steps",
+        f"scored: {experiment.scored}",
+    ]
+
+
+def _run_files(workdir: epath.Path) -> dict[str, str]:
+    """Path from a report inside the workdir -> what it is, for the run's other files."""
+    return {f"../{name}": what for name, what in RUN_FILES.items() if (workdir / name).exists()}
 
 
 def _shown_scalars(scalars: Mapping[str, Series]) -> dict[str, Series]:

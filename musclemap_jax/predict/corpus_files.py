@@ -11,9 +11,7 @@ All paths may be on cloud storage. A video with a result is done; every other on
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import json
 import os
 import tempfile
@@ -28,7 +26,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import digest, folder_name, shown
 from musclemap_jax.predict.outputs import MUSCLES_CSV, csv_header, csv_rows, read_muscles
 from musclemap_jax.predict.video_files import VIDEO_SUFFIXES, videos_below
-from musclemap_jax.storage.csv_files import write_csv
+from musclemap_jax.storage.csv_files import read_csv, write_csv, write_rows
 from musclemap_jax.storage.files import UNFINISHED, is_remote
 from tfds_musclemap.build.remote import written_locally
 
@@ -124,16 +122,15 @@ class Corpus:
         without_result = set(missing)
         done = [video for video in self.videos if video not in without_result]
         with _written_in_one_step(self.out / MUSCLES_CSV) as file:
-            writer = csv.writer(file, lineterminator="\n")
             regions = None
             for video in done:
                 predictions = read_muscles(self.result_path(video))
                 if regions is None:
                     regions = predictions[0].regions
-                    writer.writerow(csv_header(regions))
+                    write_rows(file, [csv_header(regions)])
                 if predictions[0].regions != regions:
                     raise UserError(f"{self.result_path(video)}: has other regions than the other results: delete it")
-                writer.writerows(csv_rows(predictions, video.name))
+                write_rows(file, csv_rows(predictions, video.name))
         reasons = self._failed()
         failed = {shown(video.name): reasons.get(shown(video.name), _NOT_TRIED) for video in missing}
         write_csv(self.out / f"{FAILED}.csv", FAILED_COLUMNS, list(failed.items()))
@@ -144,7 +141,7 @@ class Corpus:
         reasons = {}
         for path in (self.out / FAILED).iterdir():
             if path.suffix == ".csv":
-                reasons |= {row["video"]: row["reason"] for row in csv.DictReader(io.StringIO(path.read_text()))}
+                reasons |= {row["video"]: row["reason"] for row in read_csv(path.read_text())}
         return reasons
 
 

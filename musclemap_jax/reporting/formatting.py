@@ -10,6 +10,11 @@ def percent(fraction: float) -> str:
     return decimal(100 * fraction)
 
 
+def percent_range(interval: tuple[float, float] | None) -> str:
+    """An interval of fractions as percentages with one decimal; an en dash if there is none."""
+    return "–" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"  # noqa: RUF001 - a dash is meant
+
+
 def whole_percent(fraction: float) -> str:
     """A fraction as a percentage without decimals, with its sign and no line break before it; an en dash for NaN."""
     return "–" if math.isnan(fraction) else f"{100 * fraction:.0f}\u00a0%"  # noqa: RUF001 - a dash is meant

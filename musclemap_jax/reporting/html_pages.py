@@ -9,7 +9,7 @@ import math
 import jinja2
 import numpy as np
 
-from musclemap_jax.reporting.formatting import decimal, percent, percentage_points, whole_percent
+from musclemap_jax.reporting.formatting import decimal, percent, percent_range, percentage_points, whole_percent
 
 
 @functools.cache
@@ -29,6 +29,7 @@ def page_environment(package: str = "musclemap_jax.reporting") -> jinja2.Environ
         "css_width": css_width,
         "decimal": decimal,
         "percent": percent,
+        "percent_range": percent_range,
         "percentage_points": percentage_points,
         "whole_percent": whole_percent,
     }

@@ -20,14 +20,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.statistics import KNOWN, NEW, DataStatistics
 from musclemap_jax.reporting.formatting import percent
-from musclemap_jax.storage.scalars import Series
 
 BLUE, VERMILION, SKY, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#56B4E9", "#E69F00", "#009E73", "#B5588B"
 GREY, INK, GRID = "#8A8F98", "#1F2933", "#D9DEE4"
 SPLIT_COLOURS = {"train": GREY, "val_known": SKY, "val_new": ORANGE, "test_known": BLUE, "test_new": VERMILION}
 LINE_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, INK, GREY)
-MAX_LINES = 8
-"""Curves in one panel; more would be hard to distinguish."""
 DPI = 160
 
 
@@ -54,9 +51,10 @@ def save_plot(plot: Figure, path: str | Path) -> None:
 
 
 def plot_region_ap(metrics: Metrics, splits: Sequence[str]) -> Figure:
-    """Plots average precision per muscle region, one bar per split, with the floors marked on each bar.
+    """Plots average precision per muscle region, one bar per split, with the stronger floor marked on each bar.
 
-    The splits are drawn top to bottom; a region that no clip shows has a note in place of its bar.
+    The splits are drawn top to bottom. A region that is not above chance has a ▼; one that no clip shows has a note in
+    place of its bar.
 
     Raises:
       ValueError: A split was not evaluated, or none is given.
@@ -84,83 +82,24 @@ def _draw_region_bars(
     axes: Axes, metrics: Metrics, split: str, centres: np.ndarray, height: float, first: bool
 ) -> None:
     of_split, colour = metrics.splits[split], SPLIT_COLOURS.get(split, GREY)
-    values, mean_ap = np.array(of_split.average_precision), of_split.headline.mean_ap
+    values, mean_ap, floors = np.array(of_split.average_precision), of_split.headline.mean_ap, of_split.chance
     label = f"{split}, mAP {percent(mean_ap)} % (dashed)"
     axes.barh(centres, np.nan_to_num(values), height * 0.92, color=colour, label=label)
     if not np.isnan(mean_ap):
         axes.axvline(mean_ap, color=colour, linestyle=(0, (5, 3)), linewidth=1.4, zorder=0.9)
-    ones_label, random_label = ("all ones", "random order") if first else ("_nolegend_", None)
-    marks = np.array(of_split.all_ones_floor), centres - height * 0.46, centres + height * 0.46
+    marks = np.array(floors), centres - height * 0.46, centres + height * 0.46
     axes.vlines(*marks, color="white", linewidth=4)
-    axes.vlines(*marks, color=INK, linewidth=2.2, label=ones_label)
-    random = np.array(of_split.random_floor)
-    axes.scatter(random, centres, s=20, facecolor="white", edgecolor=INK, zorder=3, label=random_label)
-    for value, centre, support in zip(values, centres, of_split.support, strict=True):
-        note = "no clip shows it" if np.isnan(value) else f"{100 * value:.0f}  ({support})"
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-        axes.text(np.nan_to_num(value) + 0.008, centre, note, va="center", fontsize=10, color=INK, bbox=box)
-
-
-def plot_training_curves(scalars: Mapping[str, Series]) -> Figure | None:
-    """Plots the run's scalars over its steps: the losses in one panel, the others grouped by the last part of the name.
-
-    Long, noisy curves are pale, with their moving average on top. Returns None if there is no finite value to draw.
-    """
-    panels: dict[str, dict[str, Series]] = {}
-    for name, series in scalars.items():
-        if np.isfinite(series.values).any():
-            last = name.rsplit("/", 1)[-1]
-            panels.setdefault("loss" if "loss" in last.lower() else last, {})[name] = series
-    if not panels:
-        return None
-    num_rows = -(-len(panels) // 2)
-    figure = new_plot(11, 3.4 * num_rows)
-    for i, name in enumerate(sorted(panels, key=lambda name: (name != "loss", name != "mAP"))):
-        _draw_panel(figure.add_subplot(num_rows, 2, i + 1), name, panels[name])
-    return figure
-
-
-def _draw_panel(axes: Axes, title: str, curves: Mapping[str, Series]) -> None:
-    drawn = list(curves.items())[:MAX_LINES]
-    for (name, (steps, values)), colour in zip(drawn, LINE_COLOURS, strict=False):
-        if _is_noisy(values):
-            axes.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
-            axes.plot(steps, _moving_average(values, len(values) // 30), color=colour, linewidth=2, label=name)
+    axes.vlines(*marks, color=INK, linewidth=2.2, label="chance" if first else "_nolegend_")
+    rows = zip(values, floors, centres, of_split.support, strict=True)
+    for value, floor, centre, support in rows:
+        if np.isnan(value):
+            note = "no clip shows it"
         else:
-            marker = "o" if len(steps) <= 20 else None
-            axes.plot(steps, values, color=colour, linewidth=2, marker=marker, markersize=4.5, label=name)
-    left_out = len(curves) - len(drawn)
-    heading = f"{title} (and {left_out} more)" if left_out else title if len(curves) > 1 else drawn[0][0]
-    axes.set_title(heading, loc="left", fontsize=13, color=INK, parse_math=False)
-    axes.set_xlabel("step", fontsize=11, color=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    finite = np.concatenate([values[np.isfinite(values)] for _, (_, values) in drawn])
-    if title == "loss" and finite.min() > 0 and finite.max() > 30 * finite.min():
-        axes.set_yscale("log")
-    if title == "mAP":
-        axes.set_ylim(0, 1)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _clean(axes, grid_axis="y")
-    if len(drawn) > 1:
-        for text in axes.legend(framealpha=0.8, edgecolor="none", fontsize=10).get_texts():
-            text.set_parse_math(False)
-
-
-def _is_noisy(values: np.ndarray) -> bool:
-    """Whether a curve is long and fluctuates; the bends of a schedule are real and must not be smoothed."""
-    finite = values[np.isfinite(values)]
-    return len(finite) > 60 and np.abs(np.diff(finite)).sum() > 4 * np.ptp(finite)
-
-
-def _moving_average(values: np.ndarray, half_width: int) -> np.ndarray:
-    """Mean of the finite values at most half_width entries away; NaN where there is none."""
-    finite = np.isfinite(values)
-    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
-    counts = np.concatenate([[0], np.cumsum(finite)])
-    at = np.arange(len(values))
-    low, high = np.maximum(at - half_width, 0), np.minimum(at + half_width + 1, len(values))
-    count = counts[high] - counts[low]
-    return np.where(count > 0, (sums[high] - sums[low]) / np.maximum(count, 1), np.nan)
+            note = f"{'▼ ' if value <= floor else ''}{100 * value:.0f}  ({support})"
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+        # To the right of both the bar and the mark of chance, which it must not cover.
+        right = np.nan_to_num(np.fmax(value, floor))
+        axes.text(right + 0.012, centre, note, va="center", fontsize=10, color=INK, bbox=box)
 
 
 def plot_data_statistics(statistics: DataStatistics) -> Figure:

@@ -12,12 +12,19 @@ from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import DataStatistics
 from musclemap_jax.reporting.examples import Example
-from musclemap_jax.reporting.plots import image_bytes, plot_data_statistics, plot_region_ap, plot_training_curves
+from musclemap_jax.reporting.plots import plot_data_statistics, plot_region_ap, save_plot
 from musclemap_jax.reporting.report_page import RunInfo, render_page
-from musclemap_jax.reporting.tables import write_per_muscle_csv, write_predictions
+from musclemap_jax.reporting.tables import write_per_activity_csv, write_per_muscle_csv, write_predictions
 from musclemap_jax.storage.scalars import Series
 
-PARTS = ("report.html", "metrics.json", "per_muscle.csv", "plots", "predictions")
+_PLOTS = {
+    "per_region_ap_test": "plot: average precision by muscle region, test",
+    "per_region_ap_val": "plot: average precision by muscle region, validation",
+    "data_statistics": "plot: clips and activities by muscle region",
+}
+"""File name of a plot -> what it shows."""
+
+PARTS = ("report.html", "metrics.json", "per_muscle.csv", "per_activity.csv", "plots", "predictions")
 """Files and folders that a report consists of."""
 
 
@@ -40,7 +47,9 @@ def write_report(
     examples: Sequence[Example] = (),
     predictions: Mapping[str, SplitPredictions] | None = None,
 ) -> Path:
-    """Writes ``metrics.json``, ``per_muscle.csv``, ``plots/*.png``, ``predictions/*`` and ``report.html``.
+    """Writes ``report.html`` and, beside it, what it shows as data.
+
+    The files are ``metrics.json``, ``per_muscle.csv``, ``per_activity.csv``, ``plots/*.png`` and ``predictions/*``.
 
     Args:
       folder: Where to write; created if absent, files of an earlier report are replaced.
@@ -56,27 +65,33 @@ def write_report(
     """
     folder = Path(folder)
     (folder / "plots").mkdir(parents=True, exist_ok=True)
+    files = {
+        "metrics.json": "every number of this page",
+        "per_muscle.csv": "average precision by muscle region",
+        "per_activity.csv": "metrics by activity",
+    }
     (folder / "metrics.json").write_text(metrics.to_json(), encoding="utf-8")
     write_per_muscle_csv(folder / "per_muscle.csv", metrics)
+    write_per_activity_csv(folder / "per_activity.csv", metrics)
     for split, of_split in (predictions or {}).items():
-        write_predictions(folder / "predictions", split, of_split, metrics.regions)
-    plots = {name: image_bytes(plot) for name, plot in _plots(metrics, scalars or {}, statistics).items()}
-    for name, image in plots.items():
-        (folder / "plots" / f"{name}.png").write_bytes(image)
+        csv_path, _ = write_predictions(folder / "predictions", split, of_split, metrics.regions)
+        files[f"predictions/{csv_path.name}"] = f"scores and labels of the clips of {split}, also as .npz"
+    for name, plot in _plots(metrics, statistics).items():
+        save_plot(plot, folder / "plots" / f"{name}.png")
+        files[f"plots/{name}.png"] = _PLOTS[name]
     path = folder / "report.html"
-    path.write_text(render_page(run, metrics, plots, statistics, examples), encoding="utf-8")
+    page = render_page(run, metrics, scalars=scalars, statistics=statistics, examples=examples, files=files)
+    path.write_text(page, encoding="utf-8")
     return path
 
 
-def _plots(metrics: Metrics, scalars: Mapping[str, Series], statistics: DataStatistics | None) -> dict[str, Figure]:
+def _plots(metrics: Metrics, statistics: DataStatistics | None) -> dict[str, Figure]:
     """The plots of a report by file name; those without data are absent."""
     plots: dict[str, Figure] = {}
     for kind in ("test", "val"):
         splits = [split for split in (f"{kind}_known", f"{kind}_new") if split in metrics.splits]
         if splits:
             plots[f"per_region_ap_{kind}"] = plot_region_ap(metrics, splits)
-    if curves := plot_training_curves(scalars):
-        plots["training_curves"] = curves
     if statistics is not None:
         plots["data_statistics"] = plot_data_statistics(statistics)
     return plots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +12,30 @@ from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.reporting.formatting import decimal, percent, percentage_points
+from musclemap_jax.reporting.formatting import decimal, percent, percent_range, percentage_points
 from musclemap_jax.storage.csv_files import write_csv
+from musclemap_jax.taxonomy import NEW_SPLITS
 
 MACRO_ROW = "macro mean"
 """Name of the last row of the per-region tables."""
+_NO_INTERVAL = (math.nan, math.nan)
 
 
 def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
     """Writes one row per muscle region and a last row of macro means.
 
-    Columns: region, then for each split ``<split>_ap``, ``<split>_support`` (clips with the region; in the last row all
-    clips), ``<split>_random`` and ``<split>_all_ones`` (the floors). An undefined value is an empty cell.
+    Columns: region, then for each split ``<split>_ap``, ``<split>_low`` and ``<split>_high`` (its 95 % interval over
+    activities), ``<split>_support`` (clips with the region; in the last row all clips), ``<split>_random`` and
+    ``<split>_all_ones`` (the floors). An undefined value is an empty cell.
     """
     columns = [["region", *metrics.regions, MACRO_ROW]]
     for name, split in metrics.splits.items():
         mean = split.headline
+        low, high = zip(*(each or _NO_INTERVAL for each in (*split.interval, mean.interval)), strict=True)
         columns += [
             [f"{name}_ap", *map(_cell, split.average_precision), _cell(mean.mean_ap)],
+            [f"{name}_low", *map(_cell, low)],
+            [f"{name}_high", *map(_cell, high)],
             [f"{name}_support", *map(str, split.support), str(split.num_clips)],
             [f"{name}_random", *map(_cell, split.random_floor), _cell(mean.random_floor)],
             [f"{name}_all_ones", *map(_cell, split.all_ones_floor), _cell(mean.all_ones_floor)],
@@ -38,17 +44,43 @@ def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
     write_csv(path, header, rows)
 
 
+def write_per_activity_csv(path: str | Path, metrics: Metrics) -> None:
+    """Writes one row per split and activity: new activities first, then the worst first.
+
+    Columns: split, activity, clips, clip_ap (``by_activity.py``), and names joined by ';': regions, missed and
+    in_their_place. Splits whose activities are unknown have no rows.
+    """
+    rows = [
+        [split, row.activity, row.num_clips, _cell(row.clip_ap)]
+        + [";".join(names) for names in (row.regions, row.missed, row.in_their_place)]
+        for split in new_first(metrics.splits)
+        for row in metrics.splits[split].activities
+    ]
+    header = ["split", "activity", "clips", "clip_ap", "regions", "missed", "in_their_place"]
+    write_csv(path, header, rows)
+
+
+def new_first(splits: Iterable[str]) -> list[str]:
+    """Splits of new activities before others, and of test before validation."""
+    return sorted(splits, key=lambda split: (split not in NEW_SPLITS, not split.startswith("test")))
+
+
 def headline_table(metrics: Metrics) -> str:
-    """A markdown table in per cent: mAP of the whole and of each branch, floors, above all ones, by split and mean."""
-    header = ["split", "clips", "mAP", *metrics.branches, "random", "all ones", "above all ones", "micro AP"]
+    """A markdown table in per cent, by split and mean: mAP of the whole, its interval, each branch, and the floors.
+
+    "Above chance" is the difference of mAP to the stronger floor.
+    """
+    header = ["split", "clips", "mAP", "95 % interval", *metrics.branches]
+    header += ["random", "all ones", "above chance", "micro AP"]
     rows = []
     for name, headline in metrics.headlines().items():
         split = metrics.splits.get(name)
         clips, micro = (str(split.num_clips), percent(split.micro_ap)) if split else ("", "")
         branches = [percent(headlines[name].mean_ap) for headlines in metrics.branches.values()]
         floors = [percent(headline.random_floor), percent(headline.all_ones_floor)]
-        above = percentage_points(headline.above_all_ones)
-        rows.append([name, clips, percent(headline.mean_ap), *branches, *floors, above, micro])
+        above = percentage_points(headline.above_chance)
+        whole = [percent(headline.mean_ap), percent_range(headline.interval)]
+        rows.append([name, clips, *whole, *branches, *floors, above, micro])
     return markdown_table(header, rows)
 
 

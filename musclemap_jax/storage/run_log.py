@@ -6,10 +6,14 @@ from collections.abc import Mapping
 
 from etils import epath
 
+from musclemap_jax.storage.event_file import EventFile
 from musclemap_jax.storage.files import LocalFolder
-from musclemap_jax.storage.scalars import append_scalars, drop_scalars_after
+from musclemap_jax.storage.run_times import RunTimes
+from musclemap_jax.storage.scalars import append_scalars, drop_scalars_after, read_scalars
 
 SCALARS = "scalars.jsonl"
+TENSORBOARD = "tensorboard"
+TRAINING = "training"
 
 
 class RunLog:
@@ -18,32 +22,44 @@ class RunLog:
     Only the primary process (0) writes; on the others, every method does nothing.
     """
 
-    def __init__(self, workdir: epath.PathLike, first_step: int, primary: bool = True) -> None:
-        """Opens the files; drops whatever an earlier process logged after `first_step`, the steps already taken."""
-        self._primary = primary
+    def __init__(
+        self, workdir: epath.PathLike, first_step: int, primary: bool = True, times: RunTimes | None = None
+    ) -> None:
+        """Opens the files; drops whatever an earlier process logged after `first_step`, the steps already taken.
+
+        `times` are those of the run, which `flush` saves.
+        """
+        self._primary, self._times = primary, times
         if not primary:
             return
-        # The import takes a second; other processes do not need it.
-        from tensorboardX import SummaryWriter
-
-        workdir = epath.Path(workdir)
-        self._folder = LocalFolder(workdir, fetch=(SCALARS,))
+        self._folder = LocalFolder(epath.Path(workdir), fetch=(SCALARS,))
         self._scalars = self._folder.path / SCALARS
         drop_scalars_after(self._scalars, first_step)
-        self._events = SummaryWriter(str(self._folder.path / "tensorboard"), purge_step=first_step or None)
+        self._first_step = first_step
+        earlier = read_scalars(self._scalars).items()
+        self._logged = {name for name, series in earlier if first_step in series.steps}
+        self._events = EventFile(self._folder.path / TENSORBOARD, first_step)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes values under their names, such as ``train/loss``."""
+        """Writes values under their names, such as ``train/loss``.
+
+        What an earlier process logged of the step that this one resumed from, such as a validation that is repeated, is
+        not written twice.
+        """
         if not self._primary:
             return
-        append_scalars(self._scalars, step, values)
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+        if step <= self._first_step:
+            values = {name: value for name, value in values.items() if name not in self._logged}
+        if values:
+            append_scalars(self._scalars, step, values)
+            self._events.scalars(step, values)
 
     def flush(self) -> None:
-        """Uploads what was written to a workdir on cloud storage; a local workdir has each line at once."""
+        """Saves the times; uploads the rest to a workdir on cloud storage. A local workdir has each line at once."""
         if self._primary:
-            self._events.flush()
+            if self._times is not None:
+                self._times.end(TRAINING)
+                self._times.save()
             self._folder.upload()
 
     def close(self) -> None:

@@ -213,4 +213,5 @@ class TrainingLoop:
         scores = self.evaluate(state)
         self.log.scalars(step, scores)
         self.progress.report(step, {name: f"{score:.4f}" for name, score in scores.items() if name.endswith("/mAP")})
+        self.log.flush()
         self.checkpointer.scores.add(step, scores)

@@ -9,10 +9,11 @@ import math
 import numpy as np
 import pytest
 
-from musclemap_jax.eval.metrics import Metrics, compute_metrics
+from musclemap_jax.eval.metrics import Headline, Metrics, compute_metrics
 from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
+from tests.eval.conftest import ABSENT_REGION
 
 REGIONS = ("arm", "leg", "neck")
 SCORES = np.array([[3.0, 1.0, 0.5], [2.0, 1.0, 0.1], [1.0, 1.0, 0.2], [0.0, 1.0, 0.3]])
@@ -51,6 +52,52 @@ def test_means_are_of_known_and_new_and_need_both(metrics, predictions):
     assert list(alone.headlines()) == ["test_new"]
 
 
+def test_chance_is_the_stronger_floor(metrics):
+    of_split = metrics.splits["test_new"]
+    assert of_split.headline.chance == of_split.headline.random_floor > of_split.headline.all_ones_floor
+    assert of_split.headline.above_chance == of_split.headline.mean_ap - of_split.headline.random_floor
+    np.testing.assert_equal(of_split.chance, of_split.random_floor)
+    assert Headline(0.5, 0.25, 0.375).chance == 0.375
+
+
+def test_intervals_are_of_the_whole_and_of_each_branch_and_need_two_activities(metrics, predictions):
+    for headlines in (metrics.headlines(), *metrics.branches.values()):
+        for headline in headlines.values():
+            low, high = headline.interval
+            assert low <= headline.mean_ap <= high
+    # Every clip has the same score: what is left is the fraction of clips that show a region in the drawn activities.
+    assert metrics.branches["skeleton"]["test_new"].interval != metrics.splits["test_new"].headline.interval
+    of_split = metrics.splits["test_new"]
+    assert of_split.interval[ABSENT_REGION] is None
+    assert sum(each is None for each in of_split.interval) == 1
+    one_activity = predictions["test_new"]._replace(activities=["squat"] * 20)
+    alone = compute_metrics({"test_new": one_activity, "test_known": predictions["test_known"]}, MUSCLE_REGIONS)
+    assert alone.splits["test_new"].headline.interval is None
+    assert set(alone.splits["test_new"].interval) == {None}
+    assert alone.means["test_mean"].interval is None
+    assert alone.splits["test_known"].headline == metrics.splits["test_known"].headline
+
+
+def test_without_activities_there_are_no_intervals_and_no_rows_by_activity():
+    of_split = metrics_of(SCORES, LABELS).splits["val_known"]
+    assert of_split.headline.interval is None
+    assert of_split.interval == (None, None, None)
+    assert of_split.activities == ()
+
+
+def test_an_interval_needs_two_activities_that_show_the_region():
+    predictions = SplitPredictions(SCORES, LABELS, CLIP_IDS, ["squat", "squat", "plank", "plank"])
+    of_split = compute_metrics({"val_known": predictions}, REGIONS).splits["val_known"]
+    assert of_split.interval[0] is not None  # a clip of each activity shows arm
+    assert of_split.interval[1:] == (None, None)
+
+
+def test_activities_count_for_every_clip_or_none():
+    predictions = SplitPredictions(SCORES, LABELS, CLIP_IDS, ["squat"])
+    with pytest.raises(ValueError, match="test_new: expected an activity of each of 4 clips or none, got 1"):
+        compute_metrics({"test_new": predictions}, REGIONS)
+
+
 def test_each_branch_is_scored_on_its_own():
     swapped = SCORES[[0, 2, 1, 3]]  # arm: both positives in front
     branch_scores = {"video": swapped, "skeleton": np.zeros_like(SCORES)}
@@ -70,7 +117,7 @@ def test_each_branch_is_scored_on_its_own():
 def test_a_model_of_one_branch_has_no_rows_of_branches():
     metrics = metrics_of(SCORES, LABELS)
     assert metrics.branches == {}
-    assert sorted(metrics.scalars()) == ["val_known/mAP", "val_known/mAP_above_all_ones", "val_known/micro_AP"]
+    assert sorted(metrics.scalars()) == ["val_known/mAP", "val_known/mAP_above_chance", "val_known/micro_AP"]
 
 
 def test_scores_of_a_branch_are_checked_too():
@@ -81,11 +128,13 @@ def test_scores_of_a_branch_are_checked_too():
 
 def test_order_of_clips_does_not_change_any_metric(metrics, predictions):
     order = np.random.default_rng(0).permutation(len(predictions["test_new"].clip_ids))
-    scores, labels, clip_ids = predictions["test_new"][:3]
-    shuffled = SplitPredictions(scores[order], labels[order], [clip_ids[i] for i in order])
+    scores, labels, *names = predictions["test_new"][:4]
+    shuffled = SplitPredictions(scores[order], labels[order], *([of_clip[i] for i in order] for of_clip in names))
     again = compute_metrics({"test_new": shuffled}, MUSCLE_REGIONS).splits["test_new"]
     np.testing.assert_equal(again.average_precision, metrics.splits["test_new"].average_precision)
     assert again.headline == metrics.splits["test_new"].headline
+    assert again.interval == metrics.splits["test_new"].interval
+    assert again.activities == metrics.splits["test_new"].activities
 
 
 def test_json_is_strict_and_reads_back_exactly(metrics):
@@ -101,6 +150,7 @@ def test_json_is_strict_and_reads_back_exactly(metrics):
     np.testing.assert_equal(again.splits["test_new"].average_precision, metrics.splits["test_new"].average_precision)
     assert again.means == metrics.means
     assert again.splits["val_known"] == metrics.splits["val_known"]
+    assert again.branches == metrics.branches
     assert math.isnan(again.splits["test_new"].average_precision[7])
     assert again.splits["test_new"].support[7] == 0
 
@@ -140,7 +190,7 @@ def test_scalars_have_flat_names(metrics):
     assert scalars["test_known/mAP"] == metrics.splits["test_known"].headline.mean_ap
     assert scalars["val_mean/mAP"] == metrics.means["val_mean"].mean_ap
     headline = metrics.splits["test_new"].headline
-    assert scalars["test_new/mAP_above_all_ones"] == headline.mean_ap - headline.all_ones_floor
+    assert scalars["test_new/mAP_above_chance"] == headline.mean_ap - headline.random_floor
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_run_can_be_made_longer_with_other_settings(extended, start):
     assert status == 0, errors
     assert "resumed from step 4 of 6" in errors
     assert "from step 4 on, config.train.num_steps was 4, is 6" in errors
-    assert "scored: step 6, the newest" in output
+    assert "scored: newest checkpoint, step 6" in output
     content = json.loads((start.workdir / "config.json").read_text())
     assert [change["key"] for change in content["changes"]] == [
         "eval.num_views",
@@ -113,8 +113,8 @@ def test_an_evaluation_into_another_folder_leaves_the_workdir_as_it_is(evaluated
     assert read_decisions(folder).recall == 0.8
     assert Metrics.from_json((folder / "metrics.json").read_text()).splits
     assert (folder / "logs" / "process_000.log").exists()
-    assert ", the best by val_mean/mAP\n" in output
-    assert "the best by val_mean/mAP" in (folder / "report.html").read_text()
+    assert "scored: best checkpoint by val_mean/mAP, step " in output
+    assert "scored: best checkpoint by val_mean/mAP, step " in (folder / "report.html").read_text()
 
 
 def test_the_best_checkpoint_of_a_run_without_scores_is_refused(evaluated, start, tmp_path):

@@ -10,7 +10,6 @@ from PIL import Image
 
 from musclemap_jax.eval.statistics import data_statistics
 from musclemap_jax.reporting import plots
-from musclemap_jax.storage.scalars import Series
 
 
 def rendered(figure) -> np.ndarray:
@@ -41,40 +40,21 @@ def test_region_bars_need_evaluated_splits(metrics, splits):
         plots.plot_region_ap(metrics, splits)
 
 
-def test_training_curves_share_panels_by_name_and_skip_values_that_are_not_finite():
-    steps = np.arange(5)
-    series = {
-        "train/learning_rate": Series(steps, np.linspace(1e-3, 0, 5)),
-        "val_known/mAP": Series(steps[:2], np.array([0.25, 0.5])),
-        "val_new/mAP": Series(steps[:2], np.array([0.125, 0.25])),
-        "train/loss": Series(steps, np.array([1.0, np.nan, 0.5, 0.4, 0.3])),
-        "train/loss_$video": Series(steps, np.array([1.0, 0.8, 0.5, 0.4, 0.3])),
-        "train/never": Series(steps, np.full(5, np.nan)),
-    }
-    figure = plots.plot_training_curves(series)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["loss", "mAP", "train/learning_rate"]
-    losses, scores, _ = figure.axes
-    assert len(losses.lines) == 2
-    np.testing.assert_array_equal(losses.lines[0].get_ydata(), series["train/loss"].values)
-    np.testing.assert_array_equal([line.get_ydata() for line in scores.lines], [[0.25, 0.5], [0.125, 0.25]])
-    assert fraction_of_colour(rendered(figure), plots.BLUE) > 0.001
-
-
-def test_without_finite_values_there_are_no_curves():
-    assert plots.plot_training_curves({}) is None
-    assert plots.plot_training_curves({"train/loss": Series(np.arange(2), np.full(2, np.nan))}) is None
-
-
-def test_noisy_curves_are_smoothed_and_schedules_are_not():
-    random = np.random.default_rng(0)
-    steps = np.arange(200)
-    noisy = plots.plot_training_curves({"train/loss": Series(steps, random.random(200))})
-    raw, smooth = (np.asarray(line.get_ydata()) for line in noisy.axes[0].lines)
-    assert smooth.std() < 0.5 * raw.std()
-    # Half-width 200 // 30 = 6: the mean of 13 neighbours.
-    assert smooth[100] == pytest.approx(raw[94:107].mean())
-    schedule = plots.plot_training_curves({"train/learning_rate": Series(steps, np.linspace(1, 0, 200))})
-    assert len(schedule.axes[0].lines) == 1
+def test_numbers_are_beside_the_bar_and_the_mark_of_chance(metrics):
+    figure = plots.plot_region_ap(metrics, ("test_known", "test_new"))
+    (axes,) = figure.axes
+    notes = iter(axes.texts)
+    for split in ("test_known", "test_new"):
+        of_split = metrics.splits[split]
+        for value, floor in zip(of_split.average_precision, of_split.random_floor, strict=True):
+            note = next(notes)
+            if np.isnan(value):
+                continue
+            assert note.get_position()[0] > max(value, floor)
+            assert note.get_text().startswith("▼") == (value <= floor)
+    marks = [collection for collection in axes.collections if collection.get_label() == "chance"]
+    drawn = [segment[0, 0] for segment in marks[0].get_segments()]
+    np.testing.assert_allclose(drawn, metrics.splits["test_known"].random_floor)
 
 
 def test_data_statistics_bars_add_up_to_the_counts():

@@ -6,6 +6,7 @@ import base64
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import re
 from pathlib import Path
@@ -21,6 +22,7 @@ from musclemap_jax.reporting import report
 from musclemap_jax.reporting.examples import Example
 from musclemap_jax.reporting.formatting import decimal, percent
 from musclemap_jax.reporting.tables import MACRO_ROW
+from musclemap_jax.reporting.verdict import verdict
 from musclemap_jax.storage.scalars import Series
 from musclemap_jax.taxonomy import MUSCLE_REGIONS, NUM_REGIONS
 from tests.html_pages import Page, parse
@@ -34,9 +36,11 @@ RUN = report.RunInfo(
     config=f"name: {EVIL}",
     parameters={"video": 1_200_000, "skeleton": 345},
     times_s={"training": 125.0, EVIL: 3.0},
+    num_sessions=2,
     versions={"jax": "0.10.2"},
     facts={"devices": EVIL},
-    note=EVIL,
+    identity=("commit 1234567", EVIL),
+    files={"../config.json": EVIL},
 )
 
 
@@ -69,10 +73,10 @@ def test_all_files_are_written(folder, metrics):
     assert files == {
         "report.html",
         "metrics.json",
+        "per_activity.csv",
         "per_muscle.csv",
         "plots/per_region_ap_test.png",
         "plots/per_region_ap_val.png",
-        "plots/training_curves.png",
         "plots/data_statistics.png",
         "predictions/predictions_test_new.csv",
         "predictions/predictions_test_new.npz",
@@ -86,7 +90,7 @@ def check_is_inert(path, parsed: Page) -> None:
     for tag, attributes in parsed.elements:
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
         assert attributes.get("src", "data:image/").startswith("data:image/")
-        assert attributes.get("href", "#").startswith("#")
+        assert not re.match(r"/|[a-z]+:", attributes.get("href", "#"))
     text = path.read_text(encoding="utf-8")
     assert "<script" not in text
     assert not re.search(r"(https?:|url\(|@import)", text)
@@ -97,17 +101,21 @@ def test_page_refers_to_nothing_outside(folder, parsed):
     check_is_inert(folder / "report.html", parsed)
 
 
-def test_links_lead_to_sections(parsed):
+def test_links_lead_to_sections_and_files(parsed, folder):
     anchors = {attributes["id"] for tag, attributes in parsed.elements if tag == "section"}
     links = {attributes["href"] for tag, attributes in parsed.elements if tag == "a"}
-    assert links == {f"#{anchor}" for anchor in anchors}
-    assert anchors == {"results", "regions", "examples", "training", "data", "run"}
+    assert {link for link in links if link.startswith("#")} == {f"#{anchor}" for anchor in anchors}
+    assert anchors == {"results", "activities", "regions", "examples", "training", "data", "run", "files"}
+    files = {link for link in links if not link.startswith("#")}
+    assert "../config.json" in files
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in {".json", ".csv", ".png"}}
+    assert files == written | {"../config.json"}
 
 
 def test_every_text_of_a_user_is_escaped_and_still_there(parsed):
     text = "".join(parsed.text)
-    # Title twice (tab and heading), note, activity, clip id, command, config, a fact and a time.
-    assert text.count(EVIL) == 9
+    # Title and identity twice each (tab and heading), activity, clip id, command, config, a fact, a time and a file.
+    assert text.count(EVIL) == 11
 
 
 def test_templates_do_not_bypass_escaping():
@@ -120,25 +128,136 @@ def test_page_shows_the_metrics(parsed, metrics):
     for headline in metrics.headlines().values():
         assert f"{100 * headline.mean_ap:.1f}" in text
         assert f"{100 * headline.all_ones_floor:.1f}" in text
+        low, high = headline.interval
+        assert f"{100 * low:.1f} to {100 * high:.1f}" in text
     for headline in metrics.branches["video"].values():
         assert f"{100 * headline.mean_ap:.1f}" in text
-    assert "video and skeleton: the branch's own mAP" in text
+    assert "skeleton alone" in text
+    assert verdict(metrics) in text
+    assert "Time, over 2 sessions" in text
     assert f"No clip of test_new shows {MUSCLE_REGIONS[7]}" in text
     assert "1,200,345" in text
     assert "2 min 05 s" in text
 
 
 def test_images_have_content_and_a_description(parsed):
-    images = [attributes for tag, attributes in parsed.elements if tag == "img"]
-    assert len(images) == 5
-    for attributes in images:
-        data = base64.b64decode(attributes["src"].partition("base64,")[2])
-        with Image.open(io.BytesIO(data)) as picture:
-            assert picture.width >= 1000
-        assert len(attributes["alt"]) > 20
-    charts = [base64.b64decode(attributes["src"].partition("base64,")[2]) for attributes in images[:2]]
-    for chart in charts:
-        assert np.asarray(Image.open(io.BytesIO(chart)).convert("L")).std() > 20
+    (image,) = [attributes for tag, attributes in parsed.elements if tag == "img"]
+    data = base64.b64decode(image["src"].partition("base64,")[2])
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.width >= 1000
+    assert len(image["alt"]) > 20
+    drawings = [attributes for tag, attributes in parsed.elements if tag == "svg"]
+    (curve,) = [attributes for attributes in drawings if attributes.get("aria-hidden") != "true"]
+    assert curve["aria-label"] == "train/loss: train/loss from 1 at step 0 to 0.25 at step 2"
+
+
+def test_what_is_not_above_chance_is_marked_and_marks_are_beside_numbers(parsed, metrics):
+    """Each meter is empty of text, so no number covers a mark; cells not above the stronger floor have a sign."""
+    assert "".join(parsed.text_of("meter")).strip() == ""
+    weak = [attributes for tag, attributes in parsed.elements if tag == "td" and "weak" in attributes.get("class", "")]
+    expected = sum(
+        value <= floor
+        for of_split in metrics.splits.values()
+        for value, floor in zip(of_split.average_precision, of_split.random_floor, strict=True)
+    )
+    assert len(weak) == expected > 0
+    in_table = "".join(parsed.text_of("score"))
+    assert in_table.count("▼") == expected
+    # The branches of the made-up evaluation are no better than chance.
+    assert "".join(parsed.text_of("pairs")).count("▼") == 2 * len(metrics.headlines())
+
+
+def test_activities_are_listed_new_ones_first_with_the_regions_missed(parsed, metrics):
+    text = "".join(parsed.text)
+    captions = [
+        f"5 activities of {split}, the worst first." for split in ("test_new", "val_new", "test_known", "val_known")
+    ]
+    places = [text.index(caption) for caption in captions]
+    assert places == sorted(places)
+    table = re.sub(r"\s+", " ", text[places[0] : places[1]])
+    for row in metrics.splits["test_new"].activities:
+        missed = f"{', '.join(row.missed)} ({len(row.missed)} of {len(row.regions)})"
+        assert f"{row.activity} 4 clips {percent(row.clip_ap)} {missed} {', '.join(row.in_their_place)}" in table
+
+
+def test_without_activities_the_page_says_so(tmp_path, predictions):
+    unknown = {split: of_split._replace(activities=()) for split, of_split in predictions.items()}
+    page = parse(report.write_report(tmp_path, compute_metrics(unknown, MUSCLE_REGIONS), report.RunInfo("bare")))
+    text = "".join(page.text)
+    assert "The clips' activities are not known, so there are no intervals and no table by activity." in text
+    assert "activities" not in [attributes.get("id") for tag, attributes in page.elements if tag == "section"]
+    assert (tmp_path / "per_activity.csv").read_text().count("\n") == 1
+
+
+def test_the_first_curves_are_shown_and_the_rest_is_folded(tmp_path, metrics):
+    steps = np.arange(3)
+    scalars = {
+        f"train/{name}": Series(steps, steps + 1.0) for name in ("loss", "skipped", "learning_rate", "a", "b", "c")
+    }
+    page = parse(report.write_report(tmp_path, metrics, report.RunInfo("bare"), scalars=scalars))
+    labels = [attributes["aria-label"].split(":")[0] for tag, attributes in page.elements if "aria-label" in attributes]
+    assert labels[1:] == [f"train/{name}" for name in ("loss", "learning_rate", "a", "b", "c", "skipped")]
+    assert "1 more" in page.text_of("", tag="summary")
+
+
+def test_the_page_has_the_structure_that_keyboards_and_screen_readers_need(folder, parsed):
+    """What axe-core checks in a browser, as far as it can be read from the page."""
+    elements = parsed.elements
+    assert ("html", {"lang": "en"}) in elements
+    for landmark in ("header", "nav", "main", "footer", "h1", "title"):
+        assert sum(tag == landmark for tag, _ in elements) == 1
+    levels = [int(tag[1]) for tag, _ in elements if re.fullmatch(r"h[1-6]", tag)]
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert all("scope" in attributes for tag, attributes in elements if tag == "th")
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in elements:
+        if tag == "svg":
+            assert attributes.get("aria-hidden") == "true" or (attributes["role"], bool(attributes["aria-label"])) == (
+                "img",
+                True,
+            )
+        assert "tabindex" not in attributes
+    # Nothing scrolls sideways, so nothing is cut off and no part needs a focus of its own to be scrolled.
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"overflow(-x)?: *(auto|scroll|hidden)", text)
+    assert "@media print" in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2.2."""
+    digits = colour.lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+    return float(np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_have_the_contrast_of_wcag_aa(scheme):
+    sheets = "".join((Path(report.__file__).parent / name).read_text() for name in ("base.css", "report.css"))
+    dark = re.findall(r"@media screen and \(prefers-color-scheme: dark\) \{\s*:root \{(.*?)\}", sheets, re.DOTALL)
+    light = re.findall(r"^:root \{(.*?)^\}", sheets, re.DOTALL | re.MULTILINE)
+    blocks = light if scheme == "light" else light + dark
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", "".join(blocks)))
+
+    def contrast(one, other):
+        bright, dim = sorted((_luminance(colours.get(name, name)) for name in (one, other)), reverse=True)
+        return (bright + 0.05) / (dim + 0.05)
+
+    for text in ("ink", "soft", "link", "known", "new", "mean"):
+        assert contrast(text, "surface") >= 4.5, text
+    for text, ground in [
+        ("ink", "weak"),
+        ("soft", "weak"),
+        ("ink", "ground"),
+        ("soft", "ground"),
+        ("#fff", "header"),
+        ("#d9e2ec", "header"),
+    ]:
+        assert contrast(text, ground) >= 4.5, (text, ground)
+    for drawn in ("known", "new", "mean", *(f"c{i}" for i in range(8))):
+        assert contrast(drawn, "surface") >= 3, drawn
 
 
 def test_example_marks_truth_and_orders_by_probability(parsed):
@@ -152,7 +271,7 @@ def test_sections_without_content_are_left_out(tmp_path, predictions):
     metrics = compute_metrics({"val_known": predictions["val_known"]}, MUSCLE_REGIONS)
     page = parse(report.write_report(tmp_path, metrics, report.RunInfo("bare")))
     sections = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
-    assert sections == ["results", "regions", "run"]
+    assert sections == ["results", "activities", "regions", "run", "files"]
     assert sorted(file.name for file in (tmp_path / "plots").iterdir()) == ["per_region_ap_val.png"]
 
 
@@ -175,8 +294,8 @@ def test_labels_of_the_data_set_name_everything(tmp_path):
     page = parse(path)
     check_is_inert(path, page)
     text = "".join(page.text)
-    # A row of the table and a bar of the example; the absent region also in a remark on each split.
-    assert [text.count(region) for region in regions] == [2, 2, 2 + 2]
+    # A row of a table, of the data and a bar of the example; remarks on each split name what is absent or at chance.
+    assert [text.count(region) for region in regions] == [3 + 2, 3 + 2, 3 + 2]
     assert "Active regions: none" in text
     assert MUSCLE_REGIONS[0] not in text
     assert json.loads((tmp_path / "metrics.json").read_text())["regions"] == list(regions)
@@ -195,9 +314,15 @@ def test_decisions_have_a_section(tmp_path, metrics, decision_metrics):
     assert ("a", {"href": "#decisions"}) in page.elements
     text = re.sub(r"\s+", " ", "".join(page.text))
     assert decision_metrics.rule in text
-    for name, of_clips in decision_metrics.coverage.items():
-        row = [percent(of_clips.named.recall), percent(of_clips.named.precision), decimal(of_clips.named.mean_regions)]
-        assert f"{name}{of_clips.num_activities}{of_clips.num_clips} {''.join(row)}" in text
+    columns = decision_metrics.coverage.values()
+    for title, values in {
+        "activities": [str(of_clips.num_activities) for of_clips in columns],
+        "clips": [str(of_clips.num_clips) for of_clips in columns],
+        "recall": [percent(of_clips.named.recall) for of_clips in columns],
+        "precision": [percent(of_clips.named.precision) for of_clips in columns],
+        "regions named": [decimal(of_clips.named.mean_regions) for of_clips in columns],
+    }.items():
+        assert f" {title} {' '.join(values)} " in text
     for split, (before, after) in decision_metrics.calibration_error.items():
         assert f"{split}{percent(before)}{percent(after)}" in text
     assert Metrics.from_json((tmp_path / "metrics.json").read_text()).decisions == decision_metrics

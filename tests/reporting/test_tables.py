@@ -23,11 +23,30 @@ def test_per_muscle_csv_has_every_metric_and_leaves_undefined_ones_empty(metrics
             if of_split.support[k]:
                 assert float(row[f"{split}_ap"]) == pytest.approx(of_split.average_precision[k], abs=1e-6)
                 assert float(row[f"{split}_random"]) == pytest.approx(of_split.random_floor[k], abs=1e-6)
+                interval = of_split.interval[k]
+                expected = tuple(f"{end:.6f}" for end in interval) if interval else ("", "")
+                assert (row[f"{split}_low"], row[f"{split}_high"]) == expected
                 assert float(row[f"{split}_all_ones"]) == pytest.approx(of_split.all_ones_floor[k], abs=1e-6)
         assert float(rows[-1][f"{split}_ap"]) == pytest.approx(of_split.headline.mean_ap, abs=1e-6)
         assert int(rows[-1][f"{split}_support"]) == of_split.num_clips
     assert rows[7]["test_new_ap"] == rows[7]["test_new_random"] == rows[7]["test_new_all_ones"] == ""
+    assert rows[7]["test_new_low"] == rows[7]["test_new_high"] == ""
     assert rows[7]["test_new_support"] == "0"
+
+
+def test_per_activity_csv_has_new_activities_first_and_then_the_worst(metrics, tmp_path):
+    tables.write_per_activity_csv(tmp_path / "per_activity.csv", metrics)
+    with (tmp_path / "per_activity.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    splits = ["test_new", "val_new", "test_known", "val_known"]
+    assert [row["split"] for row in rows] == [split for split in splits for _ in range(5)]
+    for row, of_activity in zip(rows[:5], metrics.splits["test_new"].activities, strict=True):
+        assert row["activity"] == of_activity.activity
+        assert row["clips"] == "4"
+        assert float(row["clip_ap"]) == pytest.approx(of_activity.clip_ap, abs=1e-6)
+        assert row["missed"] == ";".join(of_activity.missed)
+        assert row["in_their_place"] == ";".join(of_activity.in_their_place)
+        assert row["regions"].split(";") == list(of_activity.regions)
 
 
 def test_markdown_table_by_hand():
@@ -43,17 +62,19 @@ def test_headline_table_shows_branches_floors_and_means(metrics):
     lines = tables.headline_table(metrics).splitlines()
     assert len(lines) == 2 + 6
     titles, cells = ([cell.strip() for cell in lines[row].strip("|").split("|")] for row in (0, -1))
-    assert titles == ["split", "clips", "mAP", "video", "skeleton", "random", "all ones", "above all ones", "micro AP"]
+    own = ["split", "clips", "mAP", "95 % interval", "video", "skeleton"]
+    assert titles == [*own, "random", "all ones", "above chance", "micro AP"]
     headline = metrics.means["test_mean"]
     assert cells == [
         "test_mean",
         "",
         f"{100 * headline.mean_ap:.1f}",
+        f"{100 * headline.interval[0]:.1f} to {100 * headline.interval[1]:.1f}",
         f"{100 * metrics.branches['video']['test_mean'].mean_ap:.1f}",
         f"{100 * headline.all_ones_floor:.1f}",  # the skeleton branch gives every clip the same score
         f"{100 * headline.random_floor:.1f}",
         f"{100 * headline.all_ones_floor:.1f}",
-        f"{100 * (headline.mean_ap - headline.all_ones_floor):+.1f}",
+        f"{100 * (headline.mean_ap - headline.random_floor):+.1f}",
         "",
     ]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from pathlib import Path
 
 from musclemap_jax.data.raw.raw_dataset import SEPARATOR, Clip
 from musclemap_jax.errors import UserError
-from musclemap_jax.storage.csv_files import write_csv
+from musclemap_jax.storage.csv_files import read_csv, write_csv
 
 REJECTED = "rejected.csv"
 REJECTED_COLUMNS = ("clip_id", "split", "reason")
@@ -66,7 +65,7 @@ class BuildLog:
 def read_stored_clips(folder: Path) -> dict[str, list[StoredClip]]:
     """``clips.csv`` of a prepared data set: the clips of each split in the order of its records."""
     splits: dict[str, list[StoredClip]] = {}
-    for row in _rows(folder / CLIPS):
+    for row in read_csv((folder / CLIPS).read_text(encoding="utf-8")):
         muscles = tuple(int(index) for index in row["muscles"].split(SEPARATOR) if index)
         clip = Clip(row["clip_id"], row["split"], row["activity"], muscles)
         size = int(row["height"]), int(row["width"])
@@ -76,12 +75,8 @@ def read_stored_clips(folder: Path) -> dict[str, list[StoredClip]]:
 
 def read_rejected(folder: Path) -> list[tuple[str, str, str]]:
     """``rejected.csv`` of a prepared data set: (clip_id, split, reason)."""
-    return [(row["clip_id"], row["split"], row["reason"]) for row in _rows(folder / REJECTED)]
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file, strict=True))
+    rows = read_csv((folder / REJECTED).read_text(encoding="utf-8"))
+    return [(row["clip_id"], row["split"], row["reason"]) for row in rows]
 
 
 def _row(stored: StoredClip) -> tuple[object, ...]:

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from musclemap_jax import taxonomy
 from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest
 from musclemap_jax.errors import UserError
-from musclemap_jax.storage.csv_files import write_csv
+from musclemap_jax.storage.csv_files import unescape_formula, write_csv
 
 ANNOTATIONS = "annotations.csv"
 CLIPS = "clips"
@@ -138,7 +138,7 @@ def _parse_row(where: str, header: Sequence[str], row: Sequence[str], manifest: 
             f"{where}: expected {len(header)} fields, got {len(row)}: quote fields that hold commas and join muscle "
             f"indices by '{SEPARATOR}'"
         )
-    fields = {name: value.strip() for name, value in zip(header, row, strict=True)}
+    fields = {name: unescape_formula(value.strip()) for name, value in zip(header, row, strict=True)}
     clip_id, split, activity, muscles = (fields[name] for name in COLUMNS)
     if split not in taxonomy.SPLITS:
         raise UserError(
