@@ -187,7 +187,7 @@ def test_metrics_of_one_and_four_processes_are_bit_identical_to_those_of_two(num
     metrics = workdir / "evaluation" / "metrics.json"
     of_two = (workdir / "report" / "metrics.json").read_bytes()
     metrics.unlink(missing_ok=True)
-    processes = start("--mode=eval", "--config.mesh.fsdp=1", num_processes=num_processes)
+    processes = start("--mode=eval", num_processes=num_processes)
     for process in processes:
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
