@@ -68,8 +68,8 @@ class ProcessSpec:
             )
         if self.num_processes > 0 and self.process_id >= self.num_processes:
             raise UserError(f"--process_id: expected 0 to {self.num_processes - 1}, got {self.process_id}")
-        if self.coordinator and not re.fullmatch(r".+:\d{1,5}", self.coordinator):
-            raise UserError(f"--coordinator: expected host:port of process 0, got {self.coordinator!r}")
+        if self.coordinator:
+            _check_address("--coordinator", self.coordinator)
         for name in ("peer_timeout_s", "connect_timeout_s"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} must be at least 1, got {getattr(self, name)}")
@@ -121,6 +121,13 @@ def start_processes(spec: ProcessSpec, claim: Callable[[], None] = lambda: None)
     return peers
 
 
+def _check_address(name: str, address: str) -> None:
+    """Raises UserError unless an address, given by a flag or a variable of that name, is host:port."""
+    match = re.fullmatch(r".+:(\d{1,5})", address)
+    if match is None or not 0 < int(match[1]) < 2**16:
+        raise UserError(f"{name}: expected host:port of process 0, such as 10.0.0.1:1234, got {address!r}")
+
+
 def _find_group(spec: ProcessSpec) -> tuple[Group | None, Sequence[int] | None]:
     """The processes as the flags or the scheduler give them, None for one alone; and the devices of this one, if set.
 
@@ -144,6 +151,7 @@ def _find_group(spec: ProcessSpec) -> tuple[Group | None, Sequence[int] | None]:
         ) from error
     if address is None or count == 1:
         return None, None
+    _check_address("JAX_COORDINATOR_ADDRESS", address)
     if count is None or number is None:
         raise UserError(
             f"JAX_COORDINATOR_ADDRESS is {address}, but nothing gives the number of processes: pass --num_processes "

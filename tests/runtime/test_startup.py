@@ -21,6 +21,7 @@ from musclemap_jax.runtime.startup import ProcessSpec
         ({"peer_timeout_s": 0}, "--peer_timeout_s must be at least 1, got 0"),
         ({"connect_timeout_s": 0}, "--connect_timeout_s must be at least 1, got 0"),
         ({"coordinator": "a", "num_processes": 2, "process_id": 1}, "--coordinator: expected host:port of process 0"),
+        ({"coordinator": "a:65536", "num_processes": 2, "process_id": 1}, "such as 10.0.0.1:1234, got 'a:65536'"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(arguments, message):
