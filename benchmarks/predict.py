@@ -1,10 +1,11 @@
 """Prediction for a 1080p video, compared with the pose estimator alone.
 
-    python -m benchmarks.predict [--run=RUN] [--seconds=60] [--turns=3]
+    python -m benchmarks.predict [--run=RUN] [--seconds=60] [--turns=3] [--full_size]
 
 The rivals are whole processes, from start to exit, on the same h264 file of 1080x1920 at 30 fps, made of the real clip
 in tests/data. The peer decodes the video and estimates the pose in every frame, and does nothing else. Memory is that
-of all processes of a rival together (Pss), sampled ten times a second.
+of all processes of a rival together (Pss), sampled ten times a second. With `--full_size`, the paper's model at full
+size (`full_size.py`) predicts the same video, too.
 """
 
 from __future__ import annotations
@@ -14,13 +15,10 @@ import itertools
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.clips import REAL, VIEWS
-from benchmarks.memory import tree_bytes
+from benchmarks.measured_process import MeasuredProcess
 from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, write_results
 from musclemap_jax.data.raw.video import encode_video, read_video
 
@@ -29,6 +27,7 @@ FPS = 30
 PEER = "peer: pose estimation alone"
 OURS = "ours: predict, with pose"
 VIDEO_ALONE = "ours: predict --pose=none"
+FULL_SIZE = "ours: predict, the paper's full-size model"
 ANSWER = "ours: predict, 2 s"
 
 _PEER_PROGRAM = """
@@ -52,32 +51,9 @@ def write_video(path: Path, seconds: float) -> Path:
     return path
 
 
-class _Process:
-    """Runs a command as a rival, and keeps the largest memory that it took."""
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = [sys.executable, *command]
-        self.peak_bytes = 0
-
-    def __call__(self) -> float:
-        start = time.perf_counter()
-        process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        sampler = threading.Thread(target=self._sample, args=(process,))
-        sampler.start()
-        _, errors = process.communicate()
-        seconds = time.perf_counter() - start
-        sampler.join()
-        if process.returncode:
-            raise RuntimeError(f"{' '.join(self.command)}: status {process.returncode}: {errors[-500:]}")
-        return seconds
-
-    def _sample(self, process: subprocess.Popen[str]) -> None:
-        while process.poll() is None:
-            self.peak_bytes = max(self.peak_bytes, tree_bytes(process.pid))
-            time.sleep(0.1)
-
-
-def measure(folder: Path, run: str | None, seconds: float, turns: int, results: Path, pose: bool) -> None:
+def measure(
+    folder: Path, run: str | None, seconds: float, turns: int, results: Path, pose: bool, full_size: bool
+) -> None:
     """Runs the benchmark and writes ``predict.json`` and ``predict.png``.
 
     Args:
@@ -87,16 +63,25 @@ def measure(folder: Path, run: str | None, seconds: float, turns: int, results: 
       turns: Number of alternating runs, without the warm-up.
       results: Folder of the JSON file and the plot.
       pose: Whether to compare with the pose estimator, which has to be installed.
+      full_size: Whether to predict with the paper's full-size model, too.
     """
     long, short = write_video(folder / "long.mp4", seconds), write_video(folder / "short.mp4", 2)
-    ours = ["-m", "musclemap_jax.predict", "--overwrite", "--quiet", f"--out={folder / 'out'}"]
-    ours += [f"--run={run}"] if run else []
+    command = ["-m", "musclemap_jax.predict", "--overwrite", "--quiet", f"--out={folder / 'out'}"]
+    ours = [*command, *([f"--run={run}"] if run else [])]
+    without_pose = [] if pose else ["--pose=none"]
     processes = {
-        VIDEO_ALONE: _Process([*ours, "--pose=none", str(long)]),
-        ANSWER: _Process([*ours, *([] if pose else ["--pose=none"]), str(short)]),
+        VIDEO_ALONE: MeasuredProcess([*ours, "--pose=none", str(long)]),
+        ANSWER: MeasuredProcess([*ours, *without_pose, str(short)]),
     }
     if pose:
-        processes |= {OURS: _Process([*ours, str(long)]), PEER: _Process(["-c", _PEER_PROGRAM, str(long)])}
+        processes |= {
+            OURS: MeasuredProcess([*ours, str(long)]),
+            PEER: MeasuredProcess(["-c", _PEER_PROGRAM, str(long)]),
+        }
+    if full_size:
+        model = folder / "full_size"
+        subprocess.run([sys.executable, "-m", "benchmarks.full_size", str(model)], check=True)
+        processes[FULL_SIZE] = MeasuredProcess([*command, f"--run={model}", *without_pose, str(long)])
     rivals: dict[str, Run] = dict(processes)
     times = alternate(rivals, turns)
     middle = medians(times)
@@ -120,11 +105,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the video (60)")
     parser.add_argument("--turns", type=int, default=3, help="alternating runs (3)")
     parser.add_argument("--no_pose", action="store_true", help="leave the pose estimator out")
+    parser.add_argument("--full_size", action="store_true", help="also predict with the paper's full-size model")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of predict.json and predict.png")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure(
-            Path(folder), arguments.run, arguments.seconds, arguments.turns, arguments.results, not arguments.no_pose
+            Path(folder),
+            arguments.run,
+            arguments.seconds,
+            arguments.turns,
+            arguments.results,
+            not arguments.no_pose,
+            arguments.full_size,
         )
 
 

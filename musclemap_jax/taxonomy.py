@@ -5,6 +5,7 @@ Source: "Towards Activated Muscle Group Estimation in the Wild", figure of regio
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,12 @@ SPLITS: tuple[str, ...] = ("train", "val_known", "val_new", "test_known", "test_
 EVAL_SPLITS: tuple[str, ...] = SPLITS[1:]
 NEW_SPLITS: tuple[str, ...] = ("val_new", "test_new")
 """The splits with activities that are not in training."""
+
+
+def activity_key(activity: str) -> str:
+    """What spellings of one activity have in common: its letters and digits without case. 'Push-up' is 'push up'."""
+    letters = unicodedata.normalize("NFKC", activity).casefold()
+    return "".join(letter for letter in letters if letter.isalnum()) or activity
 
 
 def check_regions(where: str, regions: Sequence[Any]) -> tuple[str, ...]:

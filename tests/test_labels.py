@@ -98,4 +98,4 @@ def test_prepared_data_of_other_labels_is_not_reused(workdir, run_main, argument
     process = run_main(*arguments, f"--workdir={workdir}")
     _, errors = process.communicate(timeout=1200)
     assert process.returncode == 2
-    assert "expected data made with the muscle regions of" in errors
+    assert "the prepared data is out of date: regions changed in raw_dataset.json" in errors

@@ -21,8 +21,8 @@ from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.pose.mediapipe_pose import installed_model
 from musclemap_jax.skeleton_layouts import LAYOUTS
+from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS
 from tfds_musclemap.importing.skeleton_extraction import DEFAULT_LAYOUT, FAILED, extract_skeletons
-from tfds_musclemap.importing.skeletons import MAX_PERSONS
 
 MEDIAPIPE = "mediapipe"
 MEDIAPIPE_SCRIPT = Path(__file__).parent / "pose_estimators" / "mediapipe_pose.py"

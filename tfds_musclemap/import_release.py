@@ -18,6 +18,7 @@ from pathlib import Path
 
 from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
+from tfds_musclemap.import_skeletons import add_unit_arguments, parsed_units
 from tfds_musclemap.importing.release import ReleaseReport, import_release
 from tfds_musclemap.importing.release_clips import (
     MUSCLEMAP,
@@ -27,7 +28,7 @@ from tfds_musclemap.importing.release_clips import (
     find_lists,
     our_split,
 )
-from tfds_musclemap.importing.skeletons import INPUT_LAYOUTS
+from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS
 
 _NUM_NAMED = 3
 
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--activities", help="CSV table clip_id,activity for paths without AN_..._ST")
     parser.add_argument("--skeletons", help="pose results: a folder, or one file for all clips")
     parser.add_argument("--skeleton_layout", default="coco17", choices=INPUT_LAYOUTS, help="joint order of --skeletons")
+    add_unit_arguments(parser)
     parser.add_argument("--flow", action="store_true", help="also link the optical flow next to --video_root")
     parser.add_argument("--name", help=f"name of the data set in its manifest (default: {MUSCLEMAP})")
     parser.add_argument("--skip_missing", action="store_true", help="leave out clips whose video does not exist")
@@ -78,10 +80,10 @@ def _summary(report: ReleaseReport) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status, 2 when the input is invalid."""
+    """The command; returns its exit status: 0, 1 if some clips have invalid skeletons, 2 if nothing was imported."""
     arguments = _parser().parse_args(expand_home(argv))
 
-    def run() -> None:
+    def run() -> int:
         lists = _lists(arguments)
         folder = Path(arguments.release) if arguments.release else lists[0].videos.parent
         report = import_release(
@@ -91,11 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             activities=arguments.activities,
             skeletons=arguments.skeletons,
             skeleton_layout=arguments.skeleton_layout,
+            units=parsed_units(arguments),
+            force=arguments.force,
             skip_missing=arguments.skip_missing,
             flow=arguments.flow,
             name=arguments.name,
         )
         print("\n".join([*_summary(report), f"raw data set: {arguments.out}"]))
+        return 1 if report.skeletons and report.skeletons.invalid else 0
 
     return exit_on_user_error(run)
 

@@ -39,6 +39,8 @@ def prepare(
     *,
     num_workers: int | None = None,
     max_rejected_fraction: float | None = None,
+    overwrite: bool = False,
+    rebuild: bool = False,
     beam_pipeline_options: Sequence[str] = (),
     **overrides: Any,
 ) -> Builder:
@@ -51,9 +53,11 @@ def prepare(
       config: Name of a builder config, see ``builder_config.CONFIGS``.
       data_dir: Folder of the TFDS data sets; by default TFDS's own (``~/tensorflow_datasets``).
       raw_dir: The raw data set; not needed for the synthetic configs, nor where the prepared data exists. If both
-        exist, the prepared data must have been made of the same annotations and labels.
+        exist, the prepared data must have been made of the same annotations, labels and files.
       num_workers: Processes that decode, by default the CPUs that this process may use; the bytes do not depend on it.
       max_rejected_fraction: See MuscleMapConfig; by default that of the config.
+      overwrite: Whether to build the data even if it exists, which is deleted first.
+      rebuild: Whether to build existing data again if it is out of date, which is an error otherwise.
       beam_pipeline_options: Options of Apache Beam, such as ``runner=DirectRunner``. If there are any, Beam builds the
         data instead of worker processes.
       **overrides: Other values for the settings in OVERRIDES.
@@ -70,9 +74,12 @@ def prepare(
         data_dir=epath.Path(data_dir).expanduser() if data_dir else None,
         num_workers=num_workers,
         max_rejected_fraction=max_rejected_fraction,
+        rebuild=rebuild,
     )
+    mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS if overwrite else tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
     download_config = tfds.download.DownloadConfig(
         manual_dir=epath.Path(raw_dir).expanduser() if raw_dir else None,
+        download_mode=mode,
         try_download_gcs=False,
         beam_options=_beam_options(beam_pipeline_options),
     )
@@ -138,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--raw_dir", help="raw data set: annotations.csv, clips/, skeletons/ (not for synthetic)")
     parser.add_argument("--num_workers", type=int, help="processes that decode (default: all CPUs)")
     parser.add_argument("--max_rejected_fraction", type=float, help="rejected fraction that fails the build (0.05)")
+    parser.add_argument("--overwrite", action="store_true", help="build the data even if it exists, which is deleted")
     parser.add_argument(
         "--beam_pipeline_options",
         type=_names,

@@ -28,7 +28,7 @@ class ClipSource(Sequence[ClipRecord]):
     """The clips of one split. It can be pickled: a worker process opens the files itself.
 
     Attributes:
-      folder: Folder of the prepared data, such as ``<data_dir>/musclemap/synthetic/3.0.0``.
+      folder: Folder of the prepared data, such as ``<data_dir>/musclemap/synthetic/4.0.0``.
       split: Name of the split.
       regions: Names of the K muscle regions, in the order of the records' ``muscles``.
       allow_background: Whether clips may have no active region.

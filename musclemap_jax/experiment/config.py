@@ -39,6 +39,8 @@ class DataSpec:
       builder: Config of the TFDS builder `musclemap`; it must store what the model reads.
       data_dir: Folder of prepared data sets; if empty, the TFDS default (`TFDS_DATA_DIR` or ~/tensorflow_datasets).
       raw_dir: The raw data set with annotations.csv, needed unless the data is prepared already or synthetic.
+      rebuild: Whether prepared data that is out of date, because files of `raw_dir` or settings have changed since, is
+        built again; otherwise the run ends with an error.
       max_rejected_fraction: Fraction of rejected clips above which the preparation fails, in [0, 1].
       skeleton_layout: Layout of the raw data set's skeleton files.
       num_threads: Number of threads that make batches in each process.
@@ -48,6 +50,7 @@ class DataSpec:
     builder: str = "multimodal"
     data_dir: str = ""
     raw_dir: str = ""
+    rebuild: bool = False
     max_rejected_fraction: float = 0.05
     skeleton_layout: str = "coco17"
     num_threads: int = 4

@@ -67,7 +67,7 @@ def load_data(spec: DataSpec) -> PreparedData:
     Data on cloud storage is first copied into this machine's cache folder.
 
     Raises:
-      UserError: No data and nothing to build it from, or the raw data set is invalid.
+      UserError: No data and nothing to build it from, data that is out of date, or the raw data set is invalid.
     """
     with _turn_to_prepare(spec):
         builder = prepare(
@@ -75,6 +75,7 @@ def load_data(spec: DataSpec) -> PreparedData:
             spec.data_dir or None,
             raw_dir=spec.raw_dir or None,
             max_rejected_fraction=spec.max_rejected_fraction,
+            rebuild=spec.rebuild,
             skeleton_layout=spec.skeleton_layout,
         )
     present = [split for split in SPLITS if split in builder.info.splits and builder.info.splits[split].num_examples]

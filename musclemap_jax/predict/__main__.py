@@ -26,6 +26,7 @@ from musclemap_jax.predict.command import (
 from musclemap_jax.predict.muscle_table import muscle_table
 from musclemap_jax.predict.names import folder_names, printable, shown
 from musclemap_jax.predict.output_folder import OutputError, check_replaceable, check_results
+from musclemap_jax.predict.unfinished import remove_abandoned
 from musclemap_jax.predict.video_files import find_videos
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.runtime.process_exit import exit_process
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(
                 f"--skeleton: is of one video, got {len(videos)}: put the results beside the videos, as VIDEO.json"
             )
+        _check_local(args.out)
+        remove_abandoned(Path(args.out))
         targets = _targets(videos, args.out, args.overwrite, args.skip_existing)
         if not targets:
             return 0
@@ -100,10 +103,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _targets(videos: Sequence[Path], out: str, overwrite: bool, skip_existing: bool) -> dict[Path, Path]:
     """{video: folder of its results}; refuses results that exist unless a flag says what to do."""
-    if is_remote(out):
-        raise UserError(
-            f"--out: expected a local folder, got {out}: python -m musclemap_jax.predict.corpus writes there"
-        )
     targets = {video: Path(out) / name for video, name in zip(videos, folder_names(videos), strict=True)}
     existing = {video: target for video, target in targets.items() if os.path.lexists(target)}
     check = check_replaceable if overwrite else check_results
@@ -116,6 +115,13 @@ def _targets(videos: Sequence[Path], out: str, overwrite: bool, skip_existing: b
             "keep them, or another --out"
         )
     return {video: target for video, target in targets.items() if overwrite or video not in existing}
+
+
+def _check_local(out: str) -> None:
+    if is_remote(out):
+        raise UserError(
+            f"--out: expected a local folder, got {out}: python -m musclemap_jax.predict.corpus writes there"
+        )
 
 
 def _install_pose() -> int:

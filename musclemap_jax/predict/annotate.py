@@ -17,6 +17,7 @@ from musclemap_jax.data.raw.video import encode_video, read_video
 from musclemap_jax.predict.joint_store import JointStore
 from musclemap_jax.predict.panel import draw_panel, panel_layout
 from musclemap_jax.predict.prediction import Prediction
+from musclemap_jax.predict.shading import shading
 from musclemap_jax.predict.skeleton_drawing import draw_persons
 from musclemap_jax.predict.timeline import window_spans
 from musclemap_jax.storage.files import UNFINISHED
@@ -102,12 +103,7 @@ class _Panel:
         image[self._place] = cv2.add(cv2.multiply(part, self._keep, scale=1 / 255), self._colour)
 
     def _render(self, window: int) -> None:
-        prediction = self._prediction
-        num_regions = len(prediction.regions)
-        probabilities, active = np.full(num_regions, np.nan), np.zeros(num_regions, bool)
-        if window >= 0:
-            probabilities, active = prediction.probabilities[window], prediction.active[window]
-        panel = draw_panel(self._layout, prediction.regions, probabilities, active, self._order)
+        panel = draw_panel(self._layout, shading(self._prediction, window), self._order)
         opacity = np.repeat(panel[..., 3:], 3, axis=-1)
         self._colour = cv2.multiply(panel[..., :3], opacity, scale=1 / 255)
         self._keep = 255 - opacity

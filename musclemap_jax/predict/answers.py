@@ -56,6 +56,7 @@ class Answer(NamedTuple):
       logits: (K,) float32.
       branch_logits: {branch: (K,)}.
       spoke: The branches that saw something.
+      limb_motion: (2, 2) float32, as in `Prediction`.
     """
 
     times_s: tuple[float, float]
@@ -64,6 +65,7 @@ class Answer(NamedTuple):
     logits: np.ndarray
     branch_logits: dict[str, np.ndarray]
     spoke: tuple[str, ...]
+    limb_motion: np.ndarray
 
 
 class Uncalibrated:
@@ -122,6 +124,7 @@ def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_si
             logits=output.logits[place],
             branch_logits={name: output.branch_logits[name][place] for name in branches},
             spoke=spoke,
+            limb_motion=window.limb_motion(person),
         )
 
 
@@ -151,6 +154,7 @@ def make_prediction(
         branch_probabilities=_branch_probabilities(model, answers),
         modalities=tuple(_modalities(answer.spoke) for answer in answers),
         persons=tuple(answer.persons for answer in answers),
+        limb_motion=np.stack([answer.limb_motion for answer in answers]),
         person=person,
         decision_rule=decided.rule(),
         warnings=tuple(_warnings(model, answers)),

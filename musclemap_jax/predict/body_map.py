@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from musclemap_jax.predict.shading import Shading
+
 VIEWS = ("front", "back")
 BOX = (-8.0, -4.0, 116.0, 230.0)
 """Left, top, width and height of a view with its margin, in units of the polygons."""
@@ -24,7 +26,7 @@ BODY_STROKE = 3.6
 
 _CORNER_RADIUS = 1.6
 _COLUMNS = {"left": slice(0, 1), "right": slice(1, 2), "both": slice(0, 2)}
-"""The columns of (K, 2) values that a shape of that side shows; the larger one on the middle line."""
+"""The columns of (K, 2) values that a shape of that side shows; the stronger one on the middle line."""
 
 _CURVE_STEPS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -75,12 +77,16 @@ class ShadedShape:
     Attributes:
       shape: The shape.
       probability: In [0, 1]; NaN if the region has no value.
-      active: Whether the region was decided to be active.
+      strength: Opacity in [0, 1] at which it is shaded.
+      active: Whether it is outlined as active.
+      fainter: Whether it is shaded more faintly than the region on the other side.
     """
 
     shape: Shape
     probability: float
+    strength: float
     active: bool
+    fainter: bool
 
 
 @functools.cache
@@ -107,26 +113,19 @@ def has_body_map(regions: Sequence[str]) -> bool:
     return set(regions) <= {shape.region for view in VIEWS for shape in body_shapes(view)}
 
 
-def shade(view: str, regions: Sequence[str], probabilities: np.ndarray, active: np.ndarray) -> list[ShadedShape]:
-    """The shapes of a view that have a region, with its values.
-
-    Args:
-      view: One of `VIEWS`.
-      regions: Names of the K regions.
-      probabilities: (K,) in [0, 1], or (K, 2) for the person's left and right side apart; NaN for no value.
-      active: (K,) or (K, 2) bool.
-    """
-    by_side = (len(regions), 2)
-    probabilities = np.broadcast_to(np.reshape(probabilities, (len(regions), -1)), by_side)
-    active = np.broadcast_to(np.reshape(active, (len(regions), -1)), by_side)
-    index = {region: k for k, region in enumerate(regions)}
+def shade(view: str, shading: Shading) -> list[ShadedShape]:
+    """The shapes of a view, one of `VIEWS`, that have a region, with its values."""
+    index = {region: k for k, region in enumerate(shading.regions)}
     shaded = []
     for shape in body_shapes(view):
         if shape.region in index:
-            place = index[shape.region], _COLUMNS[shape.side]
-            shaded.append(ShadedShape(shape, float(probabilities[place].max()), bool(active[place].any())))
+            k, columns = index[shape.region], _COLUMNS[shape.side]
+            strength = float(shading.strengths[k, columns].max())
+            active = bool(shading.active[k, columns].any())
+            fainter = strength < shading.strengths[k].max()
+            shaded.append(ShadedShape(shape, float(shading.probabilities[k]), strength, active, fainter))
         elif shape.region is not None:
-            shaded.append(ShadedShape(shape, math.nan, False))
+            shaded.append(ShadedShape(shape, math.nan, 0.0, False, False))
     return shaded
 
 

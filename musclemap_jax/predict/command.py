@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.predict.request import ALL, Request
-from tfds_musclemap.importing.skeletons import INPUT_LAYOUTS
+from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS
 
 
 def run_command(body: Callable[[], int | None]) -> int:

@@ -15,7 +15,6 @@ import dataclasses
 import json
 import os
 import tempfile
-import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -25,9 +24,11 @@ from etils import epath
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import digest, folder_name, shown
 from musclemap_jax.predict.outputs import MUSCLES_CSV, csv_header, csv_rows, read_muscles
+from musclemap_jax.predict.skeleton_file import find_skeleton
+from musclemap_jax.predict.unfinished import remove_abandoned, unfinished
 from musclemap_jax.predict.video_files import VIDEO_SUFFIXES, videos_below
 from musclemap_jax.storage.csv_files import read_csv, write_csv, write_rows
-from musclemap_jax.storage.files import UNFINISHED, is_remote
+from musclemap_jax.storage.files import is_remote
 from tfds_musclemap.build.remote import written_locally
 
 SETTINGS = "corpus.json"
@@ -96,6 +97,8 @@ class Corpus:
             raise UserError(f"{shown(source)}: expected videos, found none")
         self.videos = [found[name] for name in sorted(found, key=os.fsencode)]
         self.out = epath.Path(out)
+        if not is_remote(out):
+            remove_abandoned(Path(out))
         _check_settings(self.out, settings)
         for folder in (RESULTS, FAILED):
             (self.out / folder).mkdir(parents=True, exist_ok=True)
@@ -158,6 +161,13 @@ def write_failed(out: str | os.PathLike, shard: str, failed: Mapping[str, str]) 
         write_csv(path, FAILED_COLUMNS, sorted((shown(name), reason) for name, reason in failed.items()))
     elif path.exists():
         path.unlink()
+
+
+def has_skeleton(video: CorpusVideo) -> bool:
+    """Whether a pose estimator's results lie beside the video; on cloud storage, as `<video>.json`."""
+    if is_remote(video.path):
+        return epath.Path(video.path).with_suffix(".json").exists()
+    return find_skeleton(Path(video.path)) is not None
 
 
 @contextlib.contextmanager
@@ -229,12 +239,11 @@ def _check_settings(out: epath.Path, settings: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def _written_in_one_step(path: epath.Path) -> Generator[TextIO]:
     """A text file that appears at the end of the block, if that succeeds; processes may write it at the same time."""
-    with written_locally(path) as target:
-        unfinished = Path(target).with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    with written_locally(path) as target, unfinished(Path(target), Path.touch) as new:
         try:
-            with unfinished.open("w") as file:
+            with new.open("w") as file:
                 yield file
-            unfinished.replace(target)
+            new.replace(target)
         except BaseException:
-            unfinished.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
             raise

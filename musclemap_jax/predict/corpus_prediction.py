@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tqdm
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.predict.corpus_files import Corpus, CorpusVideo, local_video
+from musclemap_jax.predict.corpus_files import Corpus, CorpusVideo, has_skeleton, local_video
 from musclemap_jax.predict.names import printable, shown
 from musclemap_jax.predict.output_folder import disk_errors_are_output_errors
 from musclemap_jax.predict.outputs import write_json
@@ -48,6 +48,16 @@ def load_model(settings: CorpusSettings) -> Model:
 
     use_compilation_cache()
     return load(settings.run or None)
+
+
+def check_pose(model: Model, videos: Sequence[CorpusVideo], request: Request) -> None:
+    """Refuses, before the first video, a pose estimator that some video needs and that is not installed.
+
+    Raises:
+      UserError: It is not installed.
+    """
+    if not all(has_skeleton(video) for video in videos):
+        model.check_pose(request.pose)
 
 
 def predict_and_write(model: Model, video: CorpusVideo, path: str, settings: CorpusSettings) -> str | None:
@@ -89,7 +99,13 @@ def _predict(model: Model, video: CorpusVideo, request: Request) -> Sequence[Pre
 def predict_shard(
     model: Model, corpus: Corpus, videos: Sequence[CorpusVideo], settings: CorpusSettings
 ) -> dict[str, str]:
-    """Predicts videos that have no result yet; returns the name of each that failed -> reason."""
+    """Predicts videos that have no result yet; returns the name of each that failed -> reason.
+
+    Raises:
+      UserError: No pose estimator is installed, and one is needed.
+      OutputError: The disk is full or does not allow writing.
+    """
+    check_pose(model, videos, settings.request)
     failed = {}
     for video in tqdm.tqdm(videos, unit="video", disable=None):
         reason = predict_and_write(model, video, str(corpus.result_path(video)), settings)

@@ -26,9 +26,9 @@ from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahea
 from musclemap_jax.predict.model_folder import StoredModel, read_model
 from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
-from musclemap_jax.predict.skeleton_file import check_frames, find_skeleton, read_skeleton_file
+from musclemap_jax.predict.skeleton_file import check_skeleton, find_skeleton, read_skeleton_file
 from musclemap_jax.predict.windows import windows
-from tfds_musclemap.importing.skeletons import stored_layout
+from tfds_musclemap.importing.skeleton_conversion import stored_layout
 
 Video = str | os.PathLike | np.ndarray
 Skeleton = str | os.PathLike | np.ndarray
@@ -158,6 +158,18 @@ class Model:
                 by_person.setdefault(cast(int, answer.person), []).append(answer)
         return tuple(make_prediction(self, stream, by_person[number], number) for number in sorted(by_person))
 
+    def check_pose(self, pose: str = AUTO) -> None:
+        """Checks that a video without a skeleton can be predicted: that the pose estimator can be opened.
+
+        Args:
+          pose: As for `predict`.
+
+        Raises:
+          UserError: It is not installed, or the model needs a skeleton and `pose` is "none".
+        """
+        with contextlib.ExitStack() as stack:
+            self._estimator(pose, False, stack)
+
     @contextlib.contextmanager
     def _open(
         self,
@@ -179,11 +191,13 @@ class Model:
                 stream = video_frames(video, with_pose_images=estimates)
             else:
                 raise UserError(f"fps: expected none for a video file, which has its own frame rate, got {fps}")
+            if given is not None:
+                check_skeleton(given.persons, given.layout, given.name, size=stream.source_size)
             estimator = None if given else self._estimator(pose, choose, stack)
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
             if given is not None:
-                check_frames(given.persons, stream.num_frames, given.name)
+                check_skeleton(given.persons, given.layout, given.name, num_frames=stream.num_frames)
 
     def _given_persons(
         self, video: Video, skeleton: Skeleton | None, layout: str, pose: str | PoseEstimator

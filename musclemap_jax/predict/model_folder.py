@@ -75,7 +75,7 @@ def read_model(run: str | os.PathLike | None = None) -> StoredModel:
       UserError: There is no model, it cannot predict muscle regions, or it is damaged.
     """
     if run is None:
-        return _read_folder(epath.Path(SHIPPED), "the shipped model")
+        return _read_folder(epath.Path(SHIPPED), "the shipped model, trained on rendered people only")
     folder = epath.Path(run)
     if (folder / MODEL).exists():
         return _read_folder(folder, str(run))

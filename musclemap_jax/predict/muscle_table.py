@@ -10,6 +10,7 @@ import numpy as np
 
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.prediction import Prediction
+from musclemap_jax.predict.sides import side_sentences
 
 MAX_ROWS = 20
 """Regions that are shown beside the active ones."""
@@ -22,7 +23,7 @@ _BAR = 10
 
 
 def muscle_table(prediction: Prediction, width: int) -> str:
-    """The table, with a heading above and the decision rule and warnings below.
+    """The table, with a heading above, and below it which side moved more, the decision rule and warnings.
 
     Args:
       prediction: What to show. Probabilities are means over the windows with an answer.
@@ -35,7 +36,8 @@ def muscle_table(prediction: Prediction, width: int) -> str:
     lines = _wrapped(_heading(prediction), width)
     if prediction.answered.any():
         lines += _rows(prediction, width)
-    notes = [prediction.decision_rule, *(f"Warning: {warning}" for warning in prediction.warnings)]
+    sides = side_sentences(prediction.limb_motion[prediction.answered])
+    notes = [*sides, prediction.decision_rule, *(f"Warning: {warning}" for warning in prediction.warnings)]
     for note in filter(None, notes):
         lines += _wrapped(note, width)
     return "\n".join(lines)

@@ -7,14 +7,13 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.outputs import MUSCLES_JSON
-from musclemap_jax.storage.files import UNFINISHED
+from musclemap_jax.predict.unfinished import replace_folder, unfinished
 
 _REFUSALS = frozenset({
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR,
@@ -66,17 +65,16 @@ def results_folder(target: Path) -> Generator[Path]:
       OutputError: The disk is full or does not allow writing.
     """
     created = _missing_parents(target)
-    unfinished = None
+    folder = None
     try:
         with disk_errors_are_output_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=UNFINISHED))
-            yield unfinished
-            unfinished.chmod(0o777 & ~_umask())
-            _replace(unfinished, target)
+            with unfinished(target, Path.mkdir) as folder:
+                yield folder
+                replace_folder(folder, target)
     except BaseException:
-        if unfinished is not None:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # a folder that holds other results by now
             for folder in created:
                 folder.rmdir()
@@ -97,28 +95,6 @@ def disk_errors_are_output_errors(target: str | os.PathLike) -> Generator[None]:
         ) from error
 
 
-def _replace(unfinished: Path, target: Path) -> None:
-    """Moves the folder to the target; if that fails, an existing target stays."""
-    if not target.exists():
-        unfinished.rename(target)
-        return
-    replaced = unfinished.with_suffix(".replaced")
-    target.rename(replaced)
-    try:
-        unfinished.rename(target)
-    except BaseException:
-        replaced.rename(target)
-        raise
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
 def _missing_parents(target: Path) -> list[Path]:
     """Folders above the target that do not exist yet, the deepest first."""
     return [folder for folder in target.parents if not folder.exists()]
-
-
-def _umask() -> int:
-    """The process's mask, which `mkdtemp` does not follow: its folders are for their owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

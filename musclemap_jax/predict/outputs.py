@@ -10,6 +10,8 @@
          "start_s": 0.0, "end_s": 2.5,
          "modalities": ["video", "skeleton"],                    those that the answer rests on
          "persons": [1],                                         persons seen, the most prominent first
+         "limb_motion": {"arms": [left, right], "legs": [...]},  in trunk lengths
+         "leading_side": {"arms": "left", "legs": null},         the side that moved clearly more, if one did
          "probabilities": [K], "active": [K booleans], "logits": [K],
          "branch_probabilities": {"video": [K], "skeleton": [K]}}]}]}
 
@@ -31,6 +33,7 @@ from etils import epath
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.prediction import Prediction
+from musclemap_jax.predict.sides import LIMBS, SIDES, leading_side
 from musclemap_jax.storage.csv_files import write_csv
 from musclemap_jax.storage.files import replace_text
 
@@ -138,6 +141,8 @@ def _window_entry(prediction: Prediction, window: int) -> dict[str, Any]:
         "end_s": end,
         "modalities": list(prediction.modalities[window]),
         "persons": list(prediction.persons[window]),
+        "limb_motion": dict(zip(LIMBS, map(_numbers, prediction.limb_motion[window]), strict=True)),
+        "leading_side": leading_side(prediction.limb_motion[window]),
         "probabilities": _numbers(prediction.probabilities[window]),
         "active": prediction.active[window].tolist(),
         "logits": _numbers(prediction.logits[window]),
@@ -171,6 +176,9 @@ def _read_prediction(content: dict[str, Any], entry: dict[str, Any]) -> Predicti
         },
         modalities=tuple(tuple(each["modalities"]) for each in windows),
         persons=tuple(tuple(each["persons"]) for each in windows),
+        limb_motion=np.array([[each["limb_motion"][limb] for limb in LIMBS] for each in windows], np.float32).reshape(
+            -1, len(LIMBS), len(SIDES)
+        ),
         person=entry["person"],
         decision_rule=entry["decision_rule"],
         warnings=tuple(entry["warnings"]),

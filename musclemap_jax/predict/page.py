@@ -20,6 +20,8 @@ from etils import epath
 from musclemap_jax.predict import body_map
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.recorder import Preview, Recorder
+from musclemap_jax.predict.shading import shading
+from musclemap_jax.predict.sides import side_sentences
 from musclemap_jax.predict.timeline import clock, timeline
 from musclemap_jax.predict.uncertainty import doubts
 from musclemap_jax.reporting.formatting import duration
@@ -70,11 +72,8 @@ def render_page(
     means, fractions = prediction.mean_probabilities(), prediction.active_fraction()
     order = [int(k) for k in np.argsort(-np.nan_to_num(means), kind="stable")]
     decided = decided_regions(prediction)
-    views = {
-        view: body_map.shade(view, prediction.regions, means, decided)
-        for view in body_map.VIEWS
-        if body_map.has_body_map(prediction.regions)
-    }
+    shaded = shading(prediction)
+    views = {view: body_map.shade(view, shaded) for view in body_map.VIEWS if body_map.has_body_map(prediction.regions)}
     preview = recorder.preview(prediction.fps, prediction.person) if recorder else None
     return _template().render(
         prediction=prediction,
@@ -83,6 +82,7 @@ def render_page(
         summary=_summary(prediction),
         views=views,
         body_map=body_map,
+        sides=side_sentences(prediction.limb_motion[prediction.answered]),
         rows=[_Row(prediction.regions[k], float(means[k]), float(fractions[k]), bool(decided[k])) for k in order],
         timeline=timeline(prediction, order),
         region_names=[prediction.regions[k] for k in order],
@@ -108,7 +108,7 @@ def _opacity(fraction: float) -> str:
 
 def decided_regions(prediction: Prediction) -> np.ndarray:
     """(K,) bool: active in at least half of the answered windows."""
-    return np.nan_to_num(prediction.active_fraction()) >= 0.5
+    return np.any(shading(prediction).active, axis=1)
 
 
 def headline(prediction: Prediction) -> str:

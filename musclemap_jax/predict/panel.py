@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from musclemap_jax.predict import body_map
+from musclemap_jax.predict.shading import Shading
 from musclemap_jax.reporting.formatting import whole_percent
 
 HEAT, FLESH, MUSCLE = (255, 129, 51), (45, 55, 66), (70, 82, 95)
@@ -75,16 +76,12 @@ def panel_layout(frame_size: tuple[int, int], regions: Sequence[str]) -> PanelLa
     return dataclasses.replace(layout, scale=scale, num_rows=num_rows, height=fixed + num_rows * _ROW)
 
 
-def draw_panel(
-    layout: PanelLayout, regions: Sequence[str], probabilities: np.ndarray, active: np.ndarray, order: Sequence[int]
-) -> np.ndarray:
+def draw_panel(layout: PanelLayout, shading: Shading, order: Sequence[int]) -> np.ndarray:
     """Draws the panel of one window.
 
     Args:
       layout: Where things are.
-      regions: Names of the K regions.
-      probabilities: (K,) in [0, 1]; NaN if the window has no answer.
-      active: (K,) bool.
+      shading: The window's values.
       order: Indices of the regions; the first ones have a bar.
 
     Returns:
@@ -94,7 +91,7 @@ def draw_panel(
     height, width = layout.size
     image = Image.new("RGBA", (width * _OVERSAMPLING, height * _OVERSAMPLING), _GROUND)
     draw = ImageDraw.Draw(image)
-    title = "Active muscle regions" if np.isfinite(probabilities).any() else "No answer here"
+    title = "Active muscle regions" if np.isfinite(shading.probabilities).any() else "No answer here"
     draw.text((_MARGIN * scale, _MARGIN * scale), title, _INK, _font("DejaVuSans-Bold", _TITLE_TEXT * scale))
     top = _MARGIN + _TITLE
     if layout.with_map:
@@ -102,10 +99,11 @@ def draw_panel(
             left = _MARGIN + place * (layout.map_width + _MAP_GAP)
             unit = layout.map_width / body_map.BOX[2] * scale
             corner = np.array([left, top]) * scale - unit * np.array(body_map.BOX[:2])
-            _draw_body(draw, view, corner, unit, body_map.shade(view, regions, probabilities, active))
+            _draw_body(draw, view, corner, unit, body_map.shade(view, shading))
         top += layout.map_height
     for row, k in enumerate(order[: layout.num_rows]):
-        _draw_bar(draw, top + row * _ROW, scale, regions[k], float(probabilities[k]), bool(active[k]))
+        probability, active = float(shading.probabilities[k]), bool(shading.active[k].any())
+        _draw_bar(draw, top + row * _ROW, scale, shading.regions[k], probability, active)
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
 
 
@@ -117,8 +115,7 @@ def _draw_body(
         draw.polygon(outline, FLESH)
         draw.line([*outline, *outline[:2]], FLESH, round(body_map.BODY_STROKE * unit), joint="curve")
     for drawn in sorted(shaded, key=lambda each: each.active):
-        opacity = float(np.nan_to_num(drawn.probability))
-        colour = tuple(round(low + opacity * (high - low)) for low, high in zip(MUSCLE, HEAT, strict=True))
+        colour = tuple(round(low + drawn.strength * (high - low)) for low, high in zip(MUSCLE, HEAT, strict=True))
         outline = _points(drawn.shape, corner, unit)
         draw.polygon(outline, colour)
         if drawn.active:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from musclemap_jax.data.skeletons.person_linking import Detection, PersonLinker, bounding_box
+from musclemap_jax.data.skeletons.detection import Detection, bounding_box
+from musclemap_jax.data.skeletons.person_linking import PersonLinker
 from musclemap_jax.errors import UserError
 from musclemap_jax.pose.estimator import PoseEstimator
 from musclemap_jax.predict.frames import FrameStream, SourceFrame

@@ -32,6 +32,9 @@ class Prediction:
       modalities: The modalities that each window's answer rests on, such as ("video", "skeleton").
       persons: The persons seen in at least a fifth of each window, the most prominent first. Numbers count from 1 in
         the order of the first appearance in the video.
+      limb_motion: (W, 2, 2) float32, how far the arms and the legs (`sides.LIMBS`) of the left and of the right side
+        moved in each window, in trunk lengths; NaN where they were not seen. It is a measure of movement, not of
+        muscles; `sides.leading_side` says which side moved clearly more.
       person: Number of the person whom the prediction is about; None for the most prominent ones of each window.
       decision_rule: One sentence that says how `active` was decided.
       warnings: Sentences on what limits the answer, such as the times without a person.
@@ -48,6 +51,7 @@ class Prediction:
     branch_probabilities: Mapping[str, np.ndarray]
     modalities: tuple[tuple[str, ...], ...]
     persons: tuple[tuple[int, ...], ...]
+    limb_motion: np.ndarray
     person: int | None = None
     decision_rule: str = ""
     warnings: tuple[str, ...] = ()

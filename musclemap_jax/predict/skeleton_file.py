@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.data.skeletons.alphapose import TAIL_FRAMES, SkeletonError, parse_detections
-from musclemap_jax.data.skeletons.person_linking import Detection
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, check_last_frame, parse_detections
+from musclemap_jax.data.skeletons.detection import Detection
+from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detections
 from musclemap_jax.data.skeletons.pose_results import ALPHAPOSE_FILE, read_clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
-from tfds_musclemap.importing.skeletons import MAX_PERSONS, convert_persons, stored_layout
+from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, convert_persons, stored_layout
 
 _OPENPOSE_FILES = "*_keypoints.json"
 
@@ -36,7 +37,7 @@ def read_skeleton_file(
 
     Args:
       path: Pose results: a file or a folder.
-      layout: Joint order of the results, one of `tfds_musclemap.importing.skeletons.INPUT_LAYOUTS`.
+      layout: Joint order of the results, one of `skeleton_conversion.INPUT_LAYOUTS`.
       clip_id: The video's name without extension, to find it in results of several videos.
       max_persons: The most prominent persons are kept; see `person_linking.link_persons`.
 
@@ -61,20 +62,32 @@ def read_skeleton_file(
     return [[detection._replace(idx=number) for detection in person] for number, person in enumerate(persons, start=1)]
 
 
-def check_frames(persons: Sequence[Sequence[Detection]], num_frames: int, path: str | Path) -> None:
-    """Refuses the skeletons of another video.
+def check_skeleton(
+    persons: Sequence[Sequence[Detection]],
+    layout: str,
+    path: str | Path,
+    *,
+    size: tuple[int, int] | None = None,
+    num_frames: int = 0,
+) -> None:
+    """Refuses the skeletons of another video, or in another unit than its frames and pixels.
 
     Args:
-      persons: The result of `read_skeleton_file`.
-      num_frames: T, the number of frames of the video.
+      persons: Their detections.
+      layout: Joint order.
       path: The skeletons' file or folder, for the error.
+      size: (height, width) of the video, once it is known.
+      num_frames: T, the number of frames of the video, once it is known.
 
     Raises:
-      UserError: There are skeletons after the video's end; decoders disagree about the last frame or two.
+      UserError: There are skeletons after the video's end (decoders disagree about the last frame or two), or they
+        cannot belong to the video for another reason (`evidence.clip_fault`).
     """
-    last = max((person[-1].frame for person in persons if person), default=0)
-    if last >= num_frames + TAIL_FRAMES:
-        raise UserError(
-            f"{shown(path)}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
-            "is it the file of another video?"
-        )
+    detections = [detection for person in persons for detection in person]
+    if num_frames:
+        try:
+            check_last_frame(detections, num_frames, shown(path))
+        except SkeletonError as error:
+            raise UserError(str(error)) from error
+    if fault := clip_fault(evidence_of_detections(detections, layout, num_frames, size=size)):
+        raise UserError(f"{shown(path)}: {fault.reason}: expected frames and pixels of the video")

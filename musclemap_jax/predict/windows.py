@@ -19,11 +19,13 @@ from musclemap_jax.data.modalities import stored_modalities
 from musclemap_jax.data.modalities.fields import ClipRecord
 from musclemap_jax.data.modalities.modality import ClipSettings, ClipSize, Frame, RawClip
 from musclemap_jax.data.modalities.skeleton import stored_joints
-from musclemap_jax.data.skeletons.person_linking import Detection, joints_by_person, link_persons
+from musclemap_jax.data.skeletons.detection import Detection
+from musclemap_jax.data.skeletons.person_linking import joints_by_person, prominence
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.frames import FrameStream
 from musclemap_jax.predict.persons import PersonSource
 from musclemap_jax.predict.prediction import FrameObserver
+from musclemap_jax.predict.sides import limb_motion
 from musclemap_jax.skeleton_layouts import get_layout
 
 MIN_FRAMES = 4
@@ -93,10 +95,11 @@ class Window:
     def persons(self) -> dict[int, list[Detection]]:
         """{number: detections} of all persons, in the order in which the model takes them."""
         detections = [found for frame in self.frames for found in frame.detections]
-        if self.by_prominence:
-            return {int(person[0].idx or 0): person for person in link_persons(detections)}
         numbers = sorted({int(found.idx or 0) for found in detections})
-        return {number: [found for found in detections if found.idx == number] for number in numbers}
+        persons = {number: [found for found in detections if found.idx == number] for number in numbers}
+        if self.by_prominence:
+            return dict(sorted(persons.items(), key=lambda item: prominence(item[1]), reverse=True))
+        return persons
 
     @property
     def seen(self) -> tuple[int, ...]:
@@ -110,11 +113,8 @@ class Window:
         Args:
           person: Number of the only person to keep; None keeps all.
         """
-        chosen = [joints for number, joints in self.persons.items() if person in (None, number)]
         settings = ClipSettings(tuple(self.spec.modalities), skeleton_layout=self.layout)
-        skeleton = joints_by_person(
-            chosen[: settings.max_persons], len(self.frames), get_layout(self.layout).num_joints, self.start
-        )
+        skeleton = self._skeleton(person, settings.max_persons)
         record: ClipRecord = {
             "clip_id": self.stream.name,
             "muscles": np.zeros(self.spec.num_regions, np.uint8),
@@ -123,6 +123,17 @@ class Window:
             "skeleton_layout": self.layout,
         }
         return record | self._frame_fields
+
+    def limb_motion(self, person: int | None = None) -> np.ndarray:
+        """`sides.limb_motion` of the persons whom the model takes, or of `person`."""
+        return limb_motion(
+            self._skeleton(person, self.spec.num_persons), get_layout(self.layout).joints, self.stream.fps
+        )
+
+    def _skeleton(self, person: int | None, max_persons: int) -> np.ndarray:
+        """(L, P, V, 3) joints in pixels of the video, of at most `max_persons` persons, or of one."""
+        chosen = [joints for number, joints in self.persons.items() if person in (None, number)]
+        return joints_by_person(chosen[:max_persons], len(self.frames), get_layout(self.layout).num_joints, self.start)
 
     @property
     def _size(self) -> ClipSize:

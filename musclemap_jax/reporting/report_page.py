@@ -82,10 +82,9 @@ def render_page(
         verdict=verdict(metrics),
         headlines=_headlines(metrics),
         above_chance=above_chance,
-        tables=_split_groups(metrics),
+        tables=[(splits, _remarks(metrics, splits)) for splits in _split_groups(metrics)],
         activity_splits=[split for split in new_first(metrics.splits) if metrics.splits[split].activities],
         has_activities=any(of_split.activities for of_split in metrics.splits.values()),
-        remarks=_remarks(metrics),
         macro_row=MACRO_ROW,
         halves=HALVES,
         panels=panels[:NUM_FIRST],
@@ -116,17 +115,18 @@ def _headlines(metrics: Metrics) -> list[dict[str, Headline]]:
     return [group for group in groups if group]
 
 
-def _remarks(metrics: Metrics) -> list[str]:
-    """Sentences on the largest gap between known and new activities, and on regions that occur in no clip."""
+def _remarks(metrics: Metrics, splits: Sequence[str]) -> list[str]:
+    """Sentences on the largest gap between new and known activities, and on regions at chance or in no clip."""
     remarks = []
-    if "test_known" in metrics.splits and "test_new" in metrics.splits:
-        known, new = (np.array(metrics.splits[name].average_precision) for name in ("test_known", "test_new"))
+    if len(splits) == 2:
+        new, known = (np.array(metrics.splits[name].average_precision) for name in splits)
         gap = np.nan_to_num(known - new)
         k = int(gap.argmax())
         if gap[k] > 0:
             drop = f"{metrics.regions[k]}, from {percent(known[k])} to {percent(new[k])}"
             remarks.append(f"Largest drop from known to new activities: {drop}.")
-    for name, split in metrics.splits.items():
+    for name in splits:
+        split = metrics.splits[name]
         columns = list(zip(metrics.regions, split.average_precision, split.chance, split.support, strict=True))
         if weak := [region for region, value, chance, _ in columns if value <= chance]:
             remarks.append(f"Not above chance on {name}: {', '.join(weak)}.")

@@ -147,18 +147,20 @@ class LocalFolder:
 def staged(folder: epath.PathLike, cache: Path) -> Path:
     """A copy, in a subfolder of ``cache``, of a remote folder without subfolders; a local folder is returned as it is.
 
-    Files that were copied before are not copied again. The processes of a machine wait for the one that copies; an
-    interrupted copy is repeated.
+    Files that were copied before are not copied again while they have the same size and time. The processes of a
+    machine wait for the one that copies; an interrupted copy is repeated.
     """
     if not is_remote(folder):
         return Path(folder)
     local = cache / hashlib.sha256(os.fspath(folder).encode()).hexdigest()[:16]
     with one_process_at_a_time(local):
         for source in epath.Path(folder).iterdir():
-            target = local / source.name
-            if not target.exists() or target.stat().st_size != source.stat().length:
+            target, remote = local / source.name, source.stat()
+            copied = target.stat() if target.exists() else None
+            if not copied or (copied.st_size, int(copied.st_mtime)) != (remote.length, remote.mtime):
                 unfinished = target.with_name(target.name + UNFINISHED)
                 source.copy(unfinished, overwrite=True)
+                os.utime(unfinished, (remote.mtime, remote.mtime))
                 unfinished.replace(target)
     return local
 

@@ -14,8 +14,9 @@ import numpy as np
 from musclemap_jax.data.raw.video import VideoError, read_video
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.prediction import Prediction
-from musclemap_jax.predict.skeleton_file import check_frames, find_skeleton, read_skeleton_file
+from musclemap_jax.predict.skeleton_file import check_skeleton, find_skeleton, read_skeleton_file
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
+from tfds_musclemap.importing.skeleton_conversion import stored_layout
 
 WINDOW_FRAMES = 10
 
@@ -44,6 +45,11 @@ class FakeModel:
     def __init__(self, run):
         self.run = run
 
+    def check_pose(self, pose="auto"):
+        """A file `no_pose` in the working folder stands for a pose estimator that is not installed."""
+        if pose == "auto" and os.path.exists("no_pose"):
+            raise UserError("pose estimation: MediaPipe is not installed: run pip install")
+
     def predict(self, video, *, skeleton=None, skeleton_layout="coco17", pose="auto", person=None, overlap=0.0,
                 on_frame=None):  # fmt: skip
         try:
@@ -67,7 +73,7 @@ class FakeModel:
             count += 1
             if os.path.exists("slow"):
                 time.sleep(0.05)
-        check_frames(persons, count, skeleton or "")
+        check_skeleton(persons, stored_layout(layout), skeleton or "", size=video.source_size, num_frames=count)
         starts = range(0, count, WINDOW_FRAMES)
         ends = [min(start + WINDOW_FRAMES, count) for start in starts]
         seen = [
@@ -89,6 +95,7 @@ class FakeModel:
             branch_probabilities={"video": probabilities},
             modalities=tuple(("video", "skeleton") if numbers else ("video",) for numbers in seen),
             persons=tuple(seen),
+            limb_motion=np.full((len(seen), 2, 2), np.nan, np.float32),
             person=person,
             decision_rule="Active: above 70 %.",
             warnings=(f"run {self.run}",) if self.run else (),

@@ -63,5 +63,6 @@ def prediction(probabilities, regions=MUSCLE_REGIONS, **changes) -> Prediction:
         "branch_probabilities": {},
         "modalities": tuple(("video", "skeleton") if spoke else () for spoke in answered),
         "persons": tuple((1,) if spoke else () for spoke in answered),
+        "limb_motion": np.zeros((num_windows, 2, 2), np.float32),
     }
     return Prediction(**(fields | changes))

@@ -7,7 +7,8 @@ import pytest
 from musclemap_jax.data.raw.video import VideoError, encode_video, read_video
 from musclemap_jax.predict.annotate import annotate_video
 from musclemap_jax.predict.joint_store import JointStore
-from musclemap_jax.predict.panel import draw_panel, panel_layout
+from musclemap_jax.predict.panel import _MARGIN, _TITLE, draw_panel, panel_layout
+from musclemap_jax.predict.shading import shading
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 from tests.predict.handmade import CLIP, FPS, NUM_FRAMES, Frame, prediction, real_frames
 
@@ -143,14 +144,15 @@ def test_the_panel_fits_into_the_frame(size, num_rows, with_map):
     assert layout.with_map == with_map
     assert layout.size[0] <= size[0]
     assert layout.size[1] <= size[1] / 2
-    panel = draw_panel(layout, MUSCLE_REGIONS, np.full(20, 0.5), np.ones(20, bool), range(20))
+    panel = draw_panel(layout, shading(prediction([[0.5] * 20])), range(20))
     assert panel.shape == (*layout.size, 4)
 
 
 def test_bars_are_as_long_as_probabilities():
     layout = panel_layout((1080, 1920), ("engine", "boiler"))
     assert (layout.with_map, layout.num_rows) == (False, 2)
-    panel = draw_panel(layout, ("engine", "boiler"), np.array([1.0, 0.25]), np.array([True, True]), [0, 1])
+    two = prediction([[1.0, 0.25]], ("engine", "boiler"), active=np.array([[True, True]]))
+    panel = draw_panel(layout, shading(two), [0, 1])
     orange = ((panel[..., 0] > 240) & (panel[..., 2] < 80)).sum(axis=1)
     half = len(orange) - 20 - 33  # between the two rows, above the margin
     assert orange[half:].max() / orange[:half].max() == pytest.approx(0.25, abs=0.01)
@@ -158,8 +160,21 @@ def test_bars_are_as_long_as_probabilities():
 
 def test_a_window_without_an_answer_has_no_bars():
     layout = panel_layout((1080, 1920), MUSCLE_REGIONS)
-    panel = draw_panel(layout, MUSCLE_REGIONS, np.full(20, np.nan), np.zeros(20, bool), range(20))
+    panel = draw_panel(layout, shading(prediction([[np.nan] * 20])), range(20))
     assert not ((panel[..., 0] > 200) & (panel[..., 2] < 110)).any()
+
+
+def test_the_side_that_moved_less_is_shaded_more_faintly():
+    """The left leg moved: of the body from the front, at the panel's left, the legs' right half in the picture."""
+    layout = panel_layout((1080, 1920), MUSCLE_REGIONS)
+    leg = prediction([[0.0] * 13 + [0.4] + [0.0] * 6], limb_motion=np.array([[[0, 0], [0.9, 0.1]]], np.float32))
+    assert MUSCLE_REGIONS[13] == "quadriceps"
+    panel = draw_panel(layout, shading(leg), range(20))[: round((_TITLE + layout.map_height) * layout.scale)]
+    middle = round((_MARGIN + layout.map_width / 2) * layout.scale)
+    red = [int((half[..., 0] > threshold).sum()) for threshold in (100, 130)
+           for half in (panel[80:, :middle], panel[80:, middle : 2 * middle])]  # fmt: skip
+    assert red[2] == 0  # the right leg: 70 + 0.12 * 185 of red
+    assert red[3] > 900  # the left leg: 70 + 0.4 * 185
 
 
 def test_frames_without_persons_are_drawn_too(tmp_path):

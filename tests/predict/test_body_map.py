@@ -9,7 +9,9 @@ import pytest
 
 from musclemap_jax.predict import body_map
 from musclemap_jax.predict.body_map import VIEWS, Shape, body_shapes, has_body_map, shade
+from musclemap_jax.predict.shading import Shading, shading
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
+from tests.predict.handmade import prediction
 
 NUM_REGIONS = len(MUSCLE_REGIONS)
 
@@ -67,31 +69,49 @@ def test_path_and_outline_are_the_same_shape(view):
 
 
 def test_left_and_right_are_shaded_apart():
-    probabilities, active = np.zeros((NUM_REGIONS, 2)), np.zeros((NUM_REGIONS, 2), bool)
+    strengths, active = np.zeros((NUM_REGIONS, 2)), np.zeros((NUM_REGIONS, 2), bool)
     biceps, head = MUSCLE_REGIONS.index("biceps"), MUSCLE_REGIONS.index("neck and head")
-    probabilities[biceps] = [0.9, 0.2]
+    strengths[biceps] = [0.9, 0.2]
     active[biceps] = [True, False]
-    probabilities[head] = [0.3, 0.6]
+    strengths[head] = [0.3, 0.6]
     active[head] = [False, True]
-    shaded = shade("front", MUSCLE_REGIONS, probabilities, active)
-    arms = {each.shape.side: (each.probability, each.active) for each in shaded if each.shape.region == "biceps"}
-    assert arms == {"left": (0.9, True), "right": (0.2, False)}
-    heads = {
-        each.shape.side: (each.probability, each.active) for each in shaded if each.shape.region == "neck and head"
-    }
-    assert heads == {"both": (0.6, True), "left": (0.3, False), "right": (0.6, True)}
+    shaded = shade("front", Shading(MUSCLE_REGIONS, np.full(NUM_REGIONS, 0.9), strengths, active))
+
+    def of(region):
+        return {
+            each.shape.side: (each.strength, each.active, each.fainter)
+            for each in shaded
+            if each.shape.region == region
+        }
+
+    assert of("biceps") == {"left": (0.9, True, False), "right": (0.2, False, True)}
+    # What lies on the middle line shows the stronger side.
+    assert of("neck and head") == {"both": (0.6, True, False), "left": (0.3, False, True), "right": (0.6, True, False)}
+    assert {each.probability for each in shaded} == {0.9}
+
+
+@pytest.mark.parametrize(("view", "left_half"), [("front", "right"), ("back", "left")])
+def test_the_left_arm_is_where_a_viewer_sees_it(view, left_half):
+    """A person who faces the viewer has the left arm at the picture's right, and from behind at its left."""
+    side = prediction([[0.8] * 20], limb_motion=np.array([[[0.9, 0.1], [0, 0]]], np.float32))
+    for drawn in shade(view, shading(side)):
+        if drawn.shape.region == "forearms":
+            there = "left" if drawn.shape.corners[:, 0].mean() < 50 else "right"
+            assert drawn.fainter == ((there == "left") == (left_half == "right"))
+            assert drawn.strength == pytest.approx(0.24 if drawn.fainter else 0.8)
 
 
 def test_one_value_counts_for_both_sides():
     probabilities = np.linspace(0, 1, NUM_REGIONS)
     for view in VIEWS:
-        for each in shade(view, MUSCLE_REGIONS, probabilities, probabilities > 0.5):
-            assert each.probability == probabilities[MUSCLE_REGIONS.index(each.shape.region)]
+        for each in shade(view, shading(prediction([probabilities]))):
+            assert each.probability == each.strength == probabilities[MUSCLE_REGIONS.index(each.shape.region)]
             assert each.active == (each.probability > 0.5)
+            assert not each.fainter
 
 
 def test_regions_that_a_model_lacks_have_no_value():
-    shaded = shade("back", ["gluteus"], np.array([0.7]), np.array([True]))
+    shaded = shade("back", shading(prediction([[0.7]], ["gluteus"])))
     values = {each.shape.region: each.probability for each in shaded}
     assert values.pop("gluteus") == 0.7
     assert len(values) > 5

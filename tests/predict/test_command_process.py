@@ -64,6 +64,19 @@ def test_an_interrupted_video_leaves_nothing_and_the_finished_ones_stay(tmp_path
     assert output.endswith("left: ['a']\n")
 
 
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path):
+    write_video(tmp_path / "a.mp4", num_frames=10)
+    write_video(tmp_path / "b.mp4", num_frames=400)
+    (tmp_path / "slow").touch()
+    process = start(tmp_path, sys.executable, "-c", COMMAND, "b.mp4")
+    stop_at(process, tmp_path / "muscles" / ".b.*.unfinished", signal.SIGKILL)
+    assert len(list((tmp_path / "muscles").iterdir())) == 1
+    (tmp_path / "slow").unlink()
+    output, errors = start(tmp_path, sys.executable, "-c", COMMAND, "a.mp4").communicate(timeout=TIMEOUT_S)
+    assert errors == ""
+    assert output.endswith("left: ['a']\n")
+
+
 @pytest.mark.parametrize("delay_s", [0.2, 4.0])
 def test_the_real_model_is_interrupted_at_any_time(tmp_path, tiny_stored_model, delay_s):
     """The longer delay is into the compilation, unless the machine is slow."""

@@ -17,9 +17,12 @@ from pathlib import Path
 import pytest
 from etils.epath import gpath
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.predict.corpus import main
 from musclemap_jax.predict.corpus_files import CorpusVideo, Shard
+from musclemap_jax.predict.corpus_prediction import check_pose
 from musclemap_jax.predict.outputs import read_muscles
+from musclemap_jax.predict.request import Request
 from tests.conftest import ROOT
 from tests.object_store import BUCKET, Store
 from tests.predict import fake_model
@@ -144,6 +147,59 @@ def test_a_list_names_the_videos_relative_to_itself(here, monkeypatch):
     assert [row[0] for row in rows("out/muscles.csv")[1::2]] == ["../videos/e.mp4", str(here / "videos" / "a.mp4")]
     reason = "cannot be opened: No such file or directory"
     assert rows("out/failed.csv")[1:] == [["../videos/gone.mp4", reason]]
+
+
+def test_a_missing_pose_estimator_is_reported_once_before_any_video(here, capsys):
+    (here / "no_pose").touch()
+    assert run() == 2
+    output = capsys.readouterr()
+    assert output.err == "error: pose estimation: MediaPipe is not installed: run pip install\n"
+    assert output.out == ""
+    assert not modified()
+    assert not Path("out/failed.csv").exists()
+    assert not list(Path("out/failed").iterdir())
+    (here / "no_pose").unlink()
+    assert run() == 1  # the bad video
+
+
+def test_a_corpus_with_skeletons_or_without_poses_needs_no_estimator(here):
+    (here / "no_pose").touch()
+    assert corpus("--input=videos", "--out=alone", "--pose=none") == 1
+    joints = [value for joint in range(17) for value in (9.0 + joint, 5.0 + joint, 0.9)]
+    for name in NAMES:
+        Path("videos", name).with_suffix(".json").write_text(json.dumps([{"image_id": 3, "keypoints": joints}]))
+    assert run() == 1
+    assert len(modified()) == 4
+
+
+def test_the_real_model_says_what_is_missing(tiny_stored_model, here, monkeypatch):
+    monkeypatch.delitem(sys.modules, "musclemap_jax.predict.model")
+    from musclemap_jax.predict.model import Model
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "empty"))
+    model, videos = Model(tiny_stored_model), [CorpusVideo("e.mp4", "videos/e.mp4")]
+    message = "the pose model .* not installed: run .* --install_pose; or go without a skeleton: pose='none'"
+    with pytest.raises(UserError, match=message):
+        check_pose(model, videos, Request())
+    check_pose(model, videos, Request(pose="none"))
+    check_pose(model, [], Request())
+
+
+def test_what_a_killed_run_left_is_removed(here):
+    run()
+    for folder in ("out", "elsewhere"):
+        path = Path(folder, f".muscles.csv.{'0' * 32}.unfinished")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    run()
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "corpus.json",
+        "failed",
+        "failed.csv",
+        "muscles.csv",
+        "results",
+    ]
+    assert len(list(Path("elsewhere").iterdir())) == 1
 
 
 def test_a_skeleton_beside_a_video_is_used(here):

@@ -60,3 +60,14 @@ def test_beam_gives_the_same_results_and_loads_the_model_once(here, monkeypatch)
     loaded.clear()
     assert main(["--input=videos", "--out=beam", IN_MEMORY]) == 0
     assert loaded == []
+
+
+@pytest.mark.tfds
+@pytest.mark.filterwarnings("default")
+def test_a_missing_pose_estimator_ends_the_pipeline(here, capsys):
+    pytest.importorskip("apache_beam")
+    (here / "no_pose").touch()
+    assert main(["--input=videos", "--out=beam", IN_MEMORY]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: pose estimation: MediaPipe is not installed: run pip install")  # Beam adds the step
+    assert not list((here / "beam" / "results").iterdir())

@@ -19,7 +19,9 @@ from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.pose.estimator import PosedPerson
 from musclemap_jax.predict.answers import _spans
 from musclemap_jax.predict.model import Model
+from musclemap_jax.predict.sides import leading_side, limb_motion
 from musclemap_jax.sharding.mesh import make_mesh, replicated
+from musclemap_jax.skeleton_layouts import get_layout
 from tests.predict.conftest import REAL_FPS, REAL_FRAMES
 from tfds_musclemap.prepare import prepare
 from tfds_musclemap.source import ClipSource
@@ -87,6 +89,19 @@ def test_windows_cover_the_whole_video_and_memory_holds_one(model, real_clip):
     alone = model.predict(real_clip, window_s=0.5)
     np.testing.assert_allclose(alone.times_s[:, 0], [0, 0.5, 1.0, 70 / 60])
     np.testing.assert_allclose(alone.logits[:3], prediction.logits[[0, 2, 4]], atol=1e-5)
+
+
+def test_a_window_has_the_motion_of_the_persons_whom_the_model_takes(model, real_clip, skeleton):
+    """It takes one; the second person moves the other leg, and is asked for by number."""
+    layout = get_layout("coco17")
+    mirrored = skeleton[:, :, list(layout.flip)]
+    both = np.concatenate([skeleton, mirrored], axis=1)
+    expected = limb_motion(skeleton, layout.joints, REAL_FPS)
+    assert leading_side(expected) == {"arms": None, "legs": "right"}
+    np.testing.assert_array_equal(model.predict(real_clip, skeleton=both).limb_motion, [expected])
+    second = model.predict(real_clip, skeleton=both, person=2).limb_motion
+    np.testing.assert_array_equal(second, [expected[:, ::-1]])
+    assert np.isnan(model.predict(real_clip, pose="none").limb_motion).all()
 
 
 def test_a_person_lost_in_mid_video_is_reported_and_not_averaged_in(model, real_clip, skeleton):

@@ -17,6 +17,7 @@ videos/squat.mp4: 9.5 s, 3 of 4 windows, by video and skeleton
 * gluteus      40 %  ####        0.0-2.5 s
   biceps       31 %  ###
   chest        10 %  #
+The left arm moved clearly more than the right one in 1 of 3 windows.
 Active: above 50 %.
 Warning: Nobody is seen from 2.5 to 7.5 s."""
 
@@ -29,6 +30,9 @@ videos/squat.mp4: 9.5 s, 3
 * gluteus      40 %  33 %
   biceps       31 %
   chest        10 %
+The left arm moved clearly
+  more than the right one
+  in 1 of 3 windows.
 Active: above 50 %.
 Warning: Nobody is seen
   from 2.5 to 7.5 s."""
@@ -65,6 +69,7 @@ def test_of_many_regions_the_active_and_the_twenty_most_probable_are_shown():
     active[0, 70] = True
     fields = {"regions": tuple(f"region {k}" for k in range(100)), "probabilities": probabilities, "active": active}
     one_window = {"times_s": np.array([[0.0, 2.5]]), "modalities": (("video",),), "persons": ((),)}
+    one_window["limb_motion"] = np.zeros((1, 2, 2), np.float32)
     lines = muscle_table(dataclasses.replace(squat(), **fields, **one_window), 80).splitlines()
     assert lines[2].split() == ["region", "0", "90", "%", "#########"]
     assert [line.split()[:3] for line in lines if line.startswith("*")] == [["*", "region", "70"]]

@@ -70,6 +70,11 @@ def test_the_file_is_strict_json_with_null_for_what_has_no_answer(tmp_path):
     assert prediction["windows"][0]["active"] == [False, False, True, True]
     assert prediction["windows"][2]["probabilities"] == [None] * 4
     assert prediction["windows"][2]["modalities"] == []
+    assert prediction["windows"][1]["limb_motion"] == {"arms": pytest.approx([0.2, 0.3]), "legs": [None, None]}
+    assert [window["leading_side"] for window in prediction["windows"]] == [
+        {"arms": "left", "legs": None},
+        *[{"arms": None, "legs": None}] * 3,
+    ]
 
 
 def test_the_table_has_a_row_a_window_and_person(tmp_path):

@@ -94,6 +94,30 @@ def test_shapes_are_shaded_by_probability_and_outlined_by_decision(answer, parse
     assert ("heat", "0.94") not in opacities
 
 
+def test_left_and_right_are_named_where_one_moved_more(tmp_path):
+    motion = np.zeros((2, 2, 2), np.float32)
+    motion[0, 0] = [0.9, 0.2]
+    write_page(tmp_path / "page.html", prediction(np.full((2, 20), 0.8), limb_motion=motion))
+    page = parse(tmp_path / "page.html")
+    text = re.sub(r"\s+", " ", "".join(page.text))
+    assert "The left arm moved clearly more than the right one in 1 of 2 windows. The other side is" in text
+    assert "rightFrontleft" in text
+    assert "leftBackright" in text
+    assert "biceps (right): 80 %; this side moved less" in text
+    assert "biceps (left): 80 %; " not in text
+    opacities = [
+        attributes["fill-opacity"] for tag, attributes in page.elements if attributes.get("class") == "heat active"
+    ]
+    assert {"0.80", "0.52"} >= set(opacities)
+
+
+def test_without_a_side_nothing_is_said_of_it(parsed):
+    text = "".join(parsed.text)
+    assert "moved clearly more" not in text
+    assert "moved less" not in text
+    assert "rightFront" not in text
+
+
 def test_frames_and_clip_are_inlined(parsed, tmp_path):
     images = [attributes for tag, attributes in parsed.elements if tag == "img"]
     assert len(images) == 14

@@ -9,7 +9,7 @@ import pytest
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.outputs import write_muscles
-from musclemap_jax.predict.skeleton_file import check_frames, find_skeleton, read_skeleton_file
+from musclemap_jax.predict.skeleton_file import check_skeleton, find_skeleton, read_skeleton_file
 from tests.conftest import ROOT
 from tests.predict.predictions import squat
 
@@ -138,9 +138,33 @@ def test_an_unknown_layout_is_one_line(tmp_path):
 
 def test_skeletons_of_a_longer_video_are_refused(tmp_path):
     persons = read_skeleton_file(written(tmp_path / "squat.json", [entry(0, 5), entry(11, 5)]), "coco17", "squat")
-    check_frames(persons, 10, "squat.json")  # decoders disagree about two frames
+    check_skeleton(persons, "coco17", "squat.json", num_frames=10)  # decoders disagree about two frames
     with pytest.raises(
         UserError, match=r"expected frames 0 to 8 of the video, got frame 11: is it the file of another"
     ):
-        check_frames(persons, 9, "squat.json")
-    check_frames([], 9, "squat.json")
+        check_skeleton(persons, "coco17", "squat.json", num_frames=9)
+    check_skeleton([], "coco17", "squat.json", num_frames=9)
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("norm", "coordinates from 0.25 to 0.85, expected pixels of the video: normalised by the image's size"),
+        ("onebased", "frames 1 to 60 of a video with the frames 0 to 59: numbered from 1"),
+        ("orig_res", "poses of a larger original"),
+    ],
+)
+def test_skeletons_in_other_units_than_the_videos_are_refused(case, reason):
+    path = ROOT / "tests" / "data" / "skeletons" / "cases" / f"{case}.json"
+    persons = read_skeleton_file(path, "coco17", case)
+    with pytest.raises(UserError) as error:
+        check_skeleton(persons, "coco17", path, size=(240, 320), num_frames=60)
+    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).endswith(f"{reason}: expected frames and pixels of the video")
+
+
+@pytest.mark.parametrize("case", ["planar", "score90"])
+def test_skeletons_that_are_no_joints_with_scores_are_refused(case):
+    path = ROOT / "tests" / "data" / "skeletons" / "cases" / f"{case}.json"
+    with pytest.raises(UserError, match=r"not usable as pose results of the video: expected .*score"):
+        read_skeleton_file(path, "coco17", case)

@@ -95,7 +95,7 @@ FILE_DAMAGES: tuple[Callable[[Path, Rng], None], ...] = (_truncated, _empty, _no
 
 def _odd_value(rng: Rng) -> Any:
     """A JSON value that is invalid anywhere in a detection."""
-    values = (None, "text", {}, [], [[]], {"a": 1}, True, float("nan"), float("inf"), -1e308, 10**400, [None] * 51)
+    values = (None, "text", {}, [], [[]], {"a": 1}, True, float("nan"), float("inf"), -1e308, 10**400, ["x"] * 51)
     return values[rng.integers(len(values))]
 
 
@@ -110,9 +110,9 @@ def _not_a_list(entries: list, rng: Rng) -> Any:
     return [{"frames": entries}, "text", 3, None, [1, 2], [[entries]], [None]][rng.integers(7)]
 
 
-def _not_finite(entries: list, rng: Rng) -> Any:
+def _infinite(entries: list, rng: Rng) -> Any:
     entry = entries[rng.integers(len(entries))]
-    value = [float("nan"), float("inf"), float("-inf")][rng.integers(3)]
+    value = [float("inf"), float("-inf")][rng.integers(2)]
     field = rng.choice(["score", "box", "keypoints"])
     if field == "score":
         entry["score"] = value
@@ -150,13 +150,29 @@ def _missing_field(entries: list, rng: Rng) -> Any:
     return entries
 
 
+def _other_unit(entries: list, rng: Rng) -> Any:
+    """Coordinates from 0 to 1, pixels of a larger original, scores in per cent, numbers axis by axis."""
+    kind = rng.integers(4)
+    factors = [[1 / SIZE[1], 1 / SIZE[0], 1], [40, 40, 1], [1, 1, 100], [1, 1, 1]][kind]
+    for entry in entries:
+        joints = np.reshape(entry["keypoints"], (-1, 3)) * factors
+        entry["keypoints"] = (joints.T if kind == 3 else joints).ravel().tolist()
+    return entries
+
+
+def _from_one(entries: list, rng: Rng) -> Any:
+    for entry in entries:
+        entry["image_id"] = f"{int(entry['image_id'].removesuffix('.jpg')) + 1}.jpg"
+    return entries
+
+
 def _nobody(entries: list, rng: Rng) -> Any:
     return []
 
 
 JSON_DAMAGES: tuple[Callable[[list, Rng], Any], ...] = (
-    _wrong_types, _not_a_list, _not_finite, _too_large, _negative_sizes, _joint_count, _wrong_frames, _missing_field,
-    _nobody,
+    _wrong_types, _not_a_list, _infinite, _too_large, _negative_sizes, _joint_count, _wrong_frames, _missing_field,
+    _other_unit, _from_one, _nobody,
 )  # fmt: skip
 
 

@@ -169,8 +169,8 @@ def test_activities_of_other_paths_are_read_from_the_table(tmp_path, capsys):
     ("table", "words"),
     [
         ("a,squat\n", "line 1: expected the columns clip_id,activity"),
-        ("clip_id,activity\na,squat\na,row\n", "row 2: expected one activity for 'a'"),
-        ("clip_id,activity\na,\n", "row 1: expected clip_id and activity, got an empty value"),
+        ("clip_id,activity\na,squat\na,row\n", "line 3: expected one activity for 'a'"),
+        ("clip_id,activity\na,\n", "line 2: expected clip_id and activity, got an empty value"),
         ("clip_id,activity\n\xff", "UTF-8"),
     ],
 )
@@ -341,9 +341,9 @@ def test_clips_without_results_are_reported_and_get_no_skeleton(folder, tmp_path
     name = Path(default_videos()[0].path).stem
     poses = tmp_path / "poses"
     poses.mkdir()
-    (poses / f"{name}.json").write_text(json.dumps([{"image_id": "0.jpg", "keypoints": [1.0] * 51}]))
+    (poses / f"{name}.json").write_text(json.dumps([{"image_id": "0.jpg", "keypoints": [5.0, 5.0, 1.0] * 17}]))
     (poses / f"{Path(default_videos()[1].path).stem}.json").write_text("[")
-    assert run(f"--release={folder}", f"--out={tmp_path / 'raw'}", f"--skeletons={poses}") == 0
+    assert run(f"--release={folder}", f"--out={tmp_path / 'raw'}", f"--skeletons={poses}") == 1
     output = capsys.readouterr().out
     assert "skeletons: 1 clips, layout coco17" in output
     assert "without results: 8 clips" in output

@@ -112,7 +112,7 @@ def test_existing_skeletons_are_kept_unless_overwritten(root, tmp_path):
 def test_invalid_results_are_reported_and_the_other_clips_imported(root, tmp_path, capsys):
     written(tmp_path / "poses" / "squat_1.json", [entry("0.jpg", "openpose18")])
     written(tmp_path / "poses" / "sub" / "lunge.json", [entry("0.jpg")])
-    assert run(root, tmp_path / "poses") == 0
+    assert run(root, tmp_path / "poses") == 1
     output = capsys.readouterr().out.splitlines()
     assert output[0] == "skeletons: 1 clips, layout coco17"
     assert output[1] == "invalid results: 1 clips"

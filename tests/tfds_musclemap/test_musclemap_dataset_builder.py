@@ -21,14 +21,15 @@ from musclemap_jax.data.modalities import MODALITIES
 from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.errors import UserError
-from tfds_musclemap.build import build, shards
+from tfds_musclemap.build import build, clip_reader, shards
 from tfds_musclemap.build.builder_config import CONFIGS, MuscleMapConfig
+from tfds_musclemap.build.clip_reader import read_clip
 from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.prepare import load_source, prepare
 
 
 def version_folder(data_dir, config="multimodal"):
-    return data_dir / "musclemap" / config / "3.0.0"
+    return data_dir / "musclemap" / config / "4.0.0"
 
 
 def read_csv(path):
@@ -124,6 +125,28 @@ def test_too_many_rejected_clips_end_the_build_and_leave_nothing(folder, tmp_pat
     assert folders_of(tmp_path) == []
 
 
+def test_a_build_without_any_clip_is_an_error_whatever_may_be_rejected(folder, tmp_path):
+    for clip in raw_dataset.read_annotations(folder):
+        raw_dataset.video_path(folder, clip.clip_id).write_bytes(b"")
+    with pytest.raises(UserError, match=r"^rejected all 10 clips \(clips/\w+.mp4: empty file.*; ...\): fix or remove"):
+        prepare("multimodal", tmp_path, folder, num_workers=1, max_rejected_fraction=1)
+    assert folders_of(tmp_path) == []
+
+
+def test_a_clip_that_a_record_cannot_hold_does_not_end_the_build(folder, tmp_path, monkeypatch):
+    sizes = {
+        clip.clip_id: sum(map(len, read_clip(folder, clip.clip_id, ClipSettings()).fields["frames"]))
+        for clip in raw_dataset.read_annotations(folder)
+    }
+    *_, second, largest = sorted(sizes, key=sizes.get)
+    monkeypatch.setattr(clip_reader, "MAX_RECORD_BYTES", sizes[largest] - 1)
+    prepare("rgb", tmp_path, folder, num_workers=1, max_rejected_fraction=0.5)
+    rejected = {row[0]: row[2] for row in read_csv(version_folder(tmp_path, "rgb") / "rejected.csv")[1:]}
+    assert largest in rejected
+    assert second not in rejected
+    assert "bytes that a record can hold" in rejected[largest]
+
+
 def test_the_default_share_is_five_per_cent(folder, tmp_path):
     assert all(config.max_rejected_fraction == 0.05 for config in Builder.BUILDER_CONFIGS)
     raw_dataset.video_path(folder, "train_0").write_bytes(b"")
@@ -180,7 +203,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next_one(folder, tmp_path):
     assert not version_folder(tmp_path).exists()
     builder = prepare("multimodal", tmp_path, folder, num_workers=1)
     assert builder.info.splits.total_num_examples == 10
-    assert folders_of(tmp_path) == ["3.0.0"]
+    assert folders_of(tmp_path) == ["4.0.0"]
 
 
 def test_too_little_disk_is_found_before_anything_is_built(folder, tmp_path, monkeypatch):
@@ -248,7 +271,7 @@ def test_the_synthetic_raw_data_set_is_rendered_built_and_removed(tmp_path):
     record = train[0]
     assert decode_jpeg(record["frames"][0]).shape == (64, 64, 3)
     assert 16 <= len(record["frames"]) == len(record["skeleton"]) <= 24
-    assert folders_of(tmp_path, "synthetic_smoke") == ["3.0.0"]
+    assert folders_of(tmp_path, "synthetic_smoke") == ["4.0.0"]
     assert not list(tmp_path.rglob("*.mp4"))
 
 

@@ -27,7 +27,7 @@ def test_prepared_data_is_reused_without_the_raw_data_set(prepared, capsys):
 
 def test_a_process_that_waited_uses_what_the_other_one_built(prepared, tmp_path):
     root, builder = prepared
-    folder = tmp_path / "musclemap" / "multimodal" / "3.0.0"
+    folder = tmp_path / "musclemap" / "multimodal" / "4.0.0"
     command = [sys.executable, "-m", "tfds_musclemap.prepare", "--config=multimodal", f"--data_dir={tmp_path}"]
     with build_lock(folder):
         waiting = subprocess.Popen(
@@ -35,10 +35,10 @@ def test_a_process_that_waited_uses_what_the_other_one_built(prepared, tmp_path)
         )
         assert "waiting for another process" in waiting.stderr.readline()
         shutil.copytree(builder.data_path, folder)
-        (folder / "clips.csv").write_text("kept")
+        (folder / "marker").write_text("kept")
     output, error = waiting.communicate(timeout=30)
     assert (waiting.returncode, output, error) == (0, f"prepared data: {folder}\n", "")
-    assert (folder / "clips.csv").read_text() == "kept"
+    assert (folder / "marker").read_text() == "kept"
 
 
 @pytest.mark.parametrize("raw_dataset_folder", [None, "nowhere", "empty"])
@@ -91,7 +91,7 @@ def test_the_command_prepares_and_says_where(folder, tmp_path, capsys):
     assert main([*arguments, "--short_side=16", "--no-require_skeleton"]) == 0
     output = capsys.readouterr().out.strip().splitlines()
     assert "rejected 0 of 10" in output[0]
-    folder_of_data = tmp_path / "musclemap" / "multimodal-require_skeleton-False-short_side-16" / "3.0.0"
+    folder_of_data = tmp_path / "musclemap" / "multimodal-require_skeleton-False-short_side-16" / "4.0.0"
     assert output[1] == f"prepared data: {folder_of_data}"
     assert load_source(folder_of_data, "train")[0]["skeleton"][..., 0].max() <= 24
 
@@ -109,12 +109,3 @@ def test_the_command_prepares_and_says_where(folder, tmp_path, capsys):
 def test_the_error_of_an_unknown_or_invalid_setting_names_it(tmp_path, arguments, words):
     with pytest.raises(UserError, match=words):
         prepare(data_dir=tmp_path, **arguments)
-
-
-def test_data_made_of_other_annotations_is_not_passed_off(folder, tmp_path):
-    prepare("multimodal", tmp_path, folder, num_workers=1)
-    clips = raw_dataset.read_annotations(folder)
-    raw_dataset.write_annotations(folder, clips[:-1])
-    with pytest.raises(UserError, match="made of other annotations"):
-        prepare("multimodal", tmp_path, folder)
-    assert prepare("multimodal", tmp_path).info.splits.total_num_examples == 10

@@ -18,6 +18,7 @@ from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.synthetic.generate import render
 from musclemap_jax.synthetic.spec import SyntheticSpec
 from tfds_musclemap.build.builder_config import CONFIGS
+from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.prepare import load_source
 from tfds_musclemap.verify.prepared import find_data_sets
 from tfds_musclemap.verify.report import verify
@@ -55,6 +56,36 @@ print(json.dumps(found))
 """
 
 
+OPTIONS = """
+import json, sys
+import tensorflow as tf
+import tensorflow_datasets as tfds
+import tfds_musclemap.musclemap.musclemap_dataset_builder
+
+def load(split="train", **options):
+    read_config = tfds.ReadConfig(**options)
+    dataset = tfds.load("musclemap/skeleton", data_dir=sys.argv[1], split=split, read_config=read_config)
+    return [(record["clip_id"].decode(), record.get("tfds_id", b"").decode()) for record in tfds.as_numpy(dataset)]
+
+def of_worker(number, count):
+    context = tf.distribute.InputContext(num_input_pipelines=count, input_pipeline_id=number)
+    return load(input_context=context, add_tfds_id=True)
+
+def error(**options):
+    try:
+        load(**options)
+    except Exception as error:
+        return str(error)
+
+print(json.dumps({
+    "all": load(add_tfds_id=True), "part": load("train[4:6]", add_tfds_id=True), "plain": load(),
+    "workers": [of_worker(number, 3) for number in range(3)],
+    "too many": error(input_context=tf.distribute.InputContext(num_input_pipelines=99, input_pipeline_id=0)),
+    "repeated": error(repeat_filenames=True),
+}))
+"""
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
     """A raw data set of 60 synthetic clips and the two real ones, whose labels are ours."""
@@ -71,13 +102,13 @@ def mixed(tmp_path_factory):
     return root
 
 
-def run(*command):
+def run(*command, status=0):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
     result = subprocess.run(
         [*map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
+    assert result.returncode == status, result.stderr[-3000:]
+    return result.stderr if status else result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +141,7 @@ def test_tfds_load_reads_what_random_access_reads(built):
         "flow_y": decode_grey_jpeg,
     }
     for config in NAMES:
-        source = load_source(built / "musclemap" / config / "3.0.0", "test_known")
+        source = load_source(built / "musclemap" / config / str(Builder.VERSION), "test_known")
         assert found[config].pop("num") == len(source)
         for record in source:
             theirs = found[config].pop(record["clip_id"], None)
@@ -123,3 +154,30 @@ def test_tfds_load_reads_what_random_access_reads(built):
                 tolerance = {"frames": 1.5, "flow_x": 0.5, "flow_y": 0.5}.get(name, 1e-3)
                 assert mean == pytest.approx(ours.mean(dtype=np.float64), abs=tolerance), (config, name)
         assert not found[config]
+
+
+def test_options_of_reading_are_honoured_or_refused(built):
+    found = json.loads(run(sys.executable, "-c", OPTIONS, built).splitlines()[-1])
+    source = load_source(built / "musclemap" / "skeleton" / str(Builder.VERSION), "train")
+    clip_ids = [record["clip_id"] for record in source]
+    ids = [f"musclemap-train.array_record-00000-of-00001__{place}" for place in range(len(clip_ids))]
+    assert found["all"] == [list(pair) for pair in zip(clip_ids, ids, strict=True)]
+    assert found["part"] == found["all"][4:6]
+    assert found["plain"] == [[clip_id, ""] for clip_id in clip_ids]
+    assert found["workers"] == [found["all"][number::3] for number in range(3)]
+    assert f"input_context: expected at most {len(ids)} workers, one for each clip, got 99" in found["too many"]
+    assert "ReadConfig.repeat_filenames: ArrayRecord data is read record by record" in found["repeated"]
+
+
+def test_options_of_building_are_honoured_or_refused(mixed, tmp_path):
+    tfds_command = Path(sys.executable).with_name("tfds")
+    command = (tfds_command, "build", "tfds_musclemap/musclemap", "--config=skeleton", f"--data_dir={tmp_path}")
+    run(*command, f"--manual_dir={mixed}", "--max_examples_per_split=2")
+    folder = tmp_path / "musclemap" / "skeleton" / str(Builder.VERSION)
+    assert verify(folder)["num_clips"] == 10
+    error = run(*command, f"--manual_dir={mixed}", status=1)
+    assert "UserError" in error
+    assert "out of date: it was made with max_examples_per_split=2, expected None" in error
+    run(*command, f"--manual_dir={mixed}", "--overwrite")
+    assert verify(folder)["num_clips"] == 62
+    assert "num_shards: this builder chooses the shards" in run(*command, "--overwrite", "--num_shards=2", status=1)

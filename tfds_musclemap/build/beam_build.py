@@ -6,6 +6,7 @@ command cannot give, and runs a pipeline for every split.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from tfds_musclemap.build.build import records
 from tfds_musclemap.build.build_log import BuildLog, StoredClip
 from tfds_musclemap.build.example import read_example
 from tfds_musclemap.build.shards import Shard
+from tfds_musclemap.build.sources import SourceFile
 
 _LOG_SUFFIX = ".log.json"
 
@@ -60,10 +62,12 @@ def write_shards(
 def write_shard(shard: Shard, root: str, num_regions: int, settings: ClipSettings) -> None:
     """Reads the clips of a shard and writes it, with their log in a file next to it. A retry writes the same."""
     log = BuildLog(len(shard.clips), max_rejected_fraction=1.0)
-    shard.write(records(shard.clips, (read_example(root, clip, num_regions, settings) for clip in shard.clips), log))
+    results = (read_example(root, clip, num_regions, settings) for clip in shard.clips)
+    shard.write(records(root, settings, shard.clips, results, log))
     stored = {each.clip.clip_id: (each.num_frames, each.fps, each.size) for each in log.stored}
     rejected = {clip.clip_id: reason for clip, reason in log.rejected}
-    epath.Path(shard.path + _LOG_SUFFIX).write_text(json.dumps(stored | rejected))
+    sources = {clip_id: [dataclasses.astuple(source) for source in files] for clip_id, files in log.sources.items()}
+    epath.Path(shard.path + _LOG_SUFFIX).write_text(json.dumps({"clips": stored | rejected, "sources": sources}))
 
 
 def _take_log(shard: Shard, log: BuildLog) -> None:
@@ -72,7 +76,8 @@ def _take_log(shard: Shard, log: BuildLog) -> None:
     entries = json.loads(path.read_text())
     path.unlink()
     for clip in shard.clips:
-        match entries[clip.clip_id]:
+        log.sources[clip.clip_id] = [SourceFile(*source) for source in entries["sources"][clip.clip_id]]
+        match entries["clips"][clip.clip_id]:
             case str(reason):
                 log.reject(clip, reason)
             case num_frames, fps, size:

@@ -10,8 +10,9 @@ from musclemap_jax.data.modalities.modality import ClipError, ClipSettings
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from tfds_musclemap.build.build_log import BuildLog
-from tfds_musclemap.build.example import StoredExample, read_example
+from tfds_musclemap.build.example import ReadClip, read_example
 from tfds_musclemap.build.shards import Shard
+from tfds_musclemap.build.sources import find_sources
 
 
 def write_shards(
@@ -32,22 +33,26 @@ def write_shards(
     # One stream for all shards: no worker waits at the end of a shard.
     results = pool.map(read_example, ((root, clip, num_regions, settings) for clip in clips))
     for shard in shards:
-        shard.write(records(shard.clips, itertools.islice(results, len(shard.clips)), log, advance))
+        of_shard = itertools.islice(results, len(shard.clips))
+        shard.write(records(root, settings, shard.clips, of_shard, log, advance))
 
 
 def records(
+    root: str,
+    settings: ClipSettings,
     clips: Sequence[Clip],
-    results: Iterable[StoredExample | ClipError | WorkerCrash],
+    results: Iterable[ReadClip | WorkerCrash],
     log: BuildLog,
     advance: Callable[[], Any] = lambda: None,
 ) -> Iterator[bytes]:
     """Yields the records of the clips that could be read, and logs all. Raises UserError if too many are rejected."""
-    for clip, result in zip(clips, results, strict=True):
+    for clip, read in zip(clips, results, strict=True):
         advance()
-        if isinstance(result, WorkerCrash):
-            log.reject(clip, f"{clip.clip_id}: {result}")
-        elif isinstance(result, ClipError):
-            log.reject(clip, str(result))
+        if isinstance(read, WorkerCrash):
+            read = ReadClip(ClipError(f"{clip.clip_id}: {read}"), find_sources(root, clip.clip_id, settings))
+        log.sources[clip.clip_id] = read.sources
+        if isinstance(read.result, ClipError):
+            log.reject(clip, str(read.result))
         else:
-            log.stored.append(result.stored)
-            yield result.data
+            log.stored.append(read.result.stored)
+            yield read.result.data

@@ -6,6 +6,8 @@ Light on imports (no TFDS, no JAX), since every worker process imports it.
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
 
 from musclemap_jax.data.modalities import stored_modalities
 from musclemap_jax.data.modalities.fields import ClipRecord
@@ -13,7 +15,9 @@ from musclemap_jax.data.modalities.modality import ClipError, ClipSettings, Clip
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import LinkError, check_file
 from musclemap_jax.data.raw.video import VideoError, read_video
-from tfds_musclemap.build.remote import local_clip
+
+MAX_RECORD_BYTES = 2_000_000_000
+"""Largest content of a record. A proto ends at 2 GiB; what is left is for the lengths of its parts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +33,13 @@ class ClipContent:
     fields: ClipRecord
 
 
-def read_clip(root: str, clip_id: str, settings: ClipSettings) -> ClipContent | ClipError:
+def read_clip(root: str | os.PathLike, clip_id: str, settings: ClipSettings) -> ClipContent | ClipError:
     """Decodes a clip's video and makes the fields of its modalities.
 
-    A remote raw data set (``gs://...``) is copied clip by clip. Returns the content, or why the clip is rejected. The
-    same files give the same bytes, on any worker.
+    Returns the content, or why the clip is rejected. The same files give the same bytes, on any worker.
     """
     try:
-        with local_clip(root, clip_id) as local_root:
-            return _read(RawClip(local_root, clip_id), settings)
+        return _read(RawClip(Path(root), clip_id), settings)
     except (ClipError, OSError) as error:
         return ClipError(" ".join(str(error).split()))
 
@@ -46,12 +48,9 @@ def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:
     # Before the video is decoded, the checks that cost little.
     modalities = stored_modalities(settings)
     files = [modality.find_files(clip, settings) for modality in modalities]
-    video_path = raw_dataset.video_path(clip.root, clip.clip_id)
-    for path in (video_path, *(path for found in files for path in found)):
-        try:
-            check_file(clip.root, path)
-        except LinkError as error:
-            raise ClipError(f"{clip.name(path)}: {error}") from error
+    video_path = _checked_video(clip)
+    for path in (path for found in files for path in found):
+        _check_file(clip, path)
 
     writers = [modality.writer(clip, found, settings) for modality, found in zip(modalities, files, strict=True)]
     num_frames = 0
@@ -62,6 +61,7 @@ def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:
             for writer in writers:
                 writer.add(frame)
             num_frames += 1
+            check_size(clip.name(video_path), sum(writer.num_bytes for writer in writers))
     except VideoError as error:
         raise ClipError(f"{clip.name(video_path)}: {error}") from error
     size = ClipSize(num_frames, video.size, video.source_size)
@@ -69,3 +69,29 @@ def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:
     for writer in writers:
         fields |= writer.fields(size)
     return ClipContent(num_frames, video.size, video.fps, fields)
+
+
+def check_size(name: str, num_bytes: int) -> None:
+    """Raises ClipError if a record with this much content is too large; ``name`` is that of the clip's video."""
+    if num_bytes > MAX_RECORD_BYTES:
+        raise ClipError(
+            f"{name}: more than the {MAX_RECORD_BYTES:,} bytes that a record can hold: cut the clip into several, or "
+            f"lower short_side or jpeg_quality"
+        )
+
+
+def _checked_video(clip: RawClip) -> Path:
+    try:
+        path = raw_dataset.find_video(clip.root, clip.clip_id)
+    except LinkError as error:
+        path = raw_dataset.video_path(clip.root, clip.clip_id)
+        raise ClipError(f"{clip.name(path)}: {error}") from error
+    _check_file(clip, path)
+    return path
+
+
+def _check_file(clip: RawClip, path: Path) -> None:
+    try:
+        check_file(clip.root, path)
+    except LinkError as error:
+        raise ClipError(f"{clip.name(path)}: {error}") from error

@@ -14,34 +14,38 @@ from pathlib import Path
 
 from etils import epath
 
-from musclemap_jax.data.modalities import MODALITIES
-from musclemap_jax.data.modalities.modality import RawClip
+from musclemap_jax.data.modalities import stored_modalities
+from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw import raw_dataset
-from musclemap_jax.data.raw.manifest import MANIFEST
+from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest
+from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.storage.files import is_remote
 
 
-def local_clip(root: str | os.PathLike, clip_id: str) -> contextlib.AbstractContextManager[Path]:
-    """A local folder with a clip's files laid out as in the raw data set, which it is itself unless that is remote."""
-    clip = RawClip(Path(), clip_id)
-    files = [path for modality in MODALITIES.values() for path in modality.raw_files(clip)]
-    return _local_files(root, [raw_dataset.video_path("", clip_id), *files])
+def read_raw_dataset(root: str | os.PathLike, settings: ClipSettings) -> tuple[list[Clip], Manifest]:
+    """The annotations and the manifest of a raw data set.
 
-
-def local_annotations(root: str | os.PathLike) -> contextlib.AbstractContextManager[Path]:
-    """As `local_clip`, for ``annotations.csv`` and ``raw_dataset.json``."""
-    return _local_files(root, [Path(raw_dataset.ANNOTATIONS), Path(MANIFEST)])
+    Raises UserError if they are invalid, or contradict the settings.
+    """
+    with local_files(root, (raw_dataset.ANNOTATIONS, MANIFEST)) as folder:
+        clips, manifest = raw_dataset.read_annotations(folder), read_manifest(folder)
+    for modality in stored_modalities(settings):
+        modality.check_manifest(manifest, epath.Path(root) / MANIFEST, settings)  # ty: ignore[invalid-argument-type]  # for errors alone
+    return clips, manifest
 
 
 @contextlib.contextmanager
-def _local_files(root: str | os.PathLike, names: Sequence[Path]) -> Generator[Path]:
-    """A local folder with those files of the raw data set that exist; the names are relative to its folder."""
+def local_files(root: str | os.PathLike, names: Sequence[str]) -> Generator[Path]:
+    """A local folder with those of a raw data set's files that exist: its own folder, or copies if it is remote.
+
+    The names are relative to the raw data set's folder.
+    """
     if not is_remote(root):
         yield Path(root)
         return
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            source, copy = epath.Path(root) / name.as_posix(), Path(folder) / name
+            source, copy = epath.Path(root) / name, Path(folder) / name
             if source.exists():
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 source.copy(copy)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from array_record.python import array_record_module
@@ -16,9 +16,10 @@ from tensorflow_datasets.core.writer import ExampleWriter
 from musclemap_jax import taxonomy
 from musclemap_jax.data.modalities import stored_modalities
 from musclemap_jax.data.modalities.modality import ClipSettings
-from musclemap_jax.data.raw import raw_dataset, video
+from musclemap_jax.data.raw import video
 from musclemap_jax.data.raw.raw_dataset import Clip
-from tfds_musclemap.build.remote import local_clip, written_locally
+from tfds_musclemap.build.remote import local_files, written_locally
+from tfds_musclemap.build.sources import find_sources
 
 SHARD_BYTES = 256 << 20
 """Estimated size of a shard."""
@@ -51,20 +52,26 @@ class Shard:
                     writer.write(record)
 
 
-def assign_clips(clips: Sequence[Clip], clip_bytes: int) -> dict[str, list[list[Clip]]]:
-    """{split: clips of each of its shards} for the splits that have clips, in the order of the taxonomy.
+def choose_clips(clips: Sequence[Clip], max_per_split: int | None = None) -> dict[str, list[Clip]]:
+    """{split: its clips, or the first ones} for the splits that have clips, in the order of the taxonomy.
 
-    Clips are ordered by a hash of their ids, which mixes the activities over the shards and does not change when clips
-    are added. The number of shards follows from ``clip_bytes``, the estimate of a clip's prepared size.
+    Clips are ordered by a hash of their ids, which mixes the activities and does not change when clips are added.
     """
     mixed = sorted(clips, key=lambda clip: hashlib.sha256(clip.clip_id.encode()).digest())
+    chosen = {split: [clip for clip in mixed if clip.split == split][:max_per_split] for split in taxonomy.SPLITS}
+    return {split: of_split for split, of_split in chosen.items() if of_split}
+
+
+def assign_clips(chosen: Mapping[str, Sequence[Clip]], clip_bytes: int) -> dict[str, list[Sequence[Clip]]]:
+    """{split: clips of each of its shards}, in order.
+
+    The number of shards follows from ``clip_bytes``, the estimate of a clip's prepared size.
+    """
     shards = {}
-    for split in taxonomy.SPLITS:
-        of_split = [clip for clip in mixed if clip.split == split]
-        if of_split:
-            num_shards = min(len(of_split), 1 + len(of_split) * clip_bytes // SHARD_BYTES)
-            bounds = [round(index * len(of_split) / num_shards) for index in range(num_shards + 1)]
-            shards[split] = [of_split[start:end] for start, end in itertools.pairwise(bounds)]
+    for split, of_split in chosen.items():
+        num_shards = min(len(of_split), 1 + len(of_split) * clip_bytes // SHARD_BYTES)
+        bounds = [round(index * len(of_split) / num_shards) for index in range(num_shards + 1)]
+        shards[split] = [of_split[start:end] for start, end in itertools.pairwise(bounds)]
     return shards
 
 
@@ -76,10 +83,13 @@ def estimate_clip_bytes(root: str, clips: Sequence[Clip], settings: ClipSettings
     bytes_per_pixel = sum(modality.bytes_per_pixel for modality in stored_modalities(settings))
     sizes = []
     for clip in clips[:: max(1, len(clips) // _NUM_PROBED)]:
-        try:
-            with local_clip(root, clip.clip_id) as folder:
-                pixels = video.count_stored_pixels(raw_dataset.video_path(folder, clip.clip_id), settings.short_side)
-        except (video.VideoError, OSError):
+        videos = [source.name for source in find_sources(root, clip.clip_id, ClipSettings(modalities=()))]
+        if len(videos) != 1:
             continue  # the build will reject it
+        try:
+            with local_files(root, videos) as folder:
+                pixels = video.count_stored_pixels(folder / videos[0], settings.short_side)
+        except (video.VideoError, OSError):
+            continue
         sizes.append(pixels * bytes_per_pixel)
     return int(np.mean(sizes)) if sizes else 0

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_jax.data.skeletons.alphapose import SkeletonError, parse_detections
-from musclemap_jax.data.skeletons.person_linking import Detection
+from musclemap_jax.data.skeletons.detection import Detection
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 

@@ -20,6 +20,7 @@ from musclemap_jax.data.raw.flow import FLOW, flow_paths
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.files import UNFINISHED
+from tfds_musclemap.importing.pose_units import PoseUnits
 from tfds_musclemap.importing.release_clips import (
     FLOW_FOLDERS,
     MUSCLEMAP,
@@ -29,7 +30,8 @@ from tfds_musclemap.importing.release_clips import (
     read_activities,
     read_clips,
 )
-from tfds_musclemap.importing.skeletons import SkeletonReport, convert_skeletons, stored_layout
+from tfds_musclemap.importing.skeleton_conversion import stored_layout
+from tfds_musclemap.importing.skeletons import SkeletonReport, convert_skeletons
 
 _NUM_NAMED = 3
 
@@ -59,6 +61,8 @@ def import_release(
     activities: str | Path | None = None,
     skeletons: str | Path | None = None,
     skeleton_layout: str = "coco17",
+    units: PoseUnits | None = None,
+    force: bool = False,
     skip_missing: bool = False,
     flow: bool = False,
     name: str | None = None,
@@ -72,6 +76,8 @@ def import_release(
       activities: CSV table with the activities of clips whose paths do not contain them.
       skeletons: File or folder of pose results, as for ``convert_skeletons``.
       skeleton_layout: Joint order of the pose results.
+      units: What the numbers in the pose results refer to.
+      force: Whether to import pose results that do not seem to belong to the videos.
       skip_missing: Whether to leave out clips whose video does not exist; otherwise they are an error.
       flow: Whether to link the release's optical flow too, from the two folders FLOW_FOLDERS next to ``video_root``.
         Clips without it are counted. The manifest then names the folder that holds all three.
@@ -100,10 +106,22 @@ def import_release(
     report = None
     with _staging_folder(out) as stage:
         num_without_flow = _link(stage, present, video_root, flow_folders)
+        write_manifest(
+            stage, manifest
+        )  # first: it allows the links to the videos, which the skeletons are compared with
         if skeletons:
-            clip_ids = [clip.clip.clip_id for clip in present]
-            report = convert_skeletons(Path(skeletons), skeleton_layout, stage, clip_ids, target_layout=layout)
-        write_manifest(stage, manifest)
+            report = convert_skeletons(
+                Path(skeletons),
+                skeleton_layout,
+                stage,
+                [clip.clip.clip_id for clip in present],
+                all_clip_ids=[clip.clip_id for clip in annotations],
+                target_layout=layout,
+                units=units,
+                force=force,
+            )
+            if not report.written:
+                write_manifest(stage, dataclasses.replace(manifest, skeleton_layout=before.skeleton_layout))
         raw_dataset.write_annotations(stage, annotations)
         _install(stage, out, is_new=not earlier)
     return ReleaseReport(present, missing, num_without_flow, report)

@@ -8,9 +8,7 @@ absent video by a random other clip; here it is an error, or the clip is left ou
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import re
 import stat
 from collections.abc import Mapping, Sequence
@@ -18,6 +16,7 @@ from pathlib import Path
 
 from musclemap_jax.data.raw.raw_dataset import Clip, parse_clip_id
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.tables import read_table
 from tfds_musclemap.importing.release_lists import read_labels, read_paths
 
 MUSCLEMAP = "MuscleMap"
@@ -187,22 +186,16 @@ def read_activities(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        rows = list(reader)
-    except OSError as error:
+        rows = read_table(path, TABLE_COLUMNS)
+    except FileNotFoundError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: expected comma-separated values in UTF-8: {error}") from error
-    if not set(TABLE_COLUMNS) <= set(reader.fieldnames or ()):
-        raise UserError(f"{path}, line 1: expected the columns {','.join(TABLE_COLUMNS)}, got other ones")
     activities: dict[str, str] = {}
-    for number, row in enumerate(rows, start=1):
-        clip_id, activity = (row.get(name) for name in TABLE_COLUMNS)
+    for row in rows:
+        clip_id, activity = (row.values[name] for name in TABLE_COLUMNS)
         if not clip_id or not activity:
-            raise UserError(f"{path}, row {number}: expected {' and '.join(TABLE_COLUMNS)}, got an empty value")
-        if activities.setdefault(clip_id.strip(), activity.strip()) != activity.strip():
-            raise UserError(f"{path}, row {number}: expected one activity for {clip_id!r}, got a second one")
+            raise UserError(f"{row.place}: expected {' and '.join(TABLE_COLUMNS)}, got an empty value")
+        if activities.setdefault(clip_id, activity) != activity:
+            raise UserError(f"{row.place}: expected one activity for {clip_id!r}, got a second one")
     return activities
 
 

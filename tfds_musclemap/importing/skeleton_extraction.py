@@ -15,17 +15,13 @@ import tqdm
 
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import LinkError, check_file, read_manifest
+from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detections
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.csv_files import write_csv
 from tfds_musclemap.importing.pose_process import EstimationError, PoseProcess
-from tfds_musclemap.importing.skeletons import (
-    MAX_PERSONS,
-    clips_without_skeleton,
-    convert_persons,
-    raw_dataset_layout,
-    set_layout,
-    write_skeleton,
-)
+from tfds_musclemap.importing.pose_units import video_facts
+from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, convert_persons
+from tfds_musclemap.importing.skeletons import clips_without_skeleton, raw_dataset_layout, set_layout, write_skeleton
 
 DEFAULT_LAYOUT = "coco17"
 FAILED = "skeletons_failed.csv"
@@ -108,12 +104,16 @@ class _Estimators:
 
     def _extract(self, root: Path, clip_id: str, layout: str, max_persons: int) -> str | None:
         """Writes one clip's skeleton, or returns why it could not."""
-        video_path = raw_dataset.video_path(root, clip_id)
         process = self._idle.get()
         try:
+            video_path = raw_dataset.find_video(root, clip_id)
             check_file(root, video_path)
             process = process or PoseProcess(self._command, self._timeout_s)
             detections = process.estimate(video_path)
+            video = video_facts(root, clip_id)
+            evidence = evidence_of_detections(detections, process.layout, video.num_frames, video.fps, video.size)
+            if fault := clip_fault(evidence):
+                return f"the estimator's results cannot be of this video: {fault.reason}"
             persons = convert_persons(detections, process.layout, layout, max_persons)
         except (EstimationError, LinkError, UserError) as error:
             return str(error)

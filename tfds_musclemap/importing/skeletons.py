@@ -2,28 +2,31 @@
 
 ``musclemap_jax/data/skeletons/pose_results.py`` lists the accepted files and formats. Joints are converted by name if
 the raw data set already has skeletons of another layout. Each clip keeps the persons with the largest sum over frames
-of score times box area, followed through the frames; frames in which nobody was found stay absent. The number of frames
-is not checked here: the builder compares it with the video's.
+of score times box area, followed through the frames; frames in which nobody was found stay absent.
+
+Whether the results belong to the videos is judged over all clips (``data/skeletons/evidence.py``) before any file is
+written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import shutil
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
-from musclemap_jax.data.skeletons.alphapose import SkeletonError, parse_detections, write_persons
-from musclemap_jax.data.skeletons.person_linking import Detection, link_persons
+from musclemap_jax.data.skeletons.alphapose import SkeletonError, write_persons
+from musclemap_jax.data.skeletons.detection import Detection
 from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError
-from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, convert, get_layout
+from musclemap_jax.skeleton_layouts import LAYOUTS
+from musclemap_jax.storage.files import UNFINISHED
+from tfds_musclemap.importing.pose_units import PoseUnits, video_facts
+from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, SkeletonConversion, stored_layout
 
-INPUT_LAYOUTS = (*LAYOUTS, *EXTENDED_LAYOUTS)
-"""Joint orders that results may have."""
-
-MAX_PERSONS = 10
 _NUM_NAMED = 5
 
 
@@ -36,39 +39,25 @@ class SkeletonReport:
       invalid: Clip id -> one line that says why its results were refused; the clip gets no skeleton.
       absent: Ids of the clips without results.
       layout: Joint order of the written skeletons.
+      num_nan: Clip id -> the number of its joints that are NaN in the results, and so absent; clips with some only.
     """
 
     written: list[str]
     invalid: dict[str, str]
     absent: list[str]
     layout: str
+    num_nan: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The report for the console."""
         lines = [f"skeletons: {len(self.written)} clips, layout {self.layout}"]
+        if self.num_nan:
+            lines.append(f"NaN, taken as absent: {sum(self.num_nan.values())} joints in {len(self.num_nan)} clips")
         if self.absent:
             lines.append(f"without results: {len(self.absent)} clips, such as {', '.join(self.absent[:_NUM_NAMED])}")
         if self.invalid:
             lines += [f"invalid results: {len(self.invalid)} clips", *list(self.invalid.values())[:_NUM_NAMED]]
         return lines
-
-
-def stored_layout(layout: str) -> str:
-    """The layout in which results of an input layout are stored: itself, or the one that it is reduced to.
-
-    Raises UserError for an unknown layout.
-    """
-    return EXTENDED_LAYOUTS[layout][0] if layout in EXTENDED_LAYOUTS else get_layout(layout).name
-
-
-def convert_persons(
-    detections: Sequence[Detection], source_layout: str, target_layout: str, max_persons: int = MAX_PERSONS
-) -> list[list[Detection]]:
-    """Links one clip's detections to persons, keeps the most prominent ones, and converts their joints by name."""
-    return [
-        [detection._replace(joints=convert(detection.joints, source_layout, target_layout)) for detection in person]
-        for person in link_persons(list(detections))[:max_persons]
-    ]
 
 
 def write_skeleton(root: Path, clip_id: str, persons: Sequence[Sequence[Detection]]) -> None:
@@ -84,43 +73,65 @@ def convert_skeletons(
     root: Path,
     clip_ids: Sequence[str],
     *,
+    all_clip_ids: Sequence[str] | None = None,
     target_layout: str | None = None,
-    first_frame: int = 0,
+    units: PoseUnits | None = None,
     max_persons: int = MAX_PERSONS,
+    force: bool = False,
 ) -> SkeletonReport:
-    """Writes clips' skeleton files to a raw data set's folder.
+    """Writes clips' skeleton files to a raw data set's folder, all of them or none.
 
     Args:
       source: Folder of results, or one file for all clips.
       layout: Joint order of the results, one of INPUT_LAYOUTS.
-      root: The raw data set's folder.
+      root: The raw data set's folder, with its videos and manifest.
       clip_ids: The clips to write; existing skeletons are replaced.
+      all_clip_ids: All clips of the data set, where those are a part of them.
       target_layout: Joint order to write; by default the results'.
-      first_frame: The number of the first frame in the results: 1 for images that FFmpeg wrote.
+      units: What the numbers in the results refer to.
       max_persons: The largest P.
+      force: Whether to write skeletons that do not seem to belong to the videos, judged over all of them.
 
     Raises:
-      UserError: Unknown layout, no such source, or no results for any of the clips.
+      UserError: Unknown layout, no such source, no results for any of the clips, or results of something else than the
+        videos.
     """
+    units = units or PoseUnits()
     source_layout = stored_layout(layout)
     report = SkeletonReport([], {}, [], target_layout or source_layout)
-    for clip_id, entries in read_entries(source, clip_ids):
-        try:
-            if isinstance(entries, SkeletonError):
-                raise entries
-            detections = parse_detections(entries, source_layout, clip_id)
-            detections = [detection._replace(frame=detection.frame - first_frame) for detection in detections]
-            if any(detection.frame < 0 for detection in detections):
-                raise SkeletonError(f"{clip_id}: expected frames numbered from {first_frame}, got an earlier one")
-            persons = convert_persons(detections, source_layout, report.layout, max_persons)
-        except SkeletonError as error:
-            report.invalid[clip_id] = " ".join(str(error).split())
-            continue
-        write_skeleton(root, clip_id, persons)
-        report.written.append(clip_id)
+    conversion = SkeletonConversion(source_layout, report.layout, units, max_persons)
+    with _staged_skeletons(root) as stage:
+        for clip_id, poses in read_entries(source, all_clip_ids or clip_ids, clip_ids):
+            try:
+                if isinstance(poses, SkeletonError):
+                    raise poses
+                persons = conversion.persons(clip_id, poses, video_facts(root, clip_id))
+            except SkeletonError as error:
+                report.invalid[clip_id] = " ".join(str(error).split())
+                continue
+            write_skeleton(stage, clip_id, persons)
+            report.written.append(clip_id)
+        if not force:
+            conversion.check_data_set(source)
     with_results = {*report.written, *report.invalid}
     report.absent = [clip_id for clip_id in clip_ids if clip_id not in with_results]
+    report.num_nan = {clip_id: count for clip_id, count in conversion.num_nan.items() if count}
     return report
+
+
+@contextlib.contextmanager
+def _staged_skeletons(root: Path) -> Generator[Path]:
+    """A folder for skeleton files, which are moved to the raw data set if all goes well."""
+    stage = root / f".{raw_dataset.SKELETONS}{UNFINISHED}"
+    shutil.rmtree(stage, ignore_errors=True)
+    try:
+        yield stage
+        for path in sorted((stage / raw_dataset.SKELETONS).rglob("*.json")):
+            target = root / path.relative_to(stage)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def import_skeletons(
@@ -128,14 +139,16 @@ def import_skeletons(
     source: str | Path,
     layout: str,
     *,
-    first_frame: int = 0,
+    units: PoseUnits | None = None,
     max_persons: int = MAX_PERSONS,
     overwrite: bool = False,
+    force: bool = False,
 ) -> SkeletonReport:
     """Adds skeletons to the clips of a raw data set that have none, and records their layout in its manifest.
 
-    The arguments are those of ``convert_skeletons``; ``overwrite`` replaces existing skeletons too. Raises UserError as
-    that function does, or for an invalid raw data set.
+    The arguments are those of ``convert_skeletons``; ``overwrite`` replaces existing skeletons too. The source may be
+    the raw data set's own skeletons, which are then converted in place. Raises UserError as that function does, or for
+    an invalid raw data set.
     """
     root = Path(root)
     clip_ids = [clip.clip_id for clip in raw_dataset.read_annotations(root)]
@@ -144,9 +157,18 @@ def import_skeletons(
     if not wanted:
         return SkeletonReport([], {}, [], target)
     report = convert_skeletons(
-        Path(source), layout, root, wanted, target_layout=target, first_frame=first_frame, max_persons=max_persons
+        Path(source),
+        layout,
+        root,
+        wanted,
+        all_clip_ids=clip_ids,
+        target_layout=target,
+        units=units,
+        max_persons=max_persons,
+        force=force,
     )
-    set_layout(root, report.layout)
+    if report.written:
+        set_layout(root, report.layout)
     return report
 
 

@@ -12,10 +12,8 @@ the order of a hash of their ids, so that shards are mixed all the same.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -23,9 +21,7 @@ import tqdm
 from etils import epath
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
-from musclemap_jax.data.modalities import stored_modalities
-from musclemap_jax.data.raw import raw_dataset
-from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest
+from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.worker_pool import WorkerPool, num_cpus
 from musclemap_jax.synthetic.generate import render
@@ -33,23 +29,28 @@ from tfds_musclemap.build import beam_build, build
 from tfds_musclemap.build.build_folder import build_lock, check_free_disk, disk_faults_are_user_errors, scratch_folder
 from tfds_musclemap.build.build_log import REJECTED, BuildLog
 from tfds_musclemap.build.builder_config import CONFIGS, check_range
+from tfds_musclemap.build.changes import find_changes, has_files, manifest_values
 from tfds_musclemap.build.features import make_features
-from tfds_musclemap.build.remote import local_annotations
-from tfds_musclemap.build.shards import Shard, assign_clips, estimate_clip_bytes
+from tfds_musclemap.build.remote import read_raw_dataset
+from tfds_musclemap.build.shards import Shard, assign_clips, choose_clips, estimate_clip_bytes
 
 HOMEPAGE = "https://github.com/KPeng9510/MuscleMap"
 
-_REBUILD = "remove the folder or choose another data_dir"
+_REBUILD = "build it again with --overwrite (in a run, with --config.data.rebuild=True) or choose another data_dir"
+
+_UNSUPPORTED = ("num_shards", "min_shard_size", "max_shard_size")
+"""Fields of TFDS's DownloadConfig that would be ignored."""
 
 
 class Builder(FileReaderBuilder):
     """Builds ``musclemap``; README.md in this folder describes the features."""
 
-    VERSION = tfds.core.Version("3.0.0")
+    VERSION = tfds.core.Version("4.0.0")
     RELEASE_NOTES = {  # noqa: RUF012 (TFDS's own declaration)
         "1.0.0": "Initial release.",
         "2.0.0": "Frames are converted from h264 to JPEG without RGB in between, which is closer to the video.",
         "3.0.0": "The data holds the names of the muscle regions, which the raw data set may choose.",
+        "4.0.0": "The data holds the list of the raw files that it was made of.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     MuscleMap is handed out by its authors under a user agreement: {HOMEPAGE}
@@ -64,6 +65,7 @@ class Builder(FileReaderBuilder):
         file_format: str | None = None,
         num_workers: int | None = None,
         max_rejected_fraction: float | None = None,
+        rebuild: bool = False,
         **kwargs: Any,
     ):
         """Takes ``tfds.core.DatasetBuilder``'s arguments too; raises UserError for a number out of its range.
@@ -72,6 +74,7 @@ class Builder(FileReaderBuilder):
           file_format: TFDS's name of a record format; ``array_record`` unless the data exists in another one.
           num_workers: Processes that decode; by default the CPUs that this process may use.
           max_rejected_fraction: See MuscleMapConfig; by default that of the config.
+          rebuild: Whether existing data that is out of date is built again; otherwise it is an error.
           **kwargs: The other arguments.
         """
         super().__init__(file_format=file_format, **kwargs)
@@ -82,6 +85,7 @@ class Builder(FileReaderBuilder):
         check_range("max_rejected_fraction", self._max_rejected_fraction, 0, 1)
         self._num_workers = num_cpus() if num_workers is None else num_workers
         check_range("num_workers", self._num_workers, 1, 1024)
+        self._rebuild = rebuild
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = make_features(self.builder_config.clip)
@@ -96,20 +100,22 @@ class Builder(FileReaderBuilder):
     ) -> None:
         """Builds the data set unless it exists; see ``tfds.core.DatasetBuilder.download_and_prepare``.
 
+        If it exists and a raw data set is given, the two are compared.
+
         Raises:
-          UserError: No raw data set, invalid annotations, too little disk space, too many rejected clips, or existing
-            data that was made of something else. A failed build leaves no data set behind.
+          UserError: No raw data set, invalid annotations, too little disk space, too many rejected clips, existing data
+            that is out of date, or an option of TFDS that this builder does not have. A failed build leaves no data
+            set behind.
         """
         download_config = download_config or tfds.download.DownloadConfig()
-        final_path = epath.Path(self.data_path)
+        _check_options(download_config)
+        self._max_examples = download_config.max_examples_per_split
         overwrite = download_config.download_mode.overwrite_dataset
-        root = None
-        if not self.builder_config.synthetic:
-            downloads = epath.Path(download_dir or epath.Path(self._data_dir_root) / "downloads")
-            root = epath.Path(download_config.manual_dir or downloads / "manual")
-        if final_path.exists() and not overwrite:
-            self._check_made_of(root if download_config.manual_dir else None)
-            super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
+        options = {"download_dir": download_dir, "download_config": download_config, **kwargs}
+        final_path = epath.Path(self.data_path)
+        given, root = self._raw_dataset_folders(download_dir, download_config)
+        if not overwrite and self._is_up_to_date(given):
+            super().download_and_prepare(**options)
             return
         if root:
             self._check_raw_dataset(root)
@@ -119,15 +125,27 @@ class Builder(FileReaderBuilder):
         with contextlib.ExitStack() as stack:
             stack.enter_context(disk_faults_are_user_errors(final_path))
             stack.enter_context(build_lock(final_path))
-            if final_path.exists() and not overwrite:  # the process that held the lock has built it
+            if final_path.exists():  # it did before, or the process that held the lock has built it
                 self.info.read_from_directory(final_path)
-                return
+                if not overwrite and self._is_up_to_date(given):
+                    return
+                final_path.rmtree()
             if root is None:
                 root = stack.enter_context(scratch_folder(final_path))
                 render(root, self.builder_config.synthetic, self._num_workers, progress=sys.stderr.isatty())
             self._root = os.fspath(root)
-            super().download_and_prepare(download_dir=download_dir, download_config=download_config, **kwargs)
+            super().download_and_prepare(**options)
         print(self.summary())
+
+    def _raw_dataset_folders(
+        self, download_dir: str | os.PathLike | None, download_config: tfds.download.DownloadConfig
+    ) -> tuple[epath.Path | None, epath.Path | None]:
+        """The raw data set that the user names, and the one to build from: by default TFDS's own; None if rendered."""
+        if self.builder_config.synthetic:
+            return None, None
+        if download_config.manual_dir:
+            return epath.Path(download_config.manual_dir), epath.Path(download_config.manual_dir)
+        return None, epath.Path(download_dir or epath.Path(self._data_dir_root) / "downloads") / "manual"
 
     def summary(self) -> str:
         """One line with the number of clips in each split of the prepared data and of rejected ones."""
@@ -140,13 +158,14 @@ class Builder(FileReaderBuilder):
     ) -> None:
         """Runs while ``self.data_path`` is TFDS's temporary folder, which is renamed if the build succeeds."""
         config = self.builder_config
-        with local_annotations(self._root) as folder:
-            clips, manifest, digest = raw_dataset.read_annotations(folder), read_manifest(folder), _digest(folder)
+        annotated, manifest = read_raw_dataset(self._root, config.clip)
+        chosen = choose_clips(annotated, self._max_examples)
+        clips = [clip for of_split in chosen.values() for clip in of_split]
         num_regions = len(manifest.regions)
         clip_bytes = estimate_clip_bytes(self._root, clips, config.clip)
         check_free_disk(epath.Path(self._data_dir_root), len(clips) * clip_bytes)
         log = BuildLog(len(clips), self._max_rejected_fraction)
-        shards = self._shards(clips, clip_bytes)
+        shards = self._shards(chosen, clip_bytes)
         in_order = [shard for of_split in shards.values() for shard in of_split]
         if _uses_beam(download_config):
             options, runner = download_config.beam_options, download_config.beam_runner
@@ -157,23 +176,22 @@ class Builder(FileReaderBuilder):
                 tqdm.tqdm(total=len(clips), desc=self.info.full_name, unit="clip", disable=None) as progress,
             ):
                 build.write_shards(self._root, in_order, num_regions, config.clip, pool, log, progress.update)
+        log.check_not_empty()
         self._set_splits(shards, log)
-        log.write(epath.Path(self.data_path))
+        log.write(epath.Path(self.data_path), with_sources=config.synthetic is None)
         self.info.metadata.update(
+            manifest_values(manifest),
             made_of=config.made_of(),
-            annotations_sha256=digest,
-            release=manifest.name,
-            regions=manifest.regions,
-            allow_background=manifest.allow_background,
+            max_examples_per_split=self._max_examples,
             num_clips=len(clips),
             num_rejected=len(log.rejected),
         )
 
-    def _shards(self, clips: list[raw_dataset.Clip], clip_bytes: int) -> dict[str, list[Shard]]:
+    def _shards(self, chosen: dict[str, list[Clip]], clip_bytes: int) -> dict[str, list[Shard]]:
         """{split: its files}."""
         file_format = self.info.file_format.value
         shards = {}
-        for split, of_split in assign_clips(clips, clip_bytes).items():
+        for split, of_split in assign_clips(chosen, clip_bytes).items():
             paths = self._get_filename_template(split_name=split).sharded_filepaths(len(of_split))
             pairs = zip(paths, of_split, strict=True)
             shards[split] = [Shard(os.fspath(path), file_format, of_shard) for path, of_shard in pairs]
@@ -201,46 +219,36 @@ class Builder(FileReaderBuilder):
 
         return array_record_dataset(self.info, split, decoders, read_config, shuffle_files)
 
-    def _check_raw_dataset(self, root: Path) -> None:
+    def _check_raw_dataset(self, root: epath.Path) -> None:
         """Raises UserError if there is no raw data set or it is invalid."""
-        if not root.is_dir() or not any(root.iterdir()):
+        if not has_files(root):
+            folders = epath.Path(self.data_path).parent.glob("[0-9]*")
+            earlier = sorted(folder.name for folder in folders if folder.name != str(self.version))
+            found = f" ({', '.join(earlier)} was made by an earlier version of this project)" if earlier else ""
             raise UserError(
-                f"{self.data_path}: no prepared data, and no raw data set to build it from in {root}: get MuscleMap "
-                f"from its authors under their licence (user agreement, {HOMEPAGE}) and run `tfds build "
+                f"{self.data_path}: no prepared data{found}, and no raw data set to build it from in {root}: get "
+                f"MuscleMap from its authors under their licence (user agreement, {HOMEPAGE}) and run `tfds build "
                 f"tfds_musclemap/musclemap --config={self.builder_config.name} --manual_dir=FOLDER "
                 f"--data_dir={self._data_dir_root}`; or, without it, train on rendered data with "
                 f"--config=configs/transm3e.py:synthetic"
             )
-        with local_annotations(root) as folder:
-            raw_dataset.read_annotations(folder)
-            manifest = read_manifest(folder)
-        settings = self.builder_config.clip
-        for modality in stored_modalities(settings):
-            modality.check_manifest(manifest, root / MANIFEST, settings)
+        read_raw_dataset(root, self.builder_config.clip)
 
-    def _check_made_of(self, root: Path | None) -> None:
-        """Raises UserError if the prepared data was made with other settings, or of other annotations or labels."""
-        metadata = self.info.metadata
-        found = metadata.get("made_of", {})
-        for name, value in self.builder_config.made_of().items():
-            if value != found.get(name):
-                raise UserError(
-                    f"{self.data_path}: expected data made with {name}={value!r}, found {found.get(name)!r}: {_REBUILD}"
-                )
-        if not root or not (root / raw_dataset.ANNOTATIONS).is_file():
-            return
-        with local_annotations(root) as folder:
-            manifest, digest = read_manifest(folder), _digest(folder)
-        if metadata["annotations_sha256"] != digest:
-            raise UserError(
-                f"{self.data_path}: expected data made of {root / raw_dataset.ANNOTATIONS}, found data made of other "
-                f"annotations: {_REBUILD}"
-            )
-        if (list(manifest.regions), manifest.allow_background) != (metadata["regions"], metadata["allow_background"]):
-            raise UserError(
-                f"{self.data_path}: expected data made with the muscle regions of {root / MANIFEST}, or without it "
-                f"MuscleMap's, found data of other labels: {_REBUILD}"
-            )
+    def _is_up_to_date(self, root: epath.Path | None) -> bool:
+        """Whether the data exists and nothing has changed since it was made; the raw data set is compared if it exists.
+
+        Raises UserError if something has changed, unless such data is to be built again.
+        """
+        data_path = epath.Path(self.data_path)
+        if not data_path.exists():
+            return False
+        metadata = dict(self.info.metadata.items())
+        changes = find_changes(data_path, metadata, self.builder_config, root, self._max_examples)
+        if changes and not self._rebuild:
+            raise UserError(f"{data_path}: the prepared data is out of date: {'; '.join(changes)}: {_REBUILD}")
+        if changes:
+            print(f"{data_path}: building it again: {'; '.join(changes)}", file=sys.stderr)
+        return not changes
 
     def _log_download_bytes(self) -> None:
         """TFDS announces a download in bold letters, but there is none."""
@@ -253,5 +261,10 @@ def _uses_beam(download_config: tfds.download.DownloadConfig) -> bool:
     return bool(download_config.beam_runner or download_config.beam_options)
 
 
-def _digest(root: Path) -> str:
-    return hashlib.sha256((root / raw_dataset.ANNOTATIONS).read_bytes()).hexdigest()
+def _check_options(download_config: tfds.download.DownloadConfig) -> None:
+    default = tfds.download.DownloadConfig()
+    for name in _UNSUPPORTED:
+        if getattr(download_config, name) != getattr(default, name):
+            raise UserError(f"{name}: this builder chooses the shards itself: leave the option out")
+    if download_config.max_examples_per_split is not None and download_config.max_examples_per_split < 1:
+        raise UserError(f"max_examples_per_split: expected at least 1, got {download_config.max_examples_per_split}")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from musclemap_jax import taxonomy
 from tfds_musclemap.build.build_log import StoredClip
 from tfds_musclemap.importing.release_clips import MUSCLEMAP
 from tfds_musclemap.verify.clips import ClipFacts
+from tfds_musclemap.verify.near_duplicates import MAX_CLIPS, near_duplicates
 from tfds_musclemap.verify.prepared import Prepared
+from tfds_musclemap.verify.skeleton_evidence import skeleton_faults, skeleton_notes
 
 PAPER_CLIPS = 15_004
 PAPER_ACTIVITIES = 135
@@ -21,6 +23,7 @@ _MAX_SHOWN = 5
 def find_faults(prepared: Prepared) -> list[str]:
     """Everything that would make metrics on this data wrong or optimistic, one line each."""
     return [
+        *([] if prepared.clips else ["no clips: the data set is empty"]),
         *(f"{clip.split}, {clip.clip_id}: {fault}" for clip in prepared.clips for fault in clip.faults),
         *_count_faults(prepared),
         *_listing_faults(prepared),
@@ -28,6 +31,7 @@ def find_faults(prepared: Prepared) -> list[str]:
         *_activity_faults(prepared.clips),
         *_muscle_faults(prepared.clips),
         *_leaks(prepared.clips),
+        *skeleton_faults(prepared.clips),
     ]
 
 
@@ -37,13 +41,36 @@ def find_notes(prepared: Prepared) -> list[str]:
     if prepared.rejected:
         examples = _first_few(f"{clip_id} ({reason})" for clip_id, _, reason in prepared.rejected)
         notes.append(f"{len(prepared.rejected)} clips were rejected by the build: {examples}")
-    unseen = [clip.clip_id for clip in prepared.clips if clip.skeleton_fraction == 0]
+    unseen = [clip.clip_id for clip in prepared.clips if clip.skeleton and not clip.skeleton.seen_fraction]
     if unseen:
         notes.append(f"{len(unseen)} clips without a person in any frame: {_first_few(unseen)}")
     for copies in _duplicates(prepared.clips):
         if len({clip.split for clip in copies}) == 1:
             notes.append(f"{copies[0].split}: the same content twice: {_first_few(clip.clip_id for clip in copies)}")
-    return notes
+    more = (skeleton_notes, _spelling_notes, _likeness_notes)
+    return [*notes, *(note for find in more for note in find(prepared.clips))]
+
+
+def _spelling_notes(clips: Iterable[ClipFacts]) -> list[str]:
+    """Activities that differ in case or punctuation alone, and so may be one."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        spellings[taxonomy.activity_key(clip.activity)].add(clip.activity)
+    return [
+        f"activities that differ in case or punctuation alone: {_first_few(map(repr, sorted(names)))}"
+        for _, names in sorted(spellings.items())
+        if len(names) > 1
+    ]
+
+
+def _likeness_notes(clips: Sequence[ClipFacts]) -> list[str]:
+    """Clips of different splits that look alike."""
+    if len(clips) > MAX_CLIPS:
+        return [f"clips that look alike were not searched for: more than {MAX_CLIPS:,} clips"]
+    return [
+        f"clips of different splits look alike: {_first_few(f'{clip.split}/{clip.clip_id}' for clip in alike)}"
+        for alike in near_duplicates(clips)
+    ]
 
 
 def _count_faults(prepared: Prepared) -> list[str]:
@@ -104,15 +131,18 @@ def _release_faults(prepared: Prepared) -> list[str]:
 
 
 def _activity_faults(clips: Iterable[ClipFacts]) -> list[str]:
-    """Activities that are both known and new."""
+    """Activities that are both known and new, however they are spelled."""
     splits: dict[str, set[str]] = defaultdict(set)
+    spellings: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
-        splits[clip.activity].add(clip.split)
+        key = taxonomy.activity_key(clip.activity)
+        splits[key].add(clip.split)
+        spellings[key].add(clip.activity)
     return [
-        f"activity {activity!r} is in {', '.join(sorted(activity_splits, key=taxonomy.SPLITS.index))}: a new activity "
-        f"must not be in other splits"
-        for activity, activity_splits in sorted(splits.items())
-        if activity_splits & set(taxonomy.NEW_SPLITS) and activity_splits - set(taxonomy.NEW_SPLITS)
+        f"activity {' or '.join(map(repr, sorted(spellings[key])))} is in "
+        f"{', '.join(sorted(of_activity, key=taxonomy.SPLITS.index))}: a new activity must not be in other splits"
+        for key, of_activity in sorted(splits.items())
+        if of_activity & set(taxonomy.NEW_SPLITS) and of_activity - set(taxonomy.NEW_SPLITS)
     ]
 
 

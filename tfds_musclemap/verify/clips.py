@@ -12,12 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.data.modalities import IMAGE_FIELDS
 from musclemap_jax.data.modalities.fields import ClipRecord, Images
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.runtime.worker_pool import WorkerCrash, WorkerPool
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from tfds_musclemap.source import ClipSource
+from tfds_musclemap.verify.signature import signature, signature_frames
+from tfds_musclemap.verify.skeleton_evidence import SkeletonFacts, skeleton_facts
 
 _CHUNK_SIZE = 16
 """Clips per call of a worker."""
@@ -33,8 +36,9 @@ class ClipFacts(Clip):
       size: (height, width) of its images; None if it has none.
       num_bytes: Stored size of its images and joints.
       content_hash: Hash of its images, or of its joints if it has no images; None if it has neither.
-      skeleton_fraction: Fraction of the frames with a joint; None if no skeleton is stored.
+      skeleton: Facts about its skeleton; None if none is stored, or its shape is invalid.
       faults: One line for each thing that is wrong with it.
+      signature: What its frames look like, see signature.py; None without frames.
     """
 
     num_frames: int
@@ -42,8 +46,9 @@ class ClipFacts(Clip):
     size: tuple[int, int] | None
     num_bytes: int
     content_hash: str | None
-    skeleton_fraction: float | None
+    skeleton: SkeletonFacts | None
     faults: tuple[str, ...]
+    signature: bytes | None = None
 
 
 def examine_split(folder: Path, split: str, pool: WorkerPool, advance: Callable[[int], object]) -> Iterator[ClipFacts]:
@@ -86,14 +91,16 @@ def examine_record(record: ClipRecord, split: str, num_regions: int, allow_backg
                 digest.update(len(data).to_bytes(8, "little") + data)
                 num_bytes += len(data)
     has_content = bool(num_bytes)
-    fraction = None
+    facts = None
     if "skeleton" in record:
         skeleton = record["skeleton"]
         lengths["skeleton"] = len(skeleton)
         num_bytes += skeleton.nbytes
-        fraction = float((skeleton[..., 2] > 0).any(axis=(1, 2)).mean())
-        faults += _skeleton_faults(record)
-        if not has_content and fraction:
+        skeleton_faults = _skeleton_faults(record)
+        faults += skeleton_faults
+        if len(skeleton) and not skeleton_faults:
+            facts = skeleton_facts(skeleton, record["skeleton_layout"], record["fps"], min(sizes, default=None))
+        if not has_content and (skeleton[..., 2] > 0).any():
             digest.update(skeleton.tobytes())
             has_content = True
     if len(sizes) > 1:
@@ -117,8 +124,9 @@ def examine_record(record: ClipRecord, split: str, num_regions: int, allow_backg
         size=min(sizes, default=None),
         num_bytes=num_bytes,
         content_hash=digest.hexdigest() if has_content else None,
-        skeleton_fraction=fraction,
+        skeleton=facts,
         faults=tuple(faults),
+        signature=_signature(record),
     )
 
 
@@ -133,6 +141,16 @@ def _decode_all(name: str, field: Images, images: list[bytes], faults: list[str]
     if broken:
         faults.append(f"{name}: {len(broken)} images cannot be decoded, the first is number {broken[0]}")
     return sizes
+
+
+def _signature(record: ClipRecord) -> bytes | None:
+    images = record.get("frames", ())
+    if not images:
+        return None
+    try:
+        return signature([decode_jpeg(images[index]) for index in signature_frames(len(images))])
+    except (ValueError, cv2.error):  # reported as a fault of the clip
+        return None
 
 
 def _skeleton_faults(record: ClipRecord) -> list[str]:

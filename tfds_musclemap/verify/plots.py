@@ -28,14 +28,19 @@ _DIFFERENCE_GAIN = 3
 
 
 def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataStatistics) -> None:
-    """Writes ``regions.png`` and, if any clip of the data set in ``folder`` is without faults, ``modalities.png``."""
+    """Writes ``regions.png`` and, if any clip of the data set in ``folder`` is without faults, ``modalities.png``.
+
+    An empty data set has no plots.
+    """
+    if not prepared.clips:
+        return
     save_plot(plot_data_statistics(statistics), out / "regions.png")
     sound = [clip for clip in prepared.clips if not clip.faults]
     if not sound:
         return
     split = sound[0].split
     candidates = [clip for clip in sound[:_NUM_CANDIDATES] if clip.split == split]
-    chosen = max(candidates, key=lambda clip: clip.skeleton_fraction or 0)
+    chosen = max(candidates, key=lambda clip: clip.skeleton.seen_fraction if clip.skeleton else 0)
     index = [clip.clip_id for clip in prepared.clips if clip.split == split].index(chosen.clip_id)
     size = prepared.listed[split][index].size
     source = ClipSource(folder, split)

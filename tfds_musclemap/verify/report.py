@@ -16,6 +16,7 @@ from tfds_musclemap.verify.checks import find_faults, find_notes
 from tfds_musclemap.verify.clips import ClipFacts
 from tfds_musclemap.verify.plots import write_plots
 from tfds_musclemap.verify.prepared import Prepared, read_prepared
+from tfds_musclemap.verify.skeleton_evidence import NUM_PERSONS, skeleton_summary
 
 VERIFICATION = "verification"
 """Default folder of the report, next to the records."""
@@ -87,8 +88,6 @@ def _split_summary(clips: Sequence[ClipFacts]) -> dict[str, Any]:
     frames = [clip.num_frames for clip in clips]
     fps = [clip.fps for clip in clips]
     sizes = [clip.size for clip in clips if clip.size]
-    with_skeleton = [clip for clip in clips if clip.skeleton_fraction is not None]
-    frames_with_skeleton = sum((clip.skeleton_fraction or 0.0) * clip.num_frames for clip in with_skeleton)
     return {
         "clips": len(clips),
         "activities": len({clip.activity for clip in clips}),
@@ -96,7 +95,7 @@ def _split_summary(clips: Sequence[ClipFacts]) -> dict[str, Any]:
         "frames": {"total": sum(frames), "min": min(frames), "median": float(np.median(frames)), "max": max(frames)},
         "fps": {"min": float(np.min(fps)), "median": float(np.median(fps)), "max": float(np.max(fps))},
         "resolutions": {f"{h}x{w}": sizes.count((h, w)) for h, w in sorted(set(sizes))},
-        "frames_with_skeleton": frames_with_skeleton / max(1, sum(frames)) if with_skeleton else None,
+        **skeleton_summary(clips),
         "bytes": sum(clip.num_bytes for clip in clips),
     }
 
@@ -104,12 +103,12 @@ def _split_summary(clips: Sequence[ClipFacts]) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     """The report for the console: a line of totals, one row per split, the first notes and faults."""
     header = ["split", "clips", "activities", "regions per clip", "frames", "fps", "resolution", "skeleton"]
-    header += ["rejected", "MB"]
+    header += [f"first {NUM_PERSONS} persons", "rejected", "MB"]
     rows = []
     for split, summary in report["splits"].items():
         frames, fps, resolutions = summary["frames"], summary["fps"], summary["resolutions"]
         most_common = max(resolutions, key=resolutions.get, default="")
-        fraction = summary["frames_with_skeleton"]
+        fractions = [summary[name] for name in ("frames_with_skeleton", "frames_with_first_persons")]
         rows.append(
             [
                 split,
@@ -119,7 +118,7 @@ def table(report: dict[str, Any]) -> str:
                 f"{frames['min']}-{frames['max']}",
                 f"{fps['min']:g}-{fps['max']:g}" if fps["min"] != fps["max"] else f"{fps['min']:g}",
                 most_common + (f" and {len(resolutions) - 1} others" if len(resolutions) > 1 else ""),
-                "" if fraction is None else f"{100 * fraction:.1f} %",
+                *("" if fraction is None else f"{100 * fraction:.1f} %" for fraction in fractions),
                 str(summary["rejected"]),
                 f"{summary['bytes'] / 1e6:.1f}",
             ]

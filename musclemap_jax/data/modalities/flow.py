@@ -93,6 +93,7 @@ class _EstimateWriter(ClipWriter):
             values = flow.encode_flow(self._estimate(self._previous, frame.grey), self._settings.flow_bound)
         for axis, name in enumerate(_AXES):
             self._images[name].append(encode_grey_jpeg(values[..., axis], self._settings.jpeg_quality))
+            self.num_bytes += len(self._images[name][-1])
         self._previous = frame.grey
 
     def fields(self, size: ClipSize) -> ClipRecord:

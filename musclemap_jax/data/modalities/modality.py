@@ -104,7 +104,13 @@ class Frame:
 
 
 class ClipWriter(abc.ABC):
-    """Makes a modality's fields of one clip's record."""
+    """Makes a modality's fields of one clip's record.
+
+    Attributes:
+      num_bytes: Size of the images made so far.
+    """
+
+    num_bytes: int = 0
 
     def add(self, frame: Frame) -> None:  # noqa: B027 (not every modality is made of the frames)
         """Takes the clip's next frame."""

@@ -39,6 +39,7 @@ class _DifferenceWriter(ClipWriter):
     def add(self, frame: Frame) -> None:
         previous = frame.decoded if self._previous is None else self._previous
         self._images.append(encode_png(cv2.absdiff(frame.decoded, previous)))
+        self.num_bytes += len(self._images[-1])
         self._previous = frame.decoded
 
     def fields(self, size: ClipSize) -> ClipRecord:

@@ -93,7 +93,7 @@ class _JointsWriter(ClipWriter):
             try:
                 # A number too large for float32 becomes infinite, and is refused as such.
                 with np.errstate(over="ignore"):
-                    skeleton = read_alphapose(path, settings.skeleton_layout, size.num_frames)
+                    skeleton = read_alphapose(path, settings.skeleton_layout, size.num_frames, size.source)
             except SkeletonError as error:
                 raise ClipError(str(error)) from error
         if not skeleton.shape[1]:

@@ -57,6 +57,7 @@ class _JpegWriter(ClipWriter):
 
     def add(self, frame: Frame) -> None:
         self._images.append(frame.jpeg)
+        self.num_bytes += len(frame.jpeg)
 
     def fields(self, size: ClipSize) -> ClipRecord:
         return {"frames": self._images}

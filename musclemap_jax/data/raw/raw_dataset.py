@@ -1,7 +1,7 @@
 """The raw data set: the folder that the TFDS builder reads and the synthetic renderer writes.
 
     annotations.csv             clip_id,split,activity,muscles
-    clips/<clip_id>.mp4
+    clips/<clip_id>.mp4         or another suffix of VIDEO_SUFFIXES, if only one file has that name
     skeletons/<clip_id>.json    AlphaPose results
     raw_dataset.json            optional: name, muscle regions, layout of the skeletons and more (manifest.py)
 
@@ -11,17 +11,17 @@ or skeleton cannot be read is left to the builder.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw.manifest import MANIFEST, Manifest, read_manifest
+from musclemap_jax.data.raw.manifest import MANIFEST, LinkError, Manifest, read_manifest
 from musclemap_jax.errors import UserError
-from musclemap_jax.storage.csv_files import unescape_formula, write_csv
+from musclemap_jax.storage.csv_files import write_csv
+from musclemap_jax.storage.tables import read_table
 
 ANNOTATIONS = "annotations.csv"
 CLIPS = "clips"
@@ -29,6 +29,10 @@ SKELETONS = "skeletons"
 COLUMNS: tuple[str, ...] = ("clip_id", "split", "activity", "muscles")
 SEPARATOR = ";"
 """Joins the muscle indices of one clip."""
+
+VIDEO_SUFFIXES = (".mp4", ".MP4", ".mov", ".MOV", ".m4v", ".M4V", ".mkv", ".MKV", ".webm", ".WEBM", ".avi", ".AVI")
+"""Suffixes that a clip's video may have. The first one is the expected one; of a suffix in lower and upper case, the
+lower one counts, since both may name one file."""
 
 _INDEX = re.compile(r"[0-9]{1,9}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
@@ -52,8 +56,32 @@ class Clip:
 
 
 def video_path(root: str | Path, clip_id: str) -> Path:
-    """Path of a clip's video under the raw data set's folder."""
-    return Path(root) / CLIPS / f"{clip_id}.mp4"
+    """Expected path of a clip's video under the raw data set's folder."""
+    return Path(root) / CLIPS / f"{clip_id}{VIDEO_SUFFIXES[0]}"
+
+
+def find_videos(root: str | Path, clip_id: str, exists: Callable[[str], object] = os.path.lexists) -> list[Path]:
+    """Paths of a clip's video: the expected one if it exists, or else those of that name with another suffix.
+
+    More than one cannot be told apart. A link exists, wherever it leads.
+    """
+    expected = video_path(root, clip_id)
+    if exists(os.fspath(expected)):
+        return [expected]
+    others = [expected.with_name(expected.name.removesuffix(VIDEO_SUFFIXES[0]) + suffix) for suffix in VIDEO_SUFFIXES]
+    found = {path.suffix.lower(): path for path in reversed(others) if exists(os.fspath(path))}
+    return sorted(found.values())
+
+
+def find_video(root: str | Path, clip_id: str) -> Path:
+    """The one path of ``find_videos``; without any, the expected one, which does not exist.
+
+    Raises LinkError, whose message does not name the clip, if there are several.
+    """
+    found = find_videos(root, clip_id)
+    if len(found) > 1:
+        raise LinkError(f"no such file, but {' and '.join(path.name for path in found)}: keep one of them")
+    return found[0] if found else video_path(root, clip_id)
 
 
 def skeleton_path(root: str | Path, clip_id: str) -> Path:
@@ -67,22 +95,18 @@ def read_annotations(root: str | Path) -> list[Clip]:
     Raises UserError for the first error, with its file, line, column and fix.
     """
     path = Path(root) / ANNOTATIONS
-    clips: list[Clip] = []
-    places: list[str] = []
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), strict=True)
-    manifest = read_manifest(root)
     try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header)
-        for row in reader:
-            if row:
-                places.append(f"{path}, line {reader.line_num}")
-                clips.append(_parse_row(places[-1], header, row, manifest))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: expected comma-separated values: {error}") from error
+        rows = read_table(path, COLUMNS, advice=f", and join muscle indices by '{SEPARATOR}'")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: expected the raw data set's annotations, found no such file: pass the folder that holds "
+            f"{ANNOTATIONS}, {CLIPS}/ and {SKELETONS}/"
+        ) from error
+    manifest = read_manifest(root)
+    clips = [_parse_row(row.place, row.values, manifest) for row in rows]
     if not clips:
         raise UserError(f"{path}: expected at least one clip below the header, found none: add one row per clip")
-    check_clips(places, clips)
+    check_clips([row.place for row in rows], clips)
     return clips
 
 
@@ -97,48 +121,13 @@ def write_annotations(root: str | Path, clips: Sequence[Clip]) -> None:
     places = [f"{path}, line {number}" for number in range(2, len(clips) + 2)]
     rows = [(clip.clip_id, clip.split, clip.activity, SEPARATOR.join(map(str, sorted(clip.muscles)))) for clip in clips]
     for place, row in zip(places, rows, strict=True):
-        _parse_row(place, COLUMNS, row, manifest)
+        _parse_row(place, dict(zip(COLUMNS, row, strict=True)), manifest)
     check_clips(places, clips)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_csv(path, COLUMNS, rows)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path}: expected the raw data set's annotations, found no such file: pass the folder that holds "
-            f"{ANNOTATIONS}, {CLIPS}/ and {SKELETONS}/"
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path}: expected a readable file: {error.strerror}") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: expected UTF-8 text, {error.reason}: save the file as UTF-8") from error
-
-
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    missing = [name for name in COLUMNS if name not in header]
-    if missing:
-        raise UserError(
-            f"{path}, line 1: expected the columns {','.join(COLUMNS)}, got {','.join(header) or 'none'}: "
-            f"add {','.join(missing)}"
-        )
-    repeated = sorted({name for name in COLUMNS if list(header).count(name) > 1})
-    if repeated:
-        raise UserError(f"{path}, line 1: expected each column once, got {','.join(repeated)} more than once")
-
-
-def _parse_row(where: str, header: Sequence[str], row: Sequence[str], manifest: Manifest) -> Clip:
-    if len(row) != len(header):
-        raise UserError(
-            f"{where}: expected {len(header)} fields, got {len(row)}: quote fields that hold commas and join muscle "
-            f"indices by '{SEPARATOR}'"
-        )
-    fields = {name: unescape_formula(value.strip()) for name, value in zip(header, row, strict=True)}
+def _parse_row(where: str, fields: Mapping[str, str], manifest: Manifest) -> Clip:
     clip_id, split, activity, muscles = (fields[name] for name in COLUMNS)
     if split not in taxonomy.SPLITS:
         raise UserError(
@@ -155,7 +144,8 @@ def parse_clip_id(where: str, clip_id: str) -> str:
     inside = clip_id and not clip_id.startswith("/") and ".." not in parts and "\\" not in clip_id
     # str(PurePosixPath) drops '.', '//' and a trailing '/': two spellings of one file would be two clips.
     is_normal = str(PurePosixPath(clip_id)) == clip_id == clip_id.strip() and clip_id != "."
-    if not inside or not is_normal or _UNPRINTABLE.search(clip_id):
+    has_suffix = clip_id.lower().endswith(VIDEO_SUFFIXES[0])
+    if not inside or not is_normal or has_suffix or _UNPRINTABLE.search(clip_id):
         raise UserError(
             f"{where}, column clip_id: expected a relative path inside {CLIPS}/ without '.mp4', got {clip_id!r}: "
             f"rename the clip"
@@ -190,12 +180,12 @@ def _parse_muscles(where: str, text: str, manifest: Manifest) -> tuple[int, ...]
 
 
 def check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
-    """Refuses repeated clip ids and activities that are both in a new split and in another one.
+    """Refuses repeated clip ids and activities that are both in a new split and in another one, however spelled.
 
     The UserError names the places of both clips, each such as ``/path/annotations.csv, line 7``.
     """
     first_place: dict[str, str] = {}
-    first_use: dict[tuple[str, bool], tuple[str, str]] = {}
+    first_use: dict[tuple[str, bool], tuple[str, Clip]] = {}
     for place, clip in zip(places, clips, strict=True):
         if clip.clip_id in first_place:
             raise UserError(
@@ -203,14 +193,15 @@ def check_clips(places: Iterable[str], clips: Sequence[Clip]) -> None:
                 f"{_short(first_place[clip.clip_id], place)}: remove or rename one"
             )
         first_place[clip.clip_id] = place
-        is_new = clip.split in taxonomy.NEW_SPLITS
-        first_use.setdefault((clip.activity, is_new), (place, clip.split))
-        if (clip.activity, not is_new) in first_use:
-            other_place, other_split = first_use[clip.activity, not is_new]
+        is_new, activity = clip.split in taxonomy.NEW_SPLITS, taxonomy.activity_key(clip.activity)
+        first_use.setdefault((activity, is_new), (place, clip))
+        if (activity, not is_new) in first_use:
+            other_place, other = first_use[activity, not is_new]
+            spelling = "" if other.activity == clip.activity else f" as {other.activity!r}"
             raise UserError(
                 f"{place}, column activity: expected new activities in {' and '.join(taxonomy.NEW_SPLITS)} only, got "
-                f"{clip.activity!r} in {clip.split} here and in {other_split} at {_short(other_place, place)}: "
-                f"move its clips to one side"
+                f"{clip.activity!r} in {clip.split} here and in {other.split}{spelling} at "
+                f"{_short(other_place, place)}: move its clips to one side"
             )
 
 

@@ -10,17 +10,20 @@ Everywhere a joint with score 0 is absent and has x = y = 0.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from musclemap_jax.data.skeletons.person_linking import Detection, bounding_box, joints_by_person, link_persons
+from musclemap_jax.data.skeletons.detection import Detection, bounding_box
+from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detections
+from musclemap_jax.data.skeletons.person_linking import joints_by_person, link_persons
 from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 from musclemap_jax.storage.files import replace_text
 
@@ -32,23 +35,36 @@ class SkeletonError(ValueError):
     """An invalid skeleton file of one clip; the message is one line that names the file."""
 
 
-def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class ClipPoses:
+    """A clip's poses as a file gives them.
+
+    Attributes:
+      entries: AlphaPose entries, for ``parse_detections``.
+      image_size: (height, width) of the images that places refer to; None where the file does not say.
+    """
+
+    entries: list[Any]
+    image_size: tuple[int, int] | None = None
+
+
+def read_alphapose(path: str | Path, layout: str, num_frames: int, size: tuple[int, int] | None = None) -> np.ndarray:
     """Reads the persons of one clip, the most prominent one first.
 
-    ``link_persons`` says how detections of different frames are linked and what prominent means. Joint scores are
-    clipped to [0, 1].
+    ``link_persons`` says how detections of different frames are linked and what prominent means.
 
     Args:
       path: The JSON file.
       layout: Name of the joint order that the raw data set declares.
       num_frames: T, the number of frames of the video.
+      size: (height, width) of the video in pixels, if it is known.
 
     Returns:
       (T, P, V, 3) float32: x, y in pixels of the original video, score; P is the number of persons found, 0 or more.
 
     Raises:
-      SkeletonError: The file cannot be read, is not such a list, or has joints of another layout or frames of another
-        video.
+      SkeletonError: The file cannot be read, is not such a list, has joints of another layout or frames of another
+        video, or cannot belong to the video (`evidence.clip_fault`).
       UserError: Unknown layout.
     """
     path = Path(path)
@@ -60,15 +76,23 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int) -> np.ndarray
             f"{name}: expected a list of detections (AlphaPose's default format), got {type(entries).__name__}"
         )
     detections = parse_detections(entries, layout, name)
+    check_last_frame(detections, num_frames, name)
+    if fault := clip_fault(evidence_of_detections(detections, layout, num_frames, size=size)):
+        fix = f"? Import it again with {fault.options} (tfds_musclemap.import_skeletons)" if fault.options else ""
+        raise SkeletonError(f"{name}: {fault.reason}{fix}")
+    detections = [detection for detection in detections if detection.frame < num_frames]
+
+    return joints_by_person(link_persons(detections), num_frames, num_joints)
+
+
+def check_last_frame(detections: Iterable[Detection], num_frames: int, name: str) -> None:
+    """Raises SkeletonError, which calls the file ``name``, for detections after the end of a video of T frames."""
     last = max((detection.frame for detection in detections), default=0)
     if last >= num_frames + TAIL_FRAMES:
         raise SkeletonError(
             f"{name}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
-            "is it the file of another video?"
+            "is it the file of another video, or of another frame rate?"
         )
-    detections = [detection for detection in detections if detection.frame < num_frames]
-
-    return joints_by_person(link_persons(detections), num_frames, num_joints)
 
 
 def read_json(path: Path, name: str) -> Any:
@@ -81,11 +105,20 @@ def read_json(path: Path, name: str) -> Any:
         raise SkeletonError(f"{name}: expected AlphaPose JSON, got a file that is not JSON: {error}") from error
 
 
-def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Detection]:
-    """Detections of AlphaPose's entries, one per person and frame, with joint scores clipped to [0, 1].
+def parse_detections(entries: Sequence[Any], layout: str, name: str, max_score: float = 1.0) -> list[Detection]:
+    """Detections of AlphaPose's entries, one per person and frame.
 
-    Halpe-136 entries are read as Halpe-26. Raises SkeletonError, which calls the file ``name``, for an invalid entry,
-    and UserError for an unknown layout.
+    Halpe-136 entries are read as Halpe-26. A joint that is NaN is absent.
+
+    Args:
+      entries: The entries.
+      layout: Joint order.
+      name: What errors call the file.
+      max_score: The joint score of a sure joint, which becomes 1; larger scores become 1 too.
+
+    Raises:
+      SkeletonError: An invalid entry, or joint scores that are above ``max_score`` on average.
+      UserError: Unknown layout.
     """
     num_joints = get_layout(layout).num_joints
     detections = []
@@ -94,7 +127,30 @@ def parse_detections(entries: Sequence[Any], layout: str, name: str) -> list[Det
             detections.append(_detection(entry, layout, num_joints))
         except (ValueError, TypeError, OverflowError) as error:
             raise SkeletonError(f"{name}: entry {number}: {error}") from error
+    _scale_scores(detections, name, max_score)
     return detections
+
+
+def _scale_scores(detections: Sequence[Detection], name: str, max_score: float) -> None:
+    """Brings joint scores to [0, 1], in place. Raises SkeletonError for another scale."""
+    if not detections:
+        return
+    all_scores = np.concatenate([detection.joints[:, 2] for detection in detections])
+    present = all_scores[all_scores > 0]
+    if len(present) and present.mean() > 1.2 * max_score:
+        if max(np.mean(detection.joints.ravel()[-len(detection.joints) :]) for detection in detections) <= 1:
+            raise SkeletonError(
+                f"{name}: expected [x, y, score] for each joint, got what looks like all x, then all y, then all "
+                "scores: write the numbers joint by joint"
+            )
+        raise SkeletonError(
+            f"{name}: expected joint scores from 0 to {max_score:g}, got {present.mean():.3g} on average: import them "
+            "with --max_score (100 for percentages)"
+        )
+    if max_score == 1 and all_scores.max() <= 1:
+        return
+    for detection in detections:
+        detection.joints[:, 2] = np.minimum(detection.joints[:, 2] / np.float32(max_score), 1)
 
 
 def write_alphapose(path: str | Path, skeleton: np.ndarray) -> None:
@@ -141,26 +197,34 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
         if field not in entry:
             raise ValueError(f"expected the field {field!r}, got {', '.join(map(repr, entry)) or 'none'}")
     try:
-        joints = np.asarray(entry["keypoints"], np.float32).ravel()
+        joints = np.array(entry["keypoints"], np.float32).ravel()
     except (ValueError, TypeError):
         raise ValueError("keypoints: expected numbers [x, y, score] for each joint") from None
     if any((layout, joints.size) == (kept, 3 * count) for kept, count in EXTENDED_LAYOUTS.values()):
         joints = joints[: 3 * num_joints]
     if joints.size != 3 * num_joints:
         raise ValueError(_wrong_count(layout, num_joints, joints.size))
-    if not np.isfinite(joints).all():
-        raise ValueError("keypoints: expected finite numbers, got NaN or infinity")
     joints = joints.reshape(num_joints, 3)
-    joints[:, 2] = np.minimum(np.maximum(joints[:, 2], 0), 1)
-    joints[joints[:, 2] == 0] = 0
+    num_nan = 0
+    if not np.isfinite(joints).all():
+        if np.isinf(joints).any():
+            raise ValueError("keypoints: expected finite numbers, got infinity")
+        is_nan = np.isnan(joints).any(axis=1)
+        joints[is_nan] = 0
+        num_nan = int(np.sum(is_nan))
+    joints[joints[:, 2] <= 0] = 0
 
-    score = float(entry["score"] if "score" in entry else joints[:, 2].mean())
-    if not math.isfinite(score):
+    score = float(entry.get("score", math.nan))
+    score = float(joints[:, 2].mean()) if math.isnan(score) else score
+    if math.isinf(score):
         raise ValueError(f"score: expected a finite number, got {score}")
-    return Detection(frame_number(entry["image_id"]), _idx(entry.get("idx")), joints, _box(entry, joints), score)
+    frame, idx = frame_number(entry["image_id"]), _idx(entry.get("idx"))
+    return Detection(frame, idx, joints, _box(entry, joints), score, num_nan)
 
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
+    if num_values == 2 * num_joints:
+        return f"layout {layout} has {num_joints} joints of [x, y, score], got {num_values} numbers: add the scores"
     got = f"{num_values // 3}" if num_values % 3 == 0 else f"{num_values} numbers, not a multiple of 3"
     counts = [*((name, other.num_joints) for name, other in LAYOUTS.items()), *EXTENDED_LAYOUTS.values()]
     others = [name for name, count in counts if 3 * count == num_values]
@@ -189,9 +253,9 @@ def _idx(idx: Any) -> float | None:
 
 
 def _box(entry: dict[str, Any], joints: np.ndarray) -> tuple[float, float, float, float]:
-    """The entry's box, or the bounding box of its joints where it has none."""
-    if "box" in entry:
-        box = np.asarray(entry["box"], np.float64)
+    """The entry's box, or the bounding box of its joints where it has none or NaN."""
+    box = np.asarray(entry.get("box", [math.nan] * 4), np.float64)
+    if box.shape != (4,) or not np.isnan(box).any():
         values = tuple(box.ravel().tolist())
         if box.shape != (4,) or not all(map(math.isfinite, values)) or min(values[2:]) < 0:
             raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")

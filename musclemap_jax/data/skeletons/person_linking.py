@@ -6,49 +6,20 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 import numpy as np
 
-_LINK_IOU = 0.3
-_LINK_GAP_FRAMES = 30
-
-
-class Detection(NamedTuple):
-    """A person in one frame.
-
-    Attributes:
-      frame: Number of the frame, from 0.
-      idx: The detector's number of the person, or None.
-      joints: (V, 3) x, y, score.
-      box: x, y, width, height, in the unit of the joints.
-      score: The person's score.
-    """
-
-    frame: int
-    idx: float | None
-    joints: np.ndarray
-    box: tuple[float, float, float, float]
-    score: float
-
-
-def bounding_box(joints: np.ndarray) -> tuple[float, float, float, float]:
-    """x, y, width, height of the bounding box of the joints (V, 3) that are present; zeros if there is none."""
-    places = joints[joints[:, 2] > 0, :2]
-    if not len(places):
-        return 0.0, 0.0, 0.0, 0.0
-    low, high = places.min(axis=0), places.max(axis=0)
-    return (*low.tolist(), *(high - low).tolist())
+from musclemap_jax.data.skeletons.detection import Box, Detection, overlap
+from musclemap_jax.data.skeletons.track_joining import LINK_GAP_FRAMES, LINK_IOU, join_tracks
 
 
 def link_persons(detections: list[Detection]) -> list[list[Detection]]:
-    """Groups a clip's detections by person, by the rule of `PersonLinker`.
+    """Groups a clip's detections by person: by the rule of `PersonLinker`, then by that of `track_joining`.
 
     An idx that two detections of one frame share is ignored: AlphaPose without tracking gives everybody the same one.
 
     Returns:
-      The persons, each a list of detections in the order of frames. The most prominent person comes first: the one with
-      the largest sum over the clip of score times area of the box.
+      The persons, each a list of detections in the order of frames, the most prominent one first.
     """
     linker = PersonLinker()
     persons: dict[int, list[Detection]] = {}
@@ -58,10 +29,11 @@ def link_persons(detections: list[Detection]) -> list[list[Detection]]:
         found = list(group)
         for detection, number in zip(found, linker.link(found), strict=True):
             persons.setdefault(number, []).append(detection)
-    return sorted(persons.values(), key=_prominence, reverse=True)
+    return sorted(join_tracks(list(persons.values())), key=prominence, reverse=True)
 
 
-def _prominence(person: list[Detection]) -> float:
+def prominence(person: Sequence[Detection]) -> float:
+    """The sum of score times area of the box over the frames."""
     return sum(max(detection.score, 0.0) * detection.box[2] * detection.box[3] for detection in person)
 
 
@@ -77,7 +49,7 @@ class _Person:
 
     number: int
     frame: int
-    box: tuple[float, float, float, float]
+    box: Box
     has_idx: bool
 
 
@@ -146,30 +118,21 @@ class PersonLinker:
         """
         recent = [person for person in self._persons if found and _is_recent(person, found[0].frame)]
         pairs = [
-            (_overlap(person.box, detection.box), place, number)
+            (overlap(person.box, detection.box), place, number)
             for place, person in enumerate(recent)
             for number, detection in enumerate(found)
             if detection.idx is None or not person.has_idx
         ]
         matches: dict[int, int] = {}
-        for overlap, place, number in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
-            if overlap >= _LINK_IOU and place not in matches.values() and number not in matches:
+        for common, place, number in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
+            if common >= LINK_IOU and place not in matches.values() and number not in matches:
                 matches[number] = place
         return [recent[matches[number]] if number in matches else None for number in range(len(found))]
 
 
 def _is_recent(person: _Person, frame: int) -> bool:
     """Whether overlap may link a detection of that frame to the person, who is not in that frame yet."""
-    return 0 < frame - person.frame <= _LINK_GAP_FRAMES
-
-
-def _overlap(first: tuple[float, ...], second: tuple[float, ...]) -> float:
-    """Intersection over union of two boxes (x, y, width, height)."""
-    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
-    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
-    common = max(width, 0.0) * max(height, 0.0)
-    union = first[2] * first[3] + second[2] * second[3] - common
-    return common / union if union > 0 else 0.0
+    return 0 < frame - person.frame <= LINK_GAP_FRAMES
 
 
 def joints_by_person(persons: list[list[Detection]], num_frames: int, num_joints: int, first: int = 0) -> np.ndarray:

@@ -1,38 +1,54 @@
 """Results of pose estimators in the layouts that their tools write, read clip by clip as AlphaPose entries.
 
     FOLDER/<clip_id>.json                          AlphaPose results of a clip, or OpenPose frames in one object
+    FOLDER/AlphaPose_<clip_id>.json                the same, as AlphaPose names the results of a video
     FOLDER/<clip_id>/alphapose-results.json        AlphaPose, one folder per clip
     FOLDER/<clip_id>/<name>_000012_keypoints.json  OpenPose (``--write_json``), one file per frame
-    FILE                                           one file for all clips: AlphaPose entries whose image names contain
+    FOLDER/<clip_id>.pkl                           mmaction2's and PYSKL's annotation of a clip (``pyskl_pickles``)
+    FILE.json                                      one file for all clips: AlphaPose entries whose image names contain
                                                    the clip (``<clip_id>_000012.jpg``, ``<clip_id>/000012.jpg``), or an
                                                    object from clip id to the entries of the clip
+    FILE.pkl                                       mmaction2's and PYSKL's annotations of all clips
 
-Sources: AlphaPose's and OpenPose's descriptions of their output. The last part of a clip id also finds the clip where
-no other clip has the same. OpenPose writes a ``person_id`` of -1 for a person that it has not numbered.
+Sources: the tools' own descriptions of their output. AlphaPose's formats ``open`` and ``cmu`` are OpenPose frames, with
+other names of the fields in ``cmu``, and 18 joints. The last part of a clip id also finds the clip where no other clip
+has the same. OpenPose writes a ``person_id`` of -1 for a person that it has not numbered.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from musclemap_jax.data.skeletons.alphapose import SkeletonError, read_json
+from musclemap_jax.data.skeletons.alphapose import ClipPoses, SkeletonError, read_json
+from musclemap_jax.data.skeletons.pyskl_pickles import read_annotations
 from musclemap_jax.errors import UserError
 
 ALPHAPOSE_FILE = "alphapose-results.json"
+
+_PICKLES = (".pkl", ".pickle")
+_PERSONS = {"people": "pose_keypoints_2d", "bodies": "joints"}
+"""Field of a frame that lists the persons -> field of a person that holds the joints: OpenPose's, AlphaPose's cmu."""
 
 _IMAGE = re.compile(r"(?P<clip>.*?)[_./ -]?(?P<frame>[0-9]+)(?:\.[A-Za-z]\w*)?", re.DOTALL)
 _SEPARATORS = "_-./ "
 _NUM_NAMED = 3
 
 
-def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
-    """Yields each clip that has results, with its AlphaPose entries or with the error of its file.
+def read_entries(
+    source: str | Path, clip_ids: Sequence[str], wanted: Collection[str] | None = None
+) -> Iterator[tuple[str, ClipPoses | SkeletonError]]:
+    """Yields each clip that has results, with its poses or with the error of its file.
 
     A folder is read clip by clip, one file for all clips at once into memory.
+
+    Args:
+      source: Folder or file of results.
+      clip_ids: All clips of the data set: the last part of an id finds a clip only if no other one has the same.
+      wanted: The clips to read; all by default.
 
     Raises:
       UserError: No such file or folder, a malformed file for all clips, or results of none of the clips.
@@ -40,14 +56,15 @@ def read_entries(source: str | Path, clip_ids: Sequence[str]) -> Iterator[tuple[
     source = Path(source)
     if not source.exists():
         raise UserError(f"{source}: expected pose results, found no such file or folder")
-    names = _clip_ids_by_name(clip_ids)
+    chosen = set(clip_ids if wanted is None else wanted)
+    names = {name: clip_id for name, clip_id in _clip_ids_by_name(clip_ids).items() if clip_id in chosen}
     found = False
-    for clip_id, content in _read_folder(source, names) if source.is_dir() else _read_file(source, names):
+    for clip_id, poses in _read_folder(source, names) if source.is_dir() else _read_file(source, names):
         found = True
-        yield clip_id, content
+        yield clip_id, poses
     if not found:
         raise UserError(
-            f"{source}: expected pose results of clips such as {', '.join(list(clip_ids)[:3])}, found none of them: "
+            f"{source}: expected pose results of clips such as {', '.join(sorted(chosen)[:3])}, found none of them: "
             f"name the results by clip id"
         )
 
@@ -64,8 +81,7 @@ def read_clip(source: str | Path, clip_id: str) -> list[Any]:
     """
     source = Path(source)
     if source.is_dir():
-        inside = (source / f"{clip_id}.json", source / clip_id)
-        return _read_clip(next((path for path in inside if path.exists()), source))
+        return _read_clip(_results_in(source, clip_id) or source).entries
     content = read_json(source, source.name)
     try:
         if isinstance(content, dict) and clip_id in content:
@@ -111,16 +127,18 @@ def alphapose_entries(content: Any) -> list[Any]:
 def openpose_entries(image: str, frame: Any) -> list[dict[str, Any]]:
     """AlphaPose entries of the persons of one OpenPose frame; the image's name contains the frame's number.
 
-    The frame is parsed JSON, ``{"people": [{"person_id": [-1], "pose_keypoints_2d": [...]}]}``; ValueError otherwise.
+    The frame is parsed JSON, ``{"people": [{"person_id": [-1], "pose_keypoints_2d": [...]}]}``, or AlphaPose's form of
+    it, ``{"bodies": [{"joints": [...]}]}``; ValueError otherwise.
     """
-    people = frame.get("people") if isinstance(frame, dict) else None
+    field = next((field for field in _PERSONS if isinstance(frame, dict) and field in frame), "people")
+    people = frame.get(field) if isinstance(frame, dict) else None
     if not isinstance(people, list):
         raise ValueError(f"{image}: expected an OpenPose frame, an object with a list 'people'")
     entries = []
     for person in people:
-        if not isinstance(person, dict) or "pose_keypoints_2d" not in person:
-            raise ValueError(f"{image}: expected persons with 'pose_keypoints_2d'")
-        entry = {"image_id": image, "keypoints": person["pose_keypoints_2d"]}
+        if not isinstance(person, dict) or _PERSONS[field] not in person:
+            raise ValueError(f"{image}: expected persons with {_PERSONS[field]!r}")
+        entry = {"image_id": image, "keypoints": person[_PERSONS[field]]}
         if person.get("person_id") not in (None, -1, [-1], []):
             entry["idx"] = person["person_id"]
         entries.append(entry)
@@ -135,11 +153,23 @@ def _clip_ids_by_name(clip_ids: Sequence[str]) -> dict[str, str]:
     return unique | {clip_id: clip_id for clip_id in clip_ids}
 
 
-def _read_folder(folder: Path, names: dict[str, str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
+def _results_in(folder: Path, name: str) -> Path | None:
+    """The file or folder of a clip's results in a folder of results; None if there are none."""
+    path = folder / name
+    candidates = (
+        folder / f"{name}.json",
+        path.with_name(f"AlphaPose_{path.name}.json"),
+        path,
+        *(folder / f"{name}{suffix}" for suffix in _PICKLES),
+    )
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def _read_folder(folder: Path, names: dict[str, str]) -> Iterator[tuple[str, ClipPoses | SkeletonError]]:
     done = set()
     for name, clip_id in sorted(names.items(), key=lambda item: (item[1], item[1] != item[0])):
-        path = next((path for path in (folder / f"{name}.json", folder / name) if path.exists()), None)
-        if path is not None and clip_id not in done:
+        path = None if clip_id in done else _results_in(folder, name)
+        if path is not None:
             done.add(clip_id)
             try:
                 yield clip_id, _read_clip(path)
@@ -147,27 +177,39 @@ def _read_folder(folder: Path, names: dict[str, str]) -> Iterator[tuple[str, lis
                 yield clip_id, error
 
 
-def _read_clip(path: Path) -> list[Any]:
-    """Entries of one clip's file or folder."""
+def _read_clip(path: Path) -> ClipPoses:
+    """Poses in one clip's file or folder."""
     label = f"{path.parent.name}/{path.name}"
     try:
+        if path.suffix in _PICKLES:
+            found = [poses for _, poses in read_annotations(path)]
+            if len(found) != 1:
+                raise SkeletonError(f"{label}: expected the annotation of one clip, got {len(found)}")
+            return found[0]
         if path.is_dir() and (path / ALPHAPOSE_FILE).exists():
-            return alphapose_entries(read_json(path / ALPHAPOSE_FILE, f"{label}/{ALPHAPOSE_FILE}"))
+            return ClipPoses(alphapose_entries(read_json(path / ALPHAPOSE_FILE, f"{label}/{ALPHAPOSE_FILE}")))
         if path.is_dir():
             frames = sorted(path.glob("*.json"))
             if not frames:
                 raise SkeletonError(f"{label}: expected {ALPHAPOSE_FILE} or OpenPose's files, found no JSON files")
-            return [
-                entry
-                for file in frames
-                for entry in openpose_entries(file.name, read_json(file, f"{label}/{file.name}"))
-            ]
-        return alphapose_entries(read_json(path, label))
+            return ClipPoses(
+                [
+                    entry
+                    for file in frames
+                    for entry in openpose_entries(file.name, read_json(file, f"{label}/{file.name}"))
+                ]
+            )
+        return ClipPoses(alphapose_entries(read_json(path, label)))
+    except UserError as error:
+        raise SkeletonError(str(error)) from error
     except ValueError as error:
         raise error if isinstance(error, SkeletonError) else SkeletonError(f"{label}: {error}") from error
 
 
-def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, list[Any] | SkeletonError]]:
+def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, ClipPoses | SkeletonError]]:
+    if path.suffix in _PICKLES:
+        yield from ((names[name], poses) for name, poses in read_annotations(path) if name in names)
+        return
     try:
         content = read_json(path, str(path))
     except SkeletonError as error:
@@ -176,7 +218,7 @@ def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, list[An
         for key, value in content.items():
             if key in names:
                 try:
-                    yield names[key], alphapose_entries(value)
+                    yield names[key], ClipPoses(alphapose_entries(value))
                 except ValueError as error:
                     yield names[key], SkeletonError(f"{path.name}: {key}: {error}")
         return
@@ -188,4 +230,4 @@ def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, list[An
         clip_id = None if name is None else names.get(name)
         if clip_id is not None:
             clips.setdefault(clip_id, []).append(entry)
-    yield from sorted(clips.items())
+    yield from ((clip_id, ClipPoses(clips[clip_id])) for clip_id in sorted(clips))

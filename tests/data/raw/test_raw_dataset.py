@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from musclemap_jax import taxonomy
 from musclemap_jax.data.raw import raw_dataset
-from musclemap_jax.data.raw.manifest import Manifest, write_manifest
+from musclemap_jax.data.raw.manifest import LinkError, Manifest, write_manifest
 from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, write_annotations
 from musclemap_jax.errors import UserError
 
@@ -58,8 +58,18 @@ def test_round_trip_holds_for_any_names(tmp_path_factory, clips):
     assert read_annotations(root) == clips
 
 
-def test_tolerates_byte_order_mark_crlf_blank_lines_spaces_and_further_columns(tmp_path):
-    text = "\ufeffmuscles,note,clip_id,split,activity\r\n19;0,x, a ,train, squat \r\n\r\n"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffmuscles,note,clip_id,split,activity\r\n19;0,x, a ,train, squat \r\n\r\n",
+        'clip_id;split;activity;muscles\na;train;squat;"0;19"\n',
+        '"clip_id"\t"split"\t"activity"\t"muscles"\na\ttrain\tsquat\t0;19\n',
+        ",,,,\nClip ID,Split,ACTIVITY,Muscles,\na,train,squat,19;0,\n,,,,\n , ,,,\n",
+        "Clip-Id;Split;Activity;Muscles;\n;;;;\na;train;squat;'0;19';\n".replace("'", '"'),
+    ],
+    ids=["byte-order-mark", "semicolons", "tabs", "spreadsheet", "spreadsheet-with-semicolons"],
+)
+def test_reads_what_spreadsheets_and_editors_write(tmp_path, text):
     assert read_annotations(annotations(tmp_path, text)) == [Clip("a", "train", "squat", (0, 19))]
 
 
@@ -77,6 +87,13 @@ def test_tolerates_byte_order_mark_crlf_blank_lines_spaces_and_further_columns(t
         (HEADER + "a,train,squat,3\n\na,val_known,squat,3\n", 4, "got 'a', which is also at line 2"),
         (HEADER + "a,train,squat,3\nb,test_new,squat,3\n", 3, "'squat' in test_new here and in train at line 2"),
         (HEADER + "a,val_new,jump,3\nb,val_known,jump,3\n", 3, "'jump' in val_known here and in val_new at line 2"),
+        (
+            HEADER + "a,train,Push-up,3\nb,test_new,push up,3\n",
+            3,
+            "'push up' in test_new here and in train as 'Push-up'",
+        ),
+        (HEADER + "a,val_new,PUSHUP,3\nb,train,push_up,3\n", 3, "'push_up' in train here and in val_new as 'PUSHUP'"),
+        (HEADER + "a.mp4,train,squat,3\n", 2, "without '.mp4', got 'a.mp4': rename the clip"),
         (HEADER + "../x,train,squat,3\n", 2, "column clip_id"),
         (HEADER + "/x,train,squat,3\n", 2, "column clip_id"),
         (HEADER + "a/../../x,train,squat,3\n", 2, "column clip_id"),
@@ -86,6 +103,12 @@ def test_tolerates_byte_order_mark_crlf_blank_lines_spaces_and_further_columns(t
         (HEADER + "a\x00,train,squat,3\n", 2, ""),
         (HEADER + "a,train,squat,3,4\n", 2, "expected 4 fields, got 5"),
         (HEADER + "a,train\n", 2, "expected 4 fields, got 2"),
+        (
+            HEADER.replace(",", ";") + "a;train;squat;3;5\n",
+            2,
+            "got 5: quote fields that hold semicolons, and join muscle",
+        ),
+        (HEADER.replace(",", "|") + "a|train|squat|3\n", 1, "add clip_id,split,activity,muscles"),
         (HEADER + 'a,train,"squat"x,3\n', 2, "comma-separated"),
         (HEADER.encode() + b"a,train,squat,3\nb,train,\xff\xfe,3\n", 3, "UTF-8"),
         ("clip_id,split,activity\na,train,squat\n", 1, "add muscles"),
@@ -131,6 +154,39 @@ def test_nothing_is_written_that_would_be_refused(tmp_path, clips):
 def test_files_of_a_clip_lie_inside_the_folder(tmp_path):
     assert raw_dataset.video_path(tmp_path, "s/a") == tmp_path / "clips" / "s" / "a.mp4"
     assert raw_dataset.skeleton_path(tmp_path, "s/a") == tmp_path / "skeletons" / "s" / "a.json"
+
+
+def test_an_activity_of_punctuation_alone_is_itself(tmp_path):
+    clips = [Clip("a", "train", "+", (1,)), Clip("b", "test_new", "-", (1,)), Clip("c", "train", "Push-up", (1,))]
+    write_annotations(tmp_path, clips)
+    assert read_annotations(tmp_path) == clips
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("a.mp4",), "a.mp4"),
+        (("a.mp4", "a.mov", "a.MP4"), "a.mp4"),
+        (("a.MP4",), "a.MP4"),
+        (("a.mov", "a.json", "ab.mkv"), "a.mov"),
+        (("a.MOV", "a.mov"), "a.mov"),
+        (("a.txt",), "a.mp4"),
+        ((), "a.mp4"),
+    ],
+)
+def test_a_video_may_have_another_suffix(tmp_path, files, expected):
+    (tmp_path / "clips").mkdir()
+    for name in files:
+        (tmp_path / "clips" / name).touch()
+    assert raw_dataset.find_video(tmp_path, "a") == tmp_path / "clips" / expected
+
+
+def test_several_videos_of_one_name_are_named(tmp_path):
+    (tmp_path / "clips").mkdir()
+    for name in ("a.MOV", "a.mkv"):
+        (tmp_path / "clips" / name).touch()
+    with pytest.raises(LinkError, match=r"^no such file, but a\.MOV and a\.mkv: keep one of them$"):
+        raw_dataset.find_video(tmp_path, "a")
 
 
 def test_both_new_splits_may_share_activities(tmp_path):

@@ -1,15 +1,24 @@
 """Skeleton files: round trip, linking of persons, and every error with the name of the file."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musclemap_jax.data.skeletons.alphapose import SkeletonError, read_alphapose, write_alphapose, write_persons
-from musclemap_jax.data.skeletons.person_linking import Detection
+from musclemap_jax.data.skeletons.alphapose import (
+    SkeletonError,
+    parse_detections,
+    read_alphapose,
+    write_alphapose,
+    write_persons,
+)
+from musclemap_jax.data.skeletons.detection import Detection
 from musclemap_jax.errors import UserError
+
+CASES = Path(__file__).parent / "cases"
 
 
 def _entry(frame, place=(0.0, 0.0), size=10.0, score=1.0, num_joints=17, **fields):
@@ -123,8 +132,8 @@ def test_a_person_who_is_numbered_late_is_one_person(tmp_path):
     np.testing.assert_array_equal(skeleton[:3, :, 0, 0], [[10], [11], [400]])
 
 
-def test_two_numbers_are_two_persons_however_much_they_overlap(tmp_path):
-    skeleton = _read(tmp_path, [_entry(0, (10, 0), idx=1), _entry(1, (10, 0), idx=2)])
+def test_two_numbers_of_one_frame_are_two_persons_however_much_they_overlap(tmp_path):
+    skeleton = _read(tmp_path, [_entry(0, (10, 0), idx=1), _entry(0, (10, 0), idx=2), _entry(1, (10, 0), idx=2)])
     assert skeleton.shape[1] == 2
 
 
@@ -171,6 +180,26 @@ def test_absent_joints_and_scores_above_one(tmp_path):
     np.testing.assert_array_equal(skeleton[0, 0, :3], [[0, 0, 0], [1, 2, 1], [0, 0, 0]])
 
 
+@pytest.mark.parametrize("absent", [float("nan"), None])
+def test_a_joint_that_is_nan_is_absent_and_counted(absent):
+    keypoints = [7.0, 8.0, 0.5] * 17
+    keypoints[1], keypoints[3 * 4 + 2] = absent, absent  # y of joint 0, the score of joint 4
+    entry = _entry(0, keypoints=keypoints, box=[float("nan")] * 4, score=float("nan"))
+    (detection,) = parse_detections([entry], "coco17", "x")
+    assert detection.num_nan == 2
+    np.testing.assert_array_equal(detection.joints[[0, 1, 4]], [[0, 0, 0], [7, 8, 0.5], [0, 0, 0]])
+    assert (detection.box, detection.score) == ((7, 8, 0, 0), pytest.approx(0.5 * 15 / 17))
+
+
+def test_scores_of_another_scale_are_refused_and_can_be_scaled():
+    entries = json.loads((CASES / "score90.json").read_text())
+    with pytest.raises(SkeletonError, match=r"^x: expected joint scores from 0 to 1, got 90 on average: .*--max_score"):
+        parse_detections(entries, "coco17", "x")
+    assert {score for one in parse_detections(entries, "coco17", "x", 100.0) for score in one.joints[:, 2]} == {
+        np.float32(0.9)
+    }
+
+
 def test_box_and_score_may_be_absent(tmp_path):
     skeleton = _read(
         tmp_path, [_entry(0, (30, 0), size=5, box=None, score=None, idx=2), _entry(0, box=None, score=None)]
@@ -198,7 +227,8 @@ def test_frames_just_past_the_end_are_left_out(tmp_path):
         ([_entry(0, keypoints=None)], "expected the field 'keypoints'"),
         ([_entry(0, image_id=None)], "expected the field 'image_id'"),
         ([_entry(0, keypoints=["a"] * 51)], "keypoints: expected numbers"),
-        ([_entry(0, keypoints=[float("nan")] * 51)], "expected finite numbers"),
+        ([_entry(0, keypoints=[float("inf")] * 51)], "expected finite numbers, got infinity"),
+        ([_entry(0, keypoints=[5.0] * 34)], r"coco17 has 17 joints of \[x, y, score\], got 34 numbers: add the scores"),
         ([_entry(0, image_id="frame.jpg")], "image_id: expected a name with the frame's number"),
         ([_entry(0, image_id=-3)], "frame number of at least 0"),
         ([_entry(0, box=[1, 2])], r"box: expected \[x, y, width, height\]"),

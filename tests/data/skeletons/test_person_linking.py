@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musclemap_jax.data.skeletons.person_linking import Detection, PersonLinker, bounding_box, link_persons
+from musclemap_jax.data.skeletons.detection import Detection, bounding_box
+from musclemap_jax.data.skeletons.person_linking import PersonLinker, link_persons
 
 GAP_FRAMES = 30
 

@@ -31,7 +31,8 @@ def openpose(*person_ids):
 
 def images(source, clip_ids=CLIPS):
     """(clip, image names) of what is read."""
-    return [(clip_id, [item["image_id"] for item in items]) for clip_id, items in read_entries(source, clip_ids)]
+    found = read_entries(source, clip_ids)
+    return [(clip_id, [entry["image_id"] for entry in poses.entries]) for clip_id, poses in found]
 
 
 def test_a_folder_of_alphapose_files_by_clip_id_or_its_last_part(tmp_path):
@@ -48,12 +49,37 @@ def test_a_last_part_that_two_clips_have_finds_neither(tmp_path):
         images(tmp_path, ["a/x", "b/x"])
 
 
+def test_which_clips_are_wanted_does_not_change_whose_results_a_name_finds(tmp_path):
+    written(tmp_path / "x.json", [entry("0.jpg")])
+    written(tmp_path / "a" / "x.json", [entry("1.jpg")])
+    found = {clip_id: poses.entries for clip_id, poses in read_entries(tmp_path, ["a/x", "b/x", "c"], ["a/x"])}
+    assert found == {"a/x": [entry("1.jpg")]}
+    with pytest.raises(UserError, match="none of them"):
+        list(read_entries(tmp_path, ["a/x", "b/x"], ["b/x"]))
+
+
+def test_files_as_alphapose_names_them_for_videos(tmp_path):
+    written(tmp_path / "AlphaPose_squat_1.json", [entry("0.jpg")])
+    written(tmp_path / "sub" / "AlphaPose_lunge.json", [entry("1.jpg")])
+    written(tmp_path / "AlphaPose_squat_2.json", [entry("2.jpg")])
+    assert images(tmp_path) == [("squat_1", ["0.jpg"]), ("sub/lunge", ["1.jpg"]), ("sub/squat_2", ["2.jpg"])]
+
+
+def test_alphaposes_cmu_format_in_one_file_and_in_one_per_frame(tmp_path):
+    frame = {"version": "AlphaPose v0.3", "bodies": [{"joints": JOINTS}, {"joints": JOINTS}]}
+    written(tmp_path / "squat_1.json", {"0.jpg": frame, "1.jpg": frame | {"bodies": []}})
+    written(tmp_path / "lunge" / "7.json", frame)
+    found = {clip_id: poses.entries for clip_id, poses in read_entries(tmp_path, CLIPS)}
+    assert found["squat_1"] == [{"image_id": "0.jpg", "keypoints": JOINTS}] * 2
+    assert found["sub/lunge"] == [{"image_id": "7.json", "keypoints": JOINTS}] * 2
+
+
 def test_openpose_files_with_one_frame_each(tmp_path):
     for frame, people in ((7, openpose(-1)), (12, openpose(3, -1)), (9, openpose())):
         written(tmp_path / "squat_1" / f"squat_1_{frame:012d}_keypoints.json", people)
-    ((clip_id, entries),) = read_entries(tmp_path, CLIPS)
+    ((clip_id, poses),) = read_entries(tmp_path, CLIPS)
     assert clip_id == "squat_1"
-    assert entries == [
+    assert poses.entries == [
         {"image_id": "squat_1_000000000007_keypoints.json", "keypoints": JOINTS},
         {"image_id": "squat_1_000000000012_keypoints.json", "keypoints": JOINTS, "idx": [3]},
         {"image_id": "squat_1_000000000012_keypoints.json", "keypoints": JOINTS},
@@ -86,7 +112,8 @@ def test_one_file_for_all_clips_by_clip_id(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"0.jpg": {"bodies": []}}, "0.jpg: expected an OpenPose frame"),
+        ({"0.jpg": {"persons": []}}, "0.jpg: expected an OpenPose frame"),
+        ({"0.jpg": {"bodies": [{"pose_keypoints_2d": []}]}}, "0.jpg: expected persons with 'joints'"),
         ({"0.jpg": {"people": [3]}}, "0.jpg: expected persons with 'pose_keypoints_2d'"),
         ("text", "expected a list of detections or an object of frames, got str"),
     ],
@@ -94,10 +121,10 @@ def test_one_file_for_all_clips_by_clip_id(tmp_path):
 def test_an_error_of_one_clip_is_yielded_in_its_place(tmp_path, content, words):
     written(tmp_path / "squat_1.json", content)
     written(tmp_path / "lunge.json", [entry("1.jpg")])
-    (_, error), (clip_id, entries) = read_entries(tmp_path, CLIPS)
+    (_, error), (clip_id, poses) = read_entries(tmp_path, CLIPS)
     assert isinstance(error, SkeletonError)
     assert words in str(error)
-    assert (clip_id, len(entries)) == ("sub/lunge", 1)
+    assert (clip_id, len(poses.entries)) == ("sub/lunge", 1)
 
 
 def test_files_that_are_not_json_and_empty_folders_are_errors_of_their_clips(tmp_path):

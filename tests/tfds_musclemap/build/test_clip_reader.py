@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from musclemap_jax.data.images import decode_jpeg
-from musclemap_jax.data.modalities.modality import ClipError, ClipSettings
+from musclemap_jax.data.modalities import IMAGE_FIELDS
+from musclemap_jax.data.modalities.modality import ClipError, ClipSettings, Frame
 from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.alphapose import write_alphapose
+from tfds_musclemap.build import clip_reader
 from tfds_musclemap.build.clip_reader import read_clip
+from tfds_musclemap.build.example import read_example
 
 CLIP = "train_1"  # number 1
 
@@ -93,10 +97,10 @@ def no_json(folder):
     raw_dataset.skeleton_path(folder, CLIP).write_text("[{")
 
 
-def not_a_number(folder):
+def infinite(folder):
     path = raw_dataset.skeleton_path(folder, CLIP)
     entries = json.loads(path.read_text())
-    entries[0]["keypoints"][0] = float("nan")
+    entries[0]["keypoints"][0] = float("inf")
     path.write_text(json.dumps(entries))
 
 
@@ -112,7 +116,7 @@ def not_a_number(folder):
         (nobody, "skeletons/train_1.json", "no person"),
         (eighteen_joints, "skeletons/train_1.json", "coco17 has 17 joints, got 18"),
         (no_json, "skeletons/train_1.json", "JSON"),
-        (not_a_number, "skeletons/train_1.json", ""),
+        (infinite, "skeletons/train_1.json", ""),
     ],
 )
 def test_an_invalid_clip_is_rejected_with_its_reason(folder, damage, file, words):
@@ -127,3 +131,50 @@ def test_an_invalid_clip_is_rejected_with_its_reason(folder, damage, file, words
 def test_a_wrong_skeleton_rejects_the_clip_even_where_none_is_required(folder):
     eighteen_joints(folder)
     assert isinstance(read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False)), ClipError)
+
+
+@pytest.mark.parametrize("suffix", [".MP4", ".mov"])
+def test_a_video_with_another_suffix_is_read(folder, suffix):
+    expected = read_clip(str(folder), CLIP, ClipSettings())
+    path = raw_dataset.video_path(folder, CLIP)
+    path.rename(path.with_suffix(suffix))
+    assert read_clip(str(folder), CLIP, ClipSettings()).fields["frames"] == expected.fields["frames"]
+
+
+def test_two_videos_of_one_name_reject_the_clip(folder):
+    path = raw_dataset.video_path(folder, CLIP)
+    shutil.copy(path, path.with_suffix(".mov"))
+    path.rename(path.with_suffix(".MKV"))
+    error = read_clip(str(folder), CLIP, ClipSettings())
+    assert str(error) == "clips/train_1.mp4: no such file, but train_1.MKV and train_1.mov: keep one of them"
+
+
+@pytest.mark.parametrize("modalities", [("video",), ("rgb_diff",), ("flow",)])
+def test_a_clip_that_a_record_cannot_hold_is_rejected_before_all_of_it_is_read(folder, monkeypatch, modalities):
+    settings = ClipSettings(modalities=modalities)
+    content = read_clip(str(folder), CLIP, settings)
+    images = [image for name in IMAGE_FIELDS for image in content.fields.get(name, ())]
+    size = sum(map(len, images))
+    monkeypatch.setattr(clip_reader, "MAX_RECORD_BYTES", size)
+    assert not isinstance(read_clip(str(folder), CLIP, settings), ClipError)
+    monkeypatch.setattr(clip_reader, "MAX_RECORD_BYTES", size - 1)
+    error = read_clip(str(folder), CLIP, settings)
+    assert str(error) == (
+        f"clips/train_1.mp4: more than the {size - 1:,} bytes that a record can hold: cut the clip into several, or "
+        "lower short_side or jpeg_quality"
+    )
+    monkeypatch.setattr(clip_reader, "MAX_RECORD_BYTES", 1)
+    made = []
+    monkeypatch.setattr(clip_reader, "Frame", lambda *arguments: made.append(Frame(*arguments)) or made[-1])
+    assert "more than the 1 bytes" in str(read_clip(str(folder), CLIP, settings))
+    assert len(made) == 1
+
+
+def test_the_size_of_a_record_counts_the_joints_too(folder, monkeypatch):
+    clip = next(clip for clip in raw_dataset.read_annotations(folder) if clip.clip_id == CLIP)
+    settings = ClipSettings(modalities=("skeleton",))
+    joints = read_clip(str(folder), CLIP, settings).fields["skeleton"].nbytes
+    monkeypatch.setattr(clip_reader, "MAX_RECORD_BYTES", joints)
+    assert read_example(str(folder), clip, 20, settings).result.stored.num_frames == 6
+    monkeypatch.setattr(clip_reader, "MAX_RECORD_BYTES", joints - 1)
+    assert str(read_example(str(folder), clip, 20, settings).result).startswith("train_1: more than the ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from pathlib import Path
@@ -30,6 +31,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def without_times(sources: bytes) -> list[list[str]]:
+    """Rows of ``sources.csv``; a store tells whole seconds."""
+    return [[clip_id, *file, digest] for clip_id, *file, _, digest in csv.reader(sources.decode().splitlines())]
+
+
 BEAM = ("runner=DirectRunner", "direct_running_mode=in_memory")
 
 
@@ -44,10 +50,25 @@ def test_a_build_from_store_to_store_gives_the_local_bytes(store, tmp_path, beam
     builder = prepare(
         "multimodal", f"{BUCKET}/data", f"{BUCKET}/raw", beam_pipeline_options=beam_pipeline_options, **arguments
     )
-    assert os.fspath(builder.data_path) == f"{BUCKET}/data/musclemap/multimodal/3.0.0"
-    found = contents(store.folder / "data" / "musclemap" / "multimodal" / "3.0.0")
-    assert found == contents(Path(expected.data_path))
+    assert os.fspath(builder.data_path) == f"{BUCKET}/data/musclemap/multimodal/4.0.0"
+    found = contents(store.folder / "data" / "musclemap" / "multimodal" / "4.0.0")
+    local = contents(Path(expected.data_path))
+    assert without_times(found.pop("sources.csv")) == without_times(local.pop("sources.csv"))
+    assert found == local
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bucket", "data"]
+
+
+def test_a_change_in_a_store_is_named(store):
+    raw = store.folder / "raw"
+    raw_dataset.video_path(raw, "train_0").rename(raw / "clips" / "train_0.MOV")
+    prepare("multimodal", f"{BUCKET}/data", f"{BUCKET}/raw", num_workers=1)
+    prepare("multimodal", f"{BUCKET}/data", f"{BUCKET}/raw")
+    for path in raw.rglob("*.*"):
+        os.utime(path, (0, 0))  # the content decides
+    prepare("multimodal", f"{BUCKET}/data", f"{BUCKET}/raw")
+    (raw / "skeletons" / "train_1.json").write_text("[]")
+    with pytest.raises(UserError, match=r"^gs://bucket/data/.*: 1 file changed \(skeletons/train_1.json\): build it"):
+        prepare("multimodal", f"{BUCKET}/data", f"{BUCKET}/raw")
 
 
 def test_invalid_annotations_in_a_store_are_reported(store):

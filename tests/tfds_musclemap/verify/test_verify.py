@@ -23,6 +23,20 @@ from tfds_musclemap.verify.checks import find_faults, find_notes
 from tfds_musclemap.verify.clips import ClipFacts, examine_record
 from tfds_musclemap.verify.prepared import Prepared, find_data_sets
 from tfds_musclemap.verify.report import verify
+from tfds_musclemap.verify.skeleton_evidence import skeleton_facts
+
+
+def skeleton(*spans, num_frames=60):
+    """(T, P, V, 3) of one person for each span of frames, who stand in the middle of 64x64 pixels."""
+    joints = np.zeros((num_frames, max(1, len(spans)), 17, 3), np.float32)
+    for person, (first, last) in enumerate(spans or [(0, num_frames - 1)]):
+        joints[first : last + 1, person] = np.linspace([20, 10, 0.9], [40, 60, 0.9], 17)
+    return joints
+
+
+def facts_of(joints):
+    return skeleton_facts(joints, "coco17", 30.0, (64, 64))
+
 
 SOUND = ClipFacts(
     clip_id="a",
@@ -34,7 +48,7 @@ SOUND = ClipFacts(
     size=(32, 48),
     num_bytes=100,
     content_hash="a",
-    skeleton_fraction=0.5,
+    skeleton=facts_of(skeleton()),
     faults=(),
 )
 
@@ -61,6 +75,12 @@ SQUATS = (clip("a"), clip("b"), clip("c", split="val_known"))
     [
         (data_set(*SQUATS), None),
         (data_set(*SQUATS, clip("d", split="test_new")), "activity 'squat' is in train, val_known, test_new"),
+        (
+            data_set(*SQUATS, clip("d", split="test_new", activity="Squat!")),
+            "activity 'Squat!' or 'squat' is in train, val_known, test_new: a new activity must not be in other splits",
+        ),
+        (data_set(*SQUATS, clip("d", activity="Squat")), None),
+        (data_set(metadata={"num_clips": 0}), "no clips: the data set is empty"),
         (
             data_set(*SQUATS, clip("d", muscles=(13,))),
             "activity 'squat' has 2 different sets of regions: 13;17 (3 clips)",
@@ -114,20 +134,95 @@ def test_only_deviations_from_the_papers_totals_are_faults():
 
 def test_unusual_data_is_noted():
     prepared = data_set(
-        *SQUATS, clip("d", content_hash="a"), clip("e", skeleton_fraction=0.0), rejected=[("x", "train", "empty file")]
+        *SQUATS,
+        clip("d", content_hash="a"),
+        clip("e", skeleton=facts_of(skeleton((1, 0)))),
+        rejected=[("x", "train", "empty file")],
     )
     notes = find_notes(prepared)
     assert "val_new: no clips" in notes
     assert "1 clips were rejected by the build: x (empty file)" in notes
     assert "1 clips without a person in any frame: e" in notes
     assert "train: the same content twice: a; d" in notes
+    spelled = data_set(*SQUATS, clip("d", activity="Squat"), clip("e", activity="row"))
+    assert "activities that differ in case or punctuation alone: 'Squat'; 'squat'" in find_notes(spelled)
+
+
+def test_an_empty_data_set_is_not_called_sound(prepared, tmp_path, capsys):
+    folder = copy_of(prepared, tmp_path)
+    info = json.loads((folder / "dataset_info.json").read_text())
+    for split in info["splits"]:
+        split["shardLengths"] = ["0"]
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    for name in ("clips.csv", "rejected.csv"):
+        (folder / name).write_text((folder / name).read_text().splitlines()[0] + "\n")
+    assert main([f"--data_dir={tmp_path / 'data'}", "--num_workers=1"]) == 1
+    output = capsys.readouterr().out
+    assert "fault: no clips: the data set is empty" in output
+    assert "nothing wrong" not in output
+
+
+def people(*spans, number=4):
+    clips = [clip(f"{n}", skeleton=facts_of(skeleton(*spans))) for n in range(number)]
+    return data_set(*clips)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "fault"),
+    [
+        (people((0, 59)), None),
+        (people((0, 29), (20, 55)), None),
+        (
+            people((0, 29)),
+            "skeletons: the skeletons end at 50 % of their videos (median of 4 clips): poses at another frame rate? "
+            "--fps=15",
+        ),
+        (
+            data_set(clip("a", skeleton=facts_of(skeleton() * np.float32([1 / 64, 1 / 64, 1])))),
+            "train, a: coordinates from 0.156 to 0.938, expected pixels of the video: normalised by the image's size? "
+            "--image_size=1x1",
+        ),
+        (
+            data_set(clip("a", skeleton=facts_of(skeleton() * np.float32([4, 4, 1])))),
+            "train, a: 100 % of the joints lie outside of the frame (x up to 160, y up to 240 in 64x64 pixels): "
+            "poses of a larger original? --image_size=WIDTHxHEIGHT",
+        ),
+    ],
+)
+def test_skeletons_of_something_else_than_the_videos_are_faults(prepared, fault):
+    assert find_faults(prepared)[:1] == ([] if fault is None else [fault])
+
+
+def test_what_a_model_sees_of_the_skeletons_is_noted():
+    notes = find_notes(people((0, 19), (0, 19), (20, 59), (30, 59)))
+    assert (
+        "4 clips where persons are seen for longer than the first 2, whom a model takes: "
+        "0 (33 % of 100 %); 1 (33 % of 100 %); 2 (33 % of 100 %); 3 (33 % of 100 %)"
+    ) in notes
+    assert not any("first 2" in note for note in find_notes(people((0, 19), (20, 50), (30, 59))))
+
+
+def test_clips_that_all_begin_at_frame_one_are_noted():
+    (note,) = (note for note in find_notes(people((1, 59))) if "frame 0" in note)
+    assert note == (
+        "no clip has a person in frame 0, 4 of 4 begin at frame 1: numbered from 1? Import with --first_frame=1"
+    )
+    assert find_faults(people((1, 59))) == []
+
+
+def test_fractions_of_frames_and_joints_by_hand():
+    joints = skeleton((0, 9), (10, 29), (30, 49))
+    joints[0, 0, :5] = 0
+    facts = facts_of(joints)
+    assert (facts.seen_fraction, facts.covered_fraction) == pytest.approx((50 / 60, 30 / 60))
+    assert facts.absent_fraction == pytest.approx(5 / (50 * 17))
 
 
 def test_facts_of_a_record_and_its_faults(prepared):
     record = dict(load_source(prepared[1], "train")[0])
     sound = examine_record(record, "train", 20, False)
     assert (sound.num_frames, sound.size, sound.fps, sound.faults) == (6, (32, 48), 12.0, ())
-    assert sound.skeleton_fraction == pytest.approx(5 / 6)  # frame 2 is empty
+    assert sound.skeleton.seen_fraction == pytest.approx(5 / 6)  # frame 2 is empty
     outside = record["skeleton"].copy()
     outside[0, 0, 0, 2] = 2
     damaged = {
@@ -165,7 +260,8 @@ def test_a_sound_data_set_passes_and_is_described(prepared, tmp_path, capsys):
     train = report["splits"]["train"]
     assert train["frames"] == {"total": 12, "min": 6, "median": 6, "max": 6}
     assert train["resolutions"] == {"32x48": 2}
-    assert train["frames_with_skeleton"] == pytest.approx(5 / 6)
+    assert train["frames_with_skeleton"] == train["frames_with_first_persons"] == pytest.approx(5 / 6)
+    assert train["absent_joints"] == 0
     assert report["regions"]["chest"]["clips"]["train"] == 1
     for name in ("modalities.png", "regions.png"):
         pixels = np.asarray(Image.open(out / name).convert("RGB"))
