@@ -97,16 +97,20 @@ def test_a_second_ctrl_c_leaves_at_once_but_a_second_sigterm_does_not(run, count
     assert results[-1][2].strip() == line
 
 
-def test_a_terminal_that_hangs_up_lets_the_run_save(tmp_path):
-    """The terminal is a real one: writing to it, as the run does all the time, is an error once it has hung up."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.dup2(os.open(tmp_path / "out", os.O_CREAT | os.O_WRONLY), 1)
-        os.execv(sys.executable, [sys.executable, "-c", RUN, "", "1", "0", ""])
+def test_a_terminal_that_hangs_up_lets_the_run_save(processes):
+    """The terminal is a real one: writing to it, as the run does all the time, is an error once it has hung up.
+
+    The first process of a session takes over the terminal that it opens.
+    """
+    terminal, its_end = pty.openpty()
+    on_terminal = ("sh", "-c", 'exec <> "$0" 2>&0 && exec "$@"', os.ttyname(its_end))
+    command = (*on_terminal, sys.executable, "-c", RUN, "", "1", "0", "")
+    process = processes.start(*command, stderr=None, start_new_session=True)
     text = b""
     while b"step 2" not in text:
         text += os.read(terminal, 1000)
+    os.close(its_end)
     os.close(terminal)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert "saved " in (tmp_path / "out").read_text()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert output.splitlines()[-1].startswith("saved ")
