@@ -14,7 +14,8 @@
 
 # Two minutes before the time limit, or when it is preempted, the run saves a checkpoint and exits with status 75.
 readonly STOPPED=75
-srun --kill-on-bad-exit=0 .venv/bin/python -m musclemap_jax.main "$@" --stopped_status="$STOPPED"
+# srun does not take over the number of cores from the job.
+srun --kill-on-bad-exit=0 --cpus-per-task="$SLURM_CPUS_PER_TASK" .venv/bin/python -m musclemap_jax.main "$@" --stopped_status="$STOPPED"
 status=$?
 if [ "$status" -eq "$STOPPED" ]; then
   scontrol requeue "$SLURM_JOB_ID" # resumes from the checkpoint

@@ -15,9 +15,18 @@ INTERRUPTED_STATUS = 130
 class UserError(Exception):
     """Invalid input, configuration or environment: one line that names the file, the field and the fix."""
 
+    status = USER_ERROR_STATUS
+    """Exit status of the command that it ends."""
+
+
+class AbsentProcessError(UserError):
+    """The other processes of a run did not come in time, which may pass: unlike other user errors, worth a restart."""
+
+    status = 6
+
 
 def exit_on_user_error(function: Callable[[], int | None]) -> int:
-    """Runs the body of a command; a UserError becomes one line on stderr and exit status 2, without a traceback.
+    """Runs the body of a command; a UserError becomes one line on stderr and its exit status, without a traceback.
 
     Ctrl-C lets the body clean up and becomes status 130, in silence.
 
@@ -31,6 +40,6 @@ def exit_on_user_error(function: Callable[[], int | None]) -> int:
         return function() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR_STATUS
+        return error.status
     except KeyboardInterrupt:
         return INTERRUPTED_STATUS

@@ -12,15 +12,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging as std_logging
+import os
 from collections.abc import Callable, Sequence
 
-import ml_collections
 from absl import app, flags, logging
 
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
+from musclemap_jax.experiment.workdir import EVALUATION_FOLDER, REPORT_FOLDER, evaluation_spec
 from musclemap_jax.reporting.tables import decisions_table, headline_table
 from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice, stopped_line
 from musclemap_jax.runtime.process_exit import run_and_exit
@@ -47,6 +48,10 @@ log = std_logging.getLogger(f"{PACKAGE}.main")
 flags.adopt_module_key_flags(command_line)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs and report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
+_REPORT_DIR = flags.DEFINE_string(
+    "report_dir", "", "Folder of the report; by default report/ in the workdir, evaluation/ with --mode=eval."
+)
+_EXTEND = flags.DEFINE_bool("extend", False, "Allow the run in the workdir to become longer than it was started with.")
 _PROFILE_STEPS = flags.DEFINE_string("profile_steps", "", "Steps to trace into <workdir>/profile, such as 10-20.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0; by default from the scheduler.")
 _NUM_PROCESSES = flags.DEFINE_integer(
@@ -69,35 +74,52 @@ def _count_table(counts: dict[str, int]) -> str:
     return "\n".join(f"  {name:<28}{count:>14,}" for name, count in rows)
 
 
-def run(
-    spec: ExperimentSpec,
-    workdir: str,
-    notice: PreemptionNotice,
-    mode: str,
-    title: str,
-    profile_steps: range = range(0),
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What to do with a run.
+
+    Attributes:
+      workdir: The run's workdir.
+      mode: One of MODES.
+      report_dir: Folder of the report.
+      title: Title of the report.
+      extend: Whether the run in the workdir may become longer.
+      profile_steps: Steps to trace.
+    """
+
+    workdir: str
+    mode: str
+    report_dir: str
+    title: str
+    extend: bool = False
+    profile_steps: range = range(0)
+
+    @property
+    def output(self) -> str:
+        """The folder that is written into: an evaluation leaves the workdir as it is, and may run beside a training."""
+        return self.report_dir if self.mode == "eval" else self.workdir
+
+
+def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
     """Runs an experiment; every process of a run calls it.
 
     Args:
       spec: The result of `config.resolve`.
-      workdir: The run's workdir.
+      task: What to do.
       notice: Says when to stop early.
-      mode: One of MODES.
-      title: Title of the report.
-      profile_steps: Steps to trace.
 
     Raises:
       UserError: Invalid configuration or data.
       Preempted: The run was asked to stop; its state is saved.
     """
     import jax
+    from etils import epath
 
     from musclemap_jax.experiment.experiment import Experiment
     from musclemap_jax.experiment.prepared_data import load_data
-    from musclemap_jax.experiment.run_decisions import decide
+    from musclemap_jax.experiment.run_decisions import decide, keep_decisions
     from musclemap_jax.experiment.run_report import report_run
-    from musclemap_jax.experiment.workdir import write_decisions
+    from musclemap_jax.reporting.report import remove_report
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
     from musclemap_jax.storage.run_times import RunTimes
 
@@ -105,16 +127,17 @@ def run(
         if jax.process_index() == 0:
             print(text, flush=True)
 
-    laps = RunTimes(workdir, writes=mode != "eval" and jax.process_index() == 0)
+    mode = task.mode
+    laps = RunTimes(task.workdir, writes=mode != "eval" and jax.process_index() == 0)
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")
-    experiment = Experiment(spec, workdir, data, notice)
+    experiment = Experiment(spec, task.workdir, data, notice)
     show(f"parameters:\n{_count_table(experiment.parameter_counts())}")
     laps.end("model")
     if mode != "eval":
         with out_of_memory_is_user_error("config.train.batch_size", *_LESS_MEMORY):
-            experiment.train(profile_steps, laps)
+            experiment.train(task.profile_steps, laps, task.extend)
         laps.end("training")
         laps.save()
     if mode != "train":
@@ -126,23 +149,32 @@ def run(
         laps.end("evaluation")
         laps.save()
         if jax.process_index() == 0:
-            show(headline_table(metrics))
+            folder = epath.Path(task.report_dir)
+            remove_report(folder)
+            show(f"scored: {experiment.scored}\n{headline_table(metrics)}")
             if decided:
                 decisions, of_decisions = decided
-                write_decisions(experiment.workdir, decisions)
+                keep_decisions(decisions, experiment, folder if mode == "eval" else None)
                 metrics = dataclasses.replace(metrics, decisions=of_decisions)
                 show(f"{decisions_table(of_decisions)}\n{decisions.rule()}\n")
-            show(f"report: {report_run(experiment, metrics, predictions, laps, title)}")
+            show(f"report: {report_run(experiment, metrics, predictions, laps, task.title, folder)}")
 
 
-def run_among_processes(
-    config: ml_collections.ConfigDict, body: Callable[[ExperimentSpec, PreemptionNotice], None]
-) -> int:
-    """Takes the workdir, connects to the run's other processes, calls the body, and ends as its outcome requires.
+def _open_log(folder: str) -> ProcessLog:
+    """Opens this process's log; it is the first file that is written."""
+    try:
+        return ProcessLog(folder, PACKAGE)
+    except OSError as error:
+        way = "pass another --report_dir" if _MODE.value == "eval" else "pass another --workdir"
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}: {way}") from error
+
+
+def run_among_processes(folder: str, body: Callable[[PreemptionNotice], None]) -> int:
+    """Takes the folder, connects to the run's other processes, calls the body, and ends as its outcome requires.
 
     Args:
-      config: A configuration with the structure of `config.default_config`.
-      body: Called with the resolved configuration and the notice that says when to stop early.
+      folder: What this command writes into, with the per-process logs.
+      body: What each process does; called with the notice that says when to stop early.
 
     Returns:
       The exit status.
@@ -151,7 +183,6 @@ def run_among_processes(
       UserError: A workdir in use, or other processes that did not come; invalid configuration or data, in a process
         alone. One of several processes ends here.
     """
-    spec = resolve(config)
     processes = ProcessSpec(
         _COORDINATOR.value,
         _NUM_PROCESSES.value,
@@ -162,23 +193,20 @@ def run_among_processes(
     # Everything below imports JAX; the configuration is checked before that.
     from musclemap_jax.runtime.compilation_cache import use_compilation_cache
     from musclemap_jax.runtime.heap import keep_freed_memory
-    from musclemap_jax.storage.files import disable_listings_cache
 
     keep_freed_memory()
-    disable_listings_cache()
     use_compilation_cache()
-    workdir = str(_WORKDIR.value)
-    # An evaluation writes its report beside the run, so not during a training; a read-only workdir needs no lock.
-    with WorkdirLock(workdir, optional=_MODE.value == "eval") as lock:
+    # A read-only folder needs no lock.
+    with WorkdirLock(folder, optional=_MODE.value == "eval") as lock:
         notice = PreemptionNotice(_STOPPED_STATUS.value, lock.release)
         notice.listen()
         peers = start_processes(processes, lock.acquire)
         notice.share(peers)
         status = 0
         try:
-            with full_disk_is_user_error(workdir), contextlib.closing(ProcessLog(workdir, PACKAGE)):
+            with full_disk_is_user_error(folder), contextlib.closing(_open_log(folder)):
                 log.info("%s", describe_process())
-                body(spec, notice)
+                body(notice)
         except Preempted as stop:
             print(stopped_line(str(stop)), end="", flush=True)
             status = _STOPPED_STATUS.value
@@ -189,6 +217,20 @@ def run_among_processes(
     return status
 
 
+def _task() -> Task:
+    """What the flags ask for."""
+    workdir, mode = str(_WORKDIR.value), _MODE.value
+    report_dir = _REPORT_DIR.value or os.path.join(workdir, EVALUATION_FOLDER if mode == "eval" else REPORT_FOLDER)
+    return Task(
+        workdir,
+        mode,
+        report_dir,
+        title=config_name(),
+        extend=_EXTEND.value,
+        profile_steps=parse_steps(_PROFILE_STEPS.value),
+    )
+
+
 def main(argv: Sequence[str]) -> int:
     """The command, once its flags are parsed."""
     del argv
@@ -197,16 +239,13 @@ def main(argv: Sequence[str]) -> int:
     std_logging.getLogger(PACKAGE).setLevel(std_logging.INFO)
 
     def body() -> int:
-        workdir = _WORKDIR.value
-        if CONFIG.value is None or not workdir:
+        if CONFIG.value is None or not _WORKDIR.value:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
-        name = config_name()
-        profile_steps = parse_steps(_PROFILE_STEPS.value)
-
-        def job(spec: ExperimentSpec, notice: PreemptionNotice) -> None:
-            run(spec, workdir, notice, _MODE.value, name, profile_steps)
-
-        return run_among_processes(CONFIG.value, job)
+        task = _task()
+        spec = resolve(CONFIG.value)
+        if task.mode == "eval":
+            spec = evaluation_spec(task.workdir, spec)
+        return run_among_processes(task.output, lambda notice: run(spec, task, notice))
 
     return exit_on_user_error(body)
 

@@ -19,7 +19,7 @@ FLOORS = (
     {"sharding", "runtime"},
     {"storage", "skeleton_layouts"},
     {"taxonomy"},
-    {"errors", "version"},
+    {"errors", "arguments", "version"},
 )
 """Rooms, topmost first. A room may import the rooms of lower floors, and in its own floor no other room."""
 

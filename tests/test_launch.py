@@ -12,7 +12,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from musclemap_jax import main
+from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.experiment.config import resolve
+from musclemap_jax.train.loop import NotFiniteError
 from tests.conftest import ROOT
 
 GUIDE = (ROOT / "docs" / "tpu.md").read_text()
@@ -73,6 +75,30 @@ def test_the_jobset_requests_as_many_machines_as_its_topology_has():
 @pytest.mark.parametrize("text", [GUIDE, JOBSET.read_text(), SLURM.read_text()])
 def test_each_says_that_it_was_not_run_on_hardware(text):
     assert re.search(r"Not run on hardware", text)
+
+
+def test_the_jobset_does_not_restart_what_would_end_the_same_way():
+    jobset = yaml.safe_load(JOBSET.read_text())["spec"]
+    (rule,) = jobset["replicatedJobs"][0]["template"]["spec"]["podFailurePolicy"]["rules"]
+    codes = rule["onExitCodes"]
+    assert (rule["action"], codes["operator"], codes["values"]) == ("FailJob", "In", [USER_ERROR_STATUS])
+    assert codes["containerName"] == container()["name"]
+    (rule,) = jobset["failurePolicy"]["rules"]
+    assert rule == {"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+    assert issubclass(NotFiniteError, UserError)  # which ends with that status
+
+
+def test_every_installation_has_a_python_that_the_package_runs_on():
+    (installation,) = [block for block in BLOCKS if "pip install" in block and "tpu-vm create" in block]
+    assert "uv venv --python=3.11" in installation
+    assert "python3 -m venv" not in installation
+    assert 'python_requires=">=3.11"' in (ROOT / "setup.py").read_text()
+
+
+def test_the_slurm_script_passes_the_cores_of_a_task_to_srun():
+    text = SLURM.read_text()
+    assert re.search(r"^#SBATCH --cpus-per-task=\d+$", text, re.MULTILINE)
+    assert re.search(r'^srun .*--cpus-per-task="\$SLURM_CPUS_PER_TASK"', text, re.MULTILINE)
 
 
 def test_the_slurm_script_requeues_a_preempted_run(tmp_path):

@@ -142,19 +142,25 @@ def test_a_stopped_and_killed_run_equals_an_uninterrupted_one(run_main, argument
     assert not (workdir / "damaged_checkpoints").exists()
 
 
-def test_evaluation_alone_gives_the_same_metrics(run_main, arguments, finished_run):
+def test_evaluation_alone_gives_the_same_metrics_beside_the_report(run_main, finished_run):
     workdir, _ = finished_run
-    before = (workdir / "report" / "metrics.json").read_text()
-    (workdir / "report" / "metrics.json").unlink()
     decisions = read_decisions(workdir)
     (workdir / "decisions.json").unlink()  # as in the workdir of an older version
-    process = run_main(*arguments, f"--workdir={workdir}", "--mode=eval", "--config.eval.batch_size=3")
-    _, errors = process.communicate(timeout=600)
+    stale = workdir / "evaluation" / "predictions" / "predictions_train.csv"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    process = run_main(f"--workdir={workdir}", "--mode=eval", "--config.eval.batch_size=3")
+    output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
-    after = Metrics.from_json((workdir / "report" / "metrics.json").read_text())
-    for split, scores in Metrics.from_json(before).splits.items():
+    assert f"scored: newest checkpoint, step {NUM_STEPS}" in output
+    assert not stale.exists()
+    before, after = (
+        Metrics.from_json((workdir / folder / "metrics.json").read_text()) for folder in ("report", "evaluation")
+    )
+    for split, scores in before.splits.items():
         assert after.splits[split].headline.mean_ap == pytest.approx(scores.headline.mean_ap, abs=1e-6)
-    assert read_decisions(workdir).thresholds == pytest.approx(decisions.thresholds, abs=1e-4)
+    for folder in (workdir, workdir / "evaluation"):
+        assert read_decisions(folder).thresholds == pytest.approx(decisions.thresholds, abs=1e-4)
 
 
 def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, finished_run):
@@ -173,7 +179,10 @@ def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, fini
         (["--config=configs/absent.py"], "absent.py"),
         (["--config=configs/transm3e.py:smoke", "--config.optimizer.warmup_fraction=2.0"], "warmup_fraction"),
         (["--config=configs/transm3e.py:smoke", "--config.train.batch_size=four"], "batch_size"),
-        ([], "--config and --workdir are needed"),
+        ([], "no run here, and no --config: name the workdir of a run, or pass --config"),
+        (["--mode=eval", "--config.eval.num_views=2"], "no run here, and no --config"),
+        (["--mode=eval", "--config=configs/transm3e.py:smoke"], "run: no run here: train first, or name the workdir"),
+        (["--config=configs/transm3e.py:smoke", "stray"], "error: unexpected argument 'stray': flags are written --na"),
     ],
 )
 def test_an_invalid_configuration_ends_with_one_line_and_status_2(run_main, tmp_path, invalid_arguments, message):

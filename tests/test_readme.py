@@ -29,6 +29,9 @@ def test_every_run_of_the_main_job_has_a_valid_configuration(command, monkeypatc
     monkeypatch.chdir(ROOT)
     # config_flags looks for overrides in sys.argv.
     arguments = ["main", *command[3:]]
+    if not any(word.startswith("--config=") for word in arguments):  # a command for the run of `make demo`
+        assert "--workdir=runs/demo" in arguments
+        arguments.insert(1, "--config=configs/transm3e.py:synthetic")
     monkeypatch.setattr(sys, "argv", arguments)
     values = flags.FlagValues()
     config = config_flags.DEFINE_config_file("config", flag_values=values)

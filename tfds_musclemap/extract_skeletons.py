@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.pose.mediapipe_pose import installed_model
 from musclemap_jax.skeleton_layouts import LAYOUTS
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0, 1 if some clips failed, 2 if the input is invalid."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
         if arguments.num_workers < 1 or arguments.max_persons < 1 or arguments.timeout <= 0:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from tfds_musclemap.import_skeletons import add_unit_arguments, parsed_units
 from tfds_musclemap.importing.release import ReleaseReport, import_release
@@ -80,7 +81,7 @@ def _summary(report: ReleaseReport) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0, 1 if some clips have invalid skeletons, 2 if nothing was imported."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
         lists = _lists(arguments)

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import exit_on_user_error
 from tfds_musclemap.importing.pose_units import PoseUnits, parse_image_size
 from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS, MAX_PERSONS
@@ -45,7 +46,7 @@ def parsed_units(arguments: argparse.Namespace) -> PoseUnits:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0, 1 if some clips have invalid results, 2 if nothing was imported."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
         report = import_skeletons(

@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from etils import epath
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.data.modalities import MODALITIES
 from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw.flow import METHODS
@@ -168,7 +169,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status, which is 2 for invalid input."""
-    arguments = {name: value for name, value in vars(_parser().parse_args(argv)).items() if value is not None}
+    arguments = {
+        name: value for name, value in vars(_parser().parse_args(expand_home(argv))).items() if value is not None
+    }
     return exit_on_user_error(lambda: print(f"prepared data: {prepare(**arguments).data_path}"))
 
 

@@ -214,7 +214,7 @@ class Checkpointer:
         items = {"state": ocp.args.StandardRestore(abstract)}
         if data is not None:
             items["data"] = ocp.args.JsonRestore()
-        self._check_model(step, state)
+        self.check_model(step, state.params, state.batch_stats)
         restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         if data is not None:
             data.set_state(restored["data"])
@@ -242,13 +242,13 @@ class Checkpointer:
         move_folder(path, aside)
         log.warning("checkpoint %s is damaged (%s): moved to %s; using the one before", path, damage, aside)
 
-    def _check_model(self, step: int, state: TrainState) -> None:
-        """Raises UserError unless a checkpoint's parameters have the names and shapes of the state's."""
+    def check_model(self, step: int, params: Any, batch_stats: Any) -> None:
+        """Raises UserError unless a checkpoint's parameters and statistics have the given names and shapes."""
         path = self.directory / str(step) / "state"
         with ocp.PyTreeCheckpointer() as reader:
             tree = reader.metadata(path).item_metadata.tree
-        for part in ("params", "batch_stats"):
-            stored, expected = _shapes(tree.get(part) or {}), _shapes(getattr(state, part))
+        for part, given in {"params": params, "batch_stats": batch_stats}.items():
+            stored, expected = _shapes(tree.get(part) or {}), _shapes(given)
             for name in sorted(stored.keys() | expected.keys()):
                 if stored.get(name) != expected.get(name):
                     raise UserError(

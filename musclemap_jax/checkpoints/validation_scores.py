@@ -20,6 +20,8 @@ from musclemap_jax.storage.json_files import read_json_object
 FILE = "validation_scores.json"
 BEST_METRIC = "val_mean/mAP"
 """The metric that decides which checkpoint is the best: mean of the macro mAP on val_known and val_new."""
+_BEST_METRICS = (BEST_METRIC, "val_known/mAP", "val_new/mAP")
+"""The first that was measured decides: without clips in one of the splits, there is no mean."""
 
 
 class ValidationScores:
@@ -53,11 +55,23 @@ class ValidationScores:
         """Whether the state of a step was evaluated."""
         return step in self._by_step
 
+    def best_metric(self, steps: Iterable[int]) -> str | None:
+        """The one of ``_BEST_METRICS`` by which the given steps are compared; None if none of them has any."""
+        measured = {name for step in steps for name, value in self._scores(step).items() if not math.isnan(value)}
+        return next((name for name in _BEST_METRICS if name in measured), None)
+
     def best(self, steps: Iterable[int]) -> int | None:
-        """The one of the given steps with the highest ``BEST_METRIC``, the earliest of equals; None if none has it."""
-        known = {step: self._by_step.get(step, {}).get(BEST_METRIC, math.nan) for step in sorted(steps)}
+        """The one of the given steps that scores highest, the earliest of equals; None if none was scored."""
+        steps = sorted(steps)
+        metric = self.best_metric(steps)
+        if metric is None:
+            return None
+        known = {step: self._scores(step).get(metric, math.nan) for step in steps}
         known = {step: score for step, score in known.items() if not math.isnan(score)}
-        return max(known, key=known.__getitem__) if known else None
+        return max(known, key=known.__getitem__)
+
+    def _scores(self, step: int) -> Mapping[str, float]:
+        return self._by_step.get(step, {})
 
     def _write(self) -> None:
         if self._writes:

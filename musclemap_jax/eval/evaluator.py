@@ -5,6 +5,7 @@ The model itself averages the logits of a clip's views.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from musclemap_jax.taxonomy import EVAL_SPLITS
 
 Variables = dict[str, Any]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class EvalSpec:
@@ -34,7 +37,7 @@ class EvalSpec:
       batch_size: Clips per batch over all processes; the last batch is padded.
       num_views: Temporal views of each clip.
       splits: Splits scored by the final evaluation.
-      checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` (by val_mean/mAP).
+      checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` by validation.
       recall: The recall that the run's decisions state, in (0, 1] (``decisions.py``).
     """
 
@@ -104,6 +107,7 @@ class Evaluator:
     def predict(self, variables: Variables, split: str) -> SplitPredictions:
         """Logits of every clip of a split, of the whole and of each of several branches, on every process."""
         of_split = self._splits[split]
+        log.info("evaluating %s: %d clips", split, len(of_split.clip_ids))
         rows: list[dict[str, Any]] = []
         running: dict[str, Any] = {}
         for batch in of_split.batches():

@@ -8,6 +8,8 @@ So each setting is written down once, beside the code that it reaches.
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -53,6 +55,17 @@ class DataSpec:
     skeleton_layout: str = "coco17"
     num_threads: int = 4
     num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("data_dir", "raw_dir"):
+            object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
+        if not 0 <= self.max_rejected_fraction <= 1:
+            raise UserError(
+                f"config.data.max_rejected_fraction: expected a fraction in [0, 1], got {self.max_rejected_fraction}"
+            )
+        for name in ("num_threads", "num_workers"):
+            if getattr(self, name) < 0:
+                raise UserError(f"config.data.{name} must not be negative, got {getattr(self, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +115,10 @@ class ExperimentSpec:
     mesh: MeshSpec = dataclasses.field(default_factory=MeshSpec)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"config.seed must not be negative, got {self.seed}")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"config.seed must be from 0 to 2^32 - 1, got {self.seed}")
+        weights = {name: os.path.expanduser(folder) for name, folder in self.init_from.items()}
+        object.__setattr__(self, "init_from", weights)
         given = [name for name, folder in self.init_from.items() if folder]
         if not set(given) <= set(self.model.branches) and given != [WHOLE_MODEL]:
             raise UserError(
@@ -160,7 +175,12 @@ def _type_beside_none(annotation: Any) -> type:
 
 def default_config() -> ml_collections.ConfigDict:
     """The configuration of the paper: MViTv2-S 16x4 at 224 and HD-GCN on MuscleMap; locked against unknown keys."""
-    return _as_config(ExperimentSpec()).lock()
+    return to_config(ExperimentSpec())
+
+
+def to_config(spec: ExperimentSpec) -> ml_collections.ConfigDict:
+    """The inverse of `resolve`: a ConfigDict, locked against unknown keys."""
+    return _as_config(spec).lock()
 
 
 def _from_config(default: Any, config: Mapping[str, Any] | ml_collections.ConfigDict, path: str) -> Any:
@@ -174,13 +194,28 @@ def _from_config(default: Any, config: Mapping[str, Any] | ml_collections.Config
         if _is_section(known[name]):
             values[name] = _from_config(known[name], value, f"{path}.{name}")
         else:
-            values[name] = tuple(value) if isinstance(value, list) else value
+            values[name] = _as_tuple(value)
+            _check_finite(values[name], f"{path}.{name}")
     if isinstance(default, Mapping):
         return {**known, **values}
     try:
         return dataclasses.replace(default, **values)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _as_tuple(value: Any) -> Any:
+    """Lists, which JSON and ConfigDicts hold, as tuples, at every depth."""
+    return tuple(_as_tuple(element) for element in value) if isinstance(value, list | tuple) else value
+
+
+def _check_finite(value: Any, path: str) -> None:
+    """Raises UserError for NaN and infinities, which pass many a comparison, also inside tuples."""
+    if isinstance(value, tuple):
+        for element in value:
+            _check_finite(element, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{path}: expected a finite number, got {value}")
 
 
 def resolve(config: Mapping[str, Any] | ml_collections.ConfigDict) -> ExperimentSpec:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 
 import jax
+import jax.numpy as jnp
 from etils import epath
 
 from musclemap_jax.checkpoints.checkpointer import Checkpointer
 from musclemap_jax.checkpoints.state import TrainState
+from musclemap_jax.checkpoints.trained import restore_variables
 from musclemap_jax.data.batch import Batch
 from musclemap_jax.data.pipeline import TrainIterator
+from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
-from musclemap_jax.experiment.setup import load_initial_weights, set_up
+from musclemap_jax.experiment.setup import check_teacher, load_initial_weights, set_up
 from musclemap_jax.experiment.workdir import check_regions, claim_workdir
 from musclemap_jax.runtime.barrier import barrier
 from musclemap_jax.runtime.preemption import PreemptionNotice
 from musclemap_jax.runtime.profiling import Profiler
+from musclemap_jax.runtime.progress import Progress
 from musclemap_jax.runtime.watchdog import Watchdog
 from musclemap_jax.storage.run_log import RunLog
 from musclemap_jax.storage.run_times import RunTimes
@@ -32,6 +37,20 @@ VALIDATION_SPLITS = ("val_known", "val_new")
 log = logging.getLogger(__name__)
 
 
+def validation_splits(data: PreparedData) -> list[str]:
+    """The validation splits that have clips."""
+    return [split for split in VALIDATION_SPLITS if split in data.sources]
+
+
+def check_best_can_be_chosen(spec: ExperimentSpec, data: PreparedData) -> None:
+    """Refuses a run whose report would be of the best checkpoint, where no clip says which that is."""
+    if spec.eval.checkpoint == "best" and not validation_splits(data):
+        raise UserError(
+            f"config.eval.checkpoint: the best checkpoint is chosen on {' and '.join(VALIDATION_SPLITS)}, and the data "
+            "has clips in neither: set config.eval.checkpoint=latest"
+        )
+
+
 class Experiment:
     """A run in its workdir.
 
@@ -39,7 +58,8 @@ class Experiment:
       spec: Everything the run depends on.
       workdir: The run's workdir.
       data: The prepared clips.
-      state: The training state.
+      state: The training state; after `restore` with the variables of an evaluation alone.
+      scored: What the state is, for reports: ``newest checkpoint, step 2,000``.
     """
 
     def __init__(
@@ -54,15 +74,15 @@ class Experiment:
           notice: Says when to stop early; by default never.
 
         Raises:
-          UserError: The mesh does not divide the devices or a batch, or the workdir's run has other regions.
+          UserError: The mesh does not divide the devices or a batch.
         """
         self.workdir = epath.Path(workdir)
-        check_regions(self.workdir, data.regions)
         self._notice = notice or PreemptionNotice()
         self._watchdog = Watchdog(spec.train.stall_timeout_s, "config.train.stall_timeout_s")
         self._setup, self.state = set_up(spec, data)
         self.spec = self._setup.spec
         self.data = data
+        self.scored = "the initial parameters"
         self._evaluator = self._setup.evaluator(self._eval_batches)
         barrier("experiment")
 
@@ -77,25 +97,30 @@ class Experiment:
         """Number of steps of the whole run."""
         return self._setup.num_steps
 
-    def train(self, profile_steps: range = range(0), times: RunTimes | None = None) -> None:
+    def train(self, profile_steps: range = range(0), times: RunTimes | None = None, extend: bool = False) -> None:
         """Trains to the end, from the newest checkpoint if the workdir holds one.
 
         Args:
           profile_steps: Steps to trace.
           times: Times of the run, saved with each checkpoint.
+          extend: Whether the run in the workdir may become longer.
 
         Raises:
           UserError: The workdir holds a run with another configuration or other regions, or a save failed.
           Preempted: The run was asked to stop; its state is saved.
         """
         setup, train = self._setup, self.spec.train
-        claim_workdir(self.workdir, self.spec, self.data.regions, self.data.clip_length_s)
+        check_best_can_be_chosen(self.spec, self.data)
         primary = jax.process_index() == 0
         with contextlib.ExitStack() as stack:
             checkpointer = stack.enter_context(contextlib.closing(Checkpointer(self.workdir, train.keep_checkpoints)))
+            step = checkpointer.newest_undamaged_step()
+            self._claim(step, extend)
             batches = stack.enter_context(contextlib.closing(setup.train_batches()))
-            self._resume(checkpointer, batches)
-            run_log = RunLog(self.workdir, int(self.state.step), setup.num_steps, primary, times)
+            self._start(checkpointer, batches, step)
+            first_step = int(self.state.step)
+            run_log = RunLog(self.workdir, first_step, primary, times)
+            progress = Progress(first_step, setup.num_steps, primary)
             loop = TrainingLoop(
                 step_function=setup.step_function(),
                 batches=batches,
@@ -104,6 +129,7 @@ class Experiment:
                 num_steps=setup.num_steps,
                 checkpointer=checkpointer,
                 log=stack.enter_context(contextlib.closing(run_log)),
+                progress=stack.enter_context(contextlib.closing(progress)),
                 meter=setup.meter(),
                 evaluate=self._validate,
                 notice=self._notice,
@@ -111,26 +137,61 @@ class Experiment:
                 profiler=stack.enter_context(contextlib.closing(Profiler(self.workdir, profile_steps))),
             )
             self.state = loop.run(self.state)
+        self.scored = f"newest checkpoint, step {setup.num_steps:,}"
 
-    def _resume(self, checkpointer: Checkpointer, batches: TrainIterator) -> None:
-        """Takes the newest undamaged checkpoint, or starts a new run."""
-        step = checkpointer.newest_undamaged_step()
+    def _claim(self, step: int | None, extend: bool) -> None:
+        """Writes the workdir's configuration, and says what changes in a resumed run."""
+        data = self.data
+        changed = claim_workdir(
+            self.workdir,
+            self.spec,
+            data.regions,
+            data.clip_length_s,
+            num_clips=len(data.sources["train"]),
+            step=step,
+            extend=extend,
+        )
+        for change in changed:
+            log.info("from step %d on, config.%s", step, change)
+        parts = self.spec.train.grad_accum_steps
+        if self.state.batch_stats and any(change.key == "train.grad_accum_steps" for change in changed):
+            size = self.spec.train.batch_size // parts
+            log.warning(
+                "batch norms now take their statistics over parts of %d clips, which changes what is learned", size
+            )
+
+    def _start(self, checkpointer: Checkpointer, batches: TrainIterator, step: int | None) -> None:
+        """Takes the checkpoint of a step, or starts a new run."""
+        checkpointer.scores.drop_after(step or 0)
         if step is None:
+            check_teacher(self.spec)
             self.state = load_initial_weights(self._setup, self.state)
             return
         self.state = checkpointer.restore(self.state, self._setup.shardings, batches, step)
-        checkpointer.scores.drop_after(step)
         log.info("resumed from step %d of %d", step, self._setup.num_steps)
 
     def restore(self) -> None:
-        """Restores the newest or the best checkpoint of the workdir, by ``eval.checkpoint``.
+        """Takes the variables of the newest or the best checkpoint of the workdir, by ``eval.checkpoint``.
 
         Raises:
-          UserError: There is none, or it is of another model.
+          UserError: There is none, or it is of another model or other regions.
         """
+        check_regions(self.workdir, self.data.regions)
+        step, choice = None, "newest checkpoint"
         with contextlib.closing(Checkpointer(self.workdir, read_only=True)) as checkpointer:
-            step = checkpointer.best_step() if self.spec.eval.checkpoint == "best" else None
-            self.state = checkpointer.restore(self.state, self._setup.shardings, step=step)
+            if self.spec.eval.checkpoint == "best":
+                step = checkpointer.best_step()
+                if step is None:
+                    raise UserError(
+                        f"{self.workdir}: no checkpoint here has validation scores, so none is the best: set "
+                        "config.eval.checkpoint=latest"
+                    )
+                choice = f"best checkpoint by {checkpointer.scores.best_metric([step])}"
+            step = checkpointer.undamaged_step(step)
+            checkpointer.check_model(step, self.state.params, self.state.batch_stats)
+            variables = restore_variables(checkpointer, step, self._setup.shardings.eval_variables)
+        self.state = dataclasses.replace(self.state, step=jnp.int32(step), ema=None, opt_state=(), **variables)
+        self.scored = f"{choice}, step {step:,}"
 
     def evaluate(self, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the state on the given splits, each of which has clips."""
@@ -141,7 +202,7 @@ class Experiment:
         return self._evaluator.predict(self.state.eval_variables, split)
 
     def _validate(self, state: TrainState) -> dict[str, float]:
-        present = [split for split in VALIDATION_SPLITS if split in self.data.sources]
+        present = validation_splits(self.data)
         return self._evaluator.evaluate(state.eval_variables, present)[0].scalars() if present else {}
 
     def _eval_batches(self, split: str) -> Iterator[Batch]:

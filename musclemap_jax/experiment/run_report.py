@@ -38,7 +38,6 @@ from musclemap_jax.storage.run_times import RunTimes
 from musclemap_jax.storage.scalars import Series, read_scalars
 from tfds_musclemap.source import ClipRecord, stored_clips
 
-REPORT_FOLDER = "report"
 EXAMPLES_PER_SPLIT = 4
 FRAMES_PER_EXAMPLE = 6
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
@@ -62,8 +61,9 @@ def report_run(
     predictions: Mapping[str, SplitPredictions],
     times: RunTimes,
     title: str,
+    folder: epath.Path,
 ) -> epath.Path:
-    """Writes ``<workdir>/report``.
+    """Writes the report of a run.
 
     Args:
       experiment: The evaluated experiment.
@@ -71,6 +71,7 @@ def report_run(
       predictions: Split -> predictions, with logits as scores.
       times: Times of the run.
       title: Name of the configuration.
+      folder: Where to write; remove an earlier report first (`remove_report`).
 
     Returns:
       The path of ``report.html``.
@@ -91,12 +92,11 @@ def report_run(
             "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
             "peak memory (main process)": f"{_peak_memory_gib():.2f} GiB",
         },
-        files={f"../{name}": what for name, what in RUN_FILES.items() if (experiment.workdir / name).exists()},
+        files=_run_files(experiment.workdir) if folder.parent == experiment.workdir else {},
     )
     shown = [split for split in predictions if split.startswith("test")] or list(predictions)
-    target = experiment.workdir / REPORT_FOLDER
     scalars = contextlib.closing(LocalFolder(experiment.workdir, fetch=(SCALARS,)))
-    with scalars as log, contextlib.closing(LocalFolder(target)) as report:
+    with scalars as log, contextlib.closing(LocalFolder(folder)) as report:
         path = write_report(
             report.path,
             metrics,
@@ -106,22 +106,26 @@ def report_run(
             examples=[example for split in shown for example in example_clips(data, split, predictions[split])],
             predictions=predictions,
         )
-    return target / path.name
+    return folder / path.name
 
 
 def _identity(experiment: Experiment) -> list[str]:
     """Code, date, steps and the scored checkpoint."""
     date = datetime.datetime.now(datetime.UTC)
-    scored, kind = int(experiment.state.step), experiment.spec.eval.checkpoint
     checkpoints = experiment.workdir / CHECKPOINTS
     saved = [int(path.name) for path in checkpoints.iterdir() if path.name.isdigit()] if checkpoints.exists() else []
-    done = max([scored, *saved])
+    done = max([int(experiment.state.step), *saved])
     return [
         code_version(),
         f"{date:%Y-%m-%d %H:%M} UTC",
         f"{done:,} of {experiment.num_steps:,} steps",
-        f"scored: {'best' if kind == 'best' else 'newest'} checkpoint, step {scored:,}",
+        f"scored: {experiment.scored}",
     ]
+
+
+def _run_files(workdir: epath.Path) -> dict[str, str]:
+    """Path from a report inside the workdir -> what it is, for the run's other files."""
+    return {f"../{name}": what for name, what in RUN_FILES.items() if (workdir / name).exists()}
 
 
 def _shown_scalars(scalars: Mapping[str, Series]) -> dict[str, Series]:

@@ -18,6 +18,7 @@ from musclemap_jax.cost.flops import training_flops
 from musclemap_jax.cost.hardware import peak_flops
 from musclemap_jax.data import pipeline
 from musclemap_jax.data.batch import Batch
+from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
 from musclemap_jax.experiment.config import WHOLE_MODEL, ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
@@ -30,6 +31,9 @@ from musclemap_jax.sharding.rules import UnshardedParam, unsharded_params
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import StepFunction, compile_train_step
+
+RENDERED = "synthetic"
+"""Beginning of the names of the builder's configs that render their clips."""
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +142,23 @@ def set_up(spec: ExperimentSpec, data: PreparedData) -> tuple[Setup, TrainState]
     )
     _log_unsharded(unsharded_params(state.params, mesh, program.model.sharding_rules))
     return Setup(spec, data, mesh, num_steps, program, shardings), state
+
+
+def check_teacher(spec: ExperimentSpec) -> None:
+    """Refuses a new run whose frozen branch would teach what its random parameters say.
+
+    On rendered clips it is allowed, since the variants of configs/transm3e_rgbdiff.py check only that everything runs.
+
+    Raises:
+      UserError: Nothing initialises the frozen branch.
+    """
+    for branch in spec.model.frozen_branches:
+        given = spec.init_from[branch] or spec.init_from[WHOLE_MODEL]
+        if not given and not spec.data.builder.startswith(RENDERED):
+            raise UserError(
+                f"config.model.second_branch_frozen: branch {branch} is not trained and would stay random: set "
+                f"config.init_from.{branch} to trained weights (docs/importing.md)"
+            )
 
 
 def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:

@@ -1,13 +1,14 @@
 """The workdir of a run: what it is recognised by, ``config.json``, and how its logits are read, ``decisions.json``.
 
-``config.json`` is the configuration, and beside it what later uses of the model need of the data: the muscle regions
-and the length of the training clips.
+``config.json`` is the configuration, what later uses of the model need of the data (the muscle regions and the length
+of the training clips), and what was changed when the run was resumed. It can be given as a configuration, by --config.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,55 +18,70 @@ from etils import epath
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.decisions import Decisions
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
+from musclemap_jax.experiment.resumption import LEARNED, Change, changes, check_resumable, kind
 from musclemap_jax.storage.files import replace_text
 from musclemap_jax.storage.json_files import read_json_object
 
 CONFIG = "config.json"
 REGIONS = "regions"
 CLIP_LENGTH = "clip_length_s"
+CHANGES = "changes"
 DECISIONS = "decisions.json"
+REPORT_FOLDER, EVALUATION_FOLDER = "report", "evaluation"
+"""Folders of the report that ends the training, and of a later evaluation's."""
 
-MAY_CHANGE = (
-    "data",
-    "eval",
-    "mesh",
-    "train.log_every",
-    "train.keep_checkpoints",
-    "train.checkpoint_every",
-    "train.stall_timeout_s",
-)
-"""Keys that may differ in a resumed run, because they do not change what is learned."""
+_OF_RUN = (REGIONS, CLIP_LENGTH, CHANGES)
+"""Keys of `config.json` that are not the configuration's."""
 
 
-def claim_workdir(workdir: epath.Path, spec: ExperimentSpec, regions: Sequence[str], clip_length_s: float) -> None:
-    """Writes ``config.json`` into a new workdir, or compares configuration and regions with those of its run.
+def claim_workdir(
+    workdir: epath.Path,
+    spec: ExperimentSpec,
+    regions: Sequence[str],
+    clip_length_s: float,
+    *,
+    num_clips: int,
+    step: int | None,
+    extend: bool = False,
+) -> list[Change]:
+    """Writes ``config.json``, or compares configuration and regions with those of the run in the workdir.
+
+    What may change in a resumed run (`resumption.KINDS`) is updated in the file, which lists the changes with their
+    steps.
 
     Args:
       workdir: The run's workdir; made if absent.
       spec: The configuration.
       regions: Names of the muscle regions, in label order.
       clip_length_s: Median length of the training clips in seconds; the run of an older version gets it added.
+      num_clips: Number of training clips.
+      step: Step of the checkpoint from which the run is resumed; None for a run without one, which has learned nothing:
+        the workdir is then configured from the beginning.
+      extend: Whether the run may become longer.
+
+    Returns:
+      What changes in a resumed run.
 
     Raises:
-      UserError: The workdir holds a run with another configuration or other regions.
+      UserError: The run was trained with another configuration or other regions.
     """
-    check_regions(workdir, regions)
     path = workdir / CONFIG
-    config = json.loads(json.dumps(dataclasses.asdict(spec)))
-    of_data = {REGIONS: list(regions), CLIP_LENGTH: clip_length_s}
-    before = _read_config(workdir) if path.exists() else None
-    if before is not None:
-        different = _differences({name: value for name, value in before.items() if name not in of_data}, config)
-        if different:
-            raise UserError(
-                f"{path}: this workdir holds a run with another configuration ({'; '.join(different[:3])}): "
-                "choose another --workdir, or pass the same configuration to resume that run"
-            )
-        if CLIP_LENGTH in before:
-            return
+    config: dict[str, Any] = dataclasses.asdict(spec)
+    history, found = [], []
+    if step is not None and path.exists():
+        check_regions(workdir, regions)
+        before, stored = trained_spec(workdir), _read_config(workdir)
+        found = check_resumable(before, spec, step=step, num_clips=num_clips, extend=extend, workdir=os.fspath(workdir))
+        if not found and CLIP_LENGTH in stored:
+            return []
+        config["init_from"] = dict(before.init_from)
+        clip_length_s = stored.get(CLIP_LENGTH, clip_length_s)
+        history = [*stored.get(CHANGES, ()), *({"step": step, **change._asdict()} for change in found)]
     workdir.mkdir(parents=True, exist_ok=True)
     if jax.process_index() == 0:
-        replace_text(path, json.dumps((before or config) | of_data, indent=2) + "\n")
+        of_run = {REGIONS: list(regions), CLIP_LENGTH: clip_length_s, CHANGES: history}
+        replace_text(path, json.dumps(config | of_run, indent=2) + "\n")
+    return found
 
 
 def _read_config(workdir: epath.PathLike) -> dict[str, Any]:
@@ -74,17 +90,43 @@ def _read_config(workdir: epath.PathLike) -> dict[str, Any]:
 
 
 def trained_spec(workdir: epath.PathLike) -> ExperimentSpec:
-    """The configuration of the run in a workdir.
+    """The configuration of the run in a workdir; keys that its version did not know have their defaults.
 
     Raises:
-      UserError: The file is damaged, or of a version with other keys.
+      UserError: There is no run, or the file is damaged, or of a version with other keys.
     """
+    path = epath.Path(workdir) / CONFIG
+    if not path.exists():
+        raise UserError(f"{workdir}: no run here: train first, or name the workdir of a run")
     config = _read_config(workdir)
     try:
-        return resolve({name: value for name, value in config.items() if name not in (REGIONS, CLIP_LENGTH)})
+        return resolve({name: value for name, value in config.items() if name not in _OF_RUN})
     except (TypeError, ValueError, AttributeError, UserError) as error:
-        path = epath.Path(workdir) / CONFIG
         raise UserError(f"{path}: not the configuration of a run of this version: {error}") from error
+
+
+def evaluation_spec(workdir: epath.PathLike, given: ExperimentSpec) -> ExperimentSpec:
+    """The configuration by which a run is evaluated: its own, with the given data, evaluation and mesh.
+
+    Raises:
+      UserError: There is no run, or the given model, input or loss is another one than the run's.
+    """
+    trained = trained_spec(workdir)
+    different = [
+        str(change) for change in changes(trained, given, "model", "input", "loss") if kind(change.key) == LEARNED
+    ]
+    if different:
+        raise UserError(
+            f"{workdir}: the run was trained with another configuration ({'; '.join(different[:3])}): leave out "
+            "--config, or these keys, to evaluate the run as it was trained"
+        )
+    return dataclasses.replace(
+        trained,
+        data=given.data,
+        eval=given.eval,
+        mesh=given.mesh,
+        input=dataclasses.replace(trained.input, num_views=given.eval.num_views),
+    )
 
 
 def trained_regions(workdir: epath.PathLike) -> tuple[str, ...]:
@@ -173,18 +215,3 @@ def _difference(trained: Sequence[str], given: Sequence[str]) -> str:
         return "; ".join(parts)
     place = next(place for place, pair in enumerate(zip(trained, given, strict=False)) if pair[0] != pair[1])
     return f"number {place} is {trained[place]} in the run and {given[place]} in the data"
-
-
-def _differences(before: dict, after: dict, path: str = "") -> list[str]:
-    """Keys whose values differ and must not, as text."""
-    found = []
-    for name in sorted(before.keys() | after.keys()):
-        key = f"{path}{name}"
-        old, new = before.get(name), after.get(name)
-        if key in MAY_CHANGE or old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{key}.")
-        else:
-            found.append(f"{key} was {old}, is {new}")
-    return found

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.predict.command import (
     add_model_arguments,
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 2 if some input is invalid and 130 if it is interrupted."""
 
     def body() -> int:
-        args = _parser().parse_args(arguments)
+        args = _parser().parse_args(expand_home(arguments))
         if args.install_pose:
             return _install_pose()
         request = request_of(args)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from musclemap_jax import __version__
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.predict.command import (
     add_model_arguments,
     add_person_arguments,
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status: 0, 1 if some videos failed, 2 for a user error."""
 
     def body() -> int:
-        args = _parser().parse_args(arguments)
+        args = _parser().parse_args(expand_home(arguments))
         settings = CorpusSettings(args.run or "", __version__, request_of(args))
         with disk_errors_are_output_errors(args.out):
             corpus = Corpus(args.input, args.out, settings.as_dict())

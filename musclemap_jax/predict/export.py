@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.storage.files import UNFINISHED
 
@@ -116,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", help="a run's workdir, an imported checkpoint or a model folder (the shipped model)")
     parser.add_argument("--out", required=True, help="the file to write, such as model.jax")
     parser.add_argument("--weights", choices=WEIGHTS, default="inside", help="where the weights go (inside)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(expand_home(argv))
 
     def run() -> None:
         for path in export_model(arguments.run, arguments.out, arguments.weights):

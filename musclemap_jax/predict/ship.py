@@ -21,6 +21,7 @@ import jinja2
 import numpy as np
 
 from musclemap_jax import __version__
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.experiment.config import DataSpec
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default=str(SHIPPED), metavar="DIR", help="folder to write (in the package)")
 
     def body() -> None:
-        args = parser.parse_args(arguments)
+        args = parser.parse_args(expand_home(arguments))
         out = Path(args.out)
         print(headline_table(ship(args.run, out)))
         for name in (MODEL, WEIGHTS, CARD):

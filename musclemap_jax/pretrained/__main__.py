@@ -12,6 +12,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import exit_on_user_error
 from musclemap_jax.pretrained.architectures import ARCHITECTURES, make_architecture
 from musclemap_jax.pretrained.arguments import Parser, pattern, sizes
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status, 2 for a user error."""
 
     def body() -> None:
-        options = vars(_parser().parse_args(arguments))
+        options = vars(_parser().parse_args(expand_home(arguments)))
         source, arch, out, prefix = (options.pop(name) for name in ("source", "arch", "out", "prefix"))
         ignored = tuple((each, f"--ignore={each}") for each in options.pop("ignore"))
         architecture = make_architecture(arch, **options)

@@ -18,6 +18,7 @@ from etils import epath
 from flax import traverse_util
 from safetensors.numpy import save
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.checkpoints.trained import is_workdir, load_trained
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.models.branches import BRANCHES
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument("--source", required=True, metavar="DIR", help="folder of an import or workdir of a run")
         parser.add_argument("--out", required=True, metavar="FILE", help="the .safetensors file to write")
         parser.add_argument("--branch", help="export this MViTv2 branch alone, under PySlowFast's names (default: all)")
-        args = parser.parse_args(arguments)
+        args = parser.parse_args(expand_home(arguments))
         arrays = export(args.source, args.out, args.branch)
         print(f"{args.out}: {len(arrays)} arrays, {sum(array.size for array in arrays.values()):,} numbers")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from etils import epath
 from matplotlib.figure import Figure
 
 from musclemap_jax.eval.metrics import Metrics
@@ -22,6 +23,18 @@ _PLOTS = {
     "data_statistics": "plot: clips and activities by muscle region",
 }
 """File name of a plot -> what it shows."""
+
+PARTS = ("report.html", "metrics.json", "per_muscle.csv", "per_activity.csv", "plots", "predictions")
+"""Files and folders that a report consists of."""
+
+
+def remove_report(folder: epath.Path) -> None:
+    """Removes an earlier report, of which a new one with fewer splits would leave parts; other files stay."""
+    for part in (folder / name for name in PARTS):
+        if part.is_dir():
+            part.rmtree()
+        elif part.exists():
+            part.unlink()
 
 
 def write_report(

@@ -6,6 +6,8 @@ longer than another. This barrier is the coordination service's, which only the 
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,8 @@ from musclemap_jax.runtime.gc_control import gc_paused
 from musclemap_jax.runtime.heap import tidy_heap
 
 _LONGEST_WAIT_S = 3600
+
+log = logging.getLogger(__name__)
 
 
 def barrier(name: str, longest_wait_s: int = _LONGEST_WAIT_S) -> None:
@@ -45,7 +49,10 @@ class SynchronizedJit:
         leaves, structure = jax.tree.flatten(arguments)
         shapes = (structure, *((leaf.shape, leaf.dtype) for leaf in leaves))
         if shapes not in self._programs:
+            log.info("compiling %s", self._name)
+            started = time.perf_counter()
             self._programs[shapes] = self.lower(*arguments).compile()
+            log.info("compiled %s in %.0f s", self._name, time.perf_counter() - started)
             tidy_heap()
             barrier(f"{self._name}/{len(self._programs)}")
         return self._programs[shapes](*arguments)

@@ -5,8 +5,8 @@ says whom it waits for, and gives up in one line. JAX starts only when all are c
 chooses; these connections stay open, for `peers` to watch. Process 0 keeps listening, to turn away the processes of a
 second start.
 
-Lines over a connection: the others send ``musclemap_jax NUMBER COUNT``; process 0 answers ``start PORT`` or ``refused
-REASON``.
+Lines over a connection: the others send ``musclemap_jax NUMBER COUNT``; process 0 answers ``start PORT``, ``refused
+REASON`` or, when others did not come in time, ``late REASON``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from musclemap_jax.errors import UserError
+from musclemap_jax.errors import AbsentProcessError, UserError
 from musclemap_jax.runtime.connection import Connection, free_port, listen
 
 _GREETING = "musclemap_jax"
+_REFUSED, _LATE = "refused", "late"
+"""Verdicts of process 0: it cannot start, or others did not come in time."""
 _HELLO_TIMEOUT_S = 5.0
 _RETRY_S = 0.3
 _FIRST_REPORT_S, _REPORT_EVERY_S = 2.0, 10.0
@@ -121,7 +123,7 @@ def _gather(group: Group) -> tuple[dict[int, Connection], str]:
             whom = f"{_names(absent)} to connect to {group.address}"
             progress.report(whom)
             if progress.waited_s > group.timeout_s:
-                raise UserError(
+                raise AbsentProcessError(
                     f"{group}: waited {group.timeout_s:g} s for {whom}: start all {group.count} processes, allow "
                     "traffic to that port, or raise --connect_timeout_s"
                 )
@@ -130,8 +132,9 @@ def _gather(group: Group) -> tuple[dict[int, Connection], str]:
             for number in [number for number, connection in connections.items() if connection.is_closed()]:
                 connections.pop(number).close()
     except UserError as error:
+        verdict = _LATE if isinstance(error, AbsentProcessError) else _REFUSED
         for connection in connections.values():
-            _turn_away(connection, str(error))
+            _turn_away(connection, str(error), verdict)
         listener.close()
         raise
     port = free_port()
@@ -169,7 +172,7 @@ def _join(group: Group) -> tuple[dict[int, Connection], str]:
             whom = f"process 0 at {group.address} ({error.strerror or error})"
         progress.report(whom)
         if progress.waited_s > group.timeout_s:
-            raise UserError(
+            raise AbsentProcessError(
                 f"{group}: waited {group.timeout_s:g} s for {whom}: start process 0 there, allow traffic to that port, "
                 "correct --coordinator, or raise --connect_timeout_s"
             )
@@ -193,8 +196,9 @@ def _ask(group: Group, progress: _Progress) -> tuple[dict[int, Connection], str]
         verdict, _, rest = next(connection.lines, "").partition(" ")
         if verdict == "start":
             return {0: connection}, group.with_port(rest)
-        if verdict == "refused":
-            raise UserError(rest if rest.startswith("process 0 of") else f"{group}: {rest}")
+        if verdict in (_REFUSED, _LATE):
+            kind = AbsentProcessError if verdict == _LATE else UserError
+            raise kind(rest if rest.startswith("process 0 of") else f"{group}: {rest}")
         raise ConnectionError("another program answers there" if verdict else "it closed the connection")
     except BaseException:
         connection.close()
@@ -219,9 +223,9 @@ def _next_hello(listener: socket.socket, timeout_s: float) -> tuple[Connection, 
     return None
 
 
-def _turn_away(connection: Connection, reason: str) -> None:
+def _turn_away(connection: Connection, reason: str, verdict: str = _REFUSED) -> None:
     with contextlib.suppress(OSError):  # the process has gone
-        connection.send(f"refused {reason}")
+        connection.send(f"{verdict} {reason}")
     connection.close()
 
 

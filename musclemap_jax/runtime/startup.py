@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import jax
 from jax._src.clusters import ClusterEnv  # what the scheduler says has no public name
 
-from musclemap_jax.errors import USER_ERROR_STATUS, UserError
+from musclemap_jax.errors import AbsentProcessError, UserError
 from musclemap_jax.runtime import rendezvous
 from musclemap_jax.runtime.device_memory import is_out_of_memory
 from musclemap_jax.runtime.peers import PeerWatch
@@ -114,7 +114,7 @@ def start_processes(spec: ProcessSpec, claim: Callable[[], None] = lambda: None)
         )
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(
+        raise AbsentProcessError(
             f"{group}: JAX could not connect to process 0 at {address}: {reason}: allow traffic between the machines "
             "on all ports"
         ) from error
@@ -200,6 +200,6 @@ def abandon_processes(error: Exception, peers: PeerWatch | None) -> None:
             flush=True,
         )
         time.sleep(wait_s)
-    status = USER_ERROR_STATUS if isinstance(error, UserError) else FAILURE_STATUS
+    status = error.status if isinstance(error, UserError) else FAILURE_STATUS
     peers.report_failure(status, reason)
     exit_process(status)

@@ -1,11 +1,9 @@
-"""The log of a training run: scalars as JSON lines and TensorBoard events, and a progress bar."""
+"""The log of a training run: scalars as JSON lines and TensorBoard events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import tqdm
 from etils import epath
 
 from musclemap_jax.storage.event_file import EventFile
@@ -19,18 +17,13 @@ TRAINING = "training"
 
 
 class RunLog:
-    """Writes scalars to ``<workdir>/scalars.jsonl`` and TensorBoard, and shows a progress bar.
+    """Writes scalars to ``<workdir>/scalars.jsonl`` and TensorBoard.
 
     Only the primary process (0) writes; on the others, every method does nothing.
     """
 
     def __init__(
-        self,
-        workdir: epath.PathLike,
-        first_step: int,
-        num_steps: int,
-        primary: bool = True,
-        times: RunTimes | None = None,
+        self, workdir: epath.PathLike, first_step: int, primary: bool = True, times: RunTimes | None = None
     ) -> None:
         """Opens the files; drops whatever an earlier process logged after `first_step`, the steps already taken.
 
@@ -46,7 +39,6 @@ class RunLog:
         earlier = read_scalars(self._scalars).items()
         self._logged = {name for name, series in earlier if first_step in series.steps}
         self._events = EventFile(self._folder.path / TENSORBOARD, first_step)
-        self._bar = tqdm.tqdm(total=num_steps, initial=first_step, desc="train", unit="step", dynamic_ncols=True)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes values under their names, such as ``train/loss``.
@@ -62,16 +54,6 @@ class RunLog:
             append_scalars(self._scalars, step, values)
             self._events.scalars(step, values)
 
-    def show(self, values: Mapping[str, Any]) -> None:
-        """Shows values beside the progress bar."""
-        if self._primary:
-            self._bar.set_postfix(values, refresh=False)
-
-    def advance(self) -> None:
-        """Advances the progress bar by one step."""
-        if self._primary:
-            self._bar.update()
-
     def flush(self) -> None:
         """Saves the times; uploads the rest to a workdir on cloud storage. A local workdir has each line at once."""
         if self._primary:
@@ -81,8 +63,7 @@ class RunLog:
             self._folder.upload()
 
     def close(self) -> None:
-        """Closes the files and the progress bar."""
+        """Closes the files."""
         if self._primary:
             self._events.close()
-            self._bar.close()
             self._folder.close()

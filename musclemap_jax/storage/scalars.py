@@ -72,7 +72,7 @@ def drop_scalars_after(path: str | Path, step: int) -> None:
 
 def _lines(path: Path) -> list[str]:
     """The file's lines, damaged ones included; bytes that are not UTF-8 become a sign that no number or name has."""
-    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
 
 
 def _parse(line: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.synthetic.activities.table import ACTIVITIES
 from musclemap_jax.synthetic.generate import render
@@ -41,7 +42,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--preview", metavar="PNG", help="also write a contact sheet of the raw data set")
     parser.add_argument("--num_workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier raw data set in the folder")
-    return parser.parse_args(arguments)
+    return parser.parse_args(expand_home(arguments))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,11 +17,14 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.heap import tidy_heap
 from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice
 from musclemap_jax.runtime.profiling import Profiler
+from musclemap_jax.runtime.progress import Progress
 from musclemap_jax.runtime.watchdog import Watchdog
 from musclemap_jax.sharding.mesh import put_batch
 from musclemap_jax.storage.run_log import RunLog
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import StepFunction
+
+_MOST_STEPS = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,31 @@ class TrainSpec:
             raise UserError(f"config.train.stall_timeout_s must be positive, got {self.stall_timeout_s}")
 
     def total_steps(self, num_clips: int) -> int:
-        """Number of steps of a run over a training split of ``num_clips`` clips."""
-        return self.num_steps or math.ceil(self.num_epochs * num_clips / self.batch_size)
+        """Number of steps of a run over a training split of ``num_clips`` clips.
+
+        Raises:
+          UserError: They are more than an int32 counts.
+        """
+        total = self.num_steps or math.ceil(self.num_epochs * num_clips / self.batch_size)
+        if total > _MOST_STEPS:
+            raise UserError(f"config.train: a run has at most {_MOST_STEPS} steps, got {total}: lower its length")
+        return total
 
 
-class NotFiniteError(RuntimeError):
-    """Too many steps in a row had a loss or gradient that is not finite."""
+class NotFiniteError(UserError):
+    """Too many steps in a row had a loss or gradient that is not finite; the same command would end the same way."""
+
+
+@dataclass
+class _Due:
+    """What is to be done after a step, or after the next one that is not skipped."""
+
+    stop: bool = False
+    checkpoint: bool = False
+    evaluation: bool = False
+
+    def __bool__(self) -> bool:
+        return self.stop or self.checkpoint or self.evaluation
 
 
 class TrainingData(DataPosition, Iterator[Batch], Protocol):
@@ -95,6 +117,7 @@ class TrainingLoop:
     num_steps: int
     checkpointer: Checkpointer
     log: RunLog
+    progress: Progress
     meter: Meter
     evaluate: Callable[[TrainState], dict[str, float]]
     notice: PreemptionNotice
@@ -103,6 +126,9 @@ class TrainingLoop:
 
     def run(self, state: TrainState) -> TrainState:
         """Trains from the step of a new or restored state, which is donated; returns the last state, saved.
+
+        Nothing is saved or evaluated while steps are skipped, so that the checkpoint before them stays: that waits for
+        the next finite step, or for the last one of the run.
 
         Raises:
           NotFiniteError: ``spec.max_skipped`` steps in a row were skipped.
@@ -113,6 +139,7 @@ class TrainingLoop:
         if first_step and self._evaluates(first_step) and not self.checkpointer.scores.has(first_step):
             self._validate(state, first_step)  # the run was stopped between this checkpoint and its evaluation
         pending: dict[str, jax.Array] | None = None
+        due = _Due()
         for step in range(first_step + 1, self.num_steps + 1):
             self.profiler.before(step)
             with self.meter.waiting(), self.watchdog.waiting_for(f"the training batch of step {step}"):
@@ -125,47 +152,66 @@ class TrainingLoop:
                 jax.block_until_ready(metrics)
                 self.profiler.close()
             self.checkpointer.check()
-            stops = self.notice.reached()
-            if stops or self._evaluates(step) or step % self.spec.checkpoint_every == 0:
-                self._settle(step, pending)
+            due.stop |= self.notice.reached()
+            due.evaluation |= self._evaluates(step)
+            due.checkpoint |= step % self.spec.checkpoint_every == 0
+            if due:
+                skipped = self._settle(step, pending)
                 pending = None
-                with self.meter.pausing():
-                    self._save(state, step, stops)
+                if not skipped or step == self.num_steps:
+                    with self.meter.pausing():
+                        self._save(state, step, due)
+                    due = _Due()
         self.checkpointer.wait()
         return state
 
     def _evaluates(self, step: int) -> bool:
         return step == self.num_steps or bool(self.spec.eval_every and step % self.spec.eval_every == 0)
 
-    def _settle(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Waits for the metrics of a step and logs them; at most one step is in flight, which bounds memory."""
+    def _settle(self, step: int, metrics: dict[str, jax.Array]) -> int:
+        """Waits for the metrics of a step and logs them; at most one step is in flight, which bounds memory.
+
+        Returns:
+          The number of skipped steps in a row.
+        """
         skipped = int(self.meter.add(metrics)["skipped"])
         if skipped >= self.spec.max_skipped:
+            saved = self.checkpointer.latest_step()
+            start = (
+                ""
+                if saved is None
+                else (
+                    f", with another --workdir and config.init_from.model={self.checkpointer.directory.parent}, which "
+                    f"starts from the checkpoint of step {saved}"
+                )
+            )
             raise NotFiniteError(
                 f"step {step}: loss or gradient was not finite in {skipped} steps in a row; the parameters are still "
-                f"those of step {step - skipped}: lower config.optimizer.learning_rate"
+                f"those of step {step - skipped}: lower config.optimizer.learning_rate{start}"
             )
         if step % self.spec.log_every == 0 or step == self.num_steps:
             values = self.meter.take()
             self.log.scalars(step, values)
             loss, speed, wait = (values[f"train/{n}"] for n in ("loss", "clips_per_second", "data_wait_fraction"))
-            self.log.show({"loss": f"{loss:.4f}", "clips/s": f"{speed:.1f}", "wait": f"{wait:.0%}"})
-        self.log.advance()
+            self.progress.show(step, {"loss": f"{loss:.4f}", "clips/s": f"{speed:.1f}", "wait": f"{wait:.0%}"})
+        self.progress.advance()
+        return skipped
 
-    def _save(self, state: TrainState, step: int, stops: bool) -> None:
+    def _save(self, state: TrainState, step: int, due: _Due) -> None:
         """Saves, and evaluates the saved state if that is due, while it is written."""
         self.checkpointer.save(state, self.batches)
         self.log.flush()
-        if stops:
+        if due.stop:
             self.checkpointer.wait()
             folder = self.checkpointer.directory
             raise Preempted(f"the state after step {step} of {self.num_steps} is saved in {folder}")
-        if self._evaluates(step):
+        if due.evaluation:
             self._validate(state, step)
         tidy_heap()
 
     def _validate(self, state: TrainState, step: int) -> None:
         scores = self.evaluate(state)
         self.log.scalars(step, scores)
+        self.progress.report(step, {name: f"{score:.4f}" for name, score in scores.items() if name.endswith("/mAP")})
         self.log.flush()
         self.checkpointer.scores.add(step, scores)

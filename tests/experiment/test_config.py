@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import math
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,17 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
         ("eval.recall", 0.0, "config.eval.recall: expected a fraction above 0 and up to 1, got 0.0"),
         ("eval.recall", 90.0, "config.eval.recall: expected a fraction above 0 and up to 1, got 90.0"),
         ("seed", -1, "seed"),
+        ("seed", 2**32, r"config.seed must be from 0 to 2\^32 - 1, got 4294967296"),
+        ("optimizer.learning_rate", math.nan, "config.optimizer.learning_rate: expected a finite number, got nan"),
+        ("train.stall_timeout_s", math.inf, "config.train.stall_timeout_s: expected a finite number, got inf"),
+        ("input.augmentation.crop_aspect", (0.5, math.inf), "crop_aspect: expected a finite number, got inf"),
+        ("data.max_rejected_fraction", 5.0, r"config.data.max_rejected_fraction: expected a fraction in \[0, 1\]"),
+        ("data.num_workers", -1, "config.data.num_workers must not be negative, got -1"),
+        ("input.num_frames", 0, "input.num_frames: expected at least 1, got 0"),
+        ("model.backbones.mvit.input_size", (16, 0, 224), "positive input_size and mlp_ratio"),
+        ("model.backbones.hdgcn.kernel_size", -1, "odd and positive, got -1"),
+        ("model.backbones.hdgcn.joint_neighbours", 20, "joint_neighbours must be from 1 to 19, got 20"),
+        ("model.backbones.hdgcn.hierarchy_neighbours", 0, "hierarchy_neighbours must be from 1 to"),
     ],
 )
 def test_values_that_cannot_be_or_contradict_are_refused_by_name(key, value, message):
@@ -115,3 +128,18 @@ def test_integers_do_not_shut_out_fractions():
     config = default_config()
     config.input.frame_stride = 2.5
     assert resolve(config).input.frame_stride == 2.5
+
+
+def test_the_home_folder_is_expanded():
+    config = default_config()
+    config.data.data_dir, config.data.raw_dir, config.init_from.video = "~/data", "~/raw", "~/runs/mvitv2_s"
+    spec, home = resolve(config), os.path.expanduser("~")
+    assert (spec.data.data_dir, spec.data.raw_dir) == (f"{home}/data", f"{home}/raw")
+    assert spec.init_from["video"] == f"{home}/runs/mvitv2_s"
+
+
+def test_more_steps_than_the_counter_holds_are_refused():
+    config = default_config()
+    config.train.num_steps = 2**31
+    with pytest.raises(UserError, match="at most 2147483647 steps, got 2147483648"):
+        resolve(config).train.total_steps(100)

@@ -184,10 +184,10 @@ def test_the_run_resumes_and_only_process_0_reports(finished, workdir):
 
 @pytest.mark.parametrize("num_processes", [1, 4])
 def test_metrics_of_one_and_four_processes_are_bit_identical_to_those_of_two(num_processes, finished, start, workdir):
-    metrics = workdir / "report" / "metrics.json"
-    of_two = metrics.read_bytes()
-    metrics.unlink()
-    processes = start("--mode=eval", "--config.mesh.fsdp=1", num_processes=num_processes)
+    metrics = workdir / "evaluation" / "metrics.json"
+    of_two = (workdir / "report" / "metrics.json").read_bytes()
+    metrics.unlink(missing_ok=True)
+    processes = start("--mode=eval", num_processes=num_processes)
     for process in processes:
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from musclemap_jax.errors import UserError
+from musclemap_jax.errors import AbsentProcessError, UserError
 from musclemap_jax.runtime.rendezvous import Group, meet, refuse
 from tests.processes import free_address
 
@@ -63,6 +63,16 @@ def test_who_is_absent_is_said_by_all_who_are_there(groups, at_once, capsys):
     progress = capsys.readouterr().err
     assert f"process 0 of 3 on {HOST}: waiting for process 2 to connect to {first.address} (2 of 3 s)\n" in progress
     assert f"process 1 of 3 on {HOST}: waiting for the others, as process 0 at {first.address} does (2 of" in progress
+
+
+def test_processes_that_do_not_come_may_come_at_the_next_start(groups, at_once):
+    def status(group):
+        with pytest.raises(AbsentProcessError) as caught:
+            meet(group)
+        return caught.value.status
+
+    first, second, _ = groups(3, timeout_s=1)
+    assert at_once(lambda: status(first), lambda: status(second)) == [6, 6]
 
 
 def test_without_process_0_the_address_is_said(groups, capsys):

@@ -39,7 +39,7 @@ def store(tmp_path, monkeypatch):
 
 def test_a_run_log_on_a_store_is_resumed(store, tmp_path):
     for first in (0, 2):  # the first run logged a step more than it saved
-        log = RunLog(epath.Path(f"{BUCKET}/run"), first, 4)
+        log = RunLog(epath.Path(f"{BUCKET}/run"), first)
         for step in range(first + 1, first + 4):
             log.scalars(step, {"train/loss": float(step)})
         log.flush()

@@ -16,7 +16,7 @@ SESSION = """
 import os, signal, sys
 from musclemap_jax.storage.run_log import RunLog
 workdir, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-log = RunLog(workdir, first, 10)
+log = RunLog(workdir, first)
 for step in range(first + 1, last + 1):
     log.scalars(step, {"train/loss": 1 / step, "train/skipped": 0.0})
     if step % 2 == 0:
@@ -36,11 +36,11 @@ def test_kills_and_resumes_lose_no_row_and_double_none(tmp_path):
 
 
 def test_a_validation_that_is_repeated_after_a_resume_is_written_once(tmp_path):
-    log = RunLog(tmp_path, 0, 10)
+    log = RunLog(tmp_path, 0)
     log.scalars(5, {"train/loss": 0.5})
     log.scalars(5, {"val_mean/mAP": 0.25})
     log.close()
-    again = RunLog(tmp_path, 5, 10)
+    again = RunLog(tmp_path, 5)
     again.scalars(5, {"val_mean/mAP": 0.25, "val_mean/mAP_video": 0.125})
     again.close()
     lines = (tmp_path / "scalars.jsonl").read_text().splitlines()
@@ -52,7 +52,7 @@ def test_a_validation_that_is_repeated_after_a_resume_is_written_once(tmp_path):
 def test_the_times_of_training_are_saved_with_the_log(tmp_path):
     times = RunTimes(tmp_path, writes=True)
     times.end("data")
-    log = RunLog(tmp_path, 0, 10, times=times)
+    log = RunLog(tmp_path, 0, times=times)
     log.flush()
     log.close()
     (saved,) = json.loads((tmp_path / "times.json").read_text())["sessions"]
@@ -60,7 +60,7 @@ def test_the_times_of_training_are_saved_with_the_log(tmp_path):
 
 
 def test_other_processes_write_nothing(tmp_path):
-    log = RunLog(tmp_path, 0, 10, primary=False)
+    log = RunLog(tmp_path, 0, primary=False)
     log.scalars(1, {"train/loss": 1.0})
     log.flush()
     log.close()

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import exit_on_user_error
 from musclemap_jax.runtime.worker_pool import num_cpus
 from tfds_musclemap.verify.prepared import find_data_sets
@@ -31,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
         status = 0

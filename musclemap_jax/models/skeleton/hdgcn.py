@@ -91,9 +91,14 @@ class HDGCNSpec:
             raise ValueError(f"HD-GCN's widths must be multiples of {NUM_BRANCHES}, got {self.widths}")
         if unknown := [unit for unit in self.strided_units or () if not 1 <= unit <= self.num_units]:
             raise ValueError(f"HD-GCN has units 1 to {self.num_units}, got stride 2 for units {unknown}")
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"HD-GCN's temporal kernel size must be odd, got {self.kernel_size}")
-        skeleton_graph(self.layout, self.centre)
+        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
+            raise ValueError(f"HD-GCN's temporal kernel size must be odd and positive, got {self.kernel_size}")
+        if min(self.dilations) < 1:
+            raise ValueError(f"HD-GCN's dilations must be at least 1, got {self.dilations}")
+        nodes = {"joint_neighbours": self.graph.num_joints, "hierarchy_neighbours": self.graph.num_hierarchies}
+        for name, highest in nodes.items():
+            if not 1 <= getattr(self, name) <= highest:
+                raise ValueError(f"HD-GCN's {name} must be from 1 to {highest}, got {getattr(self, name)}")
 
     @property
     def num_units(self) -> int:

@@ -94,6 +94,10 @@ class MViTSpec:
         for name in ("patch_kernel", "pool_kernel"):
             if any(k < 1 or k % 2 == 0 for k in getattr(self, name)):
                 raise UserError(f"MViTSpec.{name}: expected three odd sizes, got {getattr(self, name)}")
+        if min(self.input_size) < 1 or self.mlp_ratio <= 0:
+            raise UserError(
+                f"MViTSpec: expected a positive input_size and mlp_ratio, got {self.input_size} and {self.mlp_ratio}"
+            )
         strides = (self.patch_stride, self.kv_stride, *(self.stage_strides or ()))
         if any(len(stride) != 3 or min(stride) < 1 for stride in strides):
             raise UserError(f"MViTSpec: expected strides (t, h, w) of at least 1, got {strides}")

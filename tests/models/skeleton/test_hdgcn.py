@@ -226,7 +226,7 @@ def test_stride_follows_the_width_unless_it_is_given():
         ({"widths": (64, 30)}, r"widths must be multiples of 4, got \(64, 30\)"),
         ({"widths": ()}, r"widths must be multiples of 4"),
         ({"widths": (8, 8), "strided_units": (3,)}, r"units 1 to 2, got stride 2 for units \[3\]"),
-        ({"kernel_size": 4}, r"kernel size must be odd, got 4"),
+        ({"kernel_size": 4}, r"kernel size must be odd and positive, got 4"),
         ({"layout": "coco17"}, r"choose one of coco19"),
     ],
 )

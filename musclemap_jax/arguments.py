@@ -1,0 +1,22 @@
+"""What every command does with its arguments before it parses them."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+_VALUE = re.compile(r"(?P<name>--?[\w.]+=)?(?P<path>~.*)", re.DOTALL)
+
+
+def expand_home(arguments: Sequence[str] | None = None) -> list[str]:
+    """The arguments with paths in the home folder expanded, as in ``--out=~/run``, which shells leave as it is.
+
+    Args:
+      arguments: A command's arguments; by default those of this process.
+    """
+    found = [(argument, _VALUE.fullmatch(argument)) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    return [
+        f"{match['name'] or ''}{os.path.expanduser(match['path'])}" if match else argument for argument, match in found
+    ]
