@@ -1,7 +1,7 @@
 """Activities as the independent units of an evaluation: clips of one activity resemble each other, activities do not.
 
 Whatever is fitted on some clips and scored on others is divided between whole activities, and each activity counts the
-same, however many clips it has.
+same, however many clips it has. Spellings that differ in case or punctuation alone are one activity.
 
 Letters of shapes: n clips.
 """
@@ -13,10 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
+from musclemap_jax import taxonomy
+
 
 def activity_weights(activities: Sequence[str]) -> Float64[np.ndarray, " n"]:
     """(n,) weights of the clips of which every activity has the same sum; all of them sum to 1."""
-    _, place, counts = np.unique(np.asarray(activities, str), return_inverse=True, return_counts=True)
+    _, place, counts = np.unique(_one_spelling(activities, activities), return_inverse=True, return_counts=True)
     return 1 / (counts[place] * max(len(counts), 1))
 
 
@@ -27,7 +29,7 @@ def activity_folds(activities: Sequence[str], num_folds: int) -> Int[np.ndarray,
       activities: n names.
       num_folds: Number of folds; there are fewer if there are fewer activities.
     """
-    return np.unique(np.asarray(activities, str), return_inverse=True)[1] % num_folds
+    return np.unique(_one_spelling(activities, activities), return_inverse=True)[1] % num_folds
 
 
 def in_first_half(activities: Sequence[str], all_activities: Sequence[str]) -> Bool[np.ndarray, " n"]:
@@ -37,4 +39,13 @@ def in_first_half(activities: Sequence[str], all_activities: Sequence[str]) -> B
       activities: n names.
       all_activities: The activities to halve, in any order and with repetitions; the n names are among them.
     """
-    return np.isin(np.asarray(activities, str), sorted(set(all_activities))[::2])
+    every_activity = np.unique(_one_spelling(all_activities, all_activities))
+    return np.isin(_one_spelling(activities, all_activities), every_activity[::2])
+
+
+def _one_spelling(activities: Sequence[str], all_activities: Sequence[str]) -> np.ndarray:
+    """(n,) names, each in the alphabetically first of its spellings."""
+    spellings: dict[str, str] = {}
+    for name in sorted(set(all_activities)):
+        spellings.setdefault(taxonomy.activity_key(name), name)
+    return np.array([spellings[taxonomy.activity_key(name)] for name in activities], str)

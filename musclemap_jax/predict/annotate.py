@@ -1,7 +1,7 @@
 """The video with skeletons, body map and bars drawn into each frame: a second pass, in constant memory.
 
 Frames keep the rate and the size of the video, up to 1080 pixels of the short side, with rotation applied; one row or
-column is cut where a size is odd. A variable frame rate becomes its mean. Sound is left out.
+column is cut where a size is odd. A variable frame rate becomes its mean, by time. Sound is left out.
 """
 
 from __future__ import annotations

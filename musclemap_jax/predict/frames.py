@@ -33,10 +33,12 @@ class SourceFrame:
     """One frame.
 
     Attributes:
+      number: Its number among the video's own frames, from 0; that of a variable rate is resampled by time.
       stored: The frame as prepared data stores it.
       pose_image: uint8 (H, W, 3) RGB for a pose estimator; None if none was asked for.
     """
 
+    number: int
     stored: Frame
     pose_image: np.ndarray | None
 
@@ -49,11 +51,19 @@ class FrameStream(Iterator[SourceFrame]):
       fps: Frames per second.
       source_size: (height, width) of the video in pixels, as a player shows it.
       stored_size: (height, width) of the stored frames.
+      has_variable_rate: Whether the video's own frames have a variable rate.
       num_frames: Number of the frames that were taken so far.
     """
 
-    def __init__(self, name: str, fps: float, source_size: tuple[int, int], frames: Iterator[SourceFrame]) -> None:
-        self.name, self.fps, self.source_size = name, fps, source_size
+    def __init__(
+        self,
+        name: str,
+        fps: float,
+        source_size: tuple[int, int],
+        frames: Iterator[SourceFrame],
+        has_variable_rate: bool = False,
+    ) -> None:
+        self.name, self.fps, self.source_size, self.has_variable_rate = name, fps, source_size, has_variable_rate
         self.stored_size = scaled_size(source_size, SHORT_SIDE_PX)
         self.num_frames = 0
         self._frames = frames
@@ -84,11 +94,11 @@ def video_frames(path: str | os.PathLike, with_pose_images: bool) -> FrameStream
             for frame in video.frames:
                 pose_image = frame.image(POSE_SHORT_SIDE_PX) if with_pose_images else None
                 stored = Frame(frame.image(SHORT_SIDE_PX, "yuvj420p"), JPEG_QUALITY)
-                yield SourceFrame(stored, cast(np.ndarray | None, pose_image))
+                yield SourceFrame(frame.number, stored, cast(np.ndarray | None, pose_image))
         except VideoError as error:
             raise UserError(f"{path}: {error}") from error
 
-    return FrameStream(str(path), video.fps, video.source_size, frames())
+    return FrameStream(str(path), video.fps, video.source_size, frames(), video.has_variable_rate)
 
 
 def array_frames(frames: np.ndarray, fps: float | None) -> FrameStream:
@@ -114,7 +124,8 @@ def array_frames(frames: np.ndarray, fps: float | None) -> FrameStream:
             image = cv2.resize(image, stored_size[::-1], interpolation=cv2.INTER_AREA)
         return Frame(image, JPEG_QUALITY)
 
-    return FrameStream("", float(fps), source_size, (SourceFrame(stored(image), image) for image in frames))
+    sources = (SourceFrame(number, stored(image), image) for number, image in enumerate(frames))
+    return FrameStream("", float(fps), source_size, sources)
 
 
 @contextlib.contextmanager
@@ -130,6 +141,6 @@ def decoded_ahead(stream: FrameStream) -> Generator[FrameStream]:
                 yield cast(SourceFrame, frame)
 
         try:
-            yield FrameStream(stream.name, stream.fps, stream.source_size, frames())
+            yield FrameStream(stream.name, stream.fps, stream.source_size, frames(), stream.has_variable_rate)
         finally:
             thread.shutdown(cancel_futures=True)

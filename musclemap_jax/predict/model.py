@@ -197,7 +197,13 @@ class Model:
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
             if given is not None:
-                check_skeleton(given.persons, given.layout, given.name, num_frames=stream.num_frames)
+                check_skeleton(
+                    given.persons,
+                    given.layout,
+                    given.name,
+                    num_frames=stream.num_frames,
+                    has_variable_rate=stream.has_variable_rate,
+                )
 
     def _given_persons(
         self, video: Video, skeleton: Skeleton | None, layout: str, pose: str | PoseEstimator

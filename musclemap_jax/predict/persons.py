@@ -72,8 +72,8 @@ class GivenPersons:
                 self._by_frame[detection.frame].append(detection._replace(idx=float(number)))
 
     def find(self, number: int, frame: SourceFrame) -> list[Detection]:
-        del frame
-        return self._by_frame.get(number, [])
+        found = self._by_frame.get(frame.number, [])
+        return found if frame.number == number else [detection._replace(frame=number) for detection in found]
 
 
 class EstimatedPersons:

@@ -69,6 +69,7 @@ def check_skeleton(
     *,
     size: tuple[int, int] | None = None,
     num_frames: int = 0,
+    has_variable_rate: bool = False,
 ) -> None:
     """Refuses the skeletons of another video, or in another unit than its frames and pixels.
 
@@ -78,6 +79,7 @@ def check_skeleton(
       path: The skeletons' file or folder, for the error.
       size: (height, width) of the video, once it is known.
       num_frames: T, the number of frames of the video, once it is known.
+      has_variable_rate: Whether the video has a variable frame rate.
 
     Raises:
       UserError: There are skeletons after the video's end (decoders disagree about the last frame or two), or they
@@ -86,7 +88,7 @@ def check_skeleton(
     detections = [detection for person in persons for detection in person]
     if num_frames:
         try:
-            check_last_frame(detections, num_frames, shown(path))
+            check_last_frame(detections, num_frames, shown(path), has_variable_rate)
         except SkeletonError as error:
             raise UserError(str(error)) from error
     if fault := clip_fault(evidence_of_detections(detections, layout, num_frames, size=size)):

@@ -19,3 +19,9 @@ def test_halves_are_of_all_activities_and_the_same_for_every_split():
     every_activity = ["e", "a", "c", "b", "d", "a"]
     assert in_first_half(["b", "a", "e", "d", "c"], every_activity).tolist() == [False, True, True, False, True]
     assert in_first_half(["d"], every_activity[::-1]).tolist() == [False]
+
+
+def test_spellings_of_one_activity_stay_together():
+    assert activity_folds(["Sit-up", "plank", "sit up"], 2).tolist() == [0, 1, 0]
+    np.testing.assert_allclose(activity_weights(["Sit-up", "plank", "sit up"]), [1 / 4, 1 / 2, 1 / 4])
+    assert in_first_half(["sit up", "plank", "Sit-up"], ["plank", "Sit-up", "sit up"]).tolist() == [True, False, True]

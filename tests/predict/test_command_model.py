@@ -100,7 +100,7 @@ def test_the_skeletons_of_a_longer_video_are_refused(capsys):
     write_skeletons([(frame, 1, 40) for frame in range(NUM_FRAMES + 5)])
     assert predict("person.mp4") == 2
     line = f"error: person.json: expected frames 0 to {NUM_FRAMES - 1} of the video, got frame {NUM_FRAMES + 4}: "
-    assert capsys.readouterr().err == line + "is it the file of another video?\n"
+    assert capsys.readouterr().err == line + "is it the file of another video, or of another frame rate?\n"
     assert not Path("muscles").exists()
 
 

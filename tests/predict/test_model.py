@@ -1,9 +1,12 @@
 """A loaded model answers for videos and arrays as the evaluator does, and says what it could not see."""
 
 import dataclasses
+import json
+import shutil
 import subprocess
 import sys
 
+import av
 import jax
 import numpy as np
 import pytest
@@ -67,6 +70,42 @@ def test_a_video_gets_the_evaluators_scores(model, real_clip, tmp_path):
     assert prediction.persons == ((1,),)
     assert prediction.warnings == ()
     assert np.abs(expected).max() > 1e-3
+
+
+def test_a_variable_frame_rate_gets_the_evaluators_scores(model, real_clip, tmp_path):
+    """Slow at first and fast in the end, at the same mean rate; the pose of each frame goes with it."""
+    variable = tmp_path / "variable"
+    variable.mkdir()
+    clip = warped(real_clip, variable / "person.mp4")
+    shutil.copy(real_clip.with_suffix(".json"), variable)
+    numbers = []
+    prediction = model.predict(clip, on_frame=lambda frame: numbers.append(frame.number))
+    assert numbers == list(range(REAL_FRAMES))
+    assert prediction.fps == pytest.approx(REAL_FPS, rel=1e-3)
+    np.testing.assert_allclose(prediction.logits, evaluator_logits(model, clip, tmp_path)[None], atol=1e-5)
+    assert np.abs(prediction.logits - model.predict(real_clip).logits).max() > 1e-4
+
+    entries = json.loads(clip.with_suffix(".json").read_text())
+    clip.with_suffix(".json").write_text(json.dumps([*entries, entries[0] | {"image_id": "000119.jpg"}]))
+    with pytest.raises(
+        UserError, match=r"got frame 119: is it the file of another video, or of another frame rate\? or made"
+    ):
+        model.predict(clip)
+
+
+def warped(source, target):
+    """Copies a video with times from 0 to its length that grow with the power of 1.5; returns the copy's path."""
+    with av.open(str(source)) as original, av.open(str(target), "w") as copy:
+        stream = copy.add_stream_from_template(original.streams.video[0])
+        packets = [packet for packet in original.demux(video=0) if packet.size]
+        length = max(packet.pts for packet in packets)
+        times = sorted(packet.pts for packet in packets)
+        for packet, decoded in zip(packets, times, strict=True):
+            packet.pts = round(length * (packet.pts / length) ** 1.5)
+            packet.dts = round(length * (decoded / length) ** 1.5) - length // 10
+            packet.stream = stream
+            copy.mux(packet)
+    return target
 
 
 def test_arrays_get_the_same_answer_as_their_file(model, real_clip, skeleton):

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, video_path, write_annotations
+from musclemap_jax.data.raw.video import read_video
 from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.pose.mediapipe_pose import open_estimator
 from musclemap_jax.skeleton_layouts import convert
 from tests.conftest import ROOT
+from tests.data.raw.clips import with_matrix, write_clip
 from tfds_musclemap.extract_skeletons import main
 
 REAL = ROOT / "tests" / "data" / "real"
@@ -42,6 +44,19 @@ def test_joints_agree_with_those_of_the_test_data(skeleton):
     distances = np.linalg.norm(skeleton[..., :2] - stored[..., :2], axis=-1)
     heights = np.ptp(stored[..., 1], axis=1)
     assert np.median(distances / heights[:, None]) < 0.01
+
+
+def test_the_estimators_process_sees_what_the_builder_stores(tmp_path):
+    """A mirrored video with a variable frame rate: every frame of it once, at its time."""
+    from tfds_musclemap.pose_estimators.mediapipe_pose import frames
+
+    times = [0, 0.1, 0.2, 0.3, 0.32, 0.34, 0.36, 0.38]
+    plain = write_clip(tmp_path / "plain.mp4", range(8), times_s=times)
+    path = with_matrix(plain, (-1, 0, 0, 1), tmp_path / "mirrored.mp4")
+    images, times_ms = zip(*frames(path), strict=True)
+    np.testing.assert_array_equal(np.stack(images), np.stack(list(read_video(path, by_time=False).frames)))
+    np.testing.assert_array_equal(images[0][:, ::-1], next(read_video(plain).frames))
+    assert times_ms == tuple(round(1000 * time) for time in times)
 
 
 def test_the_estimator_of_this_process_finds_the_same_joints(skeleton, pose_model):

@@ -14,7 +14,7 @@ from musclemap_jax.data.modalities.fields import ClipRecord
 from musclemap_jax.data.modalities.modality import ClipError, ClipSettings, ClipSize, Frame, RawClip
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import LinkError, check_file
-from musclemap_jax.data.raw.video import VideoError, read_video
+from musclemap_jax.data.raw.video import VideoError, open_video, scaled_size
 
 MAX_RECORD_BYTES = 2_000_000_000
 """Largest content of a record. A proto ends at 2 GiB; what is left is for the lengths of its parts."""
@@ -53,22 +53,23 @@ def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:
         _check_file(clip, path)
 
     writers = [modality.writer(clip, found, settings) for modality, found in zip(modalities, files, strict=True)]
-    num_frames = 0
+    shown = []
     try:
-        video = read_video(video_path, settings.short_side, pixel_format="yuvj420p")
-        for pixels in video.frames:
-            frame = Frame(pixels, settings.jpeg_quality)
+        video = open_video(video_path)
+        for source in video.frames:
+            frame = Frame(source.image(settings.short_side, "yuvj420p"), settings.jpeg_quality)
             for writer in writers:
                 writer.add(frame)
-            num_frames += 1
+            shown.append(source.number)
             check_size(clip.name(video_path), sum(writer.num_bytes for writer in writers))
     except VideoError as error:
         raise ClipError(f"{clip.name(video_path)}: {error}") from error
-    size = ClipSize(num_frames, video.size, video.source_size)
+    stored_size = scaled_size(video.source_size, settings.short_side)
+    size = ClipSize(len(shown), stored_size, video.source_size, tuple(shown) if video.has_variable_rate else None)
     fields: ClipRecord = {}
     for writer in writers:
         fields |= writer.fields(size)
-    return ClipContent(num_frames, video.size, video.fps, fields)
+    return ClipContent(len(shown), stored_size, video.fps, fields)
 
 
 def check_size(name: str, num_bytes: int) -> None:

@@ -1,33 +1,38 @@
 """MediaPipe's pose landmarker as a pose estimator for ``tfds_musclemap.extract_skeletons``.
 
-Run by its path in an environment that has ``mediapipe``, ``av`` and ``numpy`` and nothing of this project; the protocol
-is that of ``tfds_musclemap/importing/pose_process.py``. Joints are MediaPipe's 33 landmarks in pixels of the video as a
-player shows it; a joint's score is its visibility.
+Run by its path in an environment that has ``mediapipe``, ``av`` and ``numpy``; the protocol is that of
+``tfds_musclemap/importing/pose_process.py``. Videos are read by this project's reader, which needs no more than that.
+Joints are MediaPipe's 33 landmarks in pixels of the video as a player shows it, one pose per decoded frame, also of a
+video with a variable frame rate; a joint's score is its visibility.
 """
 
 import argparse
 import json
 import os
+import pathlib
 import sys
 
-import av
 import mediapipe
 import numpy as np
+
+sys.path.append(str(pathlib.Path(__file__).parents[2]))
+from musclemap_jax.data.raw.decoding import decode
+
+sys.path.pop()  # nothing else may come from there: it can be the packages of another environment
 
 PROTOCOL = 1
 
 
 def frames(path):
-    """Yields a video's uint8 (H, W, 3) RGB frames, rotated as a player shows them, and their times in milliseconds."""
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        fps = stream.average_rate or stream.guessed_rate
-        time_ms = -1
-        for number, frame in enumerate(container.decode(stream)):
-            image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
-            time_ms = max(round(1000 * number / fps), time_ms + 1)
-            yield np.ascontiguousarray(image), time_ms
+    """Yields a video's uint8 (H, W, 3) RGB frames as a player shows them, and their times in milliseconds."""
+    video, decoded = decode(pathlib.Path(path))
+    first, time_ms = None, -1
+    for number, frame, orientation in decoded:
+        first = first or frame
+        time_s = (frame.time or 0) - (first.time or 0) if video.is_variable else number / video.fps
+        time_ms = max(round(1000 * time_s), time_ms + 1)
+        image = frame.to_ndarray(format="rgb24", width=first.width, height=first.height)
+        yield np.ascontiguousarray(orientation.shown(image)), time_ms
 
 
 def estimate(path, model, num_persons):

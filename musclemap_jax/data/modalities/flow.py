@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.frames import decode_frames
-from musclemap_jax.data.images import encode_grey_jpeg
+from musclemap_jax.data.images import decode_jpeg, encode_grey_jpeg
 from musclemap_jax.data.modalities.fields import Array, ClipRecord, Field, Images, field_of
 from musclemap_jax.data.modalities.modality import (
     BatchModality,
@@ -126,14 +127,32 @@ class _FileWriter(ClipWriter):
     def _read(self, path: Path, size: ClipSize) -> tuple[list[bytes], tuple[int, int]]:
         """One direction's images, and the file's (height, width)."""
         quality = self._settings.jpeg_quality
-        video = read_video(path, self._settings.short_side, pixel_format="gray")
+        num_frames = size.num_source_frames
+        video = read_video(path, self._settings.short_side, pixel_format="gray", by_time=False)
         frames = cast(Iterable[np.ndarray], video.frames)
         images = [encode_grey_jpeg(_resized(frame, size.stored), quality) for frame in frames]
-        if len(images) == size.num_frames - 1:
+        if len(images) == num_frames - 1:
             images.insert(0, encode_grey_jpeg(np.full(size.stored, flow.NO_MOTION, np.uint8), quality))
-        if len(images) != size.num_frames:
-            raise VideoError(f"expected {size.num_frames} frames as the clip has, or one less, got {len(images)}")
+        if len(images) != num_frames:
+            raise VideoError(f"expected {num_frames} frames as the clip has, or one less, got {len(images)}")
+        if size.shown is not None:
+            images = _between_shown(images, size, quality)
         return images, video.source_size
+
+
+def _between_shown(images: Sequence[bytes], size: ClipSize, quality: int) -> list[bytes]:
+    """Motion between the frames that a resampled clip shows: none where one is repeated, a sum over those left out."""
+    shown = cast(tuple[int, ...], size.shown)
+    between = [images[shown[0]]]
+    for previous, number in itertools.pairwise(shown):
+        if number == previous + 1:
+            between.append(images[number])
+            continue
+        motion = np.full(size.stored, flow.NO_MOTION, np.int32)
+        for image in images[previous + 1 : number + 1]:
+            motion += decode_jpeg(image)[..., 0].astype(np.int32) - flow.NO_MOTION
+        between.append(encode_grey_jpeg(motion.clip(0, 255).astype(np.uint8), quality))
+    return between
 
 
 def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -73,11 +73,25 @@ class RawClip:
 
 @dataclasses.dataclass(frozen=True)
 class ClipSize:
-    """Length and (height, width) of a clip: of the stored frames in pixels, and of the video as a player shows it."""
+    """Length of a clip and its (height, width) in pixels.
+
+    Attributes:
+      num_frames: Number of stored frames.
+      stored: Size of the stored frames.
+      source: Size of the video as a player shows it.
+      shown: For a video of variable frame rate, which is resampled by time: for each stored frame, the number of the
+        video's frame that it shows, ascending; None where stored frame k is the video's frame k.
+    """
 
     num_frames: int
     stored: tuple[int, int]
     source: tuple[int, int]
+    shown: tuple[int, ...] | None = None
+
+    @property
+    def num_source_frames(self) -> int:
+        """Number of the video's own frames, which raw files besides the video count."""
+        return self.num_frames if self.shown is None else self.shown[-1] + 1
 
 
 @dataclasses.dataclass(eq=False)

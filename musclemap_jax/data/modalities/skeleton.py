@@ -93,9 +93,13 @@ class _JointsWriter(ClipWriter):
             try:
                 # A number too large for float32 becomes infinite, and is refused as such.
                 with np.errstate(over="ignore"):
-                    skeleton = read_alphapose(path, settings.skeleton_layout, size.num_frames, size.source)
+                    skeleton = read_alphapose(
+                        path, settings.skeleton_layout, size.num_source_frames, size.source, size.shown is not None
+                    )
             except SkeletonError as error:
                 raise ClipError(str(error)) from error
+            if size.shown is not None:
+                skeleton = skeleton[list(size.shown)]
         if not skeleton.shape[1]:
             if settings.require_skeleton:
                 raise ClipError(f"{name}: no person in any frame, and this build requires skeletons")

@@ -1,17 +1,20 @@
 """Reading and writing of videos (PyAV).
 
-A truncated video is refused and never shortened silently: released code bases of the field replace or shorten such
-clips, and their users ask why scores differ. FFmpeg alone does not report them, since it hides damaged macroblocks and
-ends early without an error. Four things are therefore checked: the boxes of the mp4 file, damaged packets, the
-decoder's own errors and the number of frames.
+A truncated or damaged video is refused and never shortened silently: released code bases of the field replace or
+shorten such clips, and their users ask why scores differ. FFmpeg alone does not report them, since it hides damaged
+macroblocks and ends early without an error. Checked are the lengths that the container states (`truncation`), the
+packets (`packets`), the decoder's errors and the number of frames (`decoding`).
+
+A video of variable frame rate is resampled by time to its mean rate: it keeps its number of frames, and frame k is the
+one that a player shows in the middle of the k-th interval. So models see motion at its speed, and to sample frames and
+poses by number is to sample them by time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,23 +22,16 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation
 
+from musclemap_jax.data.raw.decoding import NumberedFrame, at_constant_rate, decode, opened
+from musclemap_jax.data.raw.display_matrix import UPRIGHT
 from musclemap_jax.data.raw.jpeg_planes import JpegPlanes, jpeg_planes
+from musclemap_jax.data.raw.packets import best_stream, header_frames
+from musclemap_jax.data.raw.truncation import VideoError as VideoError
 
 SHORT_SIDE_PX = 256
 
-_MIN_FRACTION_OF_FRAMES = 0.9
-"""Variable frame rates and edit lists make the container's count inexact; below this fraction a video is truncated."""
-
-_MAX_FPS = 1000
-
 _SAME_BYTES = "cpu-independent=1:mbtree=0"
 """On a CPU with AVX-512, x264 (core 165) gave different bytes from run to run: its macroblock tree is inexact there."""
-
-_CONTENT_BOXES = (b"moov", b"mdat", b"moof")
-
-
-class VideoError(ValueError):
-    """A video that cannot be read completely; the message is one line that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,29 +58,31 @@ class DecodedFrame:
     """A frame as the decoder gave it; it is scaled and converted when an image of it is asked for.
 
     Attributes:
-      source_size: (height, width) in pixels of the video's first frame as a player shows it, rotation applied.
-      turns: Number of anticlockwise quarter turns that a player applies to it.
+      source_size: (height, width) in pixels of the video's first frame as a player shows it.
+      number: Its number among the decoded frames, from 0; pose estimators count these.
     """
 
-    _frame: av.VideoFrame
+    _decoded: NumberedFrame
     source_size: tuple[int, int]
-    turns: int
+
+    @property
+    def number(self) -> int:
+        return self._decoded.number
 
     def image(self, short_side: int, pixel_format: str = "rgb24") -> np.ndarray | JpegPlanes:
         """The frame as an image; the arguments are those of `read_video`."""
-        coded_size = (self._frame.height, self._frame.width)
+        _, frame, orientation = self._decoded
         size = scaled_size(self.source_size, short_side)
         by_planes = pixel_format == "yuvj420p"
         # Turning planes of odd sizes would lose half a pixel of colour.
-        if by_planes and not self.turns and (planes := jpeg_planes(self._frame, size, _SCALE)):
+        if by_planes and orientation == UPRIGHT and (planes := jpeg_planes(frame, size, _SCALE)):
             return planes
         array_format = "rgb24" if by_planes else pixel_format
-        coded_target = size[::-1] if self.turns % 2 else size
-        flags = _CONVERT if array_format == "rgb24" and coded_target == coded_size else _SCALE
-        image = self._frame.to_ndarray(
-            format=array_format, height=coded_target[0], width=coded_target[1], interpolation=flags, threads=1
+        height, width = orientation.size(size)
+        flags = _CONVERT if array_format == "rgb24" and (height, width) == (frame.height, frame.width) else _SCALE
+        return orientation.shown(
+            frame.to_ndarray(format=array_format, height=height, width=width, interpolation=flags, threads=1)
         )
-        return np.ascontiguousarray(np.rot90(image, self.turns)) if self.turns else image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,50 +90,43 @@ class SourceVideo:
     """A video that is being decoded.
 
     Attributes:
-      fps: Frames per second, on average.
-      source_size: (height, width) in pixels as a player shows it, rotation applied.
-      expected_frames: Number of frames that the container states; inexact, 0 if it states none.
+      fps: Frames per second.
+      has_variable_rate: Whether the file's frames have no constant rate; `frames` then repeats some and leaves out
+        others.
+      source_size: (height, width) in pixels as a player shows it.
+      expected_frames: Number of frames according to the packets; inexact in a few formats.
       frames: Yields the frames as `Video.frames` does.
     """
 
     fps: float
+    has_variable_rate: bool
     source_size: tuple[int, int]
     expected_frames: int
     frames: Iterator[DecodedFrame]
 
 
-def open_video(path: str | Path) -> SourceVideo:
+def open_video(path: str | Path, by_time: bool = True) -> SourceVideo:
     """Opens a video; frames are decoded one by one as they are asked for, on one thread.
 
     Args:
       path: A video file.
+      by_time: Whether a variable frame rate is resampled to its mean; otherwise every frame is yielded once.
 
     Raises:
-      VideoError: Absent, empty, not a video, without frames or truncated.
+      VideoError: Absent, empty, not a video, without frames, truncated or damaged.
     """
-    path = Path(path)
-    _check_boxes(path)
-    decoded = _decode(path)
-    fps, expected_frames = next(decoded)
-    first = next(decoded, None)
-    if first is None:
-        raise VideoError("no frames")
-    turns = _quarter_turns(first)
-    coded_size = (first.height, first.width)
-    source_size = coded_size[::-1] if turns % 2 else coded_size
-
-    def frames() -> Iterator[DecodedFrame]:
-        count = 0
-        for frame in itertools.chain([first], decoded):
-            yield DecodedFrame(frame, source_size, turns)
-            count += 1
-        if count < _MIN_FRACTION_OF_FRAMES * expected_frames:
-            raise VideoError(f"truncated: the file states {expected_frames} frames, {count} could be decoded")
-
-    return SourceVideo(fps, source_size, expected_frames, frames())
+    found, decoded = decode(Path(path))
+    first = next(decoded)
+    frames: Iterator[NumberedFrame] = itertools.chain([first], decoded)
+    if by_time and found.is_variable:
+        frames = at_constant_rate(frames, found.fps)
+    images = (DecodedFrame(frame, first.size) for frame in frames)
+    return SourceVideo(found.fps, found.is_variable, first.size, found.num_frames, images)
 
 
-def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: str = "rgb24") -> Video:
+def read_video(
+    path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: str = "rgb24", by_time: bool = True
+) -> Video:
     """Opens a video and yields its frames as images of one size.
 
     Args:
@@ -143,14 +134,15 @@ def read_video(path: str | Path, short_side: int = SHORT_SIDE_PX, pixel_format: 
       short_side: Pixels of the frames' short side; the aspect is kept; smaller videos keep their size.
       pixel_format: FFmpeg's name of the frames' format: ``rgb24``, ``gray`` (H, W), or ``yuvj420p``, which gives
         JpegPlanes if the video's frames are stored that way and upright, and RGB otherwise.
+      by_time: As in `open_video`.
 
     Returns:
-      The video. Rotation metadata (phones) is applied. Non-square pixels are left as they are stored.
+      The video, turned and mirrored as a player shows it (phones). Non-square pixels are left as they are stored.
 
     Raises:
       VideoError: As in `open_video`.
     """
-    source = open_video(path)
+    source = open_video(path, by_time)
     images = (frame.image(short_side, pixel_format) for frame in source.frames)
     return Video(source.fps, source.source_size, scaled_size(source.source_size, short_side), images)
 
@@ -160,9 +152,10 @@ def count_stored_pixels(path: str | Path, short_side: int = SHORT_SIDE_PX) -> in
 
     Raises VideoError if the header cannot be read.
     """
-    with _open(Path(path)) as (stream, rate):
+    with opened(Path(path)) as container:
+        stream = best_stream(container)
         height, width = scaled_size((stream.height, stream.width), short_side)
-        return _expected_frames(stream, rate) * height * width
+        return header_frames(container) * height * width
 
 
 def count_frames(path: str | Path) -> int:
@@ -171,8 +164,8 @@ def count_frames(path: str | Path) -> int:
     Raises:
       VideoError: The header cannot be read.
     """
-    with _open(Path(path)) as (stream, rate):
-        return _expected_frames(stream, rate)
+    with opened(Path(path)) as container:
+        return header_frames(container)
 
 
 def scaled_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
@@ -232,86 +225,3 @@ which takes four times as long and half as long again as the decoding itself."""
 
 _SCALE = int(_CONVERT | Interpolation.ACCURATE_RND)
 """Area averaging avoids aliasing where a large video is scaled down; bit-exact code gives every CPU the same bytes."""
-
-
-def _check_boxes(path: Path) -> None:
-    """Raises VideoError if the file is absent or empty, or if a box of an mp4 file runs past its end."""
-    try:
-        num_bytes = path.stat().st_size
-        if num_bytes == 0:
-            raise VideoError("empty file")
-        with path.open("rb") as file:
-            start, seen = 0, set()
-            while start + 8 <= num_bytes:
-                file.seek(start)
-                head = file.read(16)
-                kind, length = head[4:8], int.from_bytes(head[:4], "big")
-                if start == 0 and kind != b"ftyp":
-                    return  # another container, which its demuxer checks
-                seen.add(kind)
-                if length == 1:  # 64-bit length
-                    length = int.from_bytes(head[8:16], "big")
-                if length < 8:  # 0: to the end of the file
-                    break
-                start += length
-                if start > num_bytes and kind in _CONTENT_BOXES:
-                    raise VideoError(f"truncated: {start - num_bytes} bytes of box '{kind.decode()}' are missing")
-    except OSError as error:
-        raise VideoError(f"cannot be opened: {error.strerror}") from error
-    if b"moov" not in seen:
-        raise VideoError("truncated: the mp4 file has no index (box 'moov')")
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Generator[tuple[av.VideoStream, Fraction]]:
-    """The first video stream of a file and its frame rate; turns FFmpeg's errors into VideoError."""
-    try:
-        # Without the protocol, FFmpeg takes a name such as `http:x.mp4` for an address.
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise VideoError("no video stream")
-            stream = container.streams.video[0]
-            if stream.codec_context is None:
-                raise VideoError("no decoder for its codec")
-            rate = stream.average_rate or stream.guessed_rate
-            if not rate or not 0 < rate <= _MAX_FPS:
-                raise VideoError(f"damaged: a frame rate of {rate} fps")
-            if not stream.height or not stream.width:
-                raise VideoError(f"damaged: frames of {stream.width}x{stream.height} pixels")
-            yield stream, rate
-    except (av.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise VideoError(f"cannot be decoded: {reason}") from error
-
-
-def _decode(path: Path) -> Iterator:
-    """Yields (fps, expected number of frames), then av.VideoFrame after av.VideoFrame.
-
-    Raises VideoError at the first packet that is damaged.
-    """
-    with _open(path) as (stream, rate):
-        stream.thread_type = "NONE"
-        stream.codec_context.thread_count = 1
-        # By default the decoder conceals what it cannot read; here that is an error.
-        stream.codec_context.options = {"err_detect": "explode"}
-        yield float(rate), _expected_frames(stream, rate)
-        for packet in stream.container.demux(stream):  # ty: ignore[missing-attribute]  # an input container
-            if packet.is_corrupt:
-                raise VideoError("truncated or damaged: a packet is incomplete")
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    raise VideoError("truncated or damaged: a frame could not be decoded completely")
-                yield frame
-
-
-def _expected_frames(stream: av.VideoStream, rate: Fraction) -> int:
-    """The container's number of frames, or of those shown if an edit list cuts the stream."""
-    if not stream.duration or not stream.time_base:
-        return stream.frames
-    shown = int(stream.duration * stream.time_base * rate)
-    return min(stream.frames, shown) if stream.frames else shown
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Number of anticlockwise quarter turns that a player applies to the frame."""
-    return round(frame.rotation / 90) % 4

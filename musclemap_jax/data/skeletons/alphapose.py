@@ -35,6 +35,13 @@ class SkeletonError(ValueError):
     """An invalid skeleton file of one clip; the message is one line that names the file."""
 
 
+VARIABLE_RATE = (
+    "or made on images at a constant rate? this video's rate is variable: estimate the poses on its own frames, or "
+    "convert it to a constant rate first (ffmpeg -i IN -fps_mode cfr OUT)"
+)
+"""What else may be wrong with the numbers of frames where a video has a variable frame rate."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ClipPoses:
     """A clip's poses as a file gives them.
@@ -48,7 +55,13 @@ class ClipPoses:
     image_size: tuple[int, int] | None = None
 
 
-def read_alphapose(path: str | Path, layout: str, num_frames: int, size: tuple[int, int] | None = None) -> np.ndarray:
+def read_alphapose(
+    path: str | Path,
+    layout: str,
+    num_frames: int,
+    size: tuple[int, int] | None = None,
+    has_variable_rate: bool = False,
+) -> np.ndarray:
     """Reads the persons of one clip, the most prominent one first.
 
     ``link_persons`` says how detections of different frames are linked and what prominent means.
@@ -76,7 +89,7 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int, size: tuple[i
             f"{name}: expected a list of detections (AlphaPose's default format), got {type(entries).__name__}"
         )
     detections = parse_detections(entries, layout, name)
-    check_last_frame(detections, num_frames, name)
+    check_last_frame(detections, num_frames, name, has_variable_rate)
     if fault := clip_fault(evidence_of_detections(detections, layout, num_frames, size=size)):
         fix = f"? Import it again with {fault.options} (tfds_musclemap.import_skeletons)" if fault.options else ""
         raise SkeletonError(f"{name}: {fault.reason}{fix}")
@@ -85,13 +98,16 @@ def read_alphapose(path: str | Path, layout: str, num_frames: int, size: tuple[i
     return joints_by_person(link_persons(detections), num_frames, num_joints)
 
 
-def check_last_frame(detections: Iterable[Detection], num_frames: int, name: str) -> None:
+def check_last_frame(
+    detections: Iterable[Detection], num_frames: int, name: str, has_variable_rate: bool = False
+) -> None:
     """Raises SkeletonError, which calls the file ``name``, for detections after the end of a video of T frames."""
     last = max((detection.frame for detection in detections), default=0)
     if last >= num_frames + TAIL_FRAMES:
         raise SkeletonError(
             f"{name}: expected frames 0 to {num_frames - 1} of the video, got frame {last}: "
             "is it the file of another video, or of another frame rate?"
+            + (f" {VARIABLE_RATE}" if has_variable_rate else "")
         )
 
 

@@ -133,14 +133,6 @@ def test_a_download_that_stopped_in_a_preallocated_file_is_refused(web_mp4, tmp_
         read_all(written(tmp_path, web_mp4[:half] + bytes(len(web_mp4) - half)))
 
 
-def test_fewer_frames_than_the_file_states_are_refused(camera_mp4, tmp_path, monkeypatch):
-    path = written(tmp_path, camera_mp4)
-    monkeypatch.setattr(video, "_expected_frames", lambda stream, rate: 2 * NUM_FRAMES)
-    clip = video.read_video(path)
-    with pytest.raises(video.VideoError, match="the file states 48 frames, 24 could be decoded"):
-        list(clip.frames)
-
-
 def test_a_cut_by_edit_list_counts_what_is_shown(frames, tmp_path):
     with av.open(str(tmp_path / "long.mp4"), "w") as target:
         stream = target.add_stream("libx264", rate=30, options={"g": "6", "bf": "0"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 
@@ -12,7 +13,9 @@ from musclemap_jax.data.images import decode_jpeg
 from musclemap_jax.data.modalities import IMAGE_FIELDS
 from musclemap_jax.data.modalities.modality import ClipError, ClipSettings, Frame
 from musclemap_jax.data.raw import raw_dataset, video
+from musclemap_jax.data.raw.flow import BOUND_PX, NO_MOTION, decode_flow, flow_paths, step_px
 from musclemap_jax.data.skeletons.alphapose import write_alphapose
+from tests.data.raw.clips import number_of, write_clip
 from tfds_musclemap.build import clip_reader
 from tfds_musclemap.build.clip_reader import read_clip
 from tfds_musclemap.build.example import read_example
@@ -54,6 +57,51 @@ def test_a_clip_without_skeleton_gets_an_absent_person_where_none_is_required(fo
     content = read_clip(str(folder), CLIP, ClipSettings(require_skeleton=False))
     assert content.fields["skeleton"].shape == (6, 1, 17, 3)
     assert not content.fields["skeleton"].any()
+
+
+# 12 frames: half a second at 10 fps, then at 30. A frame of the mean rate, 11 / 0.683 s = 16.1 fps, lasts 62 ms.
+VARIABLE_TIMES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.533, 0.567, 0.6, 0.633, 0.667, 0.683)
+SHOWN = (0, 0, 1, 2, 2, 3, 4, 4, 5, 7, 9, 11)
+"""The last of these frames before the middle of each of the 12 intervals, at 31 ms, 93 ms, 155 ms, ..."""
+
+
+@pytest.fixture
+def variable_clip(folder):
+    """The clip with a variable frame rate; in frame k, the joints are at (k, 2 k), and the flow to the right k / 2."""
+    video_path = raw_dataset.video_path(folder, CLIP)
+    write_clip(video_path, range(12), times_s=VARIABLE_TIMES)
+    skeleton = np.ones((12, 1, 17, 3))
+    skeleton[..., :2] *= np.arange(12)[:, None, None, None] * [1, 2]
+    write_alphapose(raw_dataset.skeleton_path(folder, CLIP), skeleton)
+    for path, step in zip(flow_paths(folder, CLIP), (0.5, 0), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        values = NO_MOTION + np.rint(step * np.arange(12) / step_px(BOUND_PX))
+        frames = np.broadcast_to(values[:, None, None, None], (12, 48, 64, 3)).astype(np.uint8)
+        video.encode_video(path, frames, 30, crf=1)
+    return folder
+
+
+def test_a_variable_frame_rate_is_resampled_by_time_with_all_that_belongs_to_the_frames(variable_clip):
+    content = read_clip(str(variable_clip), CLIP, ClipSettings(("video", "skeleton", "flow")))
+    assert content.fps == pytest.approx(11 / 0.683)
+    assert content.num_frames == 12
+    assert tuple(number_of(decode_jpeg(jpeg)) for jpeg in content.fields["frames"]) == SHOWN
+    np.testing.assert_allclose(content.fields["skeleton"][:, 0, 0, 0], SHOWN)
+    np.testing.assert_allclose(content.fields["skeleton"][:, 0, 0, 1], 2 * np.array(SHOWN))
+    # Motion since the frame shown before: none where one is repeated, the sum of those left out.
+    motion = [sum(range(before + 1, shown + 1)) / 2 for before, shown in itertools.pairwise((0, *SHOWN))]
+    images = np.stack([decode_jpeg(jpeg)[24, 32, 0] for jpeg in content.fields["flow_x"]])
+    np.testing.assert_allclose(decode_flow(images, content.fields["flow_scale"][:1]), motion, atol=0.3)
+
+
+def test_poses_of_constant_rate_images_of_a_variable_frame_rate_are_named(variable_clip):
+    write_alphapose(raw_dataset.skeleton_path(variable_clip, CLIP), np.ones((20, 1, 17, 3)))  # 30 fps
+    error = read_clip(str(variable_clip), CLIP, ClipSettings())
+    assert str(error) == (
+        "skeletons/train_1.json: expected frames 0 to 11 of the video, got frame 19: is it the file of another video, "
+        "or of another frame rate? or made on images at a constant rate? this video's rate is variable: estimate the "
+        "poses on its own frames, or convert it to a constant rate first (ffmpeg -i IN -fps_mode cfr OUT)"
+    )
 
 
 def cut_video(folder):
