@@ -23,6 +23,7 @@ KINDS: Mapping[str, str] = {
     "data.raw_dir": FREE,
     "data.max_rejected_fraction": FREE,
     "data.skeleton_layout": FREE,
+    "data.rebuild": FREE,
     "data.num_threads": FREE,
     "data.num_workers": FREE,
     "input": LEARNED,
