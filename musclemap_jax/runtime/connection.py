@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 
@@ -18,7 +19,7 @@ class Connection:
     """
 
     socket: socket.socket
-    lines: Iterator[str]
+    lines: Generator[str]
 
     @classmethod
     def over(cls, connected: socket.socket) -> Connection:
@@ -47,11 +48,15 @@ class Connection:
             return True
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection, and ends the lines of a thread that reads them."""
+        with contextlib.suppress(OSError):  # the other side may have gone
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
+        with contextlib.suppress(ValueError):  # the thread that reads them closes them
+            self.lines.close()
 
 
-def _lines(connected: socket.socket) -> Iterator[str]:
+def _lines(connected: socket.socket) -> Generator[str]:
     with connected.makefile(encoding="utf-8", errors="replace") as file:
         for line in file:
             yield line.rstrip("\n")

@@ -1,7 +1,8 @@
 """Per-process logs in ``<workdir>/logs``; process 0 also logs to the terminal.
 
 What libraries log through absl, such as Orbax's tracebacks of a failed save, is in these files alone: on the terminal
-it would hide the line that says what to do.
+it would hide the line that says what to do. So are errors of Python functions that C++ code calls in threads of its
+own, such as TensorStore's, which writes on after the first failure.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import logging
 import shlex
 import sys
+import threading
 
 import jax
 from etils import epath
@@ -56,9 +58,21 @@ class ProcessLog:
         self._loggers = (logging.getLogger(package), self._libraries)
         for logger in self._loggers:
             logger.addHandler(self._handler)
+        sys.unraisablehook = self._log_callback_error
         if jax.process_index() != 0:
             for handler in logging.getLogger().handlers:
                 handler.setLevel(logging.WARNING)
+
+    def _log_callback_error(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Takes errors that nobody can catch; those of other threads go to the file, even after `close`."""
+        error = unraisable.exc_value
+        if error is None or threading.current_thread() is threading.main_thread():
+            sys.__unraisablehook__(unraisable)
+            return
+        details = (unraisable.exc_type, error, unraisable.exc_traceback)
+        record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "in a callback", None, details)
+        with contextlib.suppress(OSError):
+            self._handler.handle(record)
 
     def close(self) -> None:
         """Closes the file."""
