@@ -58,6 +58,7 @@ class ProcessLog:
         self._loggers = (logging.getLogger(package), self._libraries)
         for logger in self._loggers:
             logger.addHandler(self._handler)
+        self._unraisable = sys.unraisablehook
         sys.unraisablehook = self._log_callback_error
         if jax.process_index() != 0:
             for handler in logging.getLogger().handlers:
@@ -67,7 +68,7 @@ class ProcessLog:
         """Takes errors that nobody can catch; those of other threads go to the file, even after `close`."""
         error = unraisable.exc_value
         if error is None or threading.current_thread() is threading.main_thread():
-            sys.__unraisablehook__(unraisable)
+            self._unraisable(unraisable)
             return
         details = (unraisable.exc_type, error, unraisable.exc_traceback)
         record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, "in a callback", None, details)
