@@ -1,8 +1,9 @@
-"""Fake cloud storage: paths that the operating system does not understand, and no appending."""
+"""Fake cloud storage: paths that the operating system does not understand, no appending, objects complete or absent."""
 
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 from etils.epath import backend
@@ -25,7 +26,7 @@ class Store:
 
     def open(self, path, mode):
         assert "a" not in mode or self.local(path) == path, "an object store cannot append"
-        return backend.os_backend.open(self.local(path), mode)
+        return _upload(self.local(path), mode) if "w" in mode else backend.os_backend.open(self.local(path), mode)
 
     def glob(self, path):
         found = backend.os_backend.glob(self.local(path))
@@ -37,3 +38,18 @@ class Store:
         if isinstance(argument, str | os.PathLike) and os.fspath(argument).startswith(BUCKET):
             return os.fspath(self.folder / os.fspath(argument).removeprefix(BUCKET).lstrip("/"))
         return argument
+
+
+def _upload(path, mode):
+    """A file that appears at the path when it is closed."""
+    unfinished = f"{path}.{uuid.uuid4().hex}"
+    file = backend.os_backend.open(unfinished, mode)
+    close = file.close
+
+    def finish():
+        if not file.closed:
+            close()
+            os.replace(unfinished, path)
+
+    file.close = finish
+    return file

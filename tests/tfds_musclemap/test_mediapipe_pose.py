@@ -48,6 +48,7 @@ def test_joints_agree_with_those_of_the_test_data(skeleton):
 
 def test_the_estimators_process_sees_what_the_builder_stores(tmp_path):
     """A mirrored video with a variable frame rate: every frame of it once, at its time."""
+    pytest.importorskip("mediapipe")
     from tfds_musclemap.pose_estimators.mediapipe_pose import frames
 
     times = [0, 0.1, 0.2, 0.3, 0.32, 0.34, 0.36, 0.38]
