@@ -113,16 +113,16 @@ def processes():
 
 @pytest.fixture(scope="session")
 def run_main(tmp_path_factory):
-    """A function (*arguments, num_devices=1, under=(), **options) that runs the main job in a process, on CPU devices.
+    """A function (*arguments, num_devices=1, under=(), xla_flags="", **options) that runs the main job in a process.
 
-    It runs under the command ``under``. Programs compiled by one run are kept for the others. Options go to
+    It runs on CPU devices, under the command ``under``. Programs compiled by one run are kept for the others. Options go to
     `subprocess.Popen`; returns the Popen object.
     """
     cache = tmp_path_factory.mktemp("xla")
     processes = Processes()
 
-    def start(*arguments, num_devices=1, under=(), **options):
-        flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={num_devices}"
+    def start(*arguments, num_devices=1, under=(), xla_flags="", **options):
+        flags = f"{QUICK_COMPILATION} --xla_force_host_platform_device_count={num_devices} {xla_flags}"
         environment = os.environ | {"XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
         command = [*under, sys.executable, "-m", "musclemap_jax.main", *map(str, arguments)]
         return processes.start(*command, **{"cwd": ROOT, "env": environment, "stdin": None} | options)

@@ -36,12 +36,12 @@ def start(run_main, arguments):
     """
     started = []
 
-    def start(*more, num_processes=2, address=None):
+    def start(*more, num_processes=2, address=None, **options):
         address = address or free_address()
         flags = [f"--coordinator={address}", f"--num_processes={num_processes}"]
         num_devices = NUM_DEVICES // num_processes
         processes = [
-            run_main(*arguments, *more, *flags, f"--process_id={number}", num_devices=num_devices)
+            run_main(*arguments, *more, *flags, f"--process_id={number}", num_devices=num_devices, **options)
             for number in range(num_processes)
         ]
         started.extend(processes)
@@ -180,6 +180,16 @@ def test_the_run_resumes_and_only_process_0_reports(finished, workdir):
         assert f"resumed from step {step} of {NUM_STEPS}" in log
     rows = [json.loads(line) for line in (workdir / "scalars.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "train/loss" in row] == list(range(1, NUM_STEPS + 1))
+
+
+def test_metrics_of_two_meshes_are_bit_identical(finished, start, tmp_path):
+    """As they are compiled for users: without the fusion emitters, sums differ in their last bits."""
+    for fsdp in (1, 2):
+        flags = (f"--config.mesh.fsdp={fsdp}", f"--report_dir={tmp_path / str(fsdp)}")
+        (process,) = start("--mode=eval", *flags, num_processes=1, xla_flags="--xla_cpu_use_fusion_emitters=true")
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+    assert (tmp_path / "1" / "metrics.json").read_bytes() == (tmp_path / "2" / "metrics.json").read_bytes()
 
 
 @pytest.mark.parametrize("num_processes", [1, 4])
