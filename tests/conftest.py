@@ -115,8 +115,8 @@ def processes():
 def run_main(tmp_path_factory):
     """A function (*arguments, num_devices=1, under=(), xla_flags="", **options) that runs the main job in a process.
 
-    It runs on CPU devices, under the command ``under``. Programs compiled by one run are kept for the others. Options go
-    to `subprocess.Popen`; returns the Popen object.
+    It runs on CPU devices, under the command ``under``. Programs compiled by one run are kept for the others.
+    Options go to `subprocess.Popen`; returns the Popen object.
     """
     cache = tmp_path_factory.mktemp("xla")
     processes = Processes()
