@@ -89,7 +89,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         while isinstance(text, AttributeError | KeyError) and text.args:
             text = text.args[0]  # ml_collections wraps a KeyError, whose own text is its argument in quotation marks
         reason = " ".join(str(text).split())
-        hint = "; see --help and musclemap_jax/experiment/config.py for the keys"
+        hint = " (musclemap_jax/experiment/config.py and --help list the keys)"
         print(f"error: {reason}{'' if isinstance(error, UserError) else hint}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
 
