@@ -20,15 +20,12 @@ class BranchOutput:
       final_classification: (B, M, D) classification tokens after the branch's final norm; (B, 1, D) pooled
         features where the branch has no class tokens.
       final_receiver: (B, M, D) receiver tokens after the final norm, or None.
-      pooled: (B, D) mean of the final patches or joints beside class tokens, which `ModelSpec.pooled_features` reads;
-        None where the branch has none.
     """
 
     classification: tuple[jax.Array, ...]
     receiver: tuple[jax.Array, ...]
     final_classification: jax.Array
     final_receiver: jax.Array | None = None
-    pooled: jax.Array | None = None
 
 
 @struct.dataclass

@@ -226,11 +226,10 @@ class HDGCN(nn.Module):
             unit = HDGCNUnit(self.spec, units[group.first - 1], self.dtype, name=group.name("unit{:02d}"))
             (tokens, x), tokens_of_layers = scan_layers(body, unit, group, (tokens, x), None)
             layers += tokens_of_layers
-        features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
-        pooled = mean_over_persons(features, person_weight).astype(self.dtype)
         if tokens is None:
-            return BranchOutput((), (), pooled)
-        return self._token_output(layers).replace(pooled=pooled[:, 0])
+            features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
+            return BranchOutput((), (), mean_over_persons(features, person_weight).astype(self.dtype))
+        return self._token_output(layers)
 
     def _normalise_input(self, poses: jax.Array, train: bool) -> Float[Array, "3 V T BP"]:
         """Batch norm of the coordinates of every person's joints."""
