@@ -16,7 +16,7 @@ FLOORS = (
     {"tfds_musclemap"},
     {"train", "reporting", "pretrained", "cost", "synthetic", "pose"},
     {"models", "data", "checkpoints", "eval"},
-    {"sharding", "runtime"},
+    {"sharding", "runtime", "biomechanics"},
     {"storage", "skeleton_layouts"},
     {"taxonomy"},
     {"errors", "arguments", "version"},
