@@ -2,7 +2,7 @@
 
     python -m musclemap_jax.ensemble --workdirs=runs/joint,runs/bone,runs/motion --weights=2,2,1
 
-So the literature on graph convolutions reports streams: one network a stream, trained apart, with weights such as 2:2:1:1
+The literature on graph convolutions reports streams so: a network for each, trained apart, with weights such as 2:2:1:1
 for joint, bone and their motions (pyskl). The scores are read from the runs' reports, as log-odds by the link of each
 run's loss. Nothing is trained or computed again; choose the weights on validation splits.
 """
@@ -15,6 +15,7 @@ import io
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -106,7 +107,7 @@ def _read_predictions(path: epath.Path, link: str) -> SplitPredictions:
     try:
         with np.load(io.BytesIO(path.read_bytes())) as stored:
             arrays = {name: stored[name] for name in ("scores", "labels", "clip_ids", "activities")}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: damaged, or not written by a report: evaluate the run again") from error
     activities = arrays["activities"].tolist()
     return SplitPredictions(
