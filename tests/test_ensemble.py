@@ -26,7 +26,7 @@ def make_run(tmp_path):
     """Makes a workdir with a configuration and predictions as a report stores them."""
 
     def make(name, scores, *, labels=LABELS, ids=None, regions=REGIONS, splits=("val_new", "test_new"), **options):
-        kind, folder = options.get("kind", "bce"), options.get("folder", "report")
+        kind, folder = options.get("kind", "sigmoid_bce"), options.get("folder", "report")
         spec = ExperimentSpec()
         spec = dataclasses.replace(spec, loss=dataclasses.replace(spec.loss, kind=kind))
         claim_workdir(tmp_path / name, spec, regions, 2.0, num_clips=10, step=None)
