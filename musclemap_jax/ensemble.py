@@ -178,7 +178,7 @@ def _write(
 
 
 def _weights(text: str | None, count: int) -> list[float]:
-    """The weights of so many runs; all 1 where none are given."""
+    """A weight for each of `count` runs; all 1 where none are given."""
     try:
         weights = [1.0] * count if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:
