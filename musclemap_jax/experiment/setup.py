@@ -24,7 +24,7 @@ from musclemap_jax.experiment.config import WHOLE_MODEL, ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
 from musclemap_jax.experiment.workdir import trained_backbones, trained_regions
-from musclemap_jax.pretrained.initial_weights import GRAPH, HEAD, initialise, same_graphs
+from musclemap_jax.pretrained.initial_weights import GRAPH, HEAD, STREAM, initialise, same_graphs
 from musclemap_jax.pretrained.result import load_initial, read_report
 from musclemap_jax.sharding.mesh import BatchShard, batch_shard, check_batch_size, make_mesh
 from musclemap_jax.sharding.rules import UnshardedParam, unsharded_params
@@ -175,7 +175,8 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
             loaded, regions, backbones = load_trained(folder), trained_regions(folder), trained_backbones(folder)
         else:  # published weights
             loaded, regions, backbones = load_initial(folder), MUSCLE_REGIONS, read_report(folder)["model"]["backbones"]
-        same = {HEAD: regions == setup.data.regions, GRAPH: same_graphs(setup.spec.model, backbones)}
+        same_graph = same_graphs(setup.spec.model, backbones)
+        same = {HEAD: regions == setup.data.regions, GRAPH: same_graph, STREAM: same_graph}
         unlike = [part for part, is_same in same.items() if not is_same]
         branch = None if name == WHOLE_MODEL else name
         params, batch_stats, report = initialise(params, batch_stats, loaded, branch, unlike)

@@ -43,6 +43,17 @@ def test_the_paper_model_is_mvitv2_s_with_ten_sites():
     assert spec.model.taught == ("video", "skeleton")
 
 
+def test_skeleton_streams_are_a_setting_of_the_architecture():
+    config = default_config()
+    assert config.model.backbones.hdgcn.streams == ("joint",)
+    config.model.backbones.hdgcn.streams = ("joint", "bone", "biomechanics")
+    spec = resolve(json.loads(config.to_json()))
+    assert spec.model.backbones["hdgcn"].streams == ("joint", "bone", "biomechanics")
+    config.model.backbones.hdgcn.streams = ("joint", "bones")
+    with pytest.raises(UserError, match=r"config.model.backbones.hdgcn: streams: .* got \('joint', 'bones'\)"):
+        resolve(config)
+
+
 def test_an_unknown_variant_names_the_known_ones():
     with pytest.raises(UserError, match="'synthetic', 'smoke'"):
         load(CONFIGS[0], "tiny")
