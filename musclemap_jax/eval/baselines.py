@@ -34,9 +34,9 @@ class ActivityLookup:
     """How often the training clips of an activity show each region."""
 
     def __init__(self, activities: Sequence[str], labels: Shaped[np.ndarray, "n K"]) -> None:
-        """Learns the training clips; spellings that differ in case or punctuation alone are one activity."""
+        """Learns the training clips whose activities have a name; spellings of one are one activity."""
         keys = np.array([taxonomy.activity_key(name) for name in activities], str)
-        self._frequencies = {str(key): labels[keys == key].mean(axis=0) for key in np.unique(keys)}
+        self._frequencies = {str(key): labels[keys == key].mean(axis=0) for key in np.unique(keys) if key}
         self._unknown = labels.mean(axis=0)
 
     def scores(self, activities: Sequence[str]) -> Float64[np.ndarray, "n K"] | None:

@@ -31,6 +31,7 @@ from musclemap_jax.eval.headline import (
     score_split,
     unscored,
 )
+from musclemap_jax.eval.json_values import nan_to_none, none_to_nan
 from musclemap_jax.eval.predictions import SplitPredictions, check_predictions
 
 
@@ -134,7 +135,7 @@ class Metrics:
         data = dataclasses.asdict(self)
         if self.decisions is None:
             del data["decisions"]
-        return json.dumps(_nan_to_none(data), indent=2, allow_nan=False) + "\n"
+        return json.dumps(nan_to_none(data), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Metrics:
@@ -252,29 +253,12 @@ def _split_metrics(scored: Scored, predictions: SplitPredictions, regions: Seque
     )
 
 
-def _nan_to_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _nan_to_none(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _none_to_nan(value: Any) -> Any:
-    """The inverse; lists become tuples."""
-    if isinstance(value, dict):
-        return {key: _none_to_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return tuple(map(_none_to_nan, value))
-    return math.nan if value is None else value
-
-
 def _interval_from_json(data: Sequence[float] | None) -> Interval | None:
     return None if data is None else (data[0], data[1])
 
 
 def _headline_from_json(data: Mapping[str, Any]) -> Headline:
-    return Headline(**_none_to_nan(data) | {"interval": _interval_from_json(data["interval"])})
+    return Headline(**none_to_nan(data) | {"interval": _interval_from_json(data["interval"])})
 
 
 def _headlines_from_json(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Headline]:
@@ -282,7 +266,7 @@ def _headlines_from_json(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Hea
 
 
 def _comparison_from_json(data: Mapping[str, Any]) -> Comparison:
-    mean_ap, interval = _none_to_nan(data["above"]["mean_ap"]), _interval_from_json(data["above"]["interval"])
+    mean_ap, interval = none_to_nan(data["above"]["mean_ap"]), _interval_from_json(data["above"]["interval"])
     return Comparison(_headline_from_json(data["headline"]), Difference(mean_ap, interval))
 
 
@@ -290,6 +274,6 @@ def _split_from_json(data: Mapping[str, Any]) -> SplitMetrics:
     exact = {
         "headline": _headline_from_json(data["headline"]),
         "interval": tuple(map(_interval_from_json, data["interval"])),
-        "activities": tuple(ActivityMetrics(**_none_to_nan(activity)) for activity in data["activities"]),
+        "activities": tuple(ActivityMetrics(**none_to_nan(activity)) for activity in data["activities"]),
     }
-    return SplitMetrics(**_none_to_nan(data) | exact)
+    return SplitMetrics(**none_to_nan(data) | exact)

@@ -199,7 +199,11 @@ class Experiment:
         return self._evaluator.predict(self.state.eval_variables, split)
 
     def metrics(self, predictions: Mapping[str, SplitPredictions]) -> Metrics:
-        """Metrics of predictions by split, and of baselines on the same clips."""
+        """Metrics of predictions by split, on the scores that ``eval.scores`` says."""
+        return self._evaluator.metrics(predictions)
+
+    def metrics_beside_baselines(self, predictions: Mapping[str, SplitPredictions]) -> Metrics:
+        """As `metrics`, with those of baselines on the same clips, which are fitted here."""
         return self._evaluator.metrics(*with_baselines(self.data, predictions))
 
     def _validate(self, state: TrainState) -> dict[str, float]:

@@ -184,7 +184,9 @@ def test_a_softmax_is_what_counts_and_logits_are_beside_it_or_the_other_way_roun
     by_logits = compute_metrics(predictions, REGIONS, ("logits", "softmax"))
     assert by_logits.means == by_softmax.other_scores["logits"]
     assert by_logits.other_scores["softmax"]["val_mean"] == by_softmax.means["val_mean"]
-    assert Metrics.from_json(by_softmax.to_json()) == by_softmax
+    again = Metrics.from_json(by_softmax.to_json())
+    assert again.to_json() == by_softmax.to_json()
+    assert again.other_scores == by_softmax.other_scores
 
 
 def test_order_of_clips_does_not_change_any_metric(metrics, predictions):
