@@ -43,6 +43,7 @@ INSTALL_REQUIRES = [
     "simplejpeg>=1.9.0",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10,<4.10",
+    "threadpoolctl>=3.7.0",
     "tqdm>=4.70.1",
 ]
 

@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
-STRENGTH = 0.1
+STRENGTH = 0.2
 """Inverse strength of the ridge penalty on standardised statistics, chosen on validation clips of the rendered data."""
 
 _MAX_ITERATIONS = 500
@@ -57,13 +57,17 @@ def fit_linear_model(statistics: Float[np.ndarray, "n F"], labels: Shaped[np.nda
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     centre, scale = _moments(statistics)
     num_regions = labels.shape[1]
     frequency = (labels.sum(axis=0) + 0.5) / (len(labels) + 1)
     model = LinearModel(centre, scale, np.zeros((len(centre), num_regions)), np.log(frequency / (1 - frequency)))
     rows = model.standardised(statistics)
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # late steps change little
+    with (
+        warnings.catch_warnings(action="ignore", category=ConvergenceWarning),  # late steps change little
+        threadpool_limits(1),  # on products this small, threads wait for each other
+    ):
         for region in np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0)):
             fitted = LogisticRegression(C=STRENGTH, max_iter=_MAX_ITERATIONS).fit(rows, labels[:, region])
             model.weights[:, region], model.intercepts[region] = fitted.coef_[0], fitted.intercept_[0]
