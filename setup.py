@@ -39,9 +39,11 @@ INSTALL_REQUIRES = [
     "orbax-checkpoint>=0.12.8,<0.13",
     "pillow>=12.3.0",
     "safetensors>=0.8.0",
+    "scikit-learn>=1.9.1",
     "simplejpeg>=1.9.0",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10,<4.10",
+    "threadpoolctl>=3.7.0",
     "tqdm>=4.70.1",
 ]
 
@@ -69,7 +71,6 @@ EXTRAS_REQUIRE = {
         "pytest>=9.2.0",
         "pytest-xdist>=3.8.0",
         "ruff>=0.17.6,<0.18",
-        "scikit-learn>=1.9.1",
         "setuptools>=84.2.1",
         "ty>=0.0.108,<0.0.109",
     ],

@@ -86,8 +86,7 @@ def biomechanical_channels(
       poses_per_s: Poses per second, a number or of shape (*n); with 1, speeds are per pose.
     """
     xp = joints.__array_namespace__()
-    joints = xp.where(present[..., None], joints, 0.0)
-    joints = joints / _unit_length(joints, present, joint_names)[..., None, None, None]
+    joints = trunk_lengths(joints, present, joint_names)
     rate = xp.broadcast_to(xp.asarray(poses_per_s, dtype=joints.dtype), joints.shape[:-3])[..., None, None]
     mass, has_mass = centre_of_mass(joints, present, joint_names)
     lowest = xp.max(xp.where(present, joints[..., 1], -xp.inf), axis=-1, keepdims=True)
@@ -100,6 +99,15 @@ def biomechanical_channels(
     everywhere = xp.broadcast_to(has_body[..., None, :], shape) & present[..., None]
     valid = xp.concat([has_joint, present[..., None], everywhere], axis=-1)
     return Channels(xp.where(valid, values, 0.0), valid)
+
+
+def trunk_lengths(
+    joints: Float[Any, "*n T V 2"], present: Bool[Any, "*n T V"], joint_names: Sequence[str]
+) -> Float[Any, "*n T V 2"]:
+    """Joints with the mean length of the person's trunk as the unit of length; 0 where they are absent."""
+    xp = joints.__array_namespace__()
+    joints = xp.where(present[..., None], joints, 0.0)
+    return joints / _unit_length(joints, present, joint_names)[..., None, None, None]
 
 
 def centre_of_mass(

@@ -43,6 +43,7 @@ KINDS: Mapping[str, str] = {
     "train.max_skipped": FREE,
     "train.stall_timeout_s": FREE,
     "eval": FREE,
+    "eval.scores": LEARNED,  # the best checkpoint is the one with the highest of its validation scores
     "mesh": FREE,
 }
 """Key -> its kind; a section stands for those of its keys that are not listed themselves."""

@@ -20,6 +20,7 @@ from musclemap_jax.data import pipeline
 from musclemap_jax.data.batch import Batch
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
+from musclemap_jax.eval.score_link import reported_scores
 from musclemap_jax.experiment.config import WHOLE_MODEL, ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
@@ -29,6 +30,7 @@ from musclemap_jax.pretrained.result import load_initial, read_report
 from musclemap_jax.sharding.mesh import BatchShard, batch_shard, check_batch_size, make_mesh
 from musclemap_jax.sharding.rules import UnshardedParam, unsharded_params
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
+from musclemap_jax.train.losses import link_of
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import StepFunction, compile_train_step
 
@@ -108,7 +110,9 @@ class Setup:
             for split, clips in self.data.clips.items()
             if split != "train"
         }
-        return Evaluator(self.program.model, self.mesh, self.shardings.eval_variables, splits, self.data.regions)
+        shardings = self.shardings.eval_variables
+        scores = reported_scores(link_of(self.spec.loss.kind), self.spec.eval.scores)
+        return Evaluator(self.program.model, self.mesh, shardings, splits, self.data.regions, scores)
 
     @property
     def _shard(self) -> BatchShard:

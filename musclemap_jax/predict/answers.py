@@ -22,7 +22,7 @@ from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.predict.frames import FrameStream
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.windows import Window
-from musclemap_jax.train.losses import SCORE_LINKS
+from musclemap_jax.train.losses import link_of
 
 _LABEL_KEYS = ("muscles", "clip_valid", "clip_index")
 
@@ -73,7 +73,7 @@ class Uncalibrated:
 
     def __init__(self, loss: str) -> None:
         """Takes the name of the loss, which says how logits become probabilities."""
-        self._link = SCORE_LINKS.get(loss, "sigmoid")
+        self._link = link_of(loss)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """(..., K) float64; NaN where the logits are NaN."""

@@ -77,6 +77,7 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
         ("input.augmentation.flip_probability", 2.0, "flip_probability"),
         ("eval.splits", ("train",), "eval.splits"),
         ("eval.recall", 0.0, "config.eval.recall: expected a fraction above 0 and up to 1, got 0.0"),
+        ("eval.scores", "softmax", "config.eval.scores: expected 'link' or 'logits', got 'softmax'"),
         ("eval.recall", 90.0, "config.eval.recall: expected a fraction above 0 and up to 1, got 90.0"),
         ("seed", -1, "seed"),
         ("seed", 2**32, r"config.seed must be from 0 to 2\^32 - 1, got 4294967296"),

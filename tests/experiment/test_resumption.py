@@ -78,6 +78,7 @@ def test_initial_weights_are_not_read_again_and_no_change():
         ({"model__dtype": "bfloat16", "seed": 3}, "model.dtype was float32, is bfloat16; seed was 0, is 3"),
         ({"input__augmentation__pose_span": 1.0}, "input.augmentation.pose_span was 0.8, is 1.0"),
         ({"loss__kd_weight": 0.0}, "loss.kd_weight was 0.9, is 0.0"),
+        ({"eval__scores": "logits"}, "eval.scores was link, is logits"),
     ],
 )
 def test_what_changes_what_is_learned_is_refused_with_the_way_out(values, named):
