@@ -63,10 +63,17 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
     _config("rgb_diff", "Absolute differences of neighbouring RGB frames, lossless.", "rgb_diff"),
     _config("optical_flow", "Optical flow in two 8-bit channels: the raw data set's own, or estimated.", "flow"),
     _config("rgb_flow", "RGB frames and their optical flow.", "video", "flow"),
+    _config("multimodal_flow", "RGB frames, their optical flow and 2D skeletons.", "video", "flow", "skeleton"),
     _config("skeleton", "2D skeletons alone.", "skeleton"),
     MuscleMapConfig(
         name="synthetic",
         description="RGB frames and 2D skeletons of a raw data set that the builder renders itself.",
+        synthetic=SyntheticSpec(),
+    ),
+    MuscleMapConfig(
+        name="synthetic_flow",
+        description="The clips of synthetic with their optical flow.",
+        clip=ClipSettings(modalities=("video", "flow", "skeleton")),
         synthetic=SyntheticSpec(),
     ),
     MuscleMapConfig(
