@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.coverage import DecisionMetrics
@@ -155,14 +156,14 @@ def write_predictions(
     return csv_path, npz_path
 
 
-def read_predictions(npz_path: str | Path) -> tuple[SplitPredictions, tuple[str, ...]]:
+def read_predictions(npz_path: epath.PathLike) -> tuple[SplitPredictions, tuple[str, ...]]:
     """The predictions in an npz file of `write_predictions`, and the K names of the regions.
 
     Raises:
       UserError: There is no such file, or it is damaged.
     """
     try:
-        arrays = read_npz(Path(npz_path).read_bytes())
+        arrays = read_npz(epath.Path(npz_path).read_bytes())
         activities = arrays["activities"].tolist()
         predictions = SplitPredictions(
             arrays["scores"],

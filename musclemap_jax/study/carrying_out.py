@@ -105,8 +105,8 @@ def _keep(how: Ended) -> tuple[str, bool]:
         write_result(how.run.result, result)
     except UserError as error:
         return f"failed: {error}", False
-    scores = ", ".join(f"{split} {percent(value)}" for split, value in validation_scores(result).items())
-    return f"finished in {duration(how.seconds)}: {scores}", True
+    scores = [f"{split} {percent(value)}" for split, value in validation_scores(result).items()]
+    return ", ".join([f"finished in {duration(how.seconds)}", *scores]), True
 
 
 def _say(text: str) -> None:

@@ -44,7 +44,7 @@ def test_every_run_leaves_its_result(grid, slots, capsys):
     output = capsys.readouterr().out
     assert f"a seed 0: started, writes to {runs[0].folder / 'console.log'}\n" in output
     assert "[4/4] " in output
-    assert output.count(": val_new 100.0\n") == 2
+    assert output.count(" ms, val_new 100.0\n") + output.count(" s, val_new 100.0\n") == 2
     assert runs[0].folder.joinpath("console.log").read_text() == "first line\nlast line\n"
 
 
