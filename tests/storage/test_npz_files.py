@@ -34,7 +34,6 @@ def test_arrays_come_back():
         b"PK\x03\x04",
         CONTENT[:-30],
         CONTENT[:100] + bytes(50) + CONTENT[150:],
-        CONTENT[:40] + b"\xff" + CONTENT[41:],
         NPY.getvalue(),
         content_of(objects=np.array([None, "a"], object)),
     ],
