@@ -28,7 +28,7 @@ def test_the_page_has_tables_plots_and_commands(page):
     parsed, text = page
     assert "Study made_up" in text
     assert "4 of 4 runs · seeds 0, 1 · " in text
-    assert "91.7 ± 11.8" in text
+    assert "91.7\u00a0±\u00a011.8" in text
     captions = parsed.text_of("", "figcaption")
     assert captions == ["mAP, val, %", "Difference from worse, val, points"] * 2
     assert sum(tag == "circle" and attributes["class"] == "dot new" for tag, attributes in parsed.elements) == 8
