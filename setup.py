@@ -17,6 +17,13 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "musclemap_jax" / "__init__.py").read_text()).group(1)
 
+CONFIGS = {"musclemap_jax.configs": "configs"} | {
+    f"musclemap_jax.configs.{folder.name}": f"configs/{folder.name}"
+    for folder in sorted((ROOT / "configs").iterdir())
+    if folder.is_dir() and folder.name.isidentifier() and not folder.name.startswith("_")
+}
+"""Packages of configurations and their folders."""
+
 INSTALL_REQUIRES = [
     "absl-py>=2.5.1",
     "array_record>=0.8.6",
@@ -84,13 +91,15 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[*setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]), "musclemap_jax.configs"],
-    package_dir={"musclemap_jax.configs": "configs"},  # an installed package finds them by name
+    packages=[*setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]), *CONFIGS],
+    package_dir=CONFIGS,  # an installed package finds them by name
     package_data={
         "musclemap_jax": [
             "py.typed",
             "reporting/*.html",
             "reporting/*.css",
+            "study/*.html",
+            "study/*.css",
             "predict/*.html",
             "predict/*.css",
             "predict/*.json",

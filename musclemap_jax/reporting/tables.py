@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.eval.baselines import TITLES
 from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.metrics import Comparison, Metrics
@@ -15,11 +17,14 @@ from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.reporting.formatting import decimal, percent, percent_range, percentage_points
 from musclemap_jax.storage.csv_files import write_csv
+from musclemap_jax.storage.npz_files import read_npz
 from musclemap_jax.taxonomy import NEW_SPLITS
 
 MACRO_ROW = "macro mean"
 """Name of the last row of the per-region tables."""
 _NO_INTERVAL = (math.nan, math.nan)
+_OF_BRANCH = "scores_"
+"""Beginning of the names of the branches' scores in an npz file."""
 
 
 def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
@@ -148,7 +153,8 @@ def write_predictions(
 
     ``predictions_<split>.csv``: clip_id, activity, muscles (active indices joined by ';', as in annotations.csv; empty
     for a background clip) and one column of scores per region. ``predictions_<split>.npz``: arrays scores (n, K),
-    labels (n, K), clip_ids (n,), activities (n,) and regions (K,), readable without pickle.
+    labels (n, K), clip_ids (n,), activities (n,) and regions (K,), readable without pickle; of a model of several
+    branches also scores_<branch> (n, K).
 
     The folder is created if absent; unknown activities are written as empty cells.
 
@@ -172,8 +178,30 @@ def write_predictions(
         clip_ids=np.array(predictions.clip_ids, dtype=str),
         activities=np.array(activities, dtype=str),
         regions=np.array(regions, dtype=str),
+        **{f"{_OF_BRANCH}{branch}": scores for branch, scores in predictions.branch_scores.items()},  # ty: ignore[invalid-argument-type]
     )
     return csv_path, npz_path
+
+
+def read_predictions(npz_path: epath.PathLike) -> tuple[SplitPredictions, tuple[str, ...]]:
+    """The predictions in an npz file of `write_predictions`, and the K names of the regions.
+
+    Raises:
+      UserError: There is no such file, or it is damaged.
+    """
+    try:
+        arrays = read_npz(epath.Path(npz_path).read_bytes())
+        activities = arrays["activities"].tolist()
+        predictions = SplitPredictions(
+            arrays["scores"],
+            arrays["labels"],
+            tuple(arrays["clip_ids"].tolist()),
+            tuple(activities) if any(activities) else (),
+            {name.removeprefix(_OF_BRANCH): arrays[name] for name in arrays if name.startswith(_OF_BRANCH)},
+        )
+        return predictions, tuple(arrays["regions"].tolist())
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{npz_path}: not a run's predictions ({error}): evaluate the run again") from error
 
 
 def _set_cells(named: SetMetrics) -> list[str]:

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.eval.baselines import TITLES
 from musclemap_jax.eval.headline import Difference
 from musclemap_jax.eval.metrics import Comparison, compute_metrics
@@ -153,6 +154,36 @@ def test_predictions_come_back_from_csv_and_npz(predictions, tmp_path):
     for row, truth, scores in zip(rows, expected.labels, expected.scores, strict=True):
         assert row["muscles"] == ";".join(str(k) for k in range(len(truth)) if truth[k])
         np.testing.assert_allclose([float(row[region]) for region in MUSCLE_REGIONS], scores, rtol=1e-5)
+
+
+def test_predictions_are_read_back_with_their_branches(predictions, tmp_path):
+    expected = predictions["test_new"]
+    _, path = tables.write_predictions(tmp_path, "test_new", expected, MUSCLE_REGIONS)
+    found, regions = tables.read_predictions(path)
+    assert regions == MUSCLE_REGIONS
+    assert (found.clip_ids, found.activities) == (tuple(expected.clip_ids), tuple(expected.activities))
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert list(found.branch_scores) == ["video", "skeleton"]
+    for branch, scores in expected.branch_scores.items():
+        np.testing.assert_array_equal(found.branch_scores[branch], scores)
+
+
+def test_unknown_activities_are_read_back_as_none(tmp_path):
+    predictions = SplitPredictions(np.zeros((1, 2)), np.zeros((1, 2), np.uint8), ["a"])
+    _, path = tables.write_predictions(tmp_path, "test_new", predictions, ("leg", "core"))
+    found, _ = tables.read_predictions(path)
+    assert found.activities == ()
+    assert found.branch_scores == {}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"text"])
+def test_absent_or_damaged_predictions_are_named(content, tmp_path):
+    path = tmp_path / "predictions_test_new.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{path}: not a run's predictions \(.*\): evaluate the run again"):
+        tables.read_predictions(path)
 
 
 def test_predictions_of_background_and_unknown_activities_have_empty_cells(tmp_path):
