@@ -37,6 +37,8 @@ class EvalSpec:
     Attributes:
       batch_size: Clips per batch over all processes; the last batch is padded.
       num_views: Temporal views of each clip.
+      num_crops: Crops of each view, spread along the frame's longer side; 1 is the middle one. A clip's logits are
+        averaged over num_views * num_crops.
       splits: Splits scored by the final evaluation.
       checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` by validation.
       recall: The recall that the run's decisions state, in (0, 1] (``decisions.py``).
@@ -46,14 +48,16 @@ class EvalSpec:
 
     batch_size: int = 32
     num_views: int = 5
+    num_crops: int = 1
     splits: tuple[str, ...] = EVAL_SPLITS
     checkpoint: str = "latest"
     recall: float = 0.9
     scores: str = "link"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.num_views < 1:
-            raise UserError("config.eval: batch_size and num_views must be at least 1")
+        for name in ("batch_size", "num_views", "num_crops"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config.eval.{name} must be at least 1, got {getattr(self, name)}")
         unknown = [split for split in self.splits if split not in EVAL_SPLITS]
         if unknown or not self.splits:
             raise UserError(f"config.eval.splits: expected some of {', '.join(EVAL_SPLITS)}, got {self.splits!r}")

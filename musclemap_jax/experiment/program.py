@@ -16,6 +16,7 @@ from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.examples import empty_batch
 from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.train.mixing import mixed_step
 from musclemap_jax.train.optimizer import make_optimizer, make_schedule
 from musclemap_jax.train.step import StepFunction, make_train_step
 
@@ -52,6 +53,8 @@ def make_program(spec: ExperimentSpec, num_steps: int) -> TrainProgram:
         spec.optimizer.ema_decay,
         spec.train.grad_accum_steps,
     )
+    if spec.train.mixing.is_on:
+        step = mixed_step(step, spec.train.mixing, spec.input.crop_size, spec.model.branches, spec.model.modalities)
     return TrainProgram(model, optimizer, step)
 
 

@@ -72,6 +72,7 @@ class Setup:
             shard.count,
             spec.data.num_threads,
             spec.data.num_workers,
+            spec.train.samples_per_clip,
         )
 
     def eval_batches(self, split: str) -> Iterator[Batch]:

@@ -109,7 +109,7 @@ def answer_windows(model: Answerer, rows: Iterable[tuple[Window, int | None]]) -
 
 def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_size: int) -> Iterator[Answer]:
     """Answers of one batch, which is padded to a fixed size so that it is compiled once."""
-    batch = empty_batch(model.input, batch_size, batch_size - len(rows), model.input.num_views)
+    batch = empty_batch(model.input, batch_size, batch_size - len(rows), model.input.views_per_clip)
     for place, (window, person) in enumerate(rows):
         write_example(batch, place, window.record(person), place, model.input)
     inputs = {name: value for name, value in batch.items() if name not in _LABEL_KEYS}

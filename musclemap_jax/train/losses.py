@@ -71,7 +71,7 @@ def asymmetric(
 ) -> Loss:
     """Asymmetric loss: easy negatives weigh less, and those below the margin nothing.
 
-    The other arguments and the result are those of `sigmoid_bce`; labels are 0 or 1.
+    The other arguments and the result are those of `sigmoid_bce`.
 
     Args:
       gamma_positive: Focusing exponent for positives, 0 or at least 1.

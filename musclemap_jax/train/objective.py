@@ -53,7 +53,7 @@ class ObjectiveSpec:
 def objective(
     output: ModelOutput, muscles: Labels, clip_valid: ClipValid, spec: ObjectiveSpec
 ) -> tuple[Loss, dict[str, Loss]]:
-    """Computes the total loss and its terms from labels of 0 and 1; clip_valid is False for padding.
+    """Computes the total loss and its terms from labels in [0, 1]; clip_valid is False for padding.
 
     Returns:
       Float32 loss, and the terms by name: `loss`, `loss_fused`, `loss_<branch>`, `kd_<direction>` and

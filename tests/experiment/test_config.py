@@ -1,5 +1,6 @@
 """Tests of the configuration: files, variants, what is refused."""
 
+import ast
 import importlib.util
 import json
 import math
@@ -13,6 +14,9 @@ from musclemap_jax.experiment.config import default_config, resolve
 from musclemap_jax.experiment.variants import VARIANTS
 from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.models.video.mvit import MVITV2_S
+from musclemap_jax.train.mixing import MixingSpec
+from tests.conftest import ROOT
+from tests.documented_commands import python_commands
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
@@ -70,6 +74,11 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
     ("key", "value", "message"),
     [
         ("train.batch_size", 0, "train.batch_size must be at least 1"),
+        ("train.samples_per_clip", 0, "config.train.samples_per_clip must be at least 1, got 0"),
+        ("train.samples_per_clip", 3, r"batch_size=64 is not a multiple of 3 \(samples_per_clip\): a batch holds all"),
+        ("train.mixing.mixup_alpha", -0.8, r"config.train.mixing.mixup_alpha: expected 0 \(off\) or more, got -0.8"),
+        ("input.augmentation.rand_augment", "rand-m7-x4", "augmentation.rand_augment: expected a name such as rand-m7"),
+        ("eval.num_crops", 0, "config.eval.num_crops must be at least 1, got 0"),
         ("optimizer.warmup_fraction", 1.5, "longer than the run"),
         ("loss.kd_axis", "time", "kd_axis"),
         ("model.backbones.hdgcn.widths", (6,), "multiples of 4"),
@@ -132,8 +141,9 @@ def test_keys_of_backbones_and_weights_follow_the_table():
 
 def test_views_of_the_evaluation_reach_the_input():
     config = default_config()
-    config.eval.num_views = 3
+    config.eval.update(num_views=3, num_crops=2)
     assert resolve(config).input.num_views == 3
+    assert resolve(config).input.views_per_clip == 6
 
 
 def test_integers_do_not_shut_out_fractions():
@@ -155,3 +165,16 @@ def test_more_steps_than_the_counter_holds_are_refused():
     config.train.num_steps = 2**31
     with pytest.raises(UserError, match="at most 2147483647 steps, got 2147483648"):
         resolve(config).train.total_steps(100)
+
+
+def test_the_documented_recipe_of_augmentation_resolves():
+    (command,) = python_commands(ROOT / "docs" / "augmentation.md")
+    given = dict(word.removeprefix("--config.").split("=") for word in command if word.startswith("--config."))
+    config = load(CONFIGS[0].with_name("mvitv2_s.py"), "")
+    for key, value in given.items():
+        config.update_from_flattened_dict({key: value if key.endswith("rand_augment") else ast.literal_eval(value)})
+    spec = resolve(config)
+    assert spec.input.augmentation.rand_augment == "rand-m7-n4-mstd0.5-inc1"
+    assert spec.input.augmentation.crop_area == (0.08, 1.0)
+    assert spec.train.mixing == MixingSpec(mixup_alpha=0.8, cutmix_alpha=1.0)
+    assert spec.train.samples_per_clip == 2

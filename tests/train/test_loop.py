@@ -142,3 +142,9 @@ def test_the_last_step_is_saved_in_any_case(tmp_path):
     run.train()
     assert run.checkpoints() == [10]
     assert run.evaluated == [10]
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(1, 26), (2, 51), (4, 101)])
+def test_an_epoch_is_every_clip_with_all_of_its_samples(samples, steps):
+    spec = TrainSpec(batch_size=8, num_epochs=2.0, samples_per_clip=samples)
+    assert spec.total_steps(101) == steps  # 202 clips, 8 or 4 or 2 to a batch
