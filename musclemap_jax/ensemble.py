@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,6 +28,7 @@ from musclemap_jax.experiment.workdir import EVALUATION_FOLDER, REPORT_FOLDER, t
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.reporting.tables import (
     headline_table,
+    read_predictions,
     write_per_activity_csv,
     write_per_muscle_csv,
     write_predictions,
@@ -104,18 +103,8 @@ def combine(members: Sequence[Member], weights: Sequence[float]) -> dict[str, Sp
 
 
 def _read_predictions(path: epath.Path, link: str) -> SplitPredictions:
-    try:
-        with np.load(io.BytesIO(path.read_bytes())) as stored:
-            arrays = {name: stored[name] for name in ("scores", "labels", "clip_ids", "activities")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: damaged, or not written by a report: evaluate the run again") from error
-    activities = arrays["activities"].tolist()
-    return SplitPredictions(
-        log_odds(arrays["scores"], link),
-        arrays["labels"],
-        arrays["clip_ids"].tolist(),
-        activities if all(activities) else (),
-    )
+    predictions, _ = read_predictions(path)
+    return predictions._replace(scores=log_odds(predictions.scores, link), branch_scores={})
 
 
 def _check_alike(first: Member, other: Member) -> None:

@@ -73,7 +73,7 @@ def test_clips_are_matched_by_id(make_run):
     joint, bone = make_run("joint", JOINT), make_run("bone", BONE[order], labels=LABELS[order], ids=ids)
     combined = ensemble.combine([ensemble.read_member(run) for run in (joint, bone)], [1, 1])["test_new"]
     np.testing.assert_allclose(combined.scores, (JOINT + BONE) / 2, rtol=1e-6)
-    assert combined.clip_ids == ["clip0", "clip1", "clip2", "clip3"]
+    assert list(combined.clip_ids) == ["clip0", "clip1", "clip2", "clip3"]
     assert combined.activities[1] == "activity clip1"
 
 
@@ -139,4 +139,4 @@ def test_damaged_predictions_are_named(make_run, tmp_path, capsys):
     path = tmp_path / "bone" / "report" / "predictions" / "predictions_test_new.npz"
     path.write_bytes(path.read_bytes()[:100])
     assert ensemble.main([f"--workdirs={joint},{bone}"]) == 2
-    assert f"error: {path}: damaged, or not written by a report" in capsys.readouterr().err
+    assert f"error: {path}: not a run's predictions" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What each part of TransM3E adds on rendered clips: branches, distillation, fusion and class tokens.
+"""What each part of TransM3E adds on rendered clips: branches, distillation, fusion, class tokens, biomechanics.
 
     python -m musclemap_jax.study --study=ablation --workdir=runs/ablation --config.data.data_dir=data
 
@@ -19,6 +19,11 @@ def get_study() -> Study:
             "no_distillation": Row(WHOLE, {"loss.kd_weight": 0.0}, about="the same network, nothing is taught"),
             "no_fusion": Row(WHOLE, {"model.fusion": "none"}, about="the heads see the classification tokens alone"),
             "no_tokens": Row(WHOLE, {"model.num_tokens": 0}, about="the published branches, trained together"),
+            "biomechanics": Row(
+                WHOLE,
+                {"model.backbones.hdgcn.streams": ("joint", "biomechanics")},
+                about="angles, levers and powers beside the joints",
+            ),
             "video": Row("mvitv2_s:synthetic", about="the video branch alone"),
             "skeleton": Row("hdgcn:synthetic", about="the skeleton branch alone"),
         },

@@ -115,7 +115,8 @@ def _read_report(folder: Path) -> tuple[Metrics, dict[str, SplitPredictions]]:
         raise UserError(f"{path}: not the metrics of a run ({error}): evaluate the run again") from error
     clips = {}
     for split in metrics.splits:
-        clips[split], _ = read_predictions(folder / "predictions" / f"predictions_{split}.npz")
+        logits, _ = read_predictions(folder / "predictions" / f"predictions_{split}.npz")
+        clips[split] = logits.rescored(metrics.scores)
         _check_agrees(path, split, metrics, clips[split])
     return metrics, clips
 
