@@ -30,11 +30,6 @@ def arguments(smoke_data):
         f"--config.data.data_dir={smoke_data}",
         f"--config.train.num_steps={NUM_STEPS}",
         "--config.train.checkpoint_every=3",
-        # What is drawn in the data and in the step is drawn again by a resumed run.
-        "--config.input.augmentation.rand_augment=rand-m7-n4-mstd0.5-inc1",
-        "--config.train.samples_per_clip=2",
-        "--config.train.mixing.mixup_alpha=0.8",
-        "--config.train.mixing.cutmix_alpha=1.0",
     ]
 
 
