@@ -30,7 +30,7 @@ def test_every_variant_of_every_file_resolves_and_is_locked(path, variant):
     config = load(path, variant)
     spec = resolve(config)
     assert spec.data.builder == {"": "multimodal", "synthetic": "synthetic", "smoke": "synthetic_smoke"}[variant]
-    assert set(spec.input.modalities) == {name.replace("rgb_diff", "video") for name in spec.model.branches}
+    assert set(spec.input.modalities) == {BRANCHES[name].modality for name in spec.model.branches}
     with pytest.raises(AttributeError):
         config.train.no_such_key = 1
 
