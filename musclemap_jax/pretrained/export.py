@@ -9,6 +9,7 @@ model of two MViTv2 branches is exported whole under the names of TransM3E's rel
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -71,7 +72,7 @@ def published_arrays(
                 f"without class tokens those of {', '.join(NAMES)}: name one by --branch"
             ) from error
         leaf = np.asarray(leaf)
-        if entries[0].index and leaf.shape[:1] != (len(entries),):
+        if math.prod(leaf.shape[: len(entries[0].index)]) != len(entries):
             raise UserError(
                 f"{'/'.join(path)}: expected {len(entries)} layers, got shape {leaf.shape}: the weights are damaged"
             )

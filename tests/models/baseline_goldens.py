@@ -110,7 +110,7 @@ def apply(
     own = {collection: tree[branch] for collection, tree in variables.items() if branch in tree}
     output, state = module.apply(own, *inputs, train=train, mutable=["batch_stats", "intermediates"])
     head = variables["params"][f"head_{branch}"]
-    return output.final_classification[:, 0] @ head["kernel"] + head["bias"], state
+    return output.final_classification[:, 0] @ head["kernel"] + head["bias"][None], state
 
 
 def gradients(

@@ -71,7 +71,7 @@ class CTRGCNSpec(GCNSpec):
     def relation_width(self, width: int) -> int:
         """R for an input of a width."""
         if self.convention == "authors":
-            return SMALLEST_RELATION if width in (3, 9) else width // REDUCTION
+            return SMALLEST_RELATION if width in (3, 9) else max(width // REDUCTION, 1)
         return SMALLEST_RELATION if width <= 16 else width // REDUCTION
 
 
@@ -107,7 +107,7 @@ class RefinedGraphConv(nn.Module):
         shape = (NUM_SUBSETS, relation, features)
         refine = self.param("refine_kernel", fan_out_normal(features), shape, jnp.float32)
         refine_bias = self.param("refine_bias", nn.initializers.zeros, (NUM_SUBSETS, features), jnp.float32)
-        alpha = self.param("alpha", nn.initializers.zeros, (1,), jnp.float32)
+        alpha = self.param("alpha", nn.initializers.zeros, (1,), jnp.float32)[0]
         adjacency = self.param("adjacency", lambda _: jnp.asarray(self.spec.adjacency()))
 
         kernel = jnp.moveaxis(kernel, 2, 0).reshape(width, -1).astype(self.dtype)

@@ -72,28 +72,33 @@ def resnet_multiply_adds(spec: ResNetSpec, shapes: Sequence[Shape], num_tokens: 
     """Counts the forward pass of a convolutional network on one view; arguments as in `mvit_multiply_adds`."""
     ((num_frames, *size, channels),) = shapes
     frames = {pathway: num_frames if pathway or not spec.has_fast else num_frames // spec.alpha for pathway in (0, 1)}
-    grid, total, positions = strided_grid((1, *size), (1, 2, 2))[1:], 0, []
+    grid, total, positions = _halved(tuple(size)), 0, []
     for pathway in spec.pathways:
         taps = spec.temporal_kernels(pathway)[0][0] * 7 * 7
         total += frames[pathway] * math.prod(grid) * taps * channels * spec.stem_width(pathway)
-    grid = strided_grid((1, *grid), (1, 2, 2))[1:]
+    grid = _halved(grid)
     for stage in range(1, len(spec.depths) + 1):
         lateral = spec.lateral_width(stage - 1)
         fused = frames[0] * math.prod(grid) * spec.fusion_kernel * lateral
         total += fused * spec.part_width(stage - 1, 1) if lateral else 0
         if stage == 2:
             frames[0] //= spec.pool_frames
+        before, grid = grid, _halved(grid) if stage > 1 else grid
         for pathway in spec.pathways:
-            total += sum(_bottleneck(block, frames[pathway], grid) for block in spec.blocks(stage, pathway))
-        grid = strided_grid((1, *grid), (1, 2, 2))[1:] if stage > 1 else grid
+            first, *others = spec.blocks(stage, pathway)
+            total += _bottleneck(first, frames[pathway], before, grid)
+            total += sum(_bottleneck(block, frames[pathway], grid, grid) for block in others)
         positions.append(frames[0] * math.prod(grid))
     widths = [spec.stage_width(stage) for stage in range(1, len(spec.depths) + 1)]
     return total + readout_multiply_adds(positions, widths, num_tokens)
 
 
-def _bottleneck(spec: BottleneckSpec, num_frames: int, grid: Axes) -> int:
-    before = num_frames * math.prod(grid)
-    after = num_frames * math.prod(-(-length // spec.stride) for length in grid)
+def _halved(grid: Axes) -> Axes:
+    return tuple(-(-length // 2) for length in grid)
+
+
+def _bottleneck(spec: BottleneckSpec, num_frames: int, grid: Axes, strided: Axes) -> int:
+    before, after = num_frames * math.prod(grid), num_frames * math.prod(strided)
     total = before * spec.features_in * spec.inner * spec.kernel_t
     total += after * spec.inner * (9 * spec.inner + spec.features)
     return total + (0 if spec.preserves_shape else after * spec.features_in * spec.features)

@@ -79,11 +79,11 @@ class Bottleneck(nn.Module):
         y = relu(_norm(y, "b_bn", train))
         y = Conv3d(spec.features, (1, 1, 1), dtype=self.dtype, name="c")(y)
         y = _norm(y, "c_bn", train, nn.initializers.zeros)
-        self.sow("intermediates", "branch2", y)
+        self.sow("intermediates", "residual", y)
         if not spec.preserves_shape:
             x = Conv3d(spec.features, (1, 1, 1), strides, self.dtype, name="branch1")(x)
             x = _norm(x, "branch1_bn", train)
-            self.sow("intermediates", "branch1", x)
+            self.sow("intermediates", "skip", x)
         return constrain_clips(relu(x + y))
 
 

@@ -39,7 +39,7 @@ def clips(name):
 def blocks_outputs(state, spec):
     """{published name: output} of the attention of every block, of merging and of every stage, before the norm."""
     sown, outputs = state["intermediates"], {}
-    outputs["patch_embed.proj"] = sown["patch_embed"]["projected"][0]
+    outputs["patch_embed.proj"] = goldens.channels_first(sown["patch_embed"]["projected"][0])
     outputs["patch_embed"] = sown["embedded"][0]
     for stage, depth in enumerate(spec.depths):
         own = sown[f"stage{stage + 1}"]

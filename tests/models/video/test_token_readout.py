@@ -29,7 +29,9 @@ def variables(name):
     shapes = jax.eval_shape(module.init, jax.random.key(0), video)
     drawn = {"params": goldens.random_parameters(module, video)}
     if "batch_stats" in shapes:
-        drawn["batch_stats"] = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes["batch_stats"])
+        drawn["batch_stats"] = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: np.full(leaf.shape, path[-1].key == "var", np.float32), shapes["batch_stats"]
+        )
     return drawn, video
 
 
