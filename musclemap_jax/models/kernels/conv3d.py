@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from musclemap_jax.models.kernels.few_channels_conv import conv_as_matmul
 from musclemap_jax.models.kernels.sliding_windows import (
     Axes,
     Triple,
@@ -30,6 +31,9 @@ from musclemap_jax.models.kernels.sliding_windows import (
     window_elements,
     window_margins,
 )
+
+FEW_CHANNELS = 4
+"""Up to so many, pixels are copied in groups of a stride's width."""
 
 
 def conv3d(
@@ -50,14 +54,21 @@ def _conv_xla(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
 def _conv_cpu(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
     num_taps, *_, features = kernel.shape
     if num_taps == 1 or strides[0] > 1:
-        return windows_matmul(x, kernel, strides)
+        return _product(x, kernel, strides)
     by_tap = jnp.moveaxis(kernel, 0, 3)  # (kh, kw, C, k, D)
     by_tap = by_tap.reshape(1, *by_tap.shape[:3], num_taps * features)
     if by_tap.shape[:3] == (1, 1, 1) and strides == (1, 1, 1):
         product = _rows_matmul(x, by_tap[0, 0, 0])
     else:
-        product = windows_matmul(x, by_tap, strides)
+        product = _product(x, by_tap, strides)
     return add_shifted_frames(product, num_taps)
+
+
+def _product(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
+    """The convolution as one product, by the form that copies least."""
+    if x.shape[-1] > FEW_CHANNELS:
+        return windows_matmul(x, kernel, strides)
+    return conv_as_matmul(x, kernel, strides, [(size // 2, size // 2) for size in kernel.shape[:3]])
 
 
 def _rows_matmul(x: jax.Array, matrix: jax.Array) -> jax.Array:

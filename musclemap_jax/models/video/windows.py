@@ -9,13 +9,12 @@ Letters of shapes: B clips, T H W the grid, W windows, N tokens of a window, D w
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from musclemap_jax.models.kernels.sliding_windows import Axes
@@ -111,19 +110,25 @@ def table_rows(size: Axes) -> int:
     return math.prod(2 * length - 1 for length in size)
 
 
-@functools.cache
-def relative_rows(size: Axes, num_tokens: int) -> Int[np.ndarray, "N N"]:
-    """Row of the table for each query and key.
+def relative_bias(table: Float[Array, "rows heads"], size: Axes, num_tokens: int) -> Float[Array, "heads N N"]:
+    """Bias of the logits for each query and key, from the architecture's table.
+
+    A row of the table belongs to a difference of positions in time, height and width. It is spread by slices, axis by
+    axis: to look up each pair of tokens would be far slower on CPU, above all in the gradient.
 
     `size` is the architecture's. As published, the n-th token of a smaller window has the coordinates of the n-th token
     of a whole one: its own only where the window is shorter in time alone.
     """
-    tokens = np.asarray(list(itertools.islice(itertools.product(*map(range, size)), num_tokens)))
-    difference = tokens[:, None] - tokens[None] + (np.asarray(size) - 1)
-    return np.ravel_multi_index(tuple(np.moveaxis(difference, -1, 0)), [2 * length - 1 for length in size])
+    num_heads, whole = table.shape[1], math.prod(size)
+    bias = table.T.reshape(num_heads, *(2 * length - 1 for length in size))
+    for axis, length in enumerate(size):
+        bias = _spread_differences(bias, 1 + 2 * axis, length)
+    bias = bias.transpose(0, 1, 3, 5, 2, 4, 6).reshape(num_heads, whole, whole)
+    return bias[:, :num_tokens, :num_tokens]
 
 
-def relative_bias(table: Float[Array, "rows heads"], size: Axes, num_tokens: int) -> Float[Array, "heads N N"]:
-    """Bias of the logits, from the architecture's table."""
-    rows = jax.lax.stop_gradient(jnp.asarray(relative_rows(tuple(size), num_tokens), jnp.int32))
-    return table.T[:, rows]
+def _spread_differences(x: jax.Array, axis: int, length: int) -> jax.Array:
+    """Replaces an axis of differences, from 1 - length to length - 1, by one for the query and one for the key."""
+    descending = jnp.flip(x, axis)
+    rows = (lax.slice_in_dim(descending, length - 1 - q, 2 * length - 1 - q, axis=axis) for q in range(length))
+    return jnp.stack(list(rows), axis)

@@ -21,11 +21,12 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("channels", [3, 6])
 @pytest.mark.parametrize(("grid", "size", "strides"), CASES)
-def test_products_equal_the_convolution(grid, size, strides):
+def test_products_equal_the_convolution(grid, size, strides, channels):
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.standard_normal((2, *grid, 3)), jnp.float32)
-    kernel = jnp.asarray(rng.standard_normal((*size, 3, 4)), jnp.float32)
+    x = jnp.asarray(rng.standard_normal((2, *grid, channels)), jnp.float32)
+    kernel = jnp.asarray(rng.standard_normal((*size, channels, 4)), jnp.float32)
 
     def xla(x, kernel):
         padding = [(length // 2, length // 2) for length in size]

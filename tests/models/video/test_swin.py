@@ -11,7 +11,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.video.multiply_adds import swin_multiply_adds
 from musclemap_jax.models.video.swin import SWIN_B, SWIN_S, SWIN_T, Swin, SwinSpec, stage_groups
 from musclemap_jax.models.video.swin_block import NORM_EPSILON, norm
-from musclemap_jax.models.video.windows import Windows, relative_rows
+from musclemap_jax.models.video.windows import Windows, relative_bias, table_rows
 from musclemap_jax.pretrained.architectures import make_architecture
 from musclemap_jax.pretrained.published import branch_model, named_architecture
 from musclemap_jax.pretrained.swin_names import SWIN_NAMES
@@ -74,6 +74,13 @@ def test_outputs_and_gradients_are_the_published_ones(name):
     goldens.assert_stored(goldens.channels_first(d_video), golden, "g/x", goldens.GRADIENT)
 
 
+def published_rows(size, num_tokens):
+    """Row of the table for each query and key, from the tokens' coordinates in a whole window."""
+    tokens = np.stack(np.unravel_index(np.arange(num_tokens), size))
+    difference = tokens[:, :, None] - tokens[:, None] + np.reshape(size, (3, 1, 1)) - 1
+    return np.ravel_multi_index(tuple(difference), [2 * length - 1 for length in size])
+
+
 def test_windows_are_the_published_ones():
     """Sizes, shifts, padding, relative positions and regions of every attention."""
     for name, spec in SPECS.items():
@@ -83,7 +90,7 @@ def test_windows_are_the_published_ones():
             windows = Windows.of(tuple(dims["size"]), spec.window_size, shifted)
             assert (list(windows.size), list(windows.shift)) == (dims["window"], dims["shift"])
             assert [a - b for a, b in zip(windows.padded, windows.grid, strict=True)] == dims["pad"]
-            rows = relative_rows(spec.window_size, windows.num_tokens)
+            rows = published_rows(spec.window_size, windows.num_tokens)
             assert rows[0, :12].tolist() == dims["relative_index_first_row_head"]
             assert rows.sum() == dims["relative_index_sum"]
             if f"mask_first_allowed/{key}" in golden:
@@ -91,6 +98,14 @@ def test_windows_are_the_published_ones():
                 same = regions[:, :, None] == regions[:, None]
                 np.testing.assert_array_equal(same.argmax(2), golden[f"mask_first_allowed/{key}"])
                 assert (~same).sum() == dims["mask_blocked_pairs"]
+
+
+@pytest.mark.parametrize("num_tokens", [60, 40, 9])
+def test_the_bias_of_two_tokens_is_the_row_of_their_difference(num_tokens):
+    size = (3, 5, 4)
+    table = np.random.default_rng(0).standard_normal((table_rows(size), 2)).astype(np.float32)
+    bias = relative_bias(jnp.asarray(table), size, num_tokens)
+    np.testing.assert_array_equal(bias, table[published_rows(size, num_tokens)].transpose(2, 0, 1))
 
 
 def test_the_norm_has_the_published_epsilon():
