@@ -21,7 +21,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.class_tokens import split_token_sets
+from musclemap_jax.models.class_tokens import split_layers
 from musclemap_jax.models.layers.activations import relu
 from musclemap_jax.models.layers.batch_norm import BatchNorm
 from musclemap_jax.models.layers.precision import at_least_float32
@@ -193,10 +193,7 @@ class GCN(nn.Module):
         if tokens is None:
             features = x.mean((2, 3), dtype=at_least_float32(self.dtype)).T[:, None, :]
             return BranchOutput((), (), mean_over_persons(features, person_weight).astype(self.dtype))
-        sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, token_norm(self.dtype)(layers[-1]))]
-        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
-        receiver = tuple(receiver) if self.receiver else ()
-        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)
+        return split_layers(layers, token_norm(self.dtype)(layers[-1]), self.num_tokens)
 
     def _normalise_input(self, poses: jax.Array, train: bool) -> Float[Array, "3 BP T V"]:
         """Batch norm of the coordinates of every joint, and of every person if the network has it so."""

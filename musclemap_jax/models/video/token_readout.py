@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
+from musclemap_jax.models.class_tokens import ClassTokens, split_layers
 from musclemap_jax.models.layers.initializers import identity_or_orthogonal
 from musclemap_jax.models.layers.layer_norm import LayerNorm
 from musclemap_jax.models.layers.precision import at_least_float32
@@ -88,10 +88,7 @@ class TokenReadout(nn.Module):
             tokens = StageReadout(self.dtype, name=f"stage{stage + 1}")(tokens, features)
             layers.append(tokens)
         norm = LayerNorm(1, NORM_EPSILON, nn.initializers.zeros, self.dtype, name="norm")
-        sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, norm(tokens))]
-        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
-        receiver = tuple(receiver) if self.receiver else ()
-        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)
+        return split_layers(layers, norm(tokens), self.num_tokens)
 
 
 def readout_multiply_adds(positions: Sequence[int], widths: Sequence[int], num_tokens: int) -> int:
