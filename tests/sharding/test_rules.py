@@ -67,9 +67,8 @@ def test_the_baselines_are_cut_too(name):
     spec = ModelSpec(branches=(name,))
     inputs = {name: BRANCHES[name].example(spec.architecture(name), 2)}
     model = TransM3E(spec)
-    params = jax.eval_shape(lambda: model.init(jax.random.key(0), inputs, 1, False, True, method=TransM3E.run))[
-        "params"
-    ]
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), inputs, 1, False, True, method=TransM3E.run))
+    params = variables["params"]
     mesh, rules = fsdp(8), model.sharding_rules
     reasons = {array.reason for array in unsharded_params(params, mesh, rules)}
     assert "no rule" not in reasons
