@@ -15,6 +15,7 @@ import operator
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -63,9 +64,23 @@ class WeightedGraphConv(nn.Module):
         return relu(BatchNorm((self.features,), name="norm")(y, (0,), train))
 
 
+@jax.custom_vjp
 def joints_matmul(x: Float[Array, "D BP T V"], edges: Float[Array, "V V2"]) -> Float[Array, "D BP T V2"]:
-    """Product of the joints with [source, target] edges, which all channels share: one product of rows."""
-    return jnp.einsum("dntu,uv->dntv", x, edges)
+    """Product of the joints with [source, target] edges, which all channels share: one product of rows.
+
+    The gradient is written out so that no large operand is transposed, as in channel_matmul.py.
+    """
+    return lax.dot_general(x, edges, (((3,), (0,)), ((), ())))
+
+
+def _joints_backward(operands, gradient):
+    x, edges = operands
+    rows = (0, 1, 2)
+    d_edges = lax.dot_general(x, gradient, ((rows, rows), ((), ())))
+    return lax.dot_general(gradient, edges, (((3,), (1,)), ((), ()))), d_edges
+
+
+joints_matmul.defvjp(lambda x, edges: (joints_matmul(x, edges), (x, edges)), _joints_backward)
 
 
 class TemporalConv(nn.Module):
