@@ -16,7 +16,7 @@ from tests.models import goldens
 
 SWIN = SwinSpec(embed_dim=8, depths=(2, 1), num_heads=(1, 2), window_size=(2, 4, 4), drop_path_rate=0.0)
 SLOWFAST = ResNetSpec(
-    width=8, depths=(1, 1), kernels=((1,), (1,), (3,)), fast_kernels=((5,), (3,), (3,)), fusion_kernel=3
+    width=8, depths=(1, 1), kernels=((1,), (1,), (3,)), fast_kernels=((5,), (3,), (3,)), beta_inv=2, fusion_kernel=3
 )
 NETWORKS = {"swin": functools.partial(Swin, SWIN), "slowfast": functools.partial(ResNet, SLOWFAST)}
 M = 3
@@ -88,7 +88,7 @@ def test_every_stage_gives_both_sets_and_every_parameter_learns(name):
         return jax.grad(loss, has_aux=True)(params)
 
     gradients, output = run(given["params"])
-    widths = [8, 16] if name == "swin" else [36, 72]
+    widths = [8, 16] if name == "swin" else [48, 96]
     assert [layer.shape for layer in output.classification] == [(2, M, width) for width in widths]
     assert [layer.shape for layer in output.receiver] == [(2, M, width) for width in widths]
     assert output.final_receiver.shape == output.final_classification.shape == (2, M, widths[-1])
