@@ -2,10 +2,10 @@
 
     python -m benchmarks.model --arch=mvitv2_s --mode=train --peer_python=PYTHON [--batch=1] [--turns=7]
 
-The peer of MViTv2-S is torchvision's `mvit_v2_s` in an environment of its own (`pip install torch==2.14.1
-torchvision==0.29.1`), whose interpreter is PYTHON. TransM3E is compared with its video branch alone, HD-GCN with the
-times of the published code on this kind of machine. Every rival is a process of its own and waits while another runs.
-`--mode=step` is the main job's training step, including its initialisation.
+The peers of MViTv2-S and Video Swin-T are torchvision's `mvit_v2_s` and `swin3d_t` in an environment of their own (`pip
+install torch==2.14.1 torchvision==0.29.1`), whose interpreter is PYTHON. TransM3E is compared with its video branch
+alone, HD-GCN with the times of the published code on this kind of machine. Every rival is a process of its own and
+waits while another runs. `--mode=step` is the main job's training step, including its initialisation.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from benchmarks.timing import RESULTS, alternate, medians, plot_bars, speedup, w
 from benchmarks.worker import Worker
 
 OURS, PEER, VIDEO_ALONE, PRODUCT = "musclemap_jax", "torchvision", "MViTv2-S alone", "2048^3 product"
+WITH_PEER = ("mvitv2_s", "swin3d_t")
 PUBLISHED_HDGCN_S = {"forward": 0.27, "train": 0.95}
 """Seconds of the published PyTorch code for (4, 3, 64, 25, 1) with 2 threads, on a 2-core machine of this kind."""
 
@@ -33,11 +34,11 @@ def rivals(arch: str, mode: str, batch: int, peer_python: str | None) -> dict[st
     workers[OURS] = Worker("benchmarks.our_model", [f"--arch={arch}", *arguments])
     if arch == "transm3e":
         workers[VIDEO_ALONE] = Worker("benchmarks.our_model", ["--arch=mvitv2_s", *arguments])
-    if arch == "mvitv2_s" and peer_python:
+    if arch in WITH_PEER and peer_python:
         peer_mode = "forward" if mode == "forward" else "train"
         workers[PEER] = Worker(
-            "benchmarks.torchvision_mvit",
-            [f"--batch={batch}", f"--mode={peer_mode}", f"--threads={os.cpu_count()}"],
+            "benchmarks.torchvision_video",
+            [f"--arch={arch}", f"--batch={batch}", f"--mode={peer_mode}", f"--threads={os.cpu_count()}"],
             peer_python,
         )
     return workers
@@ -95,7 +96,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="clips (1)")
     parser.add_argument("--mode", choices=MODES, default="forward", help="what to run (forward)")
     parser.add_argument("--turns", type=int, default=7, help="alternating runs (7)")
-    parser.add_argument("--peer_python", help="interpreter with torch and torchvision, for MViTv2-S")
+    parser.add_argument("--peer_python", help="interpreter with torch and torchvision")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file and the plot")
     arguments = parser.parse_args()
     measure(

@@ -23,7 +23,10 @@ from benchmarks.worker import serve
 from musclemap_jax.checkpoints.state import create_state
 from musclemap_jax.cost.flops import model_multiply_adds
 from musclemap_jax.data.batch import InputSpec
+from musclemap_jax.models.branches import BRANCHES
+from musclemap_jax.models.skeleton.ctrgcn import CTRGCNSpec
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
+from musclemap_jax.models.skeleton.stgcn import STGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
 from musclemap_jax.models.video.mvit import MVITV2_B, MVITV2_S
 from musclemap_jax.pretrained.published import branch_model
@@ -40,10 +43,18 @@ MODES = ("forward", "train", "step")
 HDGCN_INPUT = InputSpec(num_poses=64, num_persons=1)
 """Input of the published numbers: (4, 3, 64, 25, 1) with a batch of 4."""
 
+GCN_INPUT = InputSpec(num_poses=100, num_persons=2, layout="coco17")
+"""Clips of pyskl."""
+
 ARCHITECTURES = {
     "mvitv2_s": (branch_model("video", backbones={"mvit": MVITV2_S}), InputSpec()),
     "mvitv2_b": (branch_model("video", backbones={"mvit": MVITV2_B}), InputSpec(num_frames=32)),
     "transm3e": (ModelSpec(), InputSpec()),
+    "swin3d_t": (branch_model("swin"), InputSpec(num_frames=16)),
+    **{name: (branch_model(name), InputSpec(num_frames=8)) for name in ("c2d", "i3d", "slow")},
+    "slowfast": (branch_model("slowfast"), InputSpec(num_frames=32)),
+    "stgcn": (branch_model("stgcn", backbones={"stgcn": STGCNSpec(layout="coco17")}), GCN_INPUT),
+    "ctrgcn": (branch_model("ctrgcn", backbones={"ctrgcn": CTRGCNSpec(layout="coco17")}), GCN_INPUT),
     "hdgcn": (branch_model("skeleton", backbones={"hdgcn": HDGCNSpec(layout="ntu25")}), HDGCN_INPUT),
 }
 
@@ -61,6 +72,12 @@ def example_batch(spec: InputSpec, num_joints: int, batch_size: int) -> dict[str
         "clip_valid": np.ones(batch_size, bool),
         "clip_index": np.arange(batch_size, dtype=np.int32),
     }
+
+
+def num_joints(spec: ModelSpec) -> int:
+    """Joints that a model's skeleton branch takes; any number if it has none."""
+    graphs = [BRANCHES[name].backbone.graph(spec.architecture(name)) for name in spec.branches]
+    return next((graph.num_joints for graph in graphs if graph is not None), 1)
 
 
 def random_variables(model: TransM3E, batch: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -167,7 +184,7 @@ def main() -> None:
     size = {"num_frames": arguments.frames, "crop_size": arguments.crop}
     inputs = InputSpec(**(vars(inputs) | {name: value for name, value in size.items() if value}))
     model = TransM3E(spec)
-    batch = example_batch(inputs, spec.backbones["hdgcn"].graph.num_joints, arguments.batch)
+    batch = example_batch(inputs, num_joints(spec), arguments.batch)
     run, facts = _of_step(model, batch) if arguments.mode == "step" else _of_model(model, batch, arguments.mode)
     passes = 1 if arguments.mode == "forward" else 3
     serve(run, facts | {"multiply_adds": passes * arguments.batch * model_multiply_adds(spec, inputs)})

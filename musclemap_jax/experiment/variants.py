@@ -7,6 +7,12 @@ from collections.abc import Callable
 import ml_collections
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.models.branches import BRANCHES
+
+
+def _shrink_backbones(config: ml_collections.ConfigDict, variant: str) -> None:
+    for backbone in {branch.backbone.name: branch.backbone for branch in BRANCHES.values()}.values():
+        config.model.backbones[backbone.name].update(backbone.variants.get(variant, {}))
 
 
 def synthetic(config: ml_collections.ConfigDict) -> None:
@@ -14,11 +20,7 @@ def synthetic(config: ml_collections.ConfigDict) -> None:
     config.data.builder = "synthetic"
     # Strides count at the frame rate of the rendered clips, so a model sees the same seconds of any video.
     config.input.update(num_frames=8, frame_stride=4.0, fps=15.0, crop_size=64, num_poses=32, num_persons=1)
-    # Two stages only, which makes the weights small enough to ship.
-    config.model.backbones.mvit.update(
-        depth=4, embed_dim=32, stages=(1, 2), kv_stride=(1, 4, 4), input_size=(8, 64, 64), drop_path_rate=0.0
-    )
-    config.model.backbones.hdgcn.widths = (16, 16, 16, 32, 32, 64)
+    _shrink_backbones(config, "synthetic")
     config.model.head_dropout_rate = 0.0
     config.input.augmentation.update(crop_area=(0.7, 1.0), erase_probability=0.0)
     config.optimizer.update(learning_rate=1e-3, warmup_fraction=0.1, weight_decay=0.05, ema_decay=0.99)
@@ -31,8 +33,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
     synthetic(config)
     config.data.builder = "synthetic_smoke"
     config.input.update(num_frames=4, crop_size=32, num_poses=16)
-    config.model.backbones.mvit.update(depth=2, embed_dim=16, stages=(1,), input_size=(4, 32, 32))
-    config.model.backbones.hdgcn.widths = (8, 16)
+    _shrink_backbones(config, "smoke")
     config.optimizer.learning_rate = 3e-3
     config.train.update(batch_size=8, num_steps=5, log_every=1, eval_every=0, checkpoint_every=2)
     config.eval.update(batch_size=8)

@@ -9,10 +9,14 @@ Letters of shapes: B clips, M tokens in one set, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
+
+from musclemap_jax.models.outputs import BranchOutput
 
 
 class ClassTokens(nn.Module):
@@ -52,3 +56,13 @@ def split_token_sets(
     if tokens.shape[1] != 2 * num_tokens:
         raise ValueError(f"expected {num_tokens} or {2 * num_tokens} class tokens, got {tokens.shape[1]}")
     return tokens[:, :num_tokens], tokens[:, num_tokens:]
+
+
+def split_layers(
+    layers: Sequence[Float[Array, "B tokens _"]], final: Float[Array, "B tokens D"], num_tokens: int
+) -> BranchOutput:
+    """The output of a branch from its class tokens after every layer and after the final norm."""
+    sets = [split_token_sets(layer, num_tokens) for layer in (*layers, final)]
+    (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
+    received = () if final_receiver is None else tuple(receiver)
+    return BranchOutput(tuple(classification), received, final_classification, final_receiver)

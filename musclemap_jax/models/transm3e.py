@@ -31,8 +31,8 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.branches import BRANCHES, BackboneSpecs, Batch, Inputs
 from musclemap_jax.models.distillation import SITE_KINDS, distillation_sites
 from musclemap_jax.models.fusion import FUSIONS, Fusion
+from musclemap_jax.models.layers.remat import REMAT_POLICIES
 from musclemap_jax.models.outputs import BranchOutput, DistillationSite, ModelOutput
-from musclemap_jax.models.video.mvit import REMAT_POLICIES
 from musclemap_jax.sharding.rules import Rules, rules_below
 from musclemap_jax.taxonomy import NUM_REGIONS
 
@@ -67,7 +67,8 @@ class ModelSpec:
       fusion: Fusion of the two token sets of a branch that is taught, a name in `fusion.FUSIONS`.
       head_dropout_rate: Dropout rate before each branch's head.
       dtype: Dtype of the computation, `float32` or `bfloat16`; parameters, softmax, norms and logits are float32.
-      remat: What the backward pass recomputes of the video blocks: `none`, `blocks` or `dots` (`mvit.MViT`).
+      remat: What the backward pass recomputes of the layers: `none`, `blocks` or `dots`
+        (`layers/remat.py`).
       backbones: Architectures by backbone name, such as "mvit"; those that are left out have their defaults. Branches
         with the same backbone share its architecture.
       num_regions: K, the number of muscle regions; it follows from the prepared data.

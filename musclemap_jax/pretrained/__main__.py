@@ -33,10 +33,10 @@ def _parser() -> Parser:
     video.add_argument("--num_tokens", type=int, help="class tokens of our model (default: the published number)")
     sizes_help = "clip size for the relative position tables (default: as published)"
     video.add_argument("--input_size", type=sizes, metavar="T,H,W", help=sizes_help)
-    skeleton = parser.add_argument_group("HD-GCN")
-    skeleton.add_argument("--layout", help="skeleton layout of our model: coco19 for configs/ (default: ntu25)")
-    skeleton.add_argument("--from_layout", help="skeleton layout of the weights (default: ntu25, as published)")
-    skeleton.add_argument("--centre", help="joint that the levels start from (default: the layout's)")
+    skeleton = parser.add_argument_group("skeleton networks")
+    skeleton.add_argument("--layout", help="skeleton layout of our model (default: as published)")
+    skeleton.add_argument("--from_layout", help="skeleton layout of the weights (default: as published)")
+    skeleton.add_argument("--centre", help="joint that HD-GCN's levels start from (default: the layout's)")
     skeleton.add_argument("--num_persons", type=int, help="persons of the input norm, the first of theirs (default: 2)")
     return parser
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.branches import HDGCN_BACKBONE
+from musclemap_jax.models.skeleton.backbones import HDGCN_BACKBONE
 from musclemap_jax.models.skeleton.graph import NUM_SUBSETS
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec, UnitSpec
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES

@@ -15,9 +15,10 @@ import dataclasses
 import re
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.branches import BRANCHES, MVIT
+from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.models.layers.scanned_layers import LayerGroup
 from musclemap_jax.models.transm3e import RELEASED, ModelSpec
+from musclemap_jax.models.video.backbones import MVIT
 from musclemap_jax.models.video.mvit import MViTSpec
 from musclemap_jax.pretrained.published import (
     HEAD_RULE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -58,6 +58,55 @@ class Architecture:
     shapes: Mapping[Path, tuple[int, ...]]
     entries: tuple[Entry, ...]
     ignored: tuple[tuple[str, str], ...] = ()
+
+
+PARAMS, STATISTICS = "params", "batch_stats"
+
+NORM = {
+    (PARAMS, "scale"): "weight",
+    (PARAMS, "bias"): "bias",
+    (STATISTICS, "mean"): "running_mean",
+    (STATISTICS, "var"): "running_var",
+}
+"""PyTorch's names of a norm's arrays, by collection and our name."""
+
+Source = tuple[str, Transform, tuple[int, ...]]
+"""Published name, change of layout, and leading index into our array of which the published one is a slice."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """The published names of a backbone, which follow from our paths by rules.
+
+    Attributes:
+      rules: (path of a variable below the branch, the collection first) -> the published arrays that it consists of.
+      head: The classifier's published name.
+      ignored: (pattern, rule) of published keys that have no counterpart in our model.
+    """
+
+    rules: Callable[[Path], Sequence[Source]]
+    head: str
+    ignored: tuple[tuple[str, str], ...] = ()
+
+    def entries(self, path: Path) -> list[Entry]:
+        """The published arrays of a variable of a model; its path begins with the collection and the branch.
+
+        Raises:
+          KeyError: The published model has no such variable.
+        """
+        collection, part, *rest = path
+        if part.startswith("head_"):
+            source, transform = head_name(self.head, rest[0])
+            return [Entry(source, path, transform, misfit=HEAD_RULE, absent=NO_HEAD_RULE)]
+        sources = self.rules((collection, *rest))
+        return [Entry(source, path, transform, index) for source, transform, index in sources]
+
+
+def named_architecture(name: str, model: ModelSpec, names: Names, num_persons: int = 1) -> Architecture:
+    """The architecture of a model of one branch by its published names; other arguments as in `Architecture`."""
+    shapes = model_shapes(model, num_persons)
+    entries = [entry for path in shapes for entry in names.entries(path)]
+    return Architecture(name, model, shapes, tuple(entries), names.ignored)
 
 
 def branch_model(branch: str, num_tokens: int = 0, **fields: Any) -> ModelSpec:

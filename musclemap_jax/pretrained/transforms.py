@@ -7,6 +7,7 @@ Published arrays are in PyTorch's order: linear layers (out, in), convolutions (
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 from collections.abc import Callable
 
@@ -117,4 +118,50 @@ TOKENS = Transform(
     lambda source, shape: (1,) * (3 - len(source)) + source == shape,
     np.reshape,
     lambda array: array,
+)
+WHOLE_CONVOLUTION = dataclasses.replace(
+    CONVOLUTION, fits=lambda source, shape: len(source) == 5 and (*source[2:], source[1], source[0]) == shape
+)
+"""A convolution whose window has to be ours."""
+
+
+def _taps_last(array: np.ndarray) -> np.ndarray:
+    """Ours (taps, in, out), or (in, out) of one tap, to PyTorch's (out, in, taps, 1)."""
+    return array.reshape(-1, *array.shape[-2:]).transpose(2, 1, 0)[..., None]
+
+
+TEMPORAL_CONVOLUTION = Transform(
+    "a convolution over time",
+    lambda source, shape: len(source) == 4 and source[3] == 1 and source[2::-1] == (1,) * (3 - len(shape)) + shape,
+    lambda array, shape: array[..., 0].transpose(2, 1, 0).reshape(shape),
+    _taps_last,
+)
+"""(out, in, taps, 1) in PyTorch, (taps, in, out) in ours, or (in, out) where ours has one tap."""
+
+NEGATED_CONVOLUTION = dataclasses.replace(
+    TEMPORAL_CONVOLUTION,
+    forward=lambda array, shape: -TEMPORAL_CONVOLUTION.forward(array, shape),
+    backward=lambda array: -_taps_last(array),
+)
+
+SUBSETS_CONVOLUTION = Transform(
+    "a convolution of several edge sets",
+    lambda source, shape: len(source) == 4 and source == (shape[1] * shape[2], shape[0], 1, 1),
+    lambda array, shape: array.reshape(*shape[1:], shape[0]).transpose(2, 0, 1),
+    lambda array: array.reshape(array.shape[0], -1).T[..., None, None],
+)
+"""(edge sets * out, in, 1, 1) in PyTorch, (in, edge sets, out) in ours."""
+
+FLATTENED = Transform(
+    "the same array, flat",
+    lambda source, shape: source == (math.prod(shape),),
+    np.reshape,
+    np.ravel,
+)
+
+TRANSPOSED_EDGES = Transform(
+    "edges in the other direction",
+    lambda source, shape: source == (shape[0], shape[2], shape[1]),
+    lambda array, shape: array.swapaxes(1, 2),
+    lambda array: array.swapaxes(1, 2),
 )

@@ -34,7 +34,7 @@ def test_every_variant_of_every_file_resolves_and_is_locked(path, variant):
     config = load(path, variant)
     spec = resolve(config)
     assert spec.data.builder == {"": "multimodal", "synthetic": "synthetic", "smoke": "synthetic_smoke"}[variant]
-    assert set(spec.input.modalities) == {name.replace("rgb_diff", "video") for name in spec.model.branches}
+    assert set(spec.input.modalities) == {BRANCHES[name].modality for name in spec.model.branches}
     with pytest.raises(AttributeError):
         config.train.no_such_key = 1
 
@@ -114,7 +114,7 @@ def test_values_that_cannot_be_or_contradict_are_refused_by_name(key, value, mes
     [
         (("video",), {"skeleton": "runs/hdgcn"}, "init_from: expected 'model' or branches of .*video.* got skeleton"),
         (("video",), {"model": "runs/a", "video": "runs/b"}, "got model, video"),
-        (("video",), {"audio": "runs/a"}, "init_from.audio: unknown key; known are model, optical_flow, rgb_diff,"),
+        (("video",), {"audio": "runs/a"}, "init_from.audio: unknown key; known are c2d, ctrgcn, i3d, model,"),
     ],
 )
 def test_weights_for_branches_that_the_model_lacks_are_refused(branches, given, message):
@@ -135,7 +135,7 @@ def test_keys_of_backbones_and_weights_follow_the_table():
     assert spec.init_from["skeleton"] == "runs/hdgcn"
     with pytest.raises(AttributeError):
         config.model.backbones.vit = 1
-    with pytest.raises(UserError, match=r"config.model.backbones.vit: unknown key; known are hdgcn, mvit"):
+    with pytest.raises(UserError, match=r"config.model.backbones.vit: unknown key; known are c2d, ctrgcn, hdgcn, i3d"):
         resolve({"model": {"backbones": {"vit": {}}}})
 
 

@@ -19,6 +19,7 @@ OWN_FILES = (
     "models/video/",
     "models/skeleton/",
     "pretrained/hdgcn_names.py",
+    "pretrained/architectures.py",
     "pretrained/mvit_names.py",
 )
 """The table and the branches' own files."""

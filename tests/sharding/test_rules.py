@@ -7,7 +7,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from configs.transm3e import get_config
 from musclemap_jax.experiment.config import resolve
-from musclemap_jax.models.transm3e import TransM3E
+from musclemap_jax.models.branches import BRANCHES
+from musclemap_jax.models.transm3e import ModelSpec, TransM3E
 from musclemap_jax.sharding.mesh import make_mesh
 from musclemap_jax.sharding.rules import bytes_per_device, path_name, state_sharding, unsharded_params
 from musclemap_jax.train.optimizer import make_optimizer
@@ -59,6 +60,20 @@ def test_every_array_of_the_model_has_a_rule(paper_state):
     assert "no rule" not in names.values()
     assert names.pop("skeleton/unit01/graph/down_kernel") == "fsdp=8 does not divide 3"
     assert len(names) < 10
+
+
+@pytest.mark.parametrize("name", ["swin", "c2d", "slowfast", "stgcn", "ctrgcn"])
+def test_the_baselines_are_cut_too(name):
+    spec = ModelSpec(branches=(name,))
+    inputs = {name: BRANCHES[name].example(spec.architecture(name), 2)}
+    model = TransM3E(spec)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), inputs, 1, False, True, method=TransM3E.run))
+    params = variables["params"]
+    mesh, rules = fsdp(8), model.sharding_rules
+    reasons = {array.reason for array in unsharded_params(params, mesh, rules)}
+    assert "no rule" not in reasons
+    whole = bytes_per_device(params, state_sharding(params, fsdp(1), rules))
+    assert bytes_per_device(params, state_sharding(params, mesh, rules)) <= 1.15 * whole / 8
 
 
 def test_what_has_no_rule_or_does_not_divide_is_named():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 Initializer = nn.initializers.Initializer
 
@@ -24,3 +25,10 @@ def fan_in_uniform(fan_in: int) -> Initializer:
     """PyTorch's default for the weights and biases of linear layers and convolutions: uniform in +-1 / sqrt(fan_in)."""
     bound = fan_in**-0.5
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def identity_or_orthogonal(key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> jax.Array:
+    """The identity if the width stays, else orthonormal rows or columns, which preserve lengths."""
+    if shape[0] == shape[1]:
+        return jnp.eye(shape[0], dtype=dtype)
+    return nn.initializers.orthogonal()(key, shape, dtype)

@@ -1,1 +1,1 @@
-"""HD-GCN, the skeleton branch."""
+"""The skeleton branches: HD-GCN, ST-GCN and CTR-GCN."""

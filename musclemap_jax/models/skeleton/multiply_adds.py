@@ -30,11 +30,12 @@ def hdgcn_multiply_adds(spec: HDGCNSpec, shapes: Sequence[Shape], num_tokens: in
         positions, num_poses = joints * num_poses, -(-num_poses // unit.stride)
         total += _graph_conv(spec, width, features, positions, attention=not unit.is_first)
         total += _streams(spec, unit, positions)
-        total += _temporal_conv(spec, features, positions, joints * num_poses)
+        num_taps = len(spec.dilations) * spec.kernel_size
+        total += multi_scale_temporal_conv(features, num_taps, positions, joints * num_poses)
         if not unit.is_first and not unit.preserves_shape:
             total += joints * num_poses * width * features
         if num_tokens:
-            total += _token_exchange(num_tokens, token_width, features, joints, returns_joints=not unit.is_last)
+            total += token_exchange(num_tokens, token_width, features, joints, returns_joints=not unit.is_last)
             token_width = features
     return total * num_persons
 
@@ -65,13 +66,15 @@ def _edge_conv(vertices: int, width: int, neighbours: int) -> int:
     return vertices**2 * width + 2 * vertices * width**2 + min(neighbours, vertices) * vertices**2 * width
 
 
-def _temporal_conv(spec: HDGCNSpec, features: int, positions: int, strided_positions: int) -> int:
+def multi_scale_temporal_conv(features: int, num_taps: int, positions: int, strided_positions: int) -> int:
+    """Counts the temporal convolution of four branches; `num_taps` are those of all convolutions over time."""
     quarter = features // NUM_BRANCHES
     reduce = features * quarter * ((NUM_BRANCHES - 1) * positions + strided_positions)
-    return reduce + len(spec.dilations) * spec.kernel_size * quarter**2 * strided_positions
+    return reduce + num_taps * quarter**2 * strided_positions
 
 
-def _token_exchange(tokens: int, token_width: int, width: int, joints: int, returns_joints: bool) -> int:
+def token_exchange(tokens: int, token_width: int, width: int, joints: int, returns_joints: bool) -> int:
+    """Counts the exchange between class tokens and joints after a unit."""
     key_width = max(width // 2, 1)
     attend = tokens * token_width * key_width + joints * width * (key_width + width) + tokens * joints * key_width
     total = attend + tokens * joints * width + tokens * token_width * width

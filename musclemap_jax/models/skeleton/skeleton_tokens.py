@@ -22,6 +22,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from musclemap_jax.models.layers.activations import gelu
+from musclemap_jax.models.layers.initializers import identity_or_orthogonal
 from musclemap_jax.models.layers.layer_norm import LayerNorm
 from musclemap_jax.models.layers.precision import at_least_float32
 
@@ -33,13 +34,6 @@ def token_norm(dtype: DTypeLike) -> LayerNorm:
     return LayerNorm(epsilon=NORM_EPSILON, bias_init=nn.initializers.zeros, dtype=dtype, name="norm")
 
 
-def identity_or_orthogonal(key: jax.Array, shape: tuple[int, int], dtype: DTypeLike = jnp.float32) -> jax.Array:
-    """Initialises U: the identity if the width stays, else orthonormal rows or columns, which preserve lengths."""
-    if shape[0] == shape[1]:
-        return jnp.eye(shape[0], dtype=dtype)
-    return nn.initializers.orthogonal()(key, shape, dtype)
-
-
 class SkeletonTokens(nn.Module):
     """Exchange between the tokens and the joints of one unit; softmax and norm are float32.
 
@@ -49,15 +43,21 @@ class SkeletonTokens(nn.Module):
     returns_joints: bool = True
     dtype: DTypeLike = jnp.float32
 
-    @nn.compact
     def __call__(
         self, tokens: Float[Array, "BP G D_in"], joints: Float[Array, "D V T BP"]
     ) -> tuple[Float[Array, "BP G D"], Float[Array, "D V T BP"]]:
         """Updates tokens by joints and joints by tokens: Z, X to Z', X'."""
-        width, num_joints, _, _ = joints.shape
+        tokens, message = self.exchange(tokens, joints.mean(2).transpose(2, 1, 0))
+        return tokens, joints if message is None else joints + message.transpose(2, 1, 0)[:, :, None]
+
+    @nn.compact
+    def exchange(
+        self, tokens: Float[Array, "BP G D_in"], mean: Float[Array, "BP V D"]
+    ) -> tuple[Float[Array, "BP G D"], Float[Array, "BP V D"] | None]:
+        """Z, J to Z', (R Z') W', for joints in any layout; None where the joints are left unchanged."""
+        _, num_joints, width = mean.shape
         num_tokens = tokens.shape[1]
         key_width = max(width // 2, 1)
-        mean = joints.mean(2).transpose(2, 1, 0)
         linear = functools.partial(nn.Dense, use_bias=False, dtype=self.dtype)
         query = linear(key_width, name="query")(tokens)
         key = linear(key_width, name="key")(mean)
@@ -72,9 +72,8 @@ class SkeletonTokens(nn.Module):
         gathered = token_norm(self.dtype)(gathered)
         tokens = linear(width, kernel_init=identity_or_orthogonal, name="keep")(tokens) + gelu(gathered)
         if not self.returns_joints:
-            return tokens, joints
+            return tokens, None
 
         spread = self.param("spread", nn.initializers.normal(num_tokens**-0.5), (num_joints, num_tokens), jnp.float32)
         message = jnp.einsum("vg,ngd->nvd", spread.astype(self.dtype), tokens)
-        output = linear(width, kernel_init=nn.initializers.zeros, name="to_joints")(message)
-        return tokens, joints + output.transpose(2, 1, 0)[:, :, None]
+        return tokens, linear(width, kernel_init=nn.initializers.zeros, name="to_joints")(message)

@@ -1,1 +1,1 @@
-"""MViTv2, the video branch."""
+"""The video branches: MViTv2, Video Swin and convolutional networks."""

@@ -24,14 +24,13 @@ from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
 from musclemap_jax.models.kernels.sliding_windows import Triple
 from musclemap_jax.models.layers.drop_path import drop_path_factors
 from musclemap_jax.models.layers.layer_norm import LayerNorm
+from musclemap_jax.models.layers.remat import remat_class
 from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.video.patch_embed import PatchEmbed
 from musclemap_jax.models.video.pooling_attention import BlockSpec, MViTBlock
 from musclemap_jax.sharding.activation_sharding import constrain_clips
 from musclemap_jax.taxonomy import NUM_REGIONS
-
-REMAT_POLICIES = ("none", "blocks", "dots")
 
 TokensAndPatches = tuple[jax.Array, jax.Array]
 
@@ -104,6 +103,11 @@ class MViTSpec:
         for name in ("drop_path_rate", "dropout_rate"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UserError(f"MViTSpec.{name}: expected a rate in [0, 1), got {getattr(self, name)}")
+
+    @property
+    def smallest_input(self) -> Triple:
+        """Frames, height and width of the smallest clip; tables have the length of `input_size` whatever comes in."""
+        return self.patch_stride
 
     @property
     def output_dim(self) -> int:
@@ -187,8 +191,6 @@ class MViT(nn.Module):
           video: Normalised frames; any sizes of at least 1.
           train: Turns dropout and stochastic depth on; needs the rng stream `dropout`.
         """
-        if self.remat not in REMAT_POLICIES:
-            raise UserError(f"remat: expected one of {', '.join(REMAT_POLICIES)}, got {self.remat!r}")
         spec, batch_size = self.spec, video.shape[0]
         embed = PatchEmbed(spec.embed_dim, spec.patch_kernel, spec.patch_stride, self.dtype, name="patch_embed")
         patches = embed(jnp.asarray(video, self.dtype))
@@ -197,7 +199,7 @@ class MViT(nn.Module):
         drop = nn.Dropout(spec.dropout_rate, deterministic=not train)
         tokens, patches = drop(class_tokens(batch_size)), drop(patches)
 
-        block_class, blocks = _block_class(self.remat), spec.blocks()
+        block_class, blocks = remat_class(MViTBlock, self.remat, static_argnums=(4,)), spec.blocks()
         factors = self._drop_path_factors(batch_size, train)
 
         def body(block: MViTBlock, carry: TokensAndPatches, drop_path: jax.Array | None) -> tuple[Any, jax.Array]:
@@ -230,11 +232,3 @@ class MViT(nn.Module):
 def _divide(sizes: Triple, strides: Triple) -> Triple:
     time, height, width = (max(size // stride, 1) for size, stride in zip(sizes, strides, strict=True))
     return time, height, width
-
-
-def _block_class(remat: str) -> type[MViTBlock]:
-    """The block with the remat policy. A function, because flax can capture the results of a module's methods."""
-    if remat == "none":
-        return MViTBlock
-    policies = {"blocks": None, "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable}
-    return nn.remat(MViTBlock, static_argnums=(4,), policy=policies[remat])

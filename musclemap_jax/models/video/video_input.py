@@ -1,7 +1,8 @@
 """What a video branch makes of uint8 clips, on the device, in float32.
 
-Source: mean and deviation of PySlowFast (`DATA.MEAN`, `DATA.STD`); RGB difference, |frame t - frame t-1|, as in the
-released code of TransM3E; optical flow in 8 bit, as in the two-stream networks.
+Source: mean and deviation of PySlowFast (`DATA.MEAN`, `DATA.STD`), and of ImageNet for Video Swin (torchvision); RGB
+difference, |frame t - frame t-1|, as in the released code of TransM3E; optical flow in 8 bit, as in the two-stream
+networks.
 
 Letters of shapes: T H W frames and pixels.
 """
@@ -14,10 +15,20 @@ from jaxtyping import Array, Float, UInt8
 MEAN = 0.45
 STD = 0.225
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
 
 def normalised_rgb(video: UInt8[Array, "*views T H W 3"]) -> Float[Array, "*views T H W 3"]:
     """RGB of about zero mean and unit deviation."""
     return (video.astype(jnp.float32) / 255.0 - MEAN) / STD
+
+
+def imagenet_rgb(video: UInt8[Array, "*views T H W 3"]) -> Float[Array, "*views T H W 3"]:
+    """RGB of about zero mean and unit deviation in each colour."""
+    shape = (1,) * (video.ndim - 1) + (3,)
+    mean, std = (jnp.asarray(values, jnp.float32).reshape(shape) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (video.astype(jnp.float32) / 255.0 - mean) / std
 
 
 def normalised_flow(flow: UInt8[Array, "*views T H W 2"]) -> Float[Array, "*views T H W 2"]:

@@ -9,8 +9,9 @@ import pytest
 from flax import traverse_util
 from scipy.special import erf, softmax
 
+from musclemap_jax.models.layers.initializers import identity_or_orthogonal
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
-from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, identity_or_orthogonal
+from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens
 
 NUM_TOKENS = 5
 SPEC = HDGCNSpec(widths=(8, 16))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from musclemap_jax.models.video.patch_embed import conv_as_matmul
+from musclemap_jax.models.kernels.few_channels_conv import conv_as_matmul
 
 CASES = [
     ((16, 18, 20), (3, 7, 7), (2, 4, 4)),  # as in MViTv2

@@ -1,6 +1,6 @@
-"""The peer of the video branch: torchvision's MViTv2-S, run by an interpreter with torch and torchvision.
+"""The peers of video branches: torchvision's MViTv2-S and Video Swin, run by an interpreter with torch and torchvision.
 
-    PEER_PYTHON -m benchmarks.torchvision_mvit --batch=1 --mode=forward
+    PEER_PYTHON -m benchmarks.torchvision_video --arch=mvitv2_s --batch=1 --mode=forward
 
 Driven through `worker.Worker`.
 """
@@ -17,8 +17,13 @@ from benchmarks.worker import serve
 NUM_CLASSES = 20
 
 
-def build(frames: int, crop: int) -> torch.nn.Module:
+ARCHITECTURES = ("mvitv2_s", "swin3d_t")
+
+
+def build(arch: str, frames: int, crop: int) -> torch.nn.Module:
     """The model for clips of ``frames`` frames of ``crop`` x ``crop`` pixels; relative positions are interpolated."""
+    if arch == "swin3d_t":
+        return torchvision.models.video.swin3d_t(num_classes=NUM_CLASSES)
     model = torchvision.models.video.mvit_v2_s(num_classes=NUM_CLASSES)
     grid = -(-frames // 2), -(-crop // 4), -(-crop // 4)
     model.pos_encoding.temporal_size, model.pos_encoding.spatial_size = grid[0], grid[1:]
@@ -28,6 +33,7 @@ def build(frames: int, crop: int) -> torch.nn.Module:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", choices=ARCHITECTURES, default="mvitv2_s")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--mode", choices=("forward", "train"), default="forward")
     parser.add_argument("--frames", type=int, default=16)
@@ -36,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    model = build(arguments.frames, arguments.crop).train(arguments.mode == "train")
+    model = build(arguments.arch, arguments.frames, arguments.crop).train(arguments.mode == "train")
     clip = torch.randn(arguments.batch, 3, arguments.frames, arguments.crop, arguments.crop)
     target = torch.ones(arguments.batch, NUM_CLASSES)
 

@@ -1,0 +1,34 @@
+"""The baseline I3D ResNet-50 8x8 at 224.
+
+Reproduces: the I3D ResNet-50 8x8 baseline of "Towards Activated Muscle Group Estimation in the Wild" (PySlowFast's
+network) on MuscleMap, multi-label. Not yet run on MuscleMap.
+
+    python -m musclemap_jax.main --config=configs/i3d.py --workdir=runs/i3d
+
+From PySlowFast's weights for Kinetics-400 (except for the head, which is for other classes):
+
+    python -m musclemap_jax.pretrained --source=I3D_8x8_R50.pyth --arch=i3d --out=weights/i3d
+    python -m musclemap_jax.main --config=configs/i3d.py --workdir=runs/i3d \\
+        --config.init_from.i3d=weights/i3d
+
+PySlowFast trains by SGD (momentum 0.9, rate 0.1 for 64 clips, weight decay 1e-4 but none on norms, 196 epochs, 34 of
+them warm-up); the optimizer here is AdamW. Its clips, 8 frames 8 apart, and
+dropout 0.5 before the head are kept.
+
+Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
+"""
+
+import ml_collections
+
+from musclemap_jax.experiment.config import default_config
+from musclemap_jax.experiment.variants import apply_variant
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    config = default_config()
+    config.model.update(branches=("i3d",), num_tokens=0, sites="none", fusion="none")
+    config.model.dtype = "float32" if variant else "bfloat16"
+    config.input.update(num_frames=8, frame_stride=8.0)
+    config.optimizer.update(learning_rate=1e-4, weight_decay=0.05, ema_decay=0.999)
+    config.train.update(batch_size=64, num_epochs=50.0)
+    return apply_variant(config, variant)

@@ -1,0 +1,33 @@
+"""The baseline Video Swin-Tiny at 224.
+
+Reproduces: the Video Swin-Tiny baseline of "Towards Activated Muscle Group Estimation in the Wild" (torchvision's
+network) on MuscleMap, multi-label. Not yet run on MuscleMap.
+
+    python -m musclemap_jax.main --config=configs/swin3d_t.py --workdir=runs/swin3d_t
+
+From torchvision's weights for Kinetics-400 (except for the head, which is for other classes):
+
+    python -m musclemap_jax.pretrained --source=swin3d_t.pth --arch=swin3d_t --out=weights/swin3d_t
+    python -m musclemap_jax.main --config=configs/swin3d_t.py --workdir=runs/swin3d_t \\
+        --config.init_from.swin=weights/swin3d_t
+
+Clips of 32 frames 2 apart, 30 epochs of AdamW and no dropout before the head are those of Video Swin
+(arXiv:2106.13230), which trains the head ten times faster than the rest; here all is trained at one rate.
+
+Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
+"""
+
+import ml_collections
+
+from musclemap_jax.experiment.config import default_config
+from musclemap_jax.experiment.variants import apply_variant
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    config = default_config()
+    config.model.update(branches=("swin",), num_tokens=0, sites="none", fusion="none", head_dropout_rate=0.0)
+    config.model.dtype = "float32" if variant else "bfloat16"
+    config.input.update(num_frames=32, frame_stride=2.0)
+    config.optimizer.update(learning_rate=1e-4, weight_decay=0.05, ema_decay=0.999)
+    config.train.update(batch_size=64, num_epochs=30.0)
+    return apply_variant(config, variant)
