@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from musclemap_jax.eval.evaluator import Evaluator
 from musclemap_jax.eval.predictions import SplitPredictions
@@ -29,7 +30,7 @@ def test_the_loss_decides_what_is_ranked(config, choice, scores, mean_ap):
     spec = resolve(given)
     mesh = make_mesh({"data": 1, "fsdp": 1, "tensor": 1}, jax.devices()[:1])
     reported = reported_scores(link_of(spec.loss.kind), spec.eval.scores)
-    evaluator = Evaluator(None, mesh, {}, {}, ("arm", "leg"), reported)
+    evaluator = Evaluator(nn.Dense(1), mesh, {}, {}, ("arm", "leg"), reported)
     logits, labels = np.array([[5.0, 5.0], [1.0, -3.0]]), np.array([[0, 0], [1, 0]])
     metrics = evaluator.metrics({"val_new": SplitPredictions(logits, labels, ["a", "b"])})
     assert metrics.scores == scores

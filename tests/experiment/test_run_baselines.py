@@ -90,8 +90,10 @@ def test_data_without_skeletons_has_the_lookup_alone_and_says_so(tmp_path):
     assert remarks == ("The prepared data holds no skeletons, so there are no linear models beside it.",)
 
 
-def test_training_clips_without_a_person_have_no_linear_models(tmp_path):
-    data = data_of(tmp_path, "skeleton", persons=0)
+def test_training_clips_without_a_person_have_no_linear_models(tmp_path, monkeypatch):
+    data = data_of(tmp_path, "multimodal", persons=1)
+    nobody = np.zeros((run_baselines.NUM_POSES, 17, 3), np.float32)
+    monkeypatch.setattr(run_baselines, "_poses", lambda record: nobody)
     baselines = fit_baselines(data)
     assert baselines.linear == {}
     assert baselines.remarks == ("No training clip shows a person, so there are no linear models beside it.",)
