@@ -51,7 +51,7 @@ def _conv_xla(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
 
 
-def _conv_cpu(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
+def _conv_cpu(x: jax.Array, kernel: jax.Array, strides: Triple) -> jax.Array:
     num_taps, *_, features = kernel.shape
     if num_taps == 1 or strides[0] > 1:
         return _product(x, kernel, strides)
@@ -64,7 +64,7 @@ def _conv_cpu(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
     return add_shifted_frames(product, num_taps)
 
 
-def _product(x: jax.Array, kernel: jax.Array, strides: Axes) -> jax.Array:
+def _product(x: jax.Array, kernel: jax.Array, strides: Triple) -> jax.Array:
     """The convolution as one product, by the form that copies least."""
     if x.shape[-1] > FEW_CHANNELS:
         return windows_matmul(x, kernel, strides)
