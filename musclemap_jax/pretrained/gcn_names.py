@@ -49,7 +49,7 @@ PERSONS_NORM = dataclasses.replace(INPUT_NORM, backward=np.ravel)
 """Flat (persons, joints, coordinates)."""
 
 
-def _leaf(name: str, path: Path, index: tuple[int, ...] = ()) -> Source:
+def _leaf(name: str, path: tuple[str, str], index: tuple[int, ...] = ()) -> Source:
     """The source of a convolution's kernel or bias, or of a norm's array; `path` is the collection and our name."""
     if path[-1] == "kernel":
         return f"{name}.weight", TEMPORAL_CONVOLUTION, index
