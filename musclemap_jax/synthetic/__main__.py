@@ -39,6 +39,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=lambda names: tuple(name.strip() for name in names.split(",") if name.strip()),
         help=f"names, separated by commas (default: all {len(ACTIVITIES)})",
     )
+    parser.add_argument(
+        "--more_train_clips",
+        type=int,
+        default=default.more_train_clips,
+        help="further training clips of each known activity (default %(default)s); all other clips stay the same",
+    )
     parser.add_argument("--preview", metavar="PNG", help="also write a contact sheet of the raw data set")
     parser.add_argument("--num_workers", type=int, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier raw data set in the folder")
@@ -52,7 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = _parse(arguments)
         if args.num_workers is not None and args.num_workers < 1:
             raise UserError(f"num_workers: expected at least 1, got {args.num_workers}: omit it for one per core")
-        spec = SyntheticSpec(args.clips_per_activity, args.seed, args.size, activities=args.activities)
+        spec = SyntheticSpec(
+            args.clips_per_activity,
+            args.seed,
+            args.size,
+            activities=args.activities,
+            more_train_clips=args.more_train_clips,
+        )
         render(args.out, spec, args.num_workers, args.overwrite, progress=sys.stderr.isatty())
         clips = spec.clips()
         print(f"{args.out}: {len(clips)} clips of {len({activity.name for _, activity, _ in clips})} activities")

@@ -34,6 +34,7 @@ class SyntheticSpec:
       num_frames: Number of frames of the shortest and of the longest clip.
       fps: Frames per second.
       activities: Names of the activities (see activities/table.py); None for all.
+      more_train_clips: Number of further training clips of each known activity; all other clips stay as they are.
     """
 
     clips_per_activity: int | Mapping[str, int] | Pairs = DEFAULT_CLIPS
@@ -42,6 +43,7 @@ class SyntheticSpec:
     num_frames: tuple[int, int] = (40, 56)
     fps: float = 15.0
     activities: tuple[str, ...] | None = None
+    more_train_clips: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "clips_per_activity", _checked_clips(self.clips_per_activity))
@@ -56,12 +58,17 @@ class SyntheticSpec:
             raise UserError(f"num_frames: expected a range within 2 to 1000, got {self.num_frames}: use (40, 56), say")
         if not 1 <= self.fps <= 120:
             raise UserError(f"fps: expected 1 to 120 frames per second, got {self.fps}: use 15, say")
+        if not 0 <= self.more_train_clips <= _MAX_CLIPS:
+            raise UserError(f"more_train_clips: expected 0 to {_MAX_CLIPS}, got {self.more_train_clips}")
         if not select(self.activities):
             raise UserError("activities: expected at least one name, got none: omit it for all activities")
 
     def to_json(self) -> str:
         """The spec as JSON, by which a finished raw data set is recognised."""
-        return json.dumps({"format": FORMAT} | dataclasses.asdict(self), indent=1) + "\n"
+        fields = dataclasses.asdict(self)
+        if not self.more_train_clips:  # data of before this field is recognised
+            del fields["more_train_clips"]
+        return json.dumps({"format": FORMAT} | fields, indent=1) + "\n"
 
     def clips(self) -> list[tuple[Clip, Activity, int]]:
         """All clips in the order of the annotations, each with its activity and number of frames."""
@@ -69,16 +76,14 @@ class SyntheticSpec:
         low, high = self.num_frames
         result = []
         for activity in select(self.activities):
-            number = 0
-            for split in SPLITS:
-                if (split in NEW_SPLITS) == activity.known:
-                    continue
-                for _ in range(counts[split]):
-                    clip = Clip(f"{activity.slug}_{number:04d}", split, activity.name, activity.muscles)
-                    # Like everything else, a clip's length depends only on the seed and its id.
-                    length = int(clip_rng(self.seed, clip.clip_id, "length").integers(low, high + 1))
-                    result.append((clip, activity, length))
-                    number += 1
+            splits = [split for split in SPLITS if (split in NEW_SPLITS) != activity.known]
+            of_clips = [split for split in splits for _ in range(counts[split])]
+            of_clips += ["train"] * (self.more_train_clips if activity.known else 0)
+            for number, split in enumerate(of_clips):
+                clip = Clip(f"{activity.slug}_{number:04d}", split, activity.name, activity.muscles)
+                # Like everything else, a clip's length depends only on the seed and its id.
+                length = int(clip_rng(self.seed, clip.clip_id, "length").integers(low, high + 1))
+                result.append((clip, activity, length))
         if not result:
             raise UserError("clips_per_activity: expected at least one clip in a split of the activities, got none")
         return result

@@ -12,6 +12,7 @@ from musclemap_jax.data.raw import raw_dataset, video
 from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.errors import UserError
 from musclemap_jax.synthetic import __main__ as command
+from musclemap_jax.synthetic.activities.table import ACTIVITIES
 from musclemap_jax.synthetic.generate import SPEC_FILE, render, render_clip
 from musclemap_jax.synthetic.skeleton_noise import Corruption, corrupt, sample_corruption
 from musclemap_jax.synthetic.spec import SyntheticSpec
@@ -111,11 +112,22 @@ def test_an_unfinished_folder_is_refused_unless_overwritten(tmp_path):
         ({"clips_per_activity": {"train": 1}}, "val_known"),
         ({"activities": ("flying",)}, "flying"),
         ({"activities": ()}, "activities"),
+        ({"more_train_clips": -1}, "more_train_clips"),
     ],
 )
 def test_invalid_specs_are_refused(fields, message):
     with pytest.raises(UserError, match=message):
         SyntheticSpec(**fields)
+
+
+def test_more_training_clips_leave_all_others_as_they_are():
+    few, more = SyntheticSpec(), SyntheticSpec(more_train_clips=2)
+    assert [row for row in more.clips() if row in few.clips()] == few.clips()
+    added = [row for row in more.clips() if row not in few.clips()]
+    assert {(clip.split, activity.known) for clip, activity, _ in added} == {("train", True)}
+    assert len(added) == 2 * sum(activity.known for activity in ACTIVITIES)
+    assert "more_train_clips" not in few.to_json()
+    assert "more_train_clips" in more.to_json()
 
 
 def test_one_number_of_clips_is_distributed_over_the_splits():

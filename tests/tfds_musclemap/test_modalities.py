@@ -39,7 +39,7 @@ def all_configs(prepared, tmp_path_factory):
 
 
 def test_there_is_a_config_for_every_modality():
-    assert set(IMAGES) | {"synthetic", "synthetic_smoke"} == {config.name for config in CONFIGS}
+    assert set(IMAGES) | {"synthetic", "synthetic_large", "synthetic_smoke"} == {config.name for config in CONFIGS}
 
 
 @pytest.mark.parametrize("config", IMAGES)

@@ -70,6 +70,11 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
         synthetic=SyntheticSpec(),
     ),
     MuscleMapConfig(
+        name="synthetic_large",
+        description="synthetic with five times as many training clips; its other clips are the same.",
+        synthetic=SyntheticSpec(more_train_clips=48),
+    ),
+    MuscleMapConfig(
         name="synthetic_smoke",
         description="A few small clips of the kind of synthetic: for a first run and for tests.",
         synthetic=SyntheticSpec(

@@ -226,13 +226,13 @@ class HDGCN(nn.Module):
             unit = HDGCNUnit(self.spec, units[group.first - 1], self.dtype, name=group.name("unit{:02d}"))
             (tokens, x), tokens_of_layers = scan_layers(body, unit, group, (tokens, x), None)
             layers += tokens_of_layers
+        features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
+        pooled = mean_over_persons(features, person_weight).astype(self.dtype)
         joints = x.mean(2, dtype=at_least_float32(self.dtype)).transpose(2, 1, 0)  # (BP, V, D)
         joints = mean_over_persons(joints, person_weight).astype(self.dtype)
         if tokens is None:
-            features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
-            pooled = mean_over_persons(features, person_weight).astype(self.dtype)
             return BranchOutput((), (), pooled, features=joints)
-        return self._token_output(layers, joints)
+        return dataclasses.replace(self._token_output(layers), pooled=pooled[:, 0], features=joints)
 
     def _normalise_input(self, poses: jax.Array, train: bool) -> Float[Array, "3 V T BP"]:
         """Batch norm of the coordinates of every person's joints."""
@@ -251,11 +251,11 @@ class HDGCN(nn.Module):
         tokens = self.param("tokens", nn.initializers.truncated_normal(TOKEN_STDDEV), shape, jnp.float32)
         return jnp.broadcast_to(tokens.astype(self.dtype)[None], (num_skeletons, *shape))
 
-    def _token_output(self, layers: list[jax.Array], joints: jax.Array) -> BranchOutput:
+    def _token_output(self, layers: list[jax.Array]) -> BranchOutput:
         sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, token_norm(self.dtype)(layers[-1]))]
         (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
         receiver = tuple(receiver) if self.receiver else ()
-        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver, joints)
+        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)
 
 
 def person_weights(pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B P"]:
