@@ -17,6 +17,13 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "musclemap_jax" / "__init__.py").read_text()).group(1)
 
+CONFIGS = {"musclemap_jax.configs": "configs"} | {
+    f"musclemap_jax.configs.{folder.name}": f"configs/{folder.name}"
+    for folder in sorted((ROOT / "configs").iterdir())
+    if folder.is_dir() and folder.name.isidentifier() and not folder.name.startswith("_")
+}
+"""Packages of configurations and their folders."""
+
 INSTALL_REQUIRES = [
     "absl-py>=2.5.1",
     "array_record>=0.8.6",
@@ -39,9 +46,11 @@ INSTALL_REQUIRES = [
     "orbax-checkpoint>=0.12.8,<0.13",
     "pillow>=12.3.0",
     "safetensors>=0.8.0",
+    "scikit-learn>=1.9.1",
     "simplejpeg>=1.9.0",
     "tensorboardX>=2.6.5",
     "tensorflow-datasets>=4.9.10,<4.10",
+    "threadpoolctl>=3.7.0",
     "tqdm>=4.70.1",
 ]
 
@@ -69,7 +78,6 @@ EXTRAS_REQUIRE = {
         "pytest>=9.2.0",
         "pytest-xdist>=3.8.0",
         "ruff>=0.17.6,<0.18",
-        "scikit-learn>=1.9.1",
         "setuptools>=84.2.1",
         "ty>=0.0.108,<0.0.109",
     ],
@@ -83,13 +91,15 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[*setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]), "musclemap_jax.configs"],
-    package_dir={"musclemap_jax.configs": "configs"},  # an installed package finds them by name
+    packages=[*setuptools.find_packages(include=["musclemap_jax*", "tfds_musclemap*"]), *CONFIGS],
+    package_dir=CONFIGS,  # an installed package finds them by name
     package_data={
         "musclemap_jax": [
             "py.typed",
             "reporting/*.html",
             "reporting/*.css",
+            "study/*.html",
+            "study/*.css",
             "predict/*.html",
             "predict/*.css",
             "predict/*.json",

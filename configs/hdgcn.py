@@ -10,7 +10,9 @@ From published weights for NTU RGB+D, by the names of the joints (docs/weights.m
     python -m musclemap_jax.main --config=configs/hdgcn.py --workdir=runs/hdgcn \\
         --config.init_from.skeleton=weights/hdgcn
 
-configs/transm3e.py can start its skeleton branch from the workdir.
+configs/transm3e.py can start its skeleton branch from the workdir. Other input streams (docs/skeleton_streams.md):
+
+    --config.model.backbones.hdgcn.streams="('joint','bone','motion','biomechanics')"
 
 Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
 """

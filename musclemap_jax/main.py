@@ -22,7 +22,7 @@ from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.experiment.workdir import EVALUATION_FOLDER, REPORT_FOLDER, evaluation_spec
-from musclemap_jax.reporting.tables import decisions_table, headline_table
+from musclemap_jax.reporting.tables import baselines_table, decisions_table, headline_table
 from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice, stopped_line
 from musclemap_jax.runtime.process_exit import run_and_exit
 from musclemap_jax.runtime.process_log import ProcessLog
@@ -144,14 +144,15 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
         if mode == "eval" or spec.eval.checkpoint == "best":
             experiment.restore()
         with out_of_memory_is_user_error("config.eval.batch_size"):
-            metrics, predictions = experiment.evaluate(eval_splits)
+            predictions = {split: experiment.predict(split) for split in eval_splits}
             decided = decide(experiment, predictions)
-        laps.end("evaluation")
-        laps.save()
         if jax.process_index() == 0:
+            metrics = experiment.metrics_beside_baselines(predictions)
+            laps.end("evaluation")
+            laps.save()
             folder = epath.Path(task.report_dir)
             remove_report(folder)
-            show(f"scored: {experiment.scored}\n{headline_table(metrics)}")
+            show(f"scored: {experiment.scored}\n{headline_table(metrics)}\n{baselines_table(metrics)}")
             if decided:
                 decisions, of_decisions = decided
                 keep_decisions(decisions, experiment, folder if mode == "eval" else None)

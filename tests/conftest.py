@@ -27,10 +27,12 @@ ARRAY_MODULES = (
     *(f"musclemap_jax.models.{room}" for room in ("layers", "kernels", "video", "skeleton")),
     *(f"musclemap_jax.models.{name}" for name in ("branches", "class_tokens", "distillation", "fusion", "transm3e")),
     "musclemap_jax.train.losses",
+    "musclemap_jax.train.mixing",
     "musclemap_jax.train.objective",
     "musclemap_jax.eval",
-    "musclemap_jax.data.augmentation",
+    *(f"musclemap_jax.data.{name}" for name in ("affine", "augmentation", "pixel_operations", "rand_augment")),
     "musclemap_jax.skeleton_layouts",
+    "musclemap_jax.biomechanics",
 )
 """Modules whose annotations, shapes included, are checked at every call.
 

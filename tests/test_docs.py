@@ -20,7 +20,7 @@ MODULES = sorted({command[2] for command in COMMANDS})
 def test_there_are_commands():
     expected = {"prepare", "verify", "import_release", "import_skeletons", "extract_skeletons"}
     assert {f"tfds_musclemap.{command}" for command in expected} <= set(MODULES)
-    expected = {"main", "synthetic", "compile_ahead", "pretrained", "pretrained.export"}
+    expected = {"main", "study", "synthetic", "compile_ahead", "pretrained", "pretrained.export"}
     assert {f"musclemap_jax.{command}" for command in expected} <= set(MODULES)
 
 

@@ -11,12 +11,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = (
-    {"main", "predict", "compile_ahead"},
+    {"main", "predict", "compile_ahead", "ensemble", "study"},
     {"experiment"},
     {"tfds_musclemap"},
     {"train", "reporting", "pretrained", "cost", "synthetic", "pose"},
     {"models", "data", "checkpoints", "eval"},
-    {"sharding", "runtime"},
+    {"sharding", "runtime", "biomechanics"},
     {"storage", "skeleton_layouts"},
     {"taxonomy"},
     {"errors", "arguments", "version"},

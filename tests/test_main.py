@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from musclemap_jax.eval.baselines import TITLES
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.experiment.workdir import read_decisions, trained_clip_length_s
 from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS
@@ -29,6 +30,11 @@ def arguments(smoke_data):
         f"--config.data.data_dir={smoke_data}",
         f"--config.train.num_steps={NUM_STEPS}",
         "--config.train.checkpoint_every=3",
+        # What is drawn in the data and in the step is drawn again by a resumed run.
+        "--config.input.augmentation.rand_augment=rand-m7-n4-mstd0.5-inc1",
+        "--config.train.samples_per_clip=2",
+        "--config.train.mixing.mixup_alpha=0.8",
+        "--config.train.mixing.cutmix_alpha=1.0",
     ]
 
 
@@ -55,6 +61,9 @@ def test_a_run_leaves_metrics_tables_plots_and_a_page(finished_run):
     metrics = Metrics.from_json((report / "metrics.json").read_text())
     assert tuple(metrics.splits) == EVAL_SPLITS
     assert set(metrics.branches) == {"video", "skeleton"}
+    assert list(metrics.baselines) == list(TITLES)
+    assert metrics.scores == "logits"
+    assert metrics.other_scores == {}
     assert all(0 < scores.headline.mean_ap <= 1 for scores in metrics.splits.values())
     with (report / "per_muscle.csv").open() as table:
         regions = [row["region"] for row in csv.DictReader(table)]
@@ -77,6 +86,7 @@ def test_a_run_leaves_metrics_tables_plots_and_a_page(finished_run):
     assert "skeleton" in output
     assert "total" in output
     assert str(report / "report.html") in output
+    assert all(title in output and title in page for title in TITLES.values())
 
 
 def test_a_run_leaves_decisions_and_what_prediction_needs_of_the_data(finished_run, smoke_data):

@@ -79,7 +79,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     given = mm.load().input
     batch = {
         name: value
-        for name, value in empty_batch(given, 2, 2, given.num_views).items()
+        for name, value in empty_batch(given, 2, 2, given.views_per_clip).items()
         if name not in ("muscles", "clip_valid", "clip_index")
     }
     names = {"frames": np.zeros((40, 64, 48, 3), np.uint8), "joints": np.zeros((40, 1, 17, 3)), "batch": batch}

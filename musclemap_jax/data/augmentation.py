@@ -3,7 +3,7 @@
 The crop, the flip, the colours and the erased rectangle of the video are drawn once per clip. The flip applies to the
 joints too, with left and right joints swapped. The crop does not, since the places of joints are relative to the
 person's centre and size. Joints have an augmentation of their own: rotation and stretch imitate other cameras, jitter
-and dropped joints a detector's errors.
+and dropped joints a detector's errors. RandAugment, if it is on, comes first (`rand_augment.py`).
 
 Frames stay uint8. Brightness, contrast and saturation are one affine map of RGB, a single pass over the pixels.
 """
@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from musclemap_jax.data.pixel_operations import GREY, mean_grey, stacked
+from musclemap_jax.data.rand_augment import Operation, apply_operations, parse_policy
 from musclemap_jax.errors import UserError
 
 ERASE_VALUE = 114
 """Grey of erased rectangles: 0.45 of 255, which is about zero after the model's normalisation."""
-
-_GREY = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class AugmentationSpec:
       erase_probability: Probability that a rectangle is covered with grey.
       erase_area: Smallest and largest fraction of the crop's area that is covered.
       erase_aspect: Smallest and largest width / height of the rectangle.
+      rand_augment: RandAugment of the images, by a name such as rand-m7-n4-mstd0.5-inc1; empty for none.
       pose_span: Smallest fraction of the clip that the poses are sampled from, in (0, 1]; 1 is the whole clip.
       joint_rotation: Largest rotation of the joints about the person's centre in degrees, in either direction.
       joint_stretch: Smallest and largest factor on the joints' places, drawn for x and y separately.
@@ -59,6 +60,7 @@ class AugmentationSpec:
     erase_probability: float = 0.25
     erase_area: Sequence[float] = (0.02, 0.2)
     erase_aspect: Sequence[float] = (0.3, 10 / 3)
+    rand_augment: str = ""
     pose_span: float = 0.8
     joint_rotation: float = 15.0
     joint_stretch: Sequence[float] = (0.85, 1.15)
@@ -67,8 +69,12 @@ class AugmentationSpec:
 
     def __post_init__(self) -> None:
         """Raises UserError, naming the field, for an invalid range."""
+        if self.rand_augment:
+            parse_policy(self.rand_augment)
         for field in fields(self):
             name, value = field.name, getattr(self, field.name)
+            if name == "rand_augment":
+                continue
             if isinstance(field.default, tuple):
                 value = tuple(value)  # configs hold lists
                 object.__setattr__(self, name, value)
@@ -117,15 +123,16 @@ def random_crop(height: int, width: int, spec: AugmentationSpec, rng: np.random.
     return Box(top, left, crop_height, crop_width)
 
 
-def centre_crop(height: int, width: int) -> Box:
-    """The largest square in the middle of the frame."""
+def fixed_crops(height: int, width: int, num_crops: int = 1) -> tuple[Box, ...]:
+    """The largest squares of the frame, spread evenly along its longer side; a single one is in the middle."""
     side = min(height, width)
-    return Box((height - side) / 2, (width - side) / 2, side, side)
+    places = (0.5,) if num_crops == 1 else tuple(index / (num_crops - 1) for index in range(num_crops))
+    return tuple(Box((height - side) * place, (width - side) * place, side, side) for place in places)
 
 
 def flip_video(video: UInt8[np.ndarray, "T H W 3"]) -> None:
     """Mirrors contiguous (T, H, W, 3) uint8 frames left to right, in place."""
-    pixels = _image(video)
+    pixels = stacked(video)
     cv2.flip(pixels, 1, dst=pixels)
 
 
@@ -142,10 +149,9 @@ def flip_poses(poses: Float[np.ndarray, "*persons V 3"], flip: tuple[int, ...]) 
 def jitter_colours(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec, rng: np.random.Generator) -> None:
     """Changes brightness, contrast about the clip's mean grey, and saturation of (T, H, W, 3) uint8 frames in place."""
     brightness, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * (spec.brightness, spec.contrast, spec.saturation)
-    pixels = _image(video)
-    mean_grey = float(_GREY @ cv2.mean(pixels)[:3])
-    saturate = saturation * np.eye(3) + (1 - saturation) * np.tile(_GREY, (3, 1))
-    offset = np.full((3, 1), (1 - contrast) * brightness * mean_grey)
+    pixels = stacked(video)
+    saturate = saturation * np.eye(3) + (1 - saturation) * np.tile(GREY, (3, 1))
+    offset = np.full((3, 1), (1 - contrast) * brightness * mean_grey(video))
     affine = np.concatenate([contrast * brightness * saturate, offset], axis=1)
     cv2.transform(pixels, affine.astype(np.float32), dst=pixels)
 
@@ -163,12 +169,18 @@ def erase_rectangle(video: UInt8[np.ndarray, "T H W 3"], spec: AugmentationSpec,
 
 
 def augment_video(
-    video: UInt8[np.ndarray, "T H W 3"], flip: bool, spec: AugmentationSpec, rng: np.random.Generator
+    video: UInt8[np.ndarray, "T H W 3"],
+    flip: bool,
+    spec: AugmentationSpec,
+    rng: np.random.Generator,
+    operations: Sequence[Operation] = (),
 ) -> None:
-    """Flips, recolours and erases a contiguous, cropped clip in place, since a clip is larger than a core's cache.
+    """Changes a contiguous, cropped clip in place, since a clip is larger than a core's cache.
 
-    The caller draws `flip`, since the joints share it.
+    RandAugment's operations, then flip, colours, erased rectangle. The caller draws `operations` and `flip`, since the
+    joints share them.
     """
+    apply_operations(video, operations)
     if flip:
         flip_video(video)
     if rng.uniform() < spec.colour_probability:
@@ -194,8 +206,3 @@ def augment_poses(
     changed[..., :2] += spec.joint_jitter * rng.standard_normal(poses[..., :2].shape, dtype=np.float32)
     dropped = rng.uniform(size=(1, num_persons, num_joints, 1)) < spec.joint_drop_probability
     return np.where((poses[..., 2:] > 0) & ~dropped, changed, np.float32(0))
-
-
-def _image(video: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T*H W 3"]:
-    """(T * H, W, 3) view of the frames, one below the other, which OpenCV can take."""
-    return video.reshape(-1, *video.shape[2:], copy=False)

@@ -24,7 +24,7 @@ class Batch(TypedDict, total=False):
     The keys of a modality are absent where the model does not take it.
 
     Attributes:
-      video: (B, S, T, H, W, 3) uint8 RGB; S is 1 in training.
+      video: (B, S, T, H, W, 3) uint8 RGB; S is 1 in training; in evaluation crop by crop, of each its views in time.
       flow: (B, S, T, H, W, 2) uint8 optical flow of the same frames and crop, to the right and downwards; 128 is no
         motion.
       skeleton: (B, T_s, P, V, 3) float32 x, y relative to the person's centre and size, score in [0, 1]; absent joints
@@ -53,7 +53,8 @@ class InputSpec:
       frame_stride: Distance between them, in frames at `fps`.
       fps: Frame rate at which `frame_stride` counts; 0 counts the clip's own frames, whatever their rate.
       crop_size: H = W, pixels.
-      num_views: S in evaluation; training has one view.
+      num_views: Views in time in evaluation; training has one view.
+      num_crops: Crops of each view in evaluation, so that S is num_views * num_crops.
       num_poses: T_s, poses over the clip.
       num_persons: P, the most prominent persons of the clip.
       layout: Order of the V joints that the model takes.
@@ -67,6 +68,7 @@ class InputSpec:
     fps: float = 0.0
     crop_size: int = 224
     num_views: int = 1
+    num_crops: int = 1
     num_poses: int = 64
     num_persons: int = 2
     layout: str = "coco19"
@@ -79,7 +81,7 @@ class InputSpec:
         object.__setattr__(self, "modalities", tuple(self.modalities))
         if not self.modalities:
             raise UserError("input.modalities: expected at least one modality, got none")
-        for name in ("num_frames", "crop_size", "num_views", "num_poses", "num_persons", "num_regions"):
+        for name in ("num_frames", "crop_size", "num_views", "num_crops", "num_poses", "num_persons", "num_regions"):
             if getattr(self, name) < 1:
                 raise UserError(f"input.{name}: expected at least 1, got {getattr(self, name)}")
         if not 0 < self.frame_stride < math.inf:
@@ -87,3 +89,8 @@ class InputSpec:
         if not 0 <= self.fps < math.inf:
             raise UserError(f"input.fps: expected 0 (the clip's own frames) or more, got {self.fps}")
         get_layout(self.layout)
+
+    @property
+    def views_per_clip(self) -> int:
+        """S in evaluation."""
+        return self.num_views * self.num_crops

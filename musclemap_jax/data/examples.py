@@ -6,12 +6,13 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from musclemap_jax.data.augmentation import centre_crop, random_crop
+from musclemap_jax.data.augmentation import fixed_crops, random_crop
 from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.frames import FrameError, frame_size
 from musclemap_jax.data.modalities import batch_modalities
 from musclemap_jax.data.modalities.fields import ClipRecord, field_of, text
 from musclemap_jax.data.modalities.modality import ClipDraw
+from musclemap_jax.data.rand_augment import draw_operations
 from musclemap_jax.data.sampling import eval_indices, source_stride, train_indices
 from musclemap_jax.errors import UserError
 
@@ -53,7 +54,7 @@ def write_example(
     """Writes the clip at a position of its split into a row of a batch from `empty_batch`, with one view in training.
 
     Arrays of its own for each clip would cost page faults and a copy. In training, `rng` is the clip's generator, whose
-    state decides the augmentation; None writes the fixed views and centre crop. Raises UserError, naming the clip, if
+    state decides the augmentation; None writes the fixed views and crops. Raises UserError, naming the clip, if
     the record lacks a modality or a frame cannot be decoded.
     """
     muscles = field_of(record, "muscles")
@@ -79,10 +80,13 @@ def _draw(record: ClipRecord, spec: InputSpec, rng: np.random.Generator | None) 
     images = field_of(record, frames_field)
     stride = source_stride(spec.frame_stride, float(field_of(record, "fps")), spec.fps)
     if rng is None:
-        indices = eval_indices(len(images), spec.num_frames, stride, spec.num_views).ravel()
+        views = eval_indices(len(images), spec.num_frames, stride, spec.num_views).ravel()
+        indices = np.tile(views, spec.num_crops)
     else:
         indices = train_indices(len(images), spec.num_frames, stride, rng)
     first = int(indices[0])
     height, width = frame_size(images[first], first)
-    box = centre_crop(height, width) if rng is None else random_crop(height, width, spec.augmentation, rng)
-    return ClipDraw(indices, box, flip, rng)
+    if rng is None:
+        return ClipDraw(indices, fixed_crops(height, width, spec.num_crops))
+    box = random_crop(height, width, spec.augmentation, rng)
+    return ClipDraw(indices, (box,), flip, draw_operations(spec.augmentation.rand_augment, rng), rng)

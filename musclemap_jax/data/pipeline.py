@@ -1,12 +1,14 @@
 """Batches from the prepared data: Grain with random access, a pure function of the batch's number.
 
 Training reads one endless stream that all processes share. Place i of it is clip `order(epoch)[i mod n]` of epoch
-`i // n`, with a new order in each epoch. A global batch that begins at place i holds places i to i + G - 1, of which
-process p takes the p-th of equal parts. So, over all processes, each clip is seen exactly once per epoch for any n and
-batch size (a batch may hold the end of one epoch and the start of the next), and the stream does not depend on the
-number of processes, threads or workers. Its state is the first place of the next batch: on any number of processes, the
-stream resumes with exactly the clips that would have come next, in the same batches if the global batch size is the
-same. A clip's augmentation is drawn from (seed, epoch, position in the split).
+`i // n`, with a new order in each epoch. (With repeated augmentation, each clip fills several places in a row, every
+time with another augmentation, and an epoch has as many times more places.) A global batch that begins at place i holds
+places i to i + G - 1, of which process p takes the p-th of equal parts. So, over all processes, each clip is seen
+exactly once per epoch for any n and batch size (a batch may hold the end of one epoch and the start of the next), and
+the stream does not depend on the number of processes, threads or workers. Its state is the first place of the next
+batch: on any number of processes, the stream resumes with exactly the clips that would have come next, in the same
+batches if the global batch size is the same. A clip's augmentation is drawn from (seed, epoch, position in the split),
+and from the number of the sample for all but its first.
 
 A record that cannot be decoded ends the run with an error that names the clip; no clip is replaced by another. Clips
 that cannot be read were left out when the data was prepared.
@@ -47,6 +49,7 @@ def train_iterator(
     process_count: int = 1,
     num_threads: int = 2,
     num_workers: int = 0,
+    samples_per_clip: int = 1,
 ) -> TrainIterator:
     """Endless augmented batches of one process.
 
@@ -62,6 +65,7 @@ def train_iterator(
       process_count: Number of processes that share the stream.
       num_threads: Batches made in parallel in a process; 0 makes each when it is asked for.
       num_workers: Processes that make batches; 0 makes them in this one. They take seconds to start.
+      samples_per_clip: Places in a row that a clip fills.
 
     Returns:
       An iterator that Grain's and Orbax's checkpoint handlers can save.
@@ -75,7 +79,11 @@ def train_iterator(
         raise UserError("training split: expected at least one clip, got none: prepare the data again")
     if seed < 0 or num_threads < 0 or num_workers < 0:
         raise UserError(f"input: seed, threads and workers must be 0 or more, got {seed}, {num_threads}, {num_workers}")
-    return TrainIterator(_TrainLoader(source, spec, seed, batch_size), shard, num_threads, num_workers)
+    if samples_per_clip < 1:
+        raise UserError(f"samples_per_clip: expected at least 1, got {samples_per_clip}")
+    return TrainIterator(
+        _TrainLoader(source, spec, seed, batch_size, samples_per_clip), shard, num_threads, num_workers
+    )
 
 
 class TrainIterator(grain.DatasetIterator):
@@ -120,8 +128,8 @@ class TrainIterator(grain.DatasetIterator):
     def get_state(self) -> dict[str, int]:
         """The state: small, JSON-serialisable, and the same on all processes for any number of threads and workers.
 
-        Keys: `place`, the number of clips before the next global batch over all epochs and processes
-        (`place // num_clips` whole epochs); `num_clips` and `seed`, which the stream depends on.
+        Keys: `place`, the number of places before the next global batch over all epochs and processes
+        (`place // (num_clips * samples_per_clip)` whole epochs); `num_clips` and `seed`, which the stream depends on.
         """
         return {"place": self._place, "num_clips": len(self._load.source), "seed": self._load.seed}
 
@@ -167,7 +175,7 @@ def eval_batches(
     process_count: int = 1,
     num_threads: int = 2,
 ) -> Iterator[Batch]:
-    """One pass over a split, in order and without augmentation: fixed views, centre crop.
+    """One pass over a split, in order and without augmentation: fixed views and crops.
 
     Over all processes, every clip comes exactly once: the processes' parts of a global batch, one after the other, are
     the split's next clips. Every process yields `num_eval_batches` batches, padded with rows of zeros whose clip_valid
@@ -223,21 +231,27 @@ class _TrainLoader:
     spec: InputSpec
     seed: int
     batch_size: int
+    samples_per_clip: int
 
     def __call__(self, first_place: int) -> Batch:
         num_clips = len(self.source)
         batch = empty_batch(self.spec, self.batch_size)
+        read, record = -1, {}
         for row in range(self.batch_size):
-            epoch, rank = divmod(int(first_place) + row, num_clips)
+            clip, sample = divmod(int(first_place) + row, self.samples_per_clip)
+            epoch, rank = divmod(clip, num_clips)
             position = int(_epoch_order(self.seed, epoch, num_clips)[rank])
-            rng = np.random.default_rng([_CLIP_STREAM, self.seed, epoch, position])
-            write_example(batch, row, self.source[position], position, self.spec, rng)
+            if clip != read:
+                read, record = clip, self.source[position]
+            # The first sample has the seed that a clip without others has.
+            rng = np.random.default_rng([_CLIP_STREAM, self.seed, epoch, position, *([sample] if sample else [])])
+            write_example(batch, row, record, position, self.spec, rng)
         return batch
 
 
 def _load_eval(source: RandomAccessClips, spec: InputSpec, batch_size: int, first_place: int) -> Batch:
     positions = range(len(source))[int(first_place) :][:batch_size]
-    batch = empty_batch(spec, batch_size, batch_size - len(positions), spec.num_views)
+    batch = empty_batch(spec, batch_size, batch_size - len(positions), spec.views_per_clip)
     for row, position in enumerate(positions):
         write_example(batch, row, source[position], position, spec)
     return batch

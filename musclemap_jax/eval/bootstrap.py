@@ -63,18 +63,19 @@ def drawn_average_precision(
     return np.stack(columns, axis=1)
 
 
-def interval(estimate: float, values: Float[np.ndarray, " R"]) -> Interval | None:
-    """The interval of a score; None if all repetitions are NaN.
+def interval(estimate: float, values: Float[np.ndarray, " R"], lowest: float = 0.0) -> Interval | None:
+    """The interval of a score, or of a difference of two scores on the same draws; None if all repetitions are NaN.
 
     Args:
-      estimate: The score on all clips, in [0, 1].
+      estimate: The score on all clips, at most 1.
       values: The score in each repetition; NaN is left out.
+      lowest: The lowest value that the score can have: 0, or -1 for a difference.
     """
     defined = values[~np.isnan(values)]
     if not defined.size:
         return None
     deviations = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) - defined.mean()
-    low, high = np.clip(estimate + deviations, 0, 1)
+    low, high = np.clip(estimate + deviations, lowest, 1)
     return float(low), float(high)
 
 

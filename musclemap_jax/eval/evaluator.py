@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.eval import score_link
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions, from_padded
 from musclemap_jax.runtime.barrier import SynchronizedJit
@@ -36,20 +37,27 @@ class EvalSpec:
     Attributes:
       batch_size: Clips per batch over all processes; the last batch is padded.
       num_views: Temporal views of each clip.
+      num_crops: Crops of each view, spread along the frame's longer side; 1 is the middle one. A clip's logits are
+        averaged over num_views * num_crops.
       splits: Splits scored by the final evaluation.
       checkpoint: The checkpoint scored by the final evaluation, ``latest`` or ``best`` by validation.
       recall: The recall that the run's decisions state, in (0, 1] (``decisions.py``).
+      scores: What average precision is taken on: ``link`` for the scores by the link of the loss, ``logits`` to compare
+        (``score_link.py``). It also decides which checkpoint is the best.
     """
 
     batch_size: int = 32
     num_views: int = 5
+    num_crops: int = 1
     splits: tuple[str, ...] = EVAL_SPLITS
     checkpoint: str = "latest"
     recall: float = 0.9
+    scores: str = "link"
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.num_views < 1:
-            raise UserError("config.eval: batch_size and num_views must be at least 1")
+        for name in ("batch_size", "num_views", "num_crops"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config.eval.{name} must be at least 1, got {getattr(self, name)}")
         unknown = [split for split in self.splits if split not in EVAL_SPLITS]
         if unknown or not self.splits:
             raise UserError(f"config.eval.splits: expected some of {', '.join(EVAL_SPLITS)}, got {self.splits!r}")
@@ -57,6 +65,8 @@ class EvalSpec:
             raise UserError(f"config.eval.checkpoint: expected 'latest' or 'best', got {self.checkpoint!r}")
         if not 0 < self.recall <= 1:
             raise UserError(f"config.eval.recall: expected a fraction above 0 and up to 1, got {self.recall}")
+        if self.scores not in score_link.CHOICES:
+            raise UserError(f"config.eval.scores: expected 'link' or 'logits', got {self.scores!r}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,13 @@ class Evaluator:
     """Scores splits with one compiled step that serves every evaluation of a run."""
 
     def __init__(
-        self, model: nn.Module, mesh: Mesh, shardings: Variables, splits: dict[str, EvalSplit], regions: Sequence[str]
+        self,
+        model: nn.Module,
+        mesh: Mesh,
+        shardings: Variables,
+        splits: dict[str, EvalSplit],
+        regions: Sequence[str],
+        scores: Sequence[str] = (score_link.LOGITS,),
     ) -> None:
         """Prepares the step.
 
@@ -88,8 +104,9 @@ class Evaluator:
           shardings: Shardings of the model's variables.
           splits: Name -> split.
           regions: K names of the muscle regions, in label order.
+          scores: What average precision is taken on (`score_link.reported_scores`).
         """
-        self._mesh, self._splits, self._regions = mesh, splits, regions
+        self._mesh, self._splits, self._regions, self._scores = mesh, splits, regions, scores
 
         def predict(variables: Variables, batch: dict[str, jax.Array]) -> dict[str, Any]:
             output: Any = model.apply(variables, batch, train=False)
@@ -123,7 +140,11 @@ class Evaluator:
     def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the given splits."""
         predictions = {split: self.predict(variables, split) for split in splits}
-        return compute_metrics(predictions, self._regions), predictions
+        return self.metrics(predictions), predictions
+
+    def metrics(self, predictions: Mapping[str, SplitPredictions], remarks: Sequence[str] = ()) -> Metrics:
+        """Metrics of predictions, which may have scores of baselines too; see `compute_metrics`."""
+        return compute_metrics(predictions, self._regions, self._scores, remarks)
 
     @staticmethod
     def _gather(outputs: dict[str, Any]) -> dict[str, Any]:

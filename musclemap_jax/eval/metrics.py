@@ -1,59 +1,51 @@
-"""Metrics of an evaluation: average precision per muscle region and split, with the floors that chance reaches.
+"""Metrics of an evaluation: average precision per muscle region and split, with what it has to be compared with.
 
 The protocol is the paper's: the macro mean of the regions' average precision on known and new activities of val and
 test, and the mean of both. A region without a positive has NaN, is excluded from the mean and shows a support of 0.
-Intervals and the metrics of each activity are ours; they need the clips' activities.
+Intervals, the metrics of each activity and the baselines are ours; intervals and activities need the clips' activities.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from musclemap_jax.eval import average_precision as ap
-from musclemap_jax.eval import bootstrap
+from musclemap_jax.eval import score_link
 from musclemap_jax.eval.bootstrap import Interval
 from musclemap_jax.eval.by_activity import ActivityMetrics, metrics_by_activity
 from musclemap_jax.eval.coverage import DecisionMetrics
+from musclemap_jax.eval.headline import (
+    MEANS,
+    Difference,
+    Headline,
+    Scored,
+    differences,
+    mean_headlines,
+    score_split,
+    unscored,
+)
+from musclemap_jax.eval.json_values import nan_to_none, none_to_nan
 from musclemap_jax.eval.predictions import SplitPredictions, check_predictions
-
-MEANS: dict[str, tuple[str, str]] = {"val_mean": ("val_known", "val_new"), "test_mean": ("test_known", "test_new")}
-"""Name of a mean -> the splits that it averages."""
-Drawn = Float64[np.ndarray, " R"] | None
-"""The macro mean in each repetition of the bootstrap; None with fewer than two activities."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Headline:
-    """One mAP and the floors it has to beat, all in [0, 1]; NaN if no region has a positive.
+class Comparison:
+    """A baseline on a split, and the model beside it.
 
     Attributes:
-      mean_ap: Macro mean of average precision over the regions with a positive.
-      random_floor: The expected mean_ap of a random order of the clips (exact, no draws).
-      all_ones_floor: The mean_ap of a model that gives every clip the same score: the mean fraction of positives.
-      interval: 95 % interval of mean_ap over activities (``bootstrap.py``); None with fewer than two activities.
+      headline: The baseline's mAP; NaN where it has no score.
+      above: How far the model is above it.
     """
 
-    mean_ap: float
-    random_floor: float
-    all_ones_floor: float
-    interval: Interval | None = None
-
-    @property
-    def chance(self) -> float:
-        """The stronger of the two floors."""
-        return max(self.random_floor, self.all_ones_floor)
-
-    @property
-    def above_chance(self) -> float:
-        """The difference of mean_ap to the stronger floor."""
-        return self.mean_ap - self.chance
+    headline: Headline
+    above: Difference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +90,10 @@ class Metrics:
       splits: Split -> its metrics, in the order given.
       means: Name of a mean of known and new (``MEANS``) -> its headline, if both splits were evaluated.
       branches: Branch -> split or mean -> the headline of the branch's own scores; empty for a model of one branch.
+      baselines: Baseline (``baselines.TITLES``) -> split or mean -> its headline, and how far the model is above it.
+      scores: What average precision is taken on, `logits` or `softmax` over the regions (``score_link.py``).
+      other_scores: The other of the two -> split or mean -> the model's headline on it; empty where both rank alike.
+      remarks: Sentences on what is missing here.
       decisions: Metrics of the run's decisions, if it has any.
     """
 
@@ -105,6 +101,10 @@ class Metrics:
     splits: dict[str, SplitMetrics]
     means: dict[str, Headline]
     branches: dict[str, dict[str, Headline]] = dataclasses.field(default_factory=dict)
+    baselines: dict[str, dict[str, Comparison]] = dataclasses.field(default_factory=dict)
+    scores: str = score_link.LOGITS
+    other_scores: dict[str, dict[str, Headline]] = dataclasses.field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     decisions: DecisionMetrics | None = None
 
     def headlines(self) -> dict[str, Headline]:
@@ -125,6 +125,8 @@ class Metrics:
             rows[f"{name}/mAP_above_chance"] = headline.above_chance
             for branch, headlines in self.branches.items():
                 rows[f"{name}/mAP_{branch}"] = headlines[name].mean_ap
+            for scores, headlines in self.other_scores.items():
+                rows[f"{name}/mAP_on_{scores}"] = headlines[name].mean_ap
         rows |= {f"{name}/micro_AP": of_split.micro_ap for name, of_split in self.splits.items()}
         return {name: value for name, value in rows.items() if not math.isnan(value)}
 
@@ -133,123 +135,122 @@ class Metrics:
         data = dataclasses.asdict(self)
         if self.decisions is None:
             del data["decisions"]
-        return json.dumps(_nan_to_none(data), indent=2, allow_nan=False) + "\n"
+        return json.dumps(nan_to_none(data), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Metrics:
         """The exact inverse of :meth:`to_json`."""
         data = json.loads(text)
-        decisions = data.pop("decisions", None)
+        decisions = data.get("decisions")
         return cls(
             tuple(data["regions"]),
             {name: _split_from_json(of_split) for name, of_split in data["splits"].items()},
             _headlines_from_json(data["means"]),
             {branch: _headlines_from_json(headlines) for branch, headlines in data["branches"].items()},
+            {
+                baseline: {name: _comparison_from_json(comparison) for name, comparison in comparisons.items()}
+                for baseline, comparisons in data["baselines"].items()
+            },
+            data["scores"],
+            {scores: _headlines_from_json(headlines) for scores, headlines in data["other_scores"].items()},
+            tuple(data["remarks"]),
             DecisionMetrics.from_dict(decisions) if decisions else None,
         )
 
 
-def compute_metrics(predictions: Mapping[str, SplitPredictions], regions: Sequence[str]) -> Metrics:
+def compute_metrics(
+    predictions: Mapping[str, SplitPredictions],
+    regions: Sequence[str],
+    scores: Sequence[str] = (score_link.LOGITS,),
+    remarks: Sequence[str] = (),
+) -> Metrics:
     """Computes all metrics of an evaluation.
 
     Args:
-      predictions: Split -> predictions without padding (``predictions.from_padded``), in any order of the clips.
+      predictions: Split -> predictions without padding (``predictions.from_padded``), in any order of the clips, with
+        logits as scores.
       regions: K names of the muscle regions, in label order.
+      scores: What average precision is taken on (``score_link.reported_scores``): the first counts, and headlines on a
+        second are given beside it.
+      remarks: Sentences on what is missing.
 
     Raises:
       ValueError: A split has no clips, shapes that differ, a repeated clip id, labels other than 0 and 1, or NaN
         scores; the message names the split and the clips.
     """
-    splits: dict[str, SplitMetrics] = {}
-    branches: dict[str, dict[str, Headline]] = {}
-    drawn: dict[str, dict[str, Drawn]] = {}
     for split, of_split in predictions.items():
-        check_predictions(split, of_split, len(regions))
-        splits[split], of_whole = _split_metrics(split, of_split, regions)
-        drawn.setdefault("", {})[split] = of_whole
-        for branch, scores in of_split.branch_scores.items():
-            of_branch = of_split._replace(scores=scores)
-            check_predictions(f"{split}, branch {branch}", of_branch, len(regions))
-            metrics, drawn.setdefault(branch, {})[split] = _split_metrics(split, of_branch, regions)
-            branches.setdefault(branch, {})[split] = metrics.headline
-    means = _mean_headlines({split: of_split.headline for split, of_split in splits.items()}, drawn[""])
-    branches = {name: headlines | _mean_headlines(headlines, drawn[name]) for name, headlines in branches.items()}
-    return Metrics(tuple(regions), splits, means, branches)
+        _check(split, of_split, len(regions))
+    counted, *others = scores
+    ranked = {split: of_split.rescored(counted) for split, of_split in predictions.items()}
+    model = {split: score_split(split, of_split) for split, of_split in ranked.items()}
+    branches = {
+        branch: _score(
+            {split: of_split._replace(scores=of_split.branch_scores[branch]) for split, of_split in ranked.items()}
+        )
+        for branch in _names(of_split.branch_scores for of_split in ranked.values())
+    }
+    baselines = {
+        name: {split: _score_baseline(name, split, ranked[split], model[split]) for split in ranked}
+        for name in _names(of_split.baseline_scores for of_split in ranked.values())
+    }
+    return Metrics(
+        tuple(regions),
+        {split: _split_metrics(model[split], of_split, regions) for split, of_split in ranked.items()},
+        mean_headlines(model),
+        {branch: _headlines(scored) for branch, scored in branches.items()},
+        {name: _comparisons(model, scored) for name, scored in baselines.items()},
+        counted,
+        {
+            other: _headlines(_score({split: of_split.rescored(other) for split, of_split in predictions.items()}))
+            for other in others
+        },
+        tuple(remarks),
+    )
 
 
-def _split_metrics(split: str, predictions: SplitPredictions, regions: Sequence[str]) -> tuple[SplitMetrics, Drawn]:
-    """The metrics of a split or of a branch on it, and the macro mean in each repetition of the bootstrap."""
-    scores, labels = predictions.scores, predictions.labels
-    num_clips = len(scores)
-    every_clip = np.ones(num_clips, bool)
-    per_region = ap.per_region_average_precision(scores, labels, every_clip)
-    support = labels.astype(np.int64).sum(axis=0).tolist()
-    random_floor = [ap.random_ranking_ap(count, num_clips) for count in support]
-    all_ones_floor = [ap.constant_score_ap(count, num_clips) for count in support]
-    mean_ap, *floors = map(ap.macro_mean, (per_region, np.array(random_floor), np.array(all_ones_floor)))
-    macro, intervals = _bootstrap(split, predictions, per_region)
-    metrics = SplitMetrics(
-        headline=Headline(mean_ap, *floors, interval=_interval(mean_ap, macro)),
-        micro_ap=ap.micro_average_precision(scores, labels, every_clip),
-        num_clips=num_clips,
-        average_precision=tuple(per_region.tolist()),
-        support=tuple(support),
-        random_floor=tuple(random_floor),
-        all_ones_floor=tuple(all_ones_floor),
-        interval=intervals,
+def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
+    """Refuses predictions of a split, of its branches or of baselines on it that have no metrics."""
+    check_predictions(split, predictions, num_regions)
+    for kind, of_kind in (("branch", predictions.branch_scores), ("baseline", predictions.baseline_scores)):
+        for name, scores in of_kind.items():
+            check_predictions(f"{split}, {kind} {name}", predictions._replace(scores=scores), num_regions)
+
+
+def _names(of_splits: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(itertools.chain.from_iterable(of_splits)))
+
+
+def _score(predictions: Mapping[str, SplitPredictions]) -> dict[str, Scored]:
+    return {split: score_split(split, of_split) for split, of_split in predictions.items()}
+
+
+def _score_baseline(name: str, split: str, predictions: SplitPredictions, model: Scored) -> Scored:
+    scores = predictions.baseline_scores.get(name)
+    return unscored(model) if scores is None else score_split(split, predictions._replace(scores=scores))
+
+
+def _headlines(scored: Mapping[str, Scored]) -> dict[str, Headline]:
+    return {split: of_split.headline for split, of_split in scored.items()} | mean_headlines(scored)
+
+
+def _comparisons(model: Mapping[str, Scored], baseline: Mapping[str, Scored]) -> dict[str, Comparison]:
+    above = differences(model, baseline)
+    return {name: Comparison(headline, above[name]) for name, headline in _headlines(baseline).items()}
+
+
+def _split_metrics(scored: Scored, predictions: SplitPredictions, regions: Sequence[str]) -> SplitMetrics:
+    every_clip = np.ones(len(predictions.scores), bool)
+    return SplitMetrics(
+        headline=scored.headline,
+        micro_ap=ap.micro_average_precision(predictions.scores, predictions.labels, every_clip),
+        num_clips=len(every_clip),
+        average_precision=scored.average_precision,
+        support=scored.support,
+        random_floor=scored.random_floor,
+        all_ones_floor=scored.all_ones_floor,
+        interval=scored.interval,
         activities=metrics_by_activity(predictions, regions),
     )
-    return metrics, macro
-
-
-def _interval(estimate: float, drawn: Drawn) -> Interval | None:
-    return None if drawn is None else bootstrap.interval(estimate, drawn)
-
-
-def _bootstrap(
-    split: str, predictions: SplitPredictions, per_region: Float64[np.ndarray, " K"]
-) -> tuple[Drawn, tuple[Interval | None, ...]]:
-    """The macro mean in each repetition, None with fewer than two activities, and the interval of each region."""
-    activities, labels = np.asarray(predictions.activities, str), predictions.labels
-    if len(set(predictions.activities)) < 2:
-        return None, (None,) * labels.shape[1]
-    draws = bootstrap.draw_activities(split, predictions.activities)
-    drawn = bootstrap.drawn_average_precision(predictions.scores, labels, predictions.activities, draws)
-    several = [len(set(activities[column == 1])) > 1 for column in labels.T]
-    columns = zip(per_region, drawn.T, several, strict=True)
-    intervals = [_interval(value, column if any_two else None) for value, column, any_two in columns]
-    return bootstrap.macro_means(drawn), tuple(intervals)
-
-
-def _mean_headlines(headlines: Mapping[str, Headline], drawn: Mapping[str, Drawn]) -> dict[str, Headline]:
-    """The means whose splits are all there; known and new activities are drawn independently."""
-    means = {}
-    for name, parts in MEANS.items():
-        if all(part in headlines for part in parts):
-            known, new = (headlines[part] for part in parts)
-            floors = (known.random_floor + new.random_floor) / 2, (known.all_ones_floor + new.all_ones_floor) / 2
-            mean_ap = (known.mean_ap + new.mean_ap) / 2
-            of_known, of_new = (drawn[part] for part in parts)
-            of_both = None if of_known is None or of_new is None else (of_known + of_new) / 2
-            means[name] = Headline(mean_ap, *floors, _interval(mean_ap, of_both))
-    return means
-
-
-def _nan_to_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _nan_to_none(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nan_to_none(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _none_to_nan(value: Any) -> Any:
-    """The inverse; lists become tuples."""
-    if isinstance(value, dict):
-        return {key: _none_to_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return tuple(map(_none_to_nan, value))
-    return math.nan if value is None else value
 
 
 def _interval_from_json(data: Sequence[float] | None) -> Interval | None:
@@ -257,17 +258,22 @@ def _interval_from_json(data: Sequence[float] | None) -> Interval | None:
 
 
 def _headline_from_json(data: Mapping[str, Any]) -> Headline:
-    return Headline(**_none_to_nan(data) | {"interval": _interval_from_json(data["interval"])})
+    return Headline(**none_to_nan(data) | {"interval": _interval_from_json(data["interval"])})
 
 
 def _headlines_from_json(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Headline]:
     return {name: _headline_from_json(headline) for name, headline in data.items()}
 
 
+def _comparison_from_json(data: Mapping[str, Any]) -> Comparison:
+    mean_ap, interval = none_to_nan(data["above"]["mean_ap"]), _interval_from_json(data["above"]["interval"])
+    return Comparison(_headline_from_json(data["headline"]), Difference(mean_ap, interval))
+
+
 def _split_from_json(data: Mapping[str, Any]) -> SplitMetrics:
     exact = {
         "headline": _headline_from_json(data["headline"]),
         "interval": tuple(map(_interval_from_json, data["interval"])),
-        "activities": tuple(ActivityMetrics(**_none_to_nan(activity)) for activity in data["activities"]),
+        "activities": tuple(ActivityMetrics(**none_to_nan(activity)) for activity in data["activities"]),
     }
-    return SplitMetrics(**_none_to_nan(data) | exact)
+    return SplitMetrics(**none_to_nan(data) | exact)

@@ -13,16 +13,19 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Integer, Real, Shaped
 
+from musclemap_jax.eval import score_link
+
 
 class SplitPredictions(NamedTuple):
     """Scores and labels of the clips of one split, without padding.
 
     Attributes:
-      scores: (n, K) float, higher means more likely; usually logits averaged over views.
+      scores: (n, K) float, higher means more likely; usually logits, averaged over views.
       labels: (n, K) 0 or 1; all zeros for a background clip.
       clip_ids: n unique names.
       activities: n names of activities, or empty if they are unknown.
       branch_scores: Branch -> its own (n, K) scores; empty for a model of one branch.
+      baseline_scores: Baseline -> its own (n, K) scores (`baselines.py`); one without scores on the split is absent.
     """
 
     scores: Real[np.ndarray, "n K"]
@@ -30,6 +33,14 @@ class SplitPredictions(NamedTuple):
     clip_ids: Sequence[str]
     activities: Sequence[str] = ()
     branch_scores: Mapping[str, Real[np.ndarray, "n K"]] = types.MappingProxyType({})
+    baseline_scores: Mapping[str, Real[np.ndarray, "n K"]] = types.MappingProxyType({})
+
+    def rescored(self, scores: str) -> SplitPredictions:
+        """With the scores that clips are ranked by, from logits of the whole and of each branch; see `score_link`."""
+        return self._replace(
+            scores=score_link.from_logits(self.scores, scores),
+            branch_scores={name: score_link.from_logits(logits, scores) for name, logits in self.branch_scores.items()},
+        )
 
     def select(self, chosen: Bool[np.ndarray, " n"]) -> SplitPredictions:
         """The predictions of the chosen clips, in the same order; `chosen` is True for those."""
@@ -40,6 +51,7 @@ class SplitPredictions(NamedTuple):
             [self.clip_ids[row] for row in rows],
             [self.activities[row] for row in rows] if self.activities else (),
             {branch: of_branch[rows] for branch, of_branch in self.branch_scores.items()},
+            {baseline: of_baseline[rows] for baseline, of_baseline in self.baseline_scores.items()},
         )
 
 
@@ -105,7 +117,7 @@ def check_predictions(name: str, predictions: SplitPredictions, num_regions: int
     Raises:
       ValueError: No clips, shapes that differ, a repeated clip id, labels other than 0 and 1, or NaN scores.
     """
-    scores, labels, clip_ids, activities, _ = predictions
+    scores, labels, clip_ids, activities, *_ = predictions
     expected = (len(clip_ids), num_regions)
     if scores.shape != expected or labels.shape != expected:
         raise ValueError(

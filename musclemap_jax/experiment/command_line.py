@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import ml_collections
 from absl import flags
 from etils import epath
 from ml_collections import config_flags
@@ -67,6 +68,9 @@ class _ConfigParser(ConfigFileFlagParser):
 
 flags.FLAGS["config"].parser = _ConfigParser("config")
 
+_INVALID = (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError)
+"""What invalid flags and configuration files raise."""
+
 
 def is_of_run(source: str) -> bool:
     """Whether the value of --config is the `config.json` of a run."""
@@ -84,14 +88,40 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         if rest[1:]:
             raise UserError(f"unexpected argument {rest[1]!r}: flags are written --name=value")
         return rest
-    except (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        text = error
-        while isinstance(text, AttributeError | KeyError) and text.args:
-            text = text.args[0]  # ml_collections wraps a KeyError, whose own text is its argument in quotation marks
-        reason = " ".join(str(text).split())
-        hint = " (musclemap_jax/experiment/config.py and --help list the keys)"
-        print(f"error: {reason}{'' if isinstance(error, UserError) else hint}", file=sys.stderr)
+    except _INVALID as error:
+        print(f"error: {_reason(error)}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong with the flags, in one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    text: object = error
+    while isinstance(text, AttributeError | KeyError) and text.args:
+        text = text.args[0]  # ml_collections wraps a KeyError, whose own text is its argument in quotation marks
+    return f"{' '.join(str(text).split())} (musclemap_jax/experiment/config.py and --help list the keys)"
+
+
+def parse_config(source: str, overrides: Mapping[str, str]) -> ml_collections.ConfigDict:
+    """The configuration of another command: what `--config=source --config.KEY=TEXT ...` gives there.
+
+    Args:
+      source: The value of --config.
+      overrides: Key, such as `train.batch_size`, -> its value as on the command line.
+
+    Raises:
+      UserError: An unknown key, an impossible value or no such file.
+    """
+    argv = ["", f"--config={source}", *(f"--config.{key}={text}" for key, text in overrides.items())]
+    values = flags.FlagValues()
+    try:
+        holder = config_flags.DEFINE_config_file("config", None, flag_values=values, sys_argv=argv)
+        values["config"].parser = _ConfigParser("config")
+        values(argv)
+        return holder.value
+    except _INVALID as error:
+        raise UserError(_reason(error)) from error
 
 
 def with_run_config(argv: list[str]) -> list[str]:

@@ -92,7 +92,7 @@ class ExperimentSpec:
     Attributes:
       seed: Seed of the initial parameters, the order of the clips and all random augmentation.
       data: Where the data comes from.
-      input: What the model sees; its modalities and views follow from `model` and `eval`.
+      input: What the model sees; its modalities, views and crops follow from `model` and `eval`.
       model: The architecture.
       init_from: Weights that a new run starts from, for the whole `model` or by branch: a folder that
         `musclemap_jax.pretrained` wrote, or the workdir of a run; empty for random initial values.
@@ -147,7 +147,10 @@ class ExperimentSpec:
             raise UserError("config.train.kd_gradient_every: this configuration distils nothing: set it to 0")
 
 
-DERIVED: dict[str, tuple[str, ...]] = {"input": ("modalities", "num_views", "num_regions"), "model": ("num_regions",)}
+DERIVED: dict[str, tuple[str, ...]] = {
+    "input": ("modalities", "num_views", "num_crops", "num_regions"),
+    "model": ("num_regions",),
+}
 """Fields by section that follow from other sections or from the data, and so are not in a ConfigDict."""
 
 
@@ -242,5 +245,10 @@ def resolve(config: Mapping[str, Any] | ml_collections.ConfigDict) -> Experiment
     spec = _from_config(ExperimentSpec(), config, "config")
     return dataclasses.replace(
         spec,
-        input=dataclasses.replace(spec.input, modalities=spec.model.modalities, num_views=spec.eval.num_views),
+        input=dataclasses.replace(
+            spec.input,
+            modalities=spec.model.modalities,
+            num_views=spec.eval.num_views,
+            num_crops=spec.eval.num_crops,
+        ),
     )

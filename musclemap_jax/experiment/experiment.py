@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
+from musclemap_jax.experiment.run_baselines import with_baselines
 from musclemap_jax.experiment.setup import check_teacher, load_initial_weights, set_up
 from musclemap_jax.experiment.workdir import check_regions, claim_workdir
 from musclemap_jax.runtime.barrier import barrier
@@ -194,13 +195,17 @@ class Experiment:
         self.state = dataclasses.replace(self.state, step=jnp.int32(step), ema=None, opt_state=(), **variables)
         self.scored = f"{choice}, step {step:,}"
 
-    def evaluate(self, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
-        """Metrics and predictions of the state on the given splits, each of which has clips."""
-        return self._evaluator.evaluate(self.state.eval_variables, splits)
-
     def predict(self, split: str) -> SplitPredictions:
         """Predictions of the state on a split that has clips."""
         return self._evaluator.predict(self.state.eval_variables, split)
+
+    def metrics(self, predictions: Mapping[str, SplitPredictions]) -> Metrics:
+        """Metrics of predictions by split, on the scores that ``eval.scores`` says."""
+        return self._evaluator.metrics(predictions)
+
+    def metrics_beside_baselines(self, predictions: Mapping[str, SplitPredictions]) -> Metrics:
+        """As `metrics`, with those of baselines on the same clips, which are fitted here."""
+        return self._evaluator.metrics(*with_baselines(self.data, predictions))
 
     def _validate(self, state: TrainState) -> dict[str, float]:
         present = validation_splits(self.data)

@@ -17,6 +17,7 @@ from musclemap_jax.experiment.config import DataSpec
 from musclemap_jax.runtime.cache_folder import cache_folder
 from musclemap_jax.storage.files import one_process_at_a_time, staged
 from musclemap_jax.taxonomy import SPLITS
+from tfds_musclemap.musclemap.musclemap_dataset_builder import Builder
 from tfds_musclemap.prepare import prepare
 from tfds_musclemap.source import ClipSource, split_annotations, stored_clips
 
@@ -61,6 +62,22 @@ class PreparedData:
         return present
 
 
+def prepare_data(spec: DataSpec) -> Builder:
+    """Prepares the data if it is absent; the TFDS builder that has it.
+
+    Raises:
+      UserError: No data and nothing to build it from, data that is out of date, or the raw data set is invalid.
+    """
+    return prepare(
+        spec.builder,
+        spec.data_dir or None,
+        raw_dir=spec.raw_dir or None,
+        max_rejected_fraction=spec.max_rejected_fraction,
+        rebuild=spec.rebuild,
+        skeleton_layout=spec.skeleton_layout,
+    )
+
+
 def load_data(spec: DataSpec) -> PreparedData:
     """Opens the prepared data; calls the TFDS builder if there is none.
 
@@ -70,14 +87,7 @@ def load_data(spec: DataSpec) -> PreparedData:
       UserError: No data and nothing to build it from, data that is out of date, or the raw data set is invalid.
     """
     with _turn_to_prepare(spec):
-        builder = prepare(
-            spec.builder,
-            spec.data_dir or None,
-            raw_dir=spec.raw_dir or None,
-            max_rejected_fraction=spec.max_rejected_fraction,
-            rebuild=spec.rebuild,
-            skeleton_layout=spec.skeleton_layout,
-        )
+        builder = prepare_data(spec)
     present = [split for split in SPLITS if split in builder.info.splits and builder.info.splits[split].num_examples]
     folder = staged(builder.data_path, cache_folder() / "data")
     sources = {split: ClipSource(folder, split) for split in present}

@@ -19,6 +19,7 @@ from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.train.kd_gradient import KdGradient, make_kd_gradient
 from musclemap_jax.train.label_weights import LabelCounts, label_weights
+from musclemap_jax.train.mixing import mixed_step
 from musclemap_jax.train.multipliers import frozen_parts
 from musclemap_jax.train.objective import kd_schedule
 from musclemap_jax.train.optimizer import make_optimizer, make_schedule
@@ -66,12 +67,11 @@ def make_program(spec: ExperimentSpec, num_steps: int, counts: LabelCounts | Non
     loss = TrainingLoss(model, spec.loss, kd_schedule(spec.loss, num_steps), weights, multipliers)
     optimizer = make_optimizer(spec.optimizer, frozen)
     schedule = make_schedule(spec.optimizer, num_steps)
-    return TrainProgram(
-        model,
-        optimizer,
-        make_train_step(loss, optimizer, schedule, spec.optimizer.ema_decay, parts),
-        make_kd_gradient(loss, spec.model.branches, parts) if spec.train.kd_gradient_every else None,
-    )
+    step = make_train_step(loss, optimizer, schedule, spec.optimizer.ema_decay, parts)
+    if spec.train.mixing.is_on:
+        step = mixed_step(step, spec.train.mixing, spec.input.crop_size, spec.model.branches, spec.model.modalities)
+    kd_gradient = make_kd_gradient(loss, spec.model.branches, parts) if spec.train.kd_gradient_every else None
+    return TrainProgram(model, optimizer, step, kd_gradient)
 
 
 def batch_shapes(spec: InputSpec, batch_size: int, num_views: int = 1) -> dict[str, jax.ShapeDtypeStruct]:

@@ -33,6 +33,8 @@ KINDS: Mapping[str, str] = {
     "loss": LEARNED,
     "optimizer": LEARNED,
     "train.batch_size": LEARNED,
+    "train.samples_per_clip": LEARNED,
+    "train.mixing": LEARNED,
     "train.num_epochs": LENGTH,
     "train.num_steps": LENGTH,
     "train.grad_accum_steps": FREE,  # but for the batch norms' statistics, which a warning says
@@ -44,6 +46,7 @@ KINDS: Mapping[str, str] = {
     "train.max_skipped": FREE,
     "train.stall_timeout_s": FREE,
     "eval": FREE,
+    "eval.scores": LEARNED,  # the best checkpoint is the one with the highest of its validation scores
     "mesh": FREE,
 }
 """Key -> its kind; a section stands for those of its keys that are not listed themselves."""
@@ -59,7 +62,8 @@ class Change(NamedTuple):
     now: Any
 
     def __str__(self) -> str:
-        return f"{self.key} was {self.was}, is {self.now}"
+        was, now = ("''" if value == "" else value for value in (self.was, self.now))
+        return f"{self.key} was {was}, is {now}"
 
 
 def kind(key: str) -> str:

@@ -14,7 +14,7 @@ from musclemap_jax.eval.decisions import Decisions, calibrate
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.experiment import VALIDATION_SPLITS, Experiment
 from musclemap_jax.experiment.workdir import read_decisions, trained_spec, write_decisions
-from musclemap_jax.train.losses import SCORE_LINKS
+from musclemap_jax.train.losses import link_of
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def decide(
     decisions = calibrate(
         predictions[split],
         data.regions,
-        link=SCORE_LINKS.get(spec.loss.kind, "sigmoid"),
+        link=link_of(spec.loss.kind),
         recall=spec.eval.recall,
         split=split,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -19,6 +19,7 @@ from musclemap_jax import __version__
 from musclemap_jax.checkpoints.checkpointer import CHECKPOINTS
 from musclemap_jax.checkpoints.validation_scores import FILE as VALIDATION_SCORES
 from musclemap_jax.data.images import decode_jpeg
+from musclemap_jax.eval import score_link
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.statistics import data_statistics
@@ -36,6 +37,7 @@ from musclemap_jax.storage.files import LocalFolder
 from musclemap_jax.storage.run_log import SCALARS, TENSORBOARD
 from musclemap_jax.storage.run_times import RunTimes
 from musclemap_jax.storage.scalars import Series, read_scalars
+from musclemap_jax.train.losses import link_of
 from tfds_musclemap.source import ClipRecord, stored_clips
 
 EXAMPLES_PER_SPLIT = 4
@@ -103,7 +105,11 @@ def report_run(
             info,
             scalars=_shown_scalars(read_scalars(log.path / SCALARS)),
             statistics=data_statistics(clips, data.regions),
-            examples=[example for split in shown for example in example_clips(data, split, predictions[split])],
+            examples=[
+                example
+                for split in shown
+                for example in example_clips(data, split, predictions[split], link_of(spec.loss.kind))
+            ],
             predictions=predictions,
         )
     return folder / path.name
@@ -138,8 +144,10 @@ def _peak_memory_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def example_clips(data: PreparedData, split: str, predictions: SplitPredictions) -> list[Example]:
-    """Example clips of a split, from the best to the worst prediction."""
+def example_clips(
+    data: PreparedData, split: str, predictions: SplitPredictions, link: str = "sigmoid"
+) -> list[Example]:
+    """Example clips of a split, from the best to the worst prediction, with probabilities by the link of the loss."""
     examples = []
     rows = stored_clips(data.sources[split])
     for position, note in choose_examples(predictions, EXAMPLES_PER_SPLIT):
@@ -152,7 +160,7 @@ def example_clips(data: PreparedData, split: str, predictions: SplitPredictions)
                 clip_id=record["clip_id"],
                 activity=record["activity"],
                 labels=predictions.labels[position],
-                probabilities=1 / (1 + np.exp(-predictions.scores[position].astype(np.float64))),
+                probabilities=score_link.probabilities(score_link.log_odds(predictions.scores[position], link)),
                 frames=_frames(record, chosen, rows[position].size),
                 skeleton=record["skeleton"][chosen] if has_skeleton else None,
                 joint_names=get_layout(record["skeleton_layout"]).joints if has_skeleton else (),

@@ -20,17 +20,19 @@ from musclemap_jax.data import pipeline
 from musclemap_jax.data.batch import Batch
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.evaluator import EvalSplit, Evaluator
+from musclemap_jax.eval.score_link import reported_scores
 from musclemap_jax.experiment.config import WHOLE_MODEL, ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
 from musclemap_jax.experiment.workdir import trained_backbones, trained_regions
-from musclemap_jax.pretrained.initial_weights import GRAPH, HEAD, initialise, same_graphs
+from musclemap_jax.pretrained.initial_weights import GRAPH, HEAD, STREAM, initialise, same_graphs
 from musclemap_jax.pretrained.result import load_initial, read_report
 from musclemap_jax.sharding.mesh import BatchShard, batch_shard, check_batch_size, make_mesh
 from musclemap_jax.sharding.rules import UnshardedParam, unsharded_params
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 from musclemap_jax.train.kd_gradient import KdGradient, compile_kd_gradient
 from musclemap_jax.train.label_weights import LabelCounts
+from musclemap_jax.train.losses import link_of
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import StepFunction, compile_train_step
 
@@ -72,6 +74,7 @@ class Setup:
             shard.count,
             spec.data.num_threads,
             spec.data.num_workers,
+            spec.train.samples_per_clip,
         )
 
     def eval_batches(self, split: str) -> Iterator[Batch]:
@@ -115,7 +118,9 @@ class Setup:
             for split, clips in self.data.clips.items()
             if split != "train"
         }
-        return Evaluator(self.program.model, self.mesh, self.shardings.eval_variables, splits, self.data.regions)
+        shardings = self.shardings.eval_variables
+        scores = reported_scores(link_of(self.spec.loss.kind), self.spec.eval.scores)
+        return Evaluator(self.program.model, self.mesh, shardings, splits, self.data.regions, scores)
 
     @property
     def _shard(self) -> BatchShard:
@@ -183,7 +188,8 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
             loaded, regions, backbones = load_trained(folder), trained_regions(folder), trained_backbones(folder)
         else:  # published weights
             loaded, regions, backbones = load_initial(folder), MUSCLE_REGIONS, read_report(folder)["model"]["backbones"]
-        same = {HEAD: regions == setup.data.regions, GRAPH: same_graphs(setup.spec.model, backbones)}
+        same_graph = same_graphs(setup.spec.model, backbones)
+        same = {HEAD: regions == setup.data.regions, GRAPH: same_graph, STREAM: same_graph}
         unlike = [part for part, is_same in same.items() if not is_same]
         branch = None if name == WHOLE_MODEL else name
         params, batch_stats, report = initialise(params, batch_stats, loaded, branch, unlike)

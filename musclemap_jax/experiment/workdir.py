@@ -125,7 +125,7 @@ def evaluation_spec(workdir: epath.PathLike, given: ExperimentSpec) -> Experimen
         data=given.data,
         eval=given.eval,
         mesh=given.mesh,
-        input=dataclasses.replace(trained.input, num_views=given.eval.num_views),
+        input=dataclasses.replace(trained.input, num_views=given.eval.num_views, num_crops=given.eval.num_crops),
     )
 
 

@@ -19,8 +19,9 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.skeleton.hdgcn import HDGCN, NUM_COORDINATES, HDGCNSpec
+from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.skeleton.multiply_adds import hdgcn_multiply_adds
+from musclemap_jax.models.skeleton.streams import NUM_COORDINATES
 from musclemap_jax.models.video.multiply_adds import mvit_multiply_adds
 from musclemap_jax.models.video.mvit import MViT, MViTSpec
 from musclemap_jax.models.video.video_input import normalised_flow, normalised_rgb, rgb_difference
@@ -59,6 +60,8 @@ class Backbone:
         ones of another length are interpolated.
       graph_pattern: Regular expression that matches the path of parameters and statistics that belong to a skeleton
         layout's graph or to a number of persons; loaded ones of another graph or shape are left out.
+      stream_pattern: Regular expression that matches the path of parameters and statistics that exist because of
+        additional input streams; where one side lacks a stream, ours keeps its initial values.
       graph: The skeleton graph of an architecture, for comparison; None where there is none.
       input_fields: Fields of `config.input` that must equal the architecture's: spec -> {field: value}.
     """
@@ -71,6 +74,7 @@ class Backbone:
     token_pattern: str = r"^class_tokens/"
     table_pattern: str = _NOTHING
     graph_pattern: str = _NOTHING
+    stream_pattern: str = _NOTHING
     graph: Callable[[Any], Any] = lambda spec: None
     input_fields: Callable[[Any], Mapping[str, Any]] = lambda spec: {}
 
@@ -134,6 +138,7 @@ HDGCN_BACKBONE = Backbone(
     ),
     token_pattern=r"^(tokens|norm|unit\w+/tokens)(/|$)",
     graph_pattern=r"^input_norm/|/graph/(adjacency$|down_|subset_|edge/)",
+    stream_pattern=r"(^|/)stream_\w+",
     graph=lambda spec: spec.graph,
     input_fields=lambda spec: {"layout": spec.layout},
 )

@@ -20,17 +20,14 @@ class BranchOutput:
       final_classification: (B, M, D) classification tokens after the branch's final norm; (B, 1, D) pooled
         features where the branch has no class tokens.
       final_receiver: (B, M, D) receiver tokens after the final norm, or None.
-      pooled: (B, D) mean of the final patches or joints beside class tokens, which `ModelSpec.pooled_features` reads;
-        None where the branch has none.
-      features: (B, N, D) those patches after the final norm, or joints averaged over time and persons, which attentive
-        pooling reads; None where the branch has none, and outside the model.
+      features: (B, N, D) what the network ends with beside the tokens, before any final norm, for attentive pooling:
+        patches, or joints averaged over time and persons; None where it has no such thing, and outside the model.
     """
 
     classification: tuple[jax.Array, ...]
     receiver: tuple[jax.Array, ...]
     final_classification: jax.Array
     final_receiver: jax.Array | None = None
-    pooled: jax.Array | None = None
     features: jax.Array | None = None
 
 

@@ -64,8 +64,6 @@ class ModelSpec:
       directions: Which branches are taught: `both`, or `to_` and the name of a branch, such as `to_video`.
       kd_projection: Whether a learned linear map takes receiver tokens to the sender's width; without it widths must
         be equal.
-      pooled_features: Whether a branch's head reads the mean of its final patches, or joints, added to the fused
-        tokens. Ours, beyond the paper: it gives every patch a gradient from the first step on.
       fusion: Fusion of the two token sets of a branch that is taught, a name in `fusion.FUSIONS`; `attentive` pools the
         tokens and the patches or joints of every branch instead.
       head_dropout_rate: Dropout rate before each branch's head.
@@ -83,7 +81,6 @@ class ModelSpec:
     sites: str = "dense"
     directions: str = "both"
     kd_projection: bool = True
-    pooled_features: bool = False
     fusion: str = "mctf"
     head_dropout_rate: float = 0.5
     dtype: str = "float32"
@@ -268,8 +265,6 @@ class TransM3E(nn.Module):
         fuse = spec.make_fusion(name, dtype=jnp.dtype(spec.dtype), name=f"fusion_{name}")
         extra = {"features": output.features} if fuse.reads_features else {}
         features = fuse(output.final_classification, output.final_receiver, train=train, **extra).astype(jnp.float32)
-        if spec.pooled_features and output.pooled is not None:
-            features = features + output.pooled.astype(jnp.float32)
         features = nn.Dropout(spec.head_dropout_rate, deterministic=not train)(features)
         head = nn.Dense(spec.num_regions, kernel_init=nn.initializers.truncated_normal(0.02), name=f"head_{name}")
         return head(features).reshape(num_clips, -1, spec.num_regions).mean(1)

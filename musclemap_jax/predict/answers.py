@@ -22,7 +22,7 @@ from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.predict.frames import FrameStream
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.windows import Window
-from musclemap_jax.train.losses import SCORE_LINKS
+from musclemap_jax.train.losses import link_of
 
 _LABEL_KEYS = ("muscles", "clip_valid", "clip_index")
 
@@ -73,7 +73,7 @@ class Uncalibrated:
 
     def __init__(self, loss: str) -> None:
         """Takes the name of the loss, which says how logits become probabilities."""
-        self._link = SCORE_LINKS.get(loss, "sigmoid")
+        self._link = link_of(loss)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """(..., K) float64; NaN where the logits are NaN."""
@@ -109,7 +109,7 @@ def answer_windows(model: Answerer, rows: Iterable[tuple[Window, int | None]]) -
 
 def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_size: int) -> Iterator[Answer]:
     """Answers of one batch, which is padded to a fixed size so that it is compiled once."""
-    batch = empty_batch(model.input, batch_size, batch_size - len(rows), model.input.num_views)
+    batch = empty_batch(model.input, batch_size, batch_size - len(rows), model.input.views_per_clip)
     for place, (window, person) in enumerate(rows):
         write_example(batch, place, window.record(person), place, model.input)
     inputs = {name: value for name, value in batch.items() if name not in _LABEL_KEYS}

@@ -67,7 +67,7 @@ def export_model(run: str | os.PathLike | None, path: str | os.PathLike, weights
     (num_clips,) = jax.export.symbolic_shape("b")
     shapes = {
         name: jax.ShapeDtypeStruct((num_clips, *shape.shape[1:]), shape.dtype)
-        for name, shape in batch_shapes(model.input, 1, model.input.num_views).items()
+        for name, shape in batch_shapes(model.input, 1, model.input.views_per_clip).items()
         if name not in LABEL_KEYS
     }
     if weights == "inside":

@@ -20,14 +20,16 @@ from musclemap_jax.pretrained.transforms import resize_axis
 
 CLASS_TOKENS, HEAD, FUSION = "class tokens", "head", "fusion"
 TABLE, GRAPH = "table of relative positions", "graph of a skeleton layout"
+STREAM = "additional input stream"
 OPTIONAL_PARTS = {"head_": HEAD, "fusion_": FUSION, "kd_": "projection of receiver tokens"}
 """{beginning of the path below `params`: name} of parts that only one side may have; ours keep their initial values.
 
-So do the parameters of class tokens, which each backbone names (`branches.Backbone.token_pattern`). An import may lack
-tables and what belongs to a graph, such as one of weights trained on images or on another skeleton layout.
+So do the parameters of class tokens and of additional input streams (which then have no effect at first), which each
+backbone names (`branches.Backbone.token_pattern`, `stream_pattern`). An import may lack tables and what belongs to a
+graph, such as one of weights trained on images or on another skeleton layout.
 """
 
-RESHAPED_PARTS = (CLASS_TOKENS, HEAD, FUSION, GRAPH)
+RESHAPED_PARTS = (CLASS_TOKENS, HEAD, FUSION, GRAPH, STREAM)
 """Parts whose shapes depend on the number of regions, tokens, joints or persons: an array of another shape is left out.
 
 Tables of relative positions are interpolated; in all other parts another shape is an error.
@@ -68,7 +70,7 @@ def initialise(
         name (weights trained on RGB serve a branch on RGB difference). None initialises all branches, which must all
         have been loaded.
       unlike: Parts that are left out even where their shapes agree: HEAD where the loaded weights were trained on other
-        muscle regions, GRAPH where they were trained on another skeleton layout or with another centre.
+        muscle regions, GRAPH and STREAM where they were trained on another skeleton layout or with another centre.
 
     Returns:
       params and batch_stats, in which loaded leaves are numpy arrays and the others those that were given; a report.
@@ -135,6 +137,8 @@ def _part(name: str) -> str | None:
     collection, part, rest = name.split("/", 2)
     if part in BRANCHES:
         backbone = BRANCHES[part].backbone
+        if re.search(backbone.stream_pattern, rest):
+            return STREAM
         if re.search(backbone.graph_pattern, rest):
             return GRAPH
         if re.search(backbone.table_pattern, rest):

@@ -25,6 +25,11 @@ def percentage_points(difference: float) -> str:
     return percent(difference) if math.isnan(difference) else f"{100 * difference:+.1f}"
 
 
+def points_range(interval: tuple[float, float] | None) -> str:
+    """An interval of differences in percentage points, with their signs; an en dash if there is none."""
+    return "–" if interval is None else " to ".join(map(percentage_points, interval))  # noqa: RUF001 - a dash is meant
+
+
 def decimal(number: float) -> str:
     """A number with one decimal; an en dash for NaN."""
     return "–" if math.isnan(number) else f"{number:.1f}"  # noqa: RUF001 - a dash is meant

@@ -9,7 +9,14 @@ import math
 import jinja2
 import numpy as np
 
-from musclemap_jax.reporting.formatting import decimal, percent, percent_range, percentage_points, whole_percent
+from musclemap_jax.reporting.formatting import (
+    decimal,
+    percent,
+    percent_range,
+    percentage_points,
+    points_range,
+    whole_percent,
+)
 
 
 @functools.cache
@@ -31,6 +38,7 @@ def page_environment(package: str = "musclemap_jax.reporting") -> jinja2.Environ
         "percent": percent,
         "percent_range": percent_range,
         "percentage_points": percentage_points,
+        "points_range": points_range,
         "whole_percent": whole_percent,
     }
     environment.tests |= {"nan": math.isnan}  # ty: ignore[unsupported-operator]  # typed by its defaults

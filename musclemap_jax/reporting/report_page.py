@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from musclemap_jax.eval.baselines import LOOKUP, TITLES
 from musclemap_jax.eval.coverage import HALVES
-from musclemap_jax.eval.metrics import Headline, Metrics
+from musclemap_jax.eval.headline import Headline
+from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.statistics import DataStatistics
 from musclemap_jax.reporting.curves import AREA, NUM_FIRST, SIZE, training_panels
 from musclemap_jax.reporting.examples import Example
@@ -82,6 +84,8 @@ def render_page(
         verdict=verdict(metrics),
         headlines=_headlines(metrics),
         above_chance=above_chance,
+        baseline_titles=TITLES,
+        lookup=LOOKUP,
         tables=[(splits, _remarks(metrics, splits)) for splits in _split_groups(metrics)],
         activity_splits=[split for split in new_first(metrics.splits) if metrics.splits[split].activities],
         has_activities=any(of_split.activities for of_split in metrics.splits.values()),

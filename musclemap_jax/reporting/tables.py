@@ -7,18 +7,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from etils import epath
 
+from musclemap_jax.errors import UserError
+from musclemap_jax.eval.baselines import TITLES
 from musclemap_jax.eval.coverage import DecisionMetrics
-from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.eval.metrics import Comparison, Metrics
 from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.reporting.formatting import decimal, percent, percent_range, percentage_points
 from musclemap_jax.storage.csv_files import write_csv
+from musclemap_jax.storage.npz_files import read_npz
 from musclemap_jax.taxonomy import NEW_SPLITS
 
 MACRO_ROW = "macro mean"
 """Name of the last row of the per-region tables."""
 _NO_INTERVAL = (math.nan, math.nan)
+_OF_BRANCH = "scores_"
+"""Beginning of the names of the branches' scores in an npz file."""
 
 
 def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
@@ -68,20 +74,46 @@ def new_first(splits: Iterable[str]) -> list[str]:
 def headline_table(metrics: Metrics) -> str:
     """A markdown table in per cent, by split and mean: mAP of the whole, its interval, each branch, and the floors.
 
-    "Above chance" is the difference of mAP to the stronger floor.
+    "Above chance" is the difference of mAP to the stronger floor. A model that ranks clips otherwise by its logits than
+    by its softmax has both values, each named.
     """
-    header = ["split", "clips", "mAP", "95 % interval", *metrics.branches]
-    header += ["random", "all ones", "above chance", "micro AP"]
+    others = {f"mAP ({scores})": headlines for scores, headlines in metrics.other_scores.items()}
+    header = ["split", "clips", f"mAP ({metrics.scores})" if others else "mAP", "95 % interval", *others]
+    header += [*metrics.branches, "random", "all ones", "above chance", "micro AP"]
     rows = []
     for name, headline in metrics.headlines().items():
         split = metrics.splits.get(name)
         clips, micro = (str(split.num_clips), percent(split.micro_ap)) if split else ("", "")
-        branches = [percent(headlines[name].mean_ap) for headlines in metrics.branches.values()]
+        beside = [percent(headlines[name].mean_ap) for headlines in (*others.values(), *metrics.branches.values())]
         floors = [percent(headline.random_floor), percent(headline.all_ones_floor)]
         above = percentage_points(headline.above_chance)
         whole = [percent(headline.mean_ap), percent_range(headline.interval)]
-        rows.append([name, clips, *whole, *branches, *floors, above, micro])
+        rows.append([name, clips, *whole, *beside, *floors, above, micro])
     return markdown_table(header, rows)
+
+
+def baselines_table(metrics: Metrics) -> str:
+    """A markdown table by split and mean: each baseline in per cent and, in brackets, how far the model is above it.
+
+    An asterisk marks differences whose 95 % interval contains 0. Behind the table are the sentences on what is missing;
+    without baselines there are only those.
+    """
+    remarks = "".join(f"{remark}\n" for remark in metrics.remarks)
+    if not metrics.baselines:
+        return remarks
+    rows = [
+        [name, percent(headline.mean_ap)] + [_beside(of_split[name]) for of_split in metrics.baselines.values()]
+        for name, headline in metrics.headlines().items()
+    ]
+    return markdown_table(["split", "mAP", *(TITLES[name] for name in metrics.baselines)], rows) + remarks
+
+
+def _beside(comparison: Comparison) -> str:
+    mean_ap, above = comparison.headline.mean_ap, comparison.above
+    if math.isnan(mean_ap):
+        return percent(mean_ap)
+    unclear = above.interval is not None and above.interval[0] <= 0 <= above.interval[1]
+    return f"{percent(mean_ap)} ({percentage_points(above.mean_ap)}{'*' if unclear else ''})"
 
 
 def decisions_table(metrics: DecisionMetrics) -> str:
@@ -117,11 +149,12 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def write_predictions(
     folder: str | Path, split: str, predictions: SplitPredictions, regions: Sequence[str]
 ) -> tuple[Path, Path]:
-    """Writes the scores and labels of every clip of one split.
+    """Writes the scores (logits, averaged over views) and labels of every clip of one split.
 
     ``predictions_<split>.csv``: clip_id, activity, muscles (active indices joined by ';', as in annotations.csv; empty
     for a background clip) and one column of scores per region. ``predictions_<split>.npz``: arrays scores (n, K),
-    labels (n, K), clip_ids (n,), activities (n,) and regions (K,), readable without pickle.
+    labels (n, K), clip_ids (n,), activities (n,) and regions (K,), readable without pickle; of a model of several
+    branches also scores_<branch> (n, K).
 
     The folder is created if absent; unknown activities are written as empty cells.
 
@@ -145,8 +178,30 @@ def write_predictions(
         clip_ids=np.array(predictions.clip_ids, dtype=str),
         activities=np.array(activities, dtype=str),
         regions=np.array(regions, dtype=str),
+        **{f"{_OF_BRANCH}{branch}": scores for branch, scores in predictions.branch_scores.items()},  # ty: ignore[invalid-argument-type]
     )
     return csv_path, npz_path
+
+
+def read_predictions(npz_path: epath.PathLike) -> tuple[SplitPredictions, tuple[str, ...]]:
+    """The predictions in an npz file of `write_predictions`, and the K names of the regions.
+
+    Raises:
+      UserError: There is no such file, or it is damaged.
+    """
+    try:
+        arrays = read_npz(epath.Path(npz_path).read_bytes())
+        activities = arrays["activities"].tolist()
+        predictions = SplitPredictions(
+            arrays["scores"],
+            arrays["labels"],
+            tuple(arrays["clip_ids"].tolist()),
+            tuple(activities) if any(activities) else (),
+            {name.removeprefix(_OF_BRANCH): arrays[name] for name in arrays if name.startswith(_OF_BRANCH)},
+        )
+        return predictions, tuple(arrays["regions"].tolist())
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{npz_path}: not a run's predictions ({error}): evaluate the run again") from error
 
 
 def _set_cells(named: SetMetrics) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
-from musclemap_jax.eval.metrics import Headline, Metrics
-from musclemap_jax.reporting.formatting import percent, percent_range
+from musclemap_jax.eval.baselines import LINEAR, TITLES
+from musclemap_jax.eval.headline import Headline
+from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.reporting.formatting import percent, percent_range, percentage_points, points_range
 
 _ACTIVITIES = {
     "test_new": "new activities",
@@ -45,4 +47,24 @@ def verdict(metrics: Metrics) -> str:
     best = max(alone, key=alone.__getitem__, default="")
     if best and alone[best] > headline.mean_ap:
         text += f"; {best} alone: {percent(alone[best])}"
-    return f"{text}."
+    scored = [split for split in dict.fromkeys((name, known)) if split in metrics.splits]
+    return f"{text}{''.join(_warning(metrics, split) for split in scored)}."
+
+
+def _warning(metrics: Metrics, split: str) -> str:
+    """Says that the model is not, or not clearly, above the best linear model; nothing if it is."""
+    linear = {name: metrics.baselines[name][split] for name in LINEAR if name in metrics.baselines}
+    linear = {name: found for name, found in linear.items() if not math.isnan(found.headline.mean_ap)}
+    if not linear:
+        return ""
+    best = max(linear, key=lambda name: linear[name].headline.mean_ap)
+    above = linear[best].above
+    if above.is_clear:
+        return ""
+    difference = f"difference {percentage_points(above.mean_ap)}"
+    if above.interval is not None:
+        difference += f", 95 % interval {points_range(above.interval)}"
+    return (
+        f"; warning: {'not clearly' if above.is_above else 'not'} above the {TITLES[best]} on "
+        f"{_ACTIVITIES.get(split, split)}: {percent(linear[best].headline.mean_ap)} ({difference})"
+    )

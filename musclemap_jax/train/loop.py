@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import jax
@@ -23,6 +23,7 @@ from musclemap_jax.sharding.mesh import put_batch
 from musclemap_jax.storage.run_log import RunLog
 from musclemap_jax.train.kd_gradient import KdGradient
 from musclemap_jax.train.meter import Meter
+from musclemap_jax.train.mixing import MixingSpec
 from musclemap_jax.train.step import StepFunction
 
 _MOST_STEPS = 2**31 - 1
@@ -33,7 +34,10 @@ class TrainSpec:
     """Length of a run and the intervals of its events.
 
     Attributes:
-      batch_size: Clips per step, over all processes.
+      batch_size: Clips per step, over all processes, each counted as often as it is in the batch.
+      samples_per_clip: Number of times that each clip is in a batch, every time with other frames and another
+        augmentation (repeated augmentation); an epoch has as many steps more.
+      mixing: Mixup and CutMix of the clips of a batch.
       num_epochs: Length of the run in epochs; used if ``num_steps`` is 0.
       num_steps: Length of the run in steps; 0 to use ``num_epochs``.
       grad_accum_steps: Number of equal parts in which a step computes its batch, one after another, to save memory.
@@ -48,6 +52,8 @@ class TrainSpec:
     """
 
     batch_size: int = 64
+    samples_per_clip: int = 1
+    mixing: MixingSpec = field(default_factory=MixingSpec)
     num_epochs: float = 50.0
     num_steps: int = 0
     grad_accum_steps: int = 1
@@ -60,10 +66,15 @@ class TrainSpec:
     stall_timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        names = ("batch_size", "grad_accum_steps", "log_every", "checkpoint_every", "keep_checkpoints", "max_skipped")
-        for name in names:
+        names = ("batch_size", "samples_per_clip", "grad_accum_steps")
+        for name in (*names, "log_every", "checkpoint_every", "keep_checkpoints", "max_skipped"):
             if getattr(self, name) < 1:
                 raise UserError(f"config.train.{name} must be at least 1, got {getattr(self, name)}")
+        if self.batch_size % self.samples_per_clip:
+            raise UserError(
+                f"config.train.batch_size={self.batch_size} is not a multiple of {self.samples_per_clip} "
+                "(samples_per_clip): a batch holds all samples of its clips"
+            )
         if min(self.num_steps, self.eval_every, self.kd_gradient_every) < 0:
             raise UserError("config.train: num_steps, eval_every and kd_gradient_every must not be negative")
         if self.num_steps == 0 and self.num_epochs <= 0:
@@ -77,7 +88,7 @@ class TrainSpec:
         Raises:
           UserError: They are more than an int32 counts.
         """
-        total = self.num_steps or math.ceil(self.num_epochs * num_clips / self.batch_size)
+        total = self.num_steps or math.ceil(self.num_epochs * num_clips * self.samples_per_clip / self.batch_size)
         if total > _MOST_STEPS:
             raise UserError(f"config.train: a run has at most {_MOST_STEPS} steps, got {total}: lower its length")
         return total

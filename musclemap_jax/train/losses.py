@@ -115,6 +115,11 @@ SCORE_LINKS: dict[str, str] = {"softmax_bce": "softmax"}
 """Loss -> how the logits that it trains become scores (`eval/score_link.py`); the others have the link `sigmoid`."""
 
 
+def link_of(loss: str) -> str:
+    """How the logits that a loss trains become scores, one of `score_link.LINKS`."""
+    return SCORE_LINKS.get(loss, "sigmoid")
+
+
 def _prepare(logits: jax.Array, labels: jax.Array, clip_valid: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sets padded rows to 0, so that NaN there reaches neither the loss nor its gradient; in float32."""
     if logits.ndim != 2 or labels.shape != logits.shape or clip_valid.shape != logits.shape[:1]:

@@ -1,6 +1,6 @@
 """The training objective: classification of the prediction and of each branch, and distillation.
 
-    L = fused_weight * L_cls(fused) + branch_weight * sum_branches L_cls(branch)
+    L = L_cls(fused) + branch_weight * sum_branches L_cls(branch)
       + r(step) * (kd_weight * mean over sites of L_site + kd_logits_weight * mean over directions of L_logits)
 
 A branch's own terms are means over the clips in which it sees something. r is 1 unless the configuration lets the
@@ -54,7 +54,6 @@ class ObjectiveSpec:
       balance: Weights of labels from the training split (`label_weights.py`): `none`, `positives` or `class_balanced`.
       balance_beta: beta of `class_balanced`, in [0, 1).
       positive_weights: Factors of positive labels: one for each region, or one for all; empty for 1.
-      fused_weight: Weight of the classification loss of the prediction.
       branch_weight: Weight of the sum of the branches' own classification losses.
       kd_weight: Weight of the mean distillation loss over sites and directions; 0 switches it off.
       kd_kind: Distance of the tokens: `kl`, `cosine` or `mse` (`models/distillation.py`).
@@ -73,7 +72,6 @@ class ObjectiveSpec:
     balance: str = "none"
     balance_beta: float = 0.999
     positive_weights: tuple[float, ...] = ()
-    fused_weight: float = 1.0
     branch_weight: float = 0.5
     kd_weight: float = 0.9
     kd_kind: str = "kl"
@@ -101,7 +99,7 @@ class ObjectiveSpec:
         for name in ("kd_tau", "kd_logits_tau"):
             if getattr(self, name) <= 0:
                 raise UserError(f"config.loss.{name} must be positive, got {getattr(self, name)}")
-        for name in ("fused_weight", "branch_weight", "kd_weight", "kd_logits_weight"):
+        for name in ("branch_weight", "kd_weight", "kd_logits_weight"):
             if getattr(self, name) < 0:
                 raise UserError(f"config.loss.{name} must not be negative, got {getattr(self, name)}")
         for name in ("balance_beta", "kd_start_fraction", "kd_warmup_fraction"):
@@ -164,7 +162,7 @@ def objective(
     if weights is not None:
         classify = functools.partial(classify, weights=weights.of(muscles))
     terms = {"loss_fused": classify(output.logits, muscles, clip_valid)}
-    total = spec.fused_weight * terms["loss_fused"]
+    total = terms["loss_fused"]
     if len(output.branch_logits) > 1:
         for branch, logits in output.branch_logits.items():
             seen = output.present.get(branch)

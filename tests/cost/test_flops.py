@@ -71,6 +71,24 @@ def test_hdgcn_products_are_the_counted_ones(num_tokens):
     assert hdgcn_multiply_adds(SMALL, [(16, 2, 25, 3)], 2 * num_tokens) == pytest.approx(traced, rel=0.01)
 
 
+def test_products_of_additional_streams_are_counted():
+    spec = HDGCNSpec(widths=(64, 64), streams=("joint", "bone", "biomechanics"))
+    poses, valid = jax.ShapeDtypeStruct((1, 8, 1, 19, 3), jnp.float32), jax.ShapeDtypeStruct((1, 8, 1), jnp.bool_)
+    alone = dataclasses.replace(spec, streams=("joint",))
+
+    def counted(spec):
+        model = HDGCN(spec)
+        params = jax.eval_shape(lambda p, v: model.init(jax.random.key(0), p, v, False), poses, valid)
+        traced = traced_multiply_adds(lambda v, p, ok: model.apply(v, p, ok, False), params, poses, valid)
+        return hdgcn_multiply_adds(spec, [(8, 1, 19, 3)]), traced
+
+    (count, traced), (count_alone, traced_alone) = counted(spec), counted(alone)
+    # Eighteen channels into four hierarchies of width 16 and a shortcut of width 64, for each joint and pose. What the
+    # channels themselves take (centres of mass) is a sum over joints, which is not counted.
+    assert count - count_alone == 18 * (4 * 16 + 64) * 19 * 8
+    assert traced - traced_alone == pytest.approx(count - count_alone, rel=0.05)
+
+
 @pytest.mark.parametrize("kind", FUSIONS)
 def test_fusion_products_are_the_counted_ones(kind):
     tokens = jax.ShapeDtypeStruct((1, 20, 24), jnp.float32)

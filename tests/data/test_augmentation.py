@@ -13,8 +13,8 @@ from musclemap_jax.data.augmentation import (
     AugmentationSpec,
     augment_poses,
     augment_video,
-    centre_crop,
     erase_rectangle,
+    fixed_crops,
     flip_poses,
     flip_video,
     jitter_colours,
@@ -88,9 +88,12 @@ def test_random_crops_cover_the_ranges():
     assert boxes[:, 1].max() > 40
 
 
-def test_centre_crop_by_hand():
-    assert centre_crop(256, 340) == (0, 42, 256, 256)
-    assert centre_crop(341, 256) == (42.5, 0, 256, 256)
+def test_fixed_crops_by_hand():
+    assert fixed_crops(256, 340) == ((0, 42, 256, 256),)
+    assert fixed_crops(341, 256) == ((42.5, 0, 256, 256),)
+    assert fixed_crops(256, 340, 3) == ((0, 0, 256, 256), (0, 42, 256, 256), (0, 84, 256, 256))
+    assert fixed_crops(341, 256, 3) == ((0, 0, 256, 256), (42.5, 0, 256, 256), (85, 0, 256, 256))
+    assert fixed_crops(64, 64, 3) == ((0, 0, 64, 64),) * 3
 
 
 def test_no_augmentation_changes_nothing():

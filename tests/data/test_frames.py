@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from musclemap_jax.data.augmentation import Box, centre_crop
+from musclemap_jax.data.augmentation import Box, fixed_crops
 from musclemap_jax.data.frames import FrameError, decode_frames, frame_size
 from musclemap_jax.data.images import decode_jpeg, encode_jpeg
 from musclemap_jax.data.raw.video import read_video
@@ -23,7 +23,7 @@ def _image(height, width, seed=0):
 
 def _decode(jpegs, indices, box, size):
     video = np.full((len(indices), size, size, 3), 7, np.uint8)
-    decode_frames(jpegs, np.array(indices), box, video)
+    decode_frames(jpegs, np.array(indices), (box,), video)
     return video
 
 
@@ -57,7 +57,7 @@ def test_crop_and_resize_equal_a_direct_reference(box):
 )
 def test_reduced_decoding_equals_full_decoding(stored, size, tolerance):
     jpeg = encode_jpeg(_image(*stored))
-    box = centre_crop(*stored)
+    box = fixed_crops(*stored)[0]
     video = _decode([jpeg], [0], box, size)
     top, left, side = round(box.top), round(box.left), round(box.height)
     square = decode_jpeg(jpeg)[top : top + side, left : left + side]
@@ -81,33 +81,33 @@ def test_reduced_decoding_is_nearer_to_an_area_average_than_a_bilinear_resize(de
 
 def test_frames_come_in_the_order_asked_for_and_repeat():
     jpegs = [encode_jpeg(np.full((32, 32, 3), 20 * index, np.uint8)) for index in range(6)]
-    video = _decode(jpegs, [5, 0, 0, 3, 5], centre_crop(32, 32), 16)
+    video = _decode(jpegs, [5, 0, 0, 3, 5], fixed_crops(32, 32)[0], 16)
     np.testing.assert_array_equal(video[:, 8, 8, 0], [100, 0, 0, 60, 100])
 
 
 def test_small_frames_are_enlarged():
     jpeg = encode_jpeg(np.full((20, 24, 3), 90, np.uint8))
-    video = _decode([jpeg], [0], centre_crop(20, 24), 48)
+    video = _decode([jpeg], [0], fixed_crops(20, 24)[0], 48)
     assert video.shape == (1, 48, 48, 3)
     assert (video == 90).all()
 
 
 def test_only_the_sampled_frames_are_decoded():
     good = encode_jpeg(_image(32, 32))
-    _decode([b"never read", good, b"never read"], [1, 1], centre_crop(32, 32), 32)
+    _decode([b"never read", good, b"never read"], [1, 1], fixed_crops(32, 32)[0], 32)
 
 
 @pytest.mark.parametrize("broken", [b"", b"no jpeg", encode_jpeg(_image(64, 64))[:-200]])
 def test_an_error_names_the_broken_frame(broken):
     jpegs = [encode_jpeg(_image(64, 64)), broken]
     with pytest.raises(FrameError, match="frame 1: "):
-        _decode(jpegs, [0, 1], centre_crop(64, 64), 32)
+        _decode(jpegs, [0, 1], fixed_crops(64, 64)[0], 32)
 
 
 def test_frames_of_several_sizes_are_refused():
     jpegs = [encode_jpeg(_image(64, 64)), encode_jpeg(_image(64, 48))]
     with pytest.raises(FrameError, match=r"frame 1: expected \(64, 64\) pixels .* in frame 0, got \(64, 48\)"):
-        _decode(jpegs, [0, 1], centre_crop(64, 64), 32)
+        _decode(jpegs, [0, 1], fixed_crops(64, 64)[0], 32)
 
 
 def test_bytes_that_are_no_image():

@@ -11,7 +11,7 @@ from etils import epath
 
 from musclemap_jax.data.augmentation import AugmentationSpec
 from musclemap_jax.data.batch import InputSpec
-from musclemap_jax.data.images import encode_jpeg
+from musclemap_jax.data.images import encode_grey_jpeg, encode_jpeg
 from musclemap_jax.data.pipeline import eval_batches, num_eval_batches, train_iterator
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import LAYOUTS
@@ -64,6 +64,9 @@ def _assert_equal(first, second):
         assert one.keys() == other.keys()
         for key in one:
             np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+
+
+RECIPE = replace(SPEC, augmentation=AugmentationSpec(rand_augment="rand-m7-n4-mstd0.5-inc1"))
 
 
 def _train(num_clips=7, spec=SPEC, batch_size=3, seed=5, **options):
@@ -127,6 +130,29 @@ def test_the_stream_does_not_depend_on_the_number_of_processes(process_count):
         for parts in zip(*by_process, strict=True)
     ]
     _assert_equal(joined, alone)
+
+
+@pytest.mark.parametrize(("batch_size", "process_count"), [(6, 1), (3, 2), (2, 3), (1, 6)])
+def test_every_sample_of_a_clip_is_in_one_global_batch(batch_size, process_count):
+    order, state = _stream(7, batch_size, process_count, samples_per_clip=3)
+    np.testing.assert_array_equal(order.reshape(-1, 3), order[::3, None].repeat(3, axis=1))
+    _assert_each_clip_once_an_epoch(order[::3])
+    np.testing.assert_array_equal(order[::3], _stream(14, 1)[0])
+    assert state["place"] == 42
+    resumed, _ = _stream(7, batch_size, process_count, state=state | {"place": 12}, samples_per_clip=3)
+    np.testing.assert_array_equal(resumed[:30], order[12:])
+
+
+def test_samples_differ_and_the_first_is_the_clip_without_others():
+    clips = Clips(3)
+    iterator = train_iterator(clips, RECIPE, 6, 0, num_threads=0, samples_per_clip=2)
+    (batch,) = _take(iterator, 1)
+    assert len(clips.reads) == 3
+    first, second = ({name: value[k::2] for name, value in batch.items()} for k in (0, 1))
+    _assert_equal([first], _take(_train(3, RECIPE, seed=0), 1))
+    np.testing.assert_array_equal(first["clip_index"], second["clip_index"])
+    for name in ("video", "skeleton"):
+        assert all((one != other).any() for one, other in zip(first[name], second[name], strict=True))
 
 
 @pytest.mark.parametrize("num_threads", [1, 3])
@@ -234,6 +260,40 @@ def test_frames_in_eval_are_the_ones_of_the_views():
     frames = np.array([[1, 3, 5, 7], [3, 5, 7, 9]])
     np.testing.assert_allclose(batch["video"][0, :, :, 8, 8, 0], 250 - 5 * frames, atol=2)
     assert batch["video"].shape == (1, 2, 4, 16, 16, 3)
+
+
+def test_crops_in_eval_lie_along_the_longer_side_of_every_image():
+    class Ramp(Clips):
+        """A level is 5 times the column or, in clip 1, which stands upright, 5 times the row."""
+
+        def __getitem__(self, index):
+            image = np.repeat(np.broadcast_to(5 * np.arange(48, dtype=np.uint8), (32, 48))[..., None], 3, axis=-1)
+            grey = encode_jpeg(image if index == 0 else image.transpose(1, 0, 2), quality=95)
+            flow = encode_grey_jpeg(image[..., 0] if index == 0 else image[..., 0].T, quality=95)
+            flows = {"flow_x": [flow] * 10, "flow_y": [flow] * 10, "flow_scale": np.ones(2, np.float32)}
+            return super().__getitem__(index) | {"frames": [grey] * 10} | flows
+
+    spec = replace(SPEC, num_views=2, num_crops=3, crop_size=32, modalities=("video", "flow", "skeleton"))
+    (batch,) = eval_batches(Ramp(2), spec, 2, num_threads=0)
+    assert batch["video"].shape == (2, 6, 4, 32, 32, 3)
+    assert batch["skeleton"].shape == (2, 8, 2, 19, 3)
+    for crop, start in enumerate((0, 8, 16)):
+        ramp = 5 * (start + np.arange(32))
+        for view in (2 * crop, 2 * crop + 1):
+            for name in ("video", "flow"):
+                wide, upright = batch[name][:, view]
+                np.testing.assert_allclose(wide, np.broadcast_to(ramp[:, None], wide.shape), atol=4)
+                np.testing.assert_allclose(upright, np.broadcast_to(ramp[:, None, None], wide.shape), atol=4)
+    middle = next(eval_batches(Ramp(2), replace(spec, num_crops=1), 2, num_threads=0))
+    np.testing.assert_array_equal(batch["video"][:, 2:4], middle["video"])
+    for name in ("skeleton", "skeleton_valid", "muscles"):
+        np.testing.assert_array_equal(batch[name], middle[name])
+
+
+def test_crops_see_the_same_frames_of_a_view():
+    (batch,) = eval_batches(Clips(1), replace(SPEC, num_crops=3), 1, num_threads=0)
+    frames = np.array([[1, 3, 5, 7], [3, 5, 7, 9]])
+    np.testing.assert_allclose(batch["video"][0, :, :, 8, 8, 0], np.tile(250 - 5 * frames, (3, 1)), atol=2)
 
 
 @pytest.mark.parametrize("process_count", [1, 2, 4])
@@ -354,18 +414,21 @@ def test_impossible_sizes_are_refused():
         train_iterator(Clips(0), SPEC, 2, 0)
     with pytest.raises(UserError, match="batch size"):
         train_iterator(Clips(2), SPEC, 0, 0)
+    with pytest.raises(UserError, match="samples_per_clip: expected at least 1, got 0"):
+        train_iterator(Clips(2), SPEC, 2, 0, samples_per_clip=0)
     with pytest.raises(UserError, match="process index: expected 0 to 1, got 2"):
         eval_batches(Clips(2), SPEC, 1, process_index=2, process_count=2)
 
 
 def test_worker_processes_give_the_same_stream():
-    iterator = _train(num_workers=2, num_threads=1)  # 7 clips, batches of 3: an epoch ends within a batch
-    reference = _take(_train(), 8)
+    # 7 clips, batches of 3: an epoch ends within a batch.
+    iterator = _train(spec=RECIPE, num_workers=2, num_threads=1)
+    reference = _take(_train(spec=RECIPE), 8)
     batches = [next(iterator) for _ in range(7)]
     state = iterator.get_state()
     iterator.close()
     _assert_equal(batches, reference[:7])
     _assert_each_clip_once_an_epoch(np.concatenate([batch["clip_index"] for batch in batches]))
-    resumed = _train()
+    resumed = _train(spec=RECIPE)
     resumed.set_state(state)
     _assert_equal(_take(resumed, 1), reference[7:])

@@ -9,7 +9,8 @@ import math
 import numpy as np
 import pytest
 
-from musclemap_jax.eval.metrics import Headline, Metrics, compute_metrics
+from musclemap_jax.eval.headline import Difference, Headline
+from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
@@ -124,6 +125,68 @@ def test_scores_of_a_branch_are_checked_too():
     broken = SplitPredictions(SCORES, LABELS, CLIP_IDS, branch_scores={"video": np.full_like(SCORES, np.nan)})
     with pytest.raises(ValueError, match=r"^val_new, branch video: scores of 4 of 4 clips are NaN"):
         compute_metrics({"val_new": broken}, REGIONS)
+
+
+def test_baselines_are_scored_beside_the_model_on_the_splits_that_they_know():
+    swapped = SCORES[[0, 2, 1, 3]]  # arm: both positives in front
+    activities = ["squat", "squat", "plank", "plank"]
+    known = SplitPredictions(SCORES, LABELS, CLIP_IDS, activities, baseline_scores={"a": swapped, "lookup": SCORES})
+    new = known._replace(baseline_scores={"a": swapped})
+    metrics = compute_metrics({"test_known": known, "test_new": new}, REGIONS, remarks=["No skeletons."])
+    model = metrics.splits["test_new"].headline.mean_ap
+    of_a = metrics.baselines["a"]["test_new"]
+    assert of_a.headline.mean_ap == pytest.approx((1 + 1 / 4) / 2, abs=1e-15)
+    assert of_a.headline.interval is not None
+    assert of_a.above.mean_ap == pytest.approx(model - 0.625, abs=1e-15)
+    assert of_a.above.interval[1] <= 0
+    assert metrics.baselines["a"]["test_mean"].above.mean_ap == pytest.approx(model - 0.625, abs=1e-15)
+    of_lookup = metrics.baselines["lookup"]
+    assert of_lookup["test_known"].above == Difference(0.0, (0.0, 0.0))
+    for name in ("test_new", "test_mean"):
+        assert math.isnan(of_lookup[name].headline.mean_ap)
+        assert math.isnan(of_lookup[name].above.mean_ap)
+        assert of_lookup[name].headline.random_floor == metrics.headlines()[name].random_floor
+    text = metrics.to_json()
+    assert json.loads(text)["baselines"]["lookup"]["test_new"]["headline"]["mean_ap"] is None
+    again = Metrics.from_json(text)
+    assert again.to_json() == text
+    assert again.baselines["a"] == metrics.baselines["a"]
+    assert again.remarks == ("No skeletons.",)
+
+
+def test_scores_of_a_baseline_are_checked_too():
+    broken = SplitPredictions(SCORES, LABELS, CLIP_IDS, baseline_scores={"a": SCORES[:, :2]})
+    with pytest.raises(ValueError, match=r"^val_new, baseline a: expected scores and labels of shape \(4, 3\)"):
+        compute_metrics({"val_new": broken}, REGIONS)
+
+
+def test_a_softmax_is_what_counts_and_logits_are_beside_it_or_the_other_way_round():
+    logits = np.array([[5.0, 5.0, -9.0], [1.0, -3.0, -9.0]])  # arm: 1/2 and 0.98 by softmax
+    predictions = {
+        split: SplitPredictions(
+            logits, np.array([[0, 0, 0], [1, 0, 0]]), ["a", "b"], (), {"video": logits, "pose": -logits}
+        )
+        for split in ("val_known", "val_new")
+    }
+    by_softmax = compute_metrics(predictions, REGIONS, ("softmax", "logits"))
+    assert by_softmax.scores == "softmax"
+    assert by_softmax.splits["val_new"].headline.mean_ap == 1
+    assert by_softmax.means["val_mean"].mean_ap == 1
+    assert by_softmax.branches["video"]["val_new"].mean_ap == 1
+    assert by_softmax.branches["pose"]["val_new"].mean_ap == 0.5
+    assert {name: headline.mean_ap for name, headline in by_softmax.other_scores["logits"].items()} == {
+        "val_known": 0.5,
+        "val_new": 0.5,
+        "val_mean": 0.5,
+    }
+    scalars = by_softmax.scalars()
+    assert (scalars["val_mean/mAP"], scalars["val_mean/mAP_on_logits"]) == (1, 0.5)
+    by_logits = compute_metrics(predictions, REGIONS, ("logits", "softmax"))
+    assert by_logits.means == by_softmax.other_scores["logits"]
+    assert by_logits.other_scores["softmax"]["val_mean"] == by_softmax.means["val_mean"]
+    again = Metrics.from_json(by_softmax.to_json())
+    assert again.to_json() == by_softmax.to_json()
+    assert again.other_scores == by_softmax.other_scores
 
 
 def test_order_of_clips_does_not_change_any_metric(metrics, predictions):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from musclemap_jax.eval.score_link import log_odds, probabilities
+from musclemap_jax.eval.score_link import LOGITS, SOFTMAX, from_logits, log_odds, probabilities, reported_scores
 
 
 def test_a_sigmoid_has_its_logits_as_log_odds():
@@ -38,3 +38,16 @@ def test_missing_logits_stay_missing():
 def test_probabilities_do_not_overflow():
     values = probabilities(np.array([-2000.0, 0.0, np.log(3), 2000.0, np.nan]))
     np.testing.assert_allclose(values, [0, 0.5, 0.75, 1, np.nan], atol=1e-15)
+
+
+def test_what_is_ranked_follows_the_link_and_the_choice():
+    assert reported_scores("sigmoid", "link") == reported_scores("sigmoid", "logits") == (LOGITS,)
+    assert reported_scores("softmax", "link") == (SOFTMAX, LOGITS)
+    assert reported_scores("softmax", "logits") == (LOGITS, SOFTMAX)
+
+
+def test_a_softmax_orders_clips_otherwise_than_logits_do():
+    logits = np.array([[5.0, 5.0], [1.0, -3.0]])  # softmax: 1/2 each; 0.98 and 0.02
+    np.testing.assert_array_equal(from_logits(logits, LOGITS), logits)
+    ranked = from_logits(logits, SOFTMAX)
+    np.testing.assert_allclose(ranked, [[0, 0], [4, -4]], atol=1e-12)

@@ -1,5 +1,6 @@
 """Tests of the configuration: files, variants, what is refused."""
 
+import ast
 import importlib.util
 import json
 import math
@@ -14,6 +15,9 @@ from musclemap_jax.experiment.config import default_config, resolve
 from musclemap_jax.experiment.variants import VARIANTS
 from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.models.video.mvit import MVITV2_S
+from musclemap_jax.train.mixing import MixingSpec
+from tests.conftest import ROOT
+from tests.documented_commands import python_commands
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 
@@ -44,6 +48,17 @@ def test_the_paper_model_is_mvitv2_s_with_ten_sites():
     assert spec.model.taught == ("video", "skeleton")
 
 
+def test_skeleton_streams_are_a_setting_of_the_architecture():
+    config = default_config()
+    assert config.model.backbones.hdgcn.streams == ("joint",)
+    config.model.backbones.hdgcn.streams = ("joint", "bone", "biomechanics")
+    spec = resolve(json.loads(config.to_json()))
+    assert spec.model.backbones["hdgcn"].streams == ("joint", "bone", "biomechanics")
+    config.model.backbones.hdgcn.streams = ("joint", "bones")
+    with pytest.raises(UserError, match=r"config.model.backbones.hdgcn: streams: .* got \('joint', 'bones'\)"):
+        resolve(config)
+
+
 def test_an_unknown_variant_names_the_known_ones():
     with pytest.raises(UserError, match="'synthetic', 'smoke'"):
         load(CONFIGS[0], "tiny")
@@ -60,6 +75,11 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
     ("key", "value", "message"),
     [
         ("train.batch_size", 0, "train.batch_size must be at least 1"),
+        ("train.samples_per_clip", 0, "config.train.samples_per_clip must be at least 1, got 0"),
+        ("train.samples_per_clip", 3, r"batch_size=64 is not a multiple of 3 \(samples_per_clip\): a batch holds all"),
+        ("train.mixing.mixup_alpha", -0.8, r"config.train.mixing.mixup_alpha: expected 0 \(off\) or more, got -0.8"),
+        ("input.augmentation.rand_augment", "rand-m7-x4", "augmentation.rand_augment: expected a name such as rand-m7"),
+        ("eval.num_crops", 0, "config.eval.num_crops must be at least 1, got 0"),
         ("optimizer.warmup_fraction", 1.5, "longer than the run"),
         ("loss.kd_axis", "time", "kd_axis"),
         ("model.backbones.hdgcn.widths", (6,), "multiples of 4"),
@@ -67,6 +87,7 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
         ("input.augmentation.flip_probability", 2.0, "flip_probability"),
         ("eval.splits", ("train",), "eval.splits"),
         ("eval.recall", 0.0, "config.eval.recall: expected a fraction above 0 and up to 1, got 0.0"),
+        ("eval.scores", "softmax", "config.eval.scores: expected 'link' or 'logits', got 'softmax'"),
         ("eval.recall", 90.0, "config.eval.recall: expected a fraction above 0 and up to 1, got 90.0"),
         ("seed", -1, "seed"),
         ("seed", 2**32, r"config.seed must be from 0 to 2\^32 - 1, got 4294967296"),
@@ -121,8 +142,9 @@ def test_keys_of_backbones_and_weights_follow_the_table():
 
 def test_views_of_the_evaluation_reach_the_input():
     config = default_config()
-    config.eval.num_views = 3
+    config.eval.update(num_views=3, num_crops=2)
     assert resolve(config).input.num_views == 3
+    assert resolve(config).input.views_per_clip == 6
 
 
 def test_integers_do_not_shut_out_fractions():
@@ -154,3 +176,16 @@ def test_every_fragment_of_the_page_on_training_is_a_configuration():
         config = default_config()
         exec(fragment, {"config": config})
         assert resolve(config) != resolve(default_config())
+
+
+def test_the_documented_recipe_of_augmentation_resolves():
+    (command,) = python_commands(ROOT / "docs" / "augmentation.md")
+    given = dict(word.removeprefix("--config.").split("=") for word in command if word.startswith("--config."))
+    config = load(CONFIGS[0].with_name("mvitv2_s.py"), "")
+    for key, value in given.items():
+        config.update_from_flattened_dict({key: value if key.endswith("rand_augment") else ast.literal_eval(value)})
+    spec = resolve(config)
+    assert spec.input.augmentation.rand_augment == "rand-m7-n4-mstd0.5-inc1"
+    assert spec.input.augmentation.crop_area == (0.08, 1.0)
+    assert spec.train.mixing == MixingSpec(mixup_alpha=0.8, cutmix_alpha=1.0)
+    assert spec.train.samples_per_clip == 2

@@ -54,7 +54,7 @@ def test_a_key_that_nobody_has_thought_of_has_none(key):
         {"train__log_every": 1},
         {"train__eval_every": 7},
         {"train__max_skipped": 3},
-        {"eval__num_views": 2},
+        {"eval__num_views": 2, "eval__num_crops": 3},
         {"eval__recall": 0.8, "eval__checkpoint": "best"},
         {"data__data_dir": "/elsewhere", "data__num_workers": 2},
     ],
@@ -77,7 +77,14 @@ def test_initial_weights_are_not_read_again_and_no_change():
         ({"data__builder": "rgb"}, "data.builder was multimodal, is rgb"),
         ({"model__dtype": "bfloat16", "seed": 3}, "model.dtype was float32, is bfloat16; seed was 0, is 3"),
         ({"input__augmentation__pose_span": 1.0}, "input.augmentation.pose_span was 0.8, is 1.0"),
+        ({"train__mixing__mixup_alpha": 0.8}, "train.mixing.mixup_alpha was 0.0, is 0.8"),
+        ({"train__samples_per_clip": 2}, "train.samples_per_clip was 1, is 2"),
+        (
+            {"input__augmentation__rand_augment": "rand-m7-n4"},
+            "input.augmentation.rand_augment was '', is rand-m7-n4",
+        ),
         ({"loss__kd_weight": 0.0}, "loss.kd_weight was 0.9, is 0.0"),
+        ({"eval__scores": "logits"}, "eval.scores was link, is logits"),
     ],
 )
 def test_what_changes_what_is_learned_is_refused_with_the_way_out(values, named):

@@ -33,8 +33,12 @@ def test_examples_show_what_is_stored(root, tmp_path, config, grey):
     source = load_source(prepare(config, tmp_path, root, num_workers=1), "train")
     labels = source[0]["muscles"][None]
     predictions = SplitPredictions(clip_ids=("a",), scores=labels.astype(np.float32), labels=labels)
-    (example,) = example_clips(PreparedData({"train": source}, {}, source.regions), "train", predictions)
+    data = PreparedData({"train": source}, {}, source.regions)
+    (example,) = example_clips(data, "train", predictions)
     assert example.frames.shape == (FRAMES_PER_EXAMPLE, 32, 48, 3)
     assert abs(int(example.frames.mean()) - grey) < 5
     assert (example.skeleton is None) == (config == "rgb")
     assert plot_frame_strip(example.frames, example.skeleton, example.joint_names).axes
+    np.testing.assert_allclose(example.probabilities, 1 / (1 + np.exp(-labels[0].astype(float))))
+    (example,) = example_clips(data, "train", predictions, link="softmax")
+    assert example.probabilities.sum() == pytest.approx(1)

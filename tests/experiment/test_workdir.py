@@ -110,13 +110,14 @@ def test_the_file_of_a_run_is_a_configuration(path, variant, tmp_path):
 
 def test_an_evaluation_takes_the_model_from_the_run_and_the_rest_as_given(workdir):
     given = dataclasses.replace(
-        changed("eval", num_views=2, checkpoint="best"),
+        changed("eval", num_views=2, num_crops=3, checkpoint="best"),
         data=changed("data", data_dir="/elsewhere").data,
         optimizer=changed("optimizer", learning_rate=0.5).optimizer,
         train=changed("train", num_steps=3).train,
     )
     spec = evaluation_spec(workdir, resolve(dataclasses.asdict(given)))
     assert (spec.eval, spec.data, spec.input.num_views) == (given.eval, given.data, 2)
+    assert spec.input.views_per_clip == 6
     assert (spec.optimizer, spec.train) == (ExperimentSpec().optimizer, ExperimentSpec().train)
 
 

@@ -44,16 +44,6 @@ def test_prediction_is_the_weighted_mean_of_the_branches(tiny_model_spec, variab
     assert float(jnp.ptp(output.logits)) > 0
 
 
-def test_pooled_features_are_added_to_the_fused_tokens(tiny_model_spec, apply, variables, tiny_batch):
-    pooled = TransM3E(dataclasses.replace(tiny_model_spec, pooled_features=True))
-    batch = tiny_batch(2)
-    without, output = apply(variables, batch), jax.jit(pooled.apply)(variables, batch)
-    for name, branch in output.branches.items():
-        added = branch.pooled @ variables["params"][f"head_{name}"]["kernel"]
-        assert float(jnp.abs(added).max()) > 1e-3
-        np.testing.assert_allclose(output.branch_logits[name], without.branch_logits[name] + added, atol=1e-6)
-
-
 def test_views_are_averaged_in_the_logits(apply, variables, tiny_batch):
     batch = tiny_batch(2, num_views=2)
     both = apply(variables, batch)

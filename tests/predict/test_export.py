@@ -1,17 +1,23 @@
 """An exported model gives the model's own logits, in a process that has JAX alone."""
 
+import dataclasses
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.export
 import numpy as np
 import pytest
 
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.predict.export import export_model, main
 from musclemap_jax.predict.model import load
 from musclemap_jax.predict.model_folder import save_model
+from musclemap_jax.pretrained.published import branch_model
+from tests.pretrained.trees import variables
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # whose ints are not symbolic dimensions
 
@@ -55,6 +61,28 @@ def test_the_documented_loader_gives_the_models_logits_in_a_process_with_jax_alo
     description = json.loads((folder / "inside" / "model.json").read_text())
     assert description["inputs"]["video"] == {"shape": ["b", "2", "4", "16", "16", "3"], "dtype": "uint8"}
     assert description["outputs"] == ["logits", "logits_video", "logits_skeleton"]
+
+
+def test_skeleton_streams_are_part_of_a_stored_and_of_an_exported_model(tiny_stored_model, tmp_path, tiny_batch):
+    skeleton = HDGCNSpec(widths=(8, 8), streams=("joint", "bone", "motion", "biomechanics"))
+    spec = branch_model("skeleton", backbones={"hdgcn": skeleton})
+    params, batch_stats = variables(spec)
+    stored = dataclasses.replace(
+        tiny_stored_model,
+        spec=dataclasses.replace(tiny_stored_model.spec, model=spec),
+        variables={"params": params, "batch_stats": batch_stats},
+    )
+    save_model(tmp_path / "model", stored)
+    model = load(tmp_path / "model")
+    assert model.spec.model == spec
+    batch = tiny_batch(3)
+    inputs = {name: batch[name] for name in ("skeleton", "skeleton_valid")}
+    exported_file, _ = export_model(tmp_path / "model", tmp_path / "model.jax")
+    exported = jax.export.deserialize(bytearray(exported_file.read_bytes()))
+    logits = model.apply(inputs).logits
+    np.testing.assert_allclose(exported.call(inputs)["logits"], logits, rtol=1e-5)
+    moved = inputs | {"skeleton": inputs["skeleton"][:, ::-1]}  # the same poses, moving backwards
+    assert np.abs(model.apply(moved).logits - logits).max() > 1e-3
 
 
 def test_a_file_that_cannot_be_written_ends_with_one_line(folder, capsys):

@@ -10,7 +10,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.transm3e import RELEASED, ModelSpec
 from musclemap_jax.pretrained.hdgcn_names import hdgcn_architecture
-from musclemap_jax.pretrained.initial_weights import GRAPH, HEAD, TABLE, initialise, same_graphs
+from musclemap_jax.pretrained.initial_weights import GRAPH, HEAD, STREAM, TABLE, initialise, same_graphs
 from musclemap_jax.pretrained.published import branch_model
 from musclemap_jax.pretrained.result import load_initial
 from musclemap_jax.pretrained.transforms import resize_axis
@@ -202,6 +202,29 @@ class TestGraphs:
         assert {entry.rule for entry in report.initial} == {GRAPH, HEAD}
         assert_same(taken["skeleton"]["unit01"], loaded["skeleton"]["unit01"])
         assert_same(batch_stats["skeleton"]["input_norm"], statistics["skeleton"]["input_norm"])
+
+    def test_weights_without_a_stream_start_a_model_that_has_it(self):
+        """And the other way round; a stream that both have is taken."""
+        several = SKELETON.architecture("skeleton"), ("joint", "bone", "biomechanics")
+        several = branch_model("skeleton", backbones={"hdgcn": dataclasses.replace(several[0], streams=several[1])})
+        params, statistics = variables(several)
+        loaded, loaded_statistics = variables(SKELETON, seed=1)
+        loaded = {"params": loaded, "batch_stats": loaded_statistics}
+        taken, batch_stats, report = initialise(params, statistics, loaded, "skeleton")
+        assert {entry.rule for entry in report.initial} == {STREAM}
+        assert report.left_out == ()
+        # Each of the two has a scale, a bias, a mean and a variance, and two kernels.
+        assert f"{STREAM} initial: 12" in report.text()
+        new = {entry.name for entry in report.initial}
+        back = {"params": params, "batch_stats": statistics}
+        before, given = flat(back), flat(loaded)
+        for name, leaf in flat({"params": taken, "batch_stats": batch_stats}).items():
+            np.testing.assert_array_equal(leaf, before[name] if name in new else given[name])
+        taken, _, report = initialise(loaded["params"], loaded_statistics, back, "skeleton")
+        assert {entry.rule for entry in report.left_out} == {STREAM}
+        assert report.initial == ()
+        assert initialise(params, statistics, back)[2].initial == ()
+        assert len(initialise(params, statistics, back, unlike=(GRAPH, STREAM))[2].initial) > 12
 
     def test_an_array_of_a_graph_that_the_model_has_not_is_another_architecture(self):
         loaded, _ = variables(SKELETON, seed=1)

@@ -305,6 +305,36 @@ def test_labels_of_the_data_set_name_everything(tmp_path):
         assert stored["regions"].tolist() == list(regions)
 
 
+def test_cards_show_baselines_beside_the_model_and_say_what_was_ranked(tmp_path, predictions):
+    known = {"linear_joints": predictions["test_known"].scores + 1, "activity_lookup": predictions["test_known"].labels}
+    of_new = predictions["test_new"]
+    compared = {
+        "test_known": predictions["test_known"]._replace(baseline_scores=known),
+        "test_new": of_new._replace(baseline_scores={"linear_joints": -of_new.scores}),
+    }
+    metrics = compute_metrics(compared, MUSCLE_REGIONS, ("softmax", "logits"), ["Something is missing."])
+    path = report.write_report(tmp_path, metrics, report.RunInfo("bare"))
+    page = parse(path)
+    check_is_inert(path, page)
+    text = re.sub(r"\s+", " ", "".join(page.text))
+    for name in ("test_known", "test_new", "test_mean"):
+        beside = metrics.baselines["linear_joints"][name]
+        interval = " to ".join(f"{100 * end:+.1f}" for end in beside.above.interval)
+        shown = f"linear model on joints{percent(beside.headline.mean_ap)} (model {100 * beside.above.mean_ap:+.1f}"
+        assert f"{shown}, {interval}){'' if beside.above.is_clear else ' ▼'}" in text
+        assert f"on logits{percent(metrics.other_scores['logits'][name].mean_ap)}" in text
+    assert text.count("activity lookup100.0 (model ") == 1  # not on new activities, and never marked
+    assert "Clips are ranked by a softmax over the regions" in text
+    assert "; mAP on logits is given beside it." in text
+    assert "Something is missing." in text
+
+
+def test_without_baselines_the_page_explains_none(parsed):
+    text = "".join(parsed.text)
+    assert "Clips are ranked by their logits, averaged over views." in text
+    assert "linear model" not in text
+
+
 def test_decisions_have_a_section(tmp_path, metrics, decision_metrics):
     with_decisions = dataclasses.replace(metrics, decisions=decision_metrics)
     path = report.write_report(tmp_path, with_decisions, report.RunInfo("bare"))

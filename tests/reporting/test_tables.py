@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import math
 
 import numpy as np
 import pytest
 
+from musclemap_jax.errors import UserError
+from musclemap_jax.eval.baselines import TITLES
+from musclemap_jax.eval.headline import Difference
+from musclemap_jax.eval.metrics import Comparison, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.reporting import tables
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
@@ -79,6 +85,42 @@ def test_headline_table_shows_branches_floors_and_means(metrics):
     ]
 
 
+def test_a_model_that_ranks_otherwise_by_its_logits_has_both_values_by_name(predictions):
+    metrics = compute_metrics(predictions, MUSCLE_REGIONS, ("softmax", "logits"))
+    header, _, *rows = tables.headline_table(metrics).splitlines()
+    titles = [cell.strip() for cell in header.strip("|").split("|")]
+    assert titles[2:5] == ["mAP (softmax)", "95 % interval", "mAP (logits)"]
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    assert cells[2] == f"{100 * metrics.splits['val_known'].headline.mean_ap:.1f}"
+    assert cells[4] == f"{100 * metrics.other_scores['logits']['val_known'].mean_ap:.1f}" != cells[2]
+
+
+def test_baselines_table_shows_each_with_the_difference_and_what_is_missing(metrics):
+    floors = metrics.headlines()["test_new"]
+    better, same, unknown = (
+        {name: Comparison(dataclasses.replace(floors, mean_ap=mean_ap), difference) for name in metrics.headlines()}
+        for mean_ap, difference in (
+            (0.5, Difference(0.125, (0.1, 0.2))),
+            (0.6, Difference(-0.01, (-0.05, 0.02))),
+            (math.nan, Difference(math.nan)),
+        )
+    )
+    found = {"linear_joints": better, "linear_both": same, "activity_lookup": unknown}
+    table = tables.baselines_table(dataclasses.replace(metrics, baselines=found, remarks=("Something is missing.",)))
+    header, _, *rows, remark = table.splitlines()
+    titles = [cell.strip() for cell in header.strip("|").split("|")]
+    assert titles == ["split", "mAP", *(TITLES[name] for name in found)]
+    assert [cell.strip() for cell in rows[-1].strip("|").split("|")] == [
+        "test_mean",
+        f"{100 * metrics.means['test_mean'].mean_ap:.1f}",
+        "50.0 (+12.5)",
+        "60.0 (-1.0*)",
+        "–",  # noqa: RUF001 - a dash is meant
+    ]
+    assert remark == "Something is missing."
+    assert tables.baselines_table(metrics) == ""
+
+
 def test_decisions_table_shows_both_coverages_beside_naming_by_frequency(decision_metrics):
     lines = tables.decisions_table(decision_metrics).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == list(decision_metrics.coverage)
@@ -112,6 +154,36 @@ def test_predictions_come_back_from_csv_and_npz(predictions, tmp_path):
     for row, truth, scores in zip(rows, expected.labels, expected.scores, strict=True):
         assert row["muscles"] == ";".join(str(k) for k in range(len(truth)) if truth[k])
         np.testing.assert_allclose([float(row[region]) for region in MUSCLE_REGIONS], scores, rtol=1e-5)
+
+
+def test_predictions_are_read_back_with_their_branches(predictions, tmp_path):
+    expected = predictions["test_new"]
+    _, path = tables.write_predictions(tmp_path, "test_new", expected, MUSCLE_REGIONS)
+    found, regions = tables.read_predictions(path)
+    assert regions == MUSCLE_REGIONS
+    assert (found.clip_ids, found.activities) == (tuple(expected.clip_ids), tuple(expected.activities))
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert list(found.branch_scores) == ["video", "skeleton"]
+    for branch, scores in expected.branch_scores.items():
+        np.testing.assert_array_equal(found.branch_scores[branch], scores)
+
+
+def test_unknown_activities_are_read_back_as_none(tmp_path):
+    predictions = SplitPredictions(np.zeros((1, 2)), np.zeros((1, 2), np.uint8), ["a"])
+    _, path = tables.write_predictions(tmp_path, "test_new", predictions, ("leg", "core"))
+    found, _ = tables.read_predictions(path)
+    assert found.activities == ()
+    assert found.branch_scores == {}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"text"])
+def test_absent_or_damaged_predictions_are_named(content, tmp_path):
+    path = tmp_path / "predictions_test_new.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{path}: not a run's predictions \(.*\): evaluate the run again"):
+        tables.read_predictions(path)
 
 
 def test_predictions_of_background_and_unknown_activities_have_empty_cells(tmp_path):

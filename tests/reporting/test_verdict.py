@@ -6,13 +6,14 @@ import math
 
 import pytest
 
-from musclemap_jax.eval.metrics import Headline, Metrics, SplitMetrics
+from musclemap_jax.eval.headline import Difference, Headline
+from musclemap_jax.eval.metrics import Comparison, Metrics, SplitMetrics
 from musclemap_jax.reporting.verdict import above_chance, verdict
 
 
-def metrics_of(branches=None, **headlines) -> Metrics:
+def metrics_of(branches=None, baselines=None, **headlines) -> Metrics:
     splits = {name: SplitMetrics(headline, 0.5, 10, (), (), (), (), (), ()) for name, headline in headlines.items()}
-    return Metrics((), splits, {}, branches or {})
+    return Metrics((), splits, {}, branches or {}, baselines or {})
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,29 @@ def test_a_split_without_regions_has_nothing_to_score():
     assert verdict(metrics_of(test_new=nothing)) == (
         "No clip of test_new shows a muscle region, so there is nothing to score."
     )
+
+
+def beside(mean_ap, above, interval=None):
+    return Comparison(Headline(mean_ap, 0.3, 0.3), Difference(above, interval))
+
+
+def test_the_best_linear_model_that_the_model_is_not_clearly_above_is_a_warning():
+    baselines = {
+        "linear_joints": {"test_new": beside(0.5, 0.1, (0.05, 0.2)), "test_known": beside(0.90, 0.05, (0.01, 0.1))},
+        "linear_both": {"test_new": beside(0.7, -0.1, (-0.15, -0.04)), "test_known": beside(0.94, 0.01, (-0.01, 0.03))},
+        "activity_lookup": {"test_new": beside(math.nan, math.nan), "test_known": beside(1.0, -0.05, (-0.1, 0.0))},
+    }
+    new, known = Headline(0.6, 0.3, 0.2, (0.4, 0.8)), Headline(0.95, 0.3, 0.2)
+    assert verdict(metrics_of(baselines=baselines, test_new=new, test_known=known)) == (
+        "Above chance on new activities: 60.0 % mAP (95 % interval 40.0 to 80.0, chance 30.0); known: 95.0; warning: "
+        "not above the linear model on joints and biomechanics on new activities: 70.0 (difference -10.0, 95 % "
+        "interval -15.0 to -4.0); warning: not clearly above the linear model on joints and biomechanics on known "
+        "activities: 94.0 (difference +1.0, 95 % interval -1.0 to +3.0)."
+    )
+
+
+def test_a_model_above_every_linear_model_has_no_warning():
+    baselines = {"linear_joints": {"test_new": beside(0.5, 0.1)}, "activity_lookup": {"test_new": beside(0.9, -0.3)}}
+    assert "warning" not in verdict(metrics_of(baselines=baselines, test_new=Headline(0.6, 0.3, 0.2)))
+    nothing = {"linear_joints": {"test_new": beside(math.nan, math.nan)}}
+    assert "warning" not in verdict(metrics_of(baselines=nothing, test_new=Headline(0.6, 0.3, 0.2)))

@@ -26,6 +26,7 @@ IMAGES = {
     "rgb_flow": {"frames": 3, "flow_x": 1, "flow_y": 1},
     "skeleton": {},
     "multimodal": {"frames": 3},
+    "multimodal_flow": {"frames": 3, "flow_x": 1, "flow_y": 1},
 }
 
 
@@ -39,7 +40,8 @@ def all_configs(prepared, tmp_path_factory):
 
 
 def test_there_is_a_config_for_every_modality():
-    assert set(IMAGES) | {"synthetic", "synthetic_large", "synthetic_smoke"} == {config.name for config in CONFIGS}
+    rendered = {"synthetic", "synthetic_large", "synthetic_flow", "synthetic_smoke"}
+    assert set(IMAGES) | rendered == {config.name for config in CONFIGS}
 
 
 @pytest.mark.parametrize("config", IMAGES)
@@ -49,7 +51,7 @@ def test_tfds_reads_what_the_config_stores_and_nothing_else(all_configs, config)
     source = load_source(builder, "train")
     assert len(decoded) == len(source) == 2
     names = {"clip_id", "activity", "muscles", "fps"} | set(IMAGES[config])
-    names |= {"skeleton", "skeleton_layout"} if config in ("skeleton", "multimodal") else set()
+    names |= {"skeleton", "skeleton_layout"} if config in ("skeleton", "multimodal", "multimodal_flow") else set()
     names |= {"flow_scale"} if "flow_x" in IMAGES[config] else set()
     for theirs, ours in zip(decoded, source, strict=True):
         assert set(theirs) == set(ours) == names

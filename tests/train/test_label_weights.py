@@ -46,12 +46,12 @@ def test_the_objective_weighs_the_prediction_and_each_branch():
     logits = jnp.zeros((1, 2))
     output = ModelOutput(logits, {"video": logits, "skeleton": logits}, {})
     labels, weights = jnp.array([[1.0, 0.0]]), LabelWeights((3.0, 1.0), (1.0, 1.0))
-    spec = ObjectiveSpec(fused_weight=0.25, branch_weight=0.5)
+    spec = ObjectiveSpec(branch_weight=0.5)
     # log 2 for each label, the positive one three times: twice log 2 in the mean, for the prediction and both branches.
     total, terms = objective(output, labels, jnp.ones(1, bool), spec, weights)
     parts = [terms[name] for name in ("loss_fused", "loss_video", "loss_skeleton")]
     np.testing.assert_allclose(parts, [2 * np.log(2)] * 3, rtol=1e-6)
-    np.testing.assert_allclose(total, (0.25 + 0.5 + 0.5) * 2 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(total, 4 * np.log(2), rtol=1e-6)
 
 
 def test_a_loss_that_takes_no_weights_is_refused_with_them(monkeypatch):

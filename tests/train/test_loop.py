@@ -162,3 +162,9 @@ def test_what_is_measured_in_some_steps_is_logged_with_the_next_line(tmp_path):
 def test_nothing_is_measured_unless_asked_for(tmp_path):
     Run(tmp_path, kd_gradient=pytest.fail).train(num_steps=2)
     assert "train/kd_gradient_fraction" not in read_scalars(tmp_path / SCALARS)
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(1, 26), (2, 51), (4, 101)])
+def test_an_epoch_is_every_clip_with_all_of_its_samples(samples, steps):
+    spec = TrainSpec(batch_size=8, num_epochs=2.0, samples_per_clip=samples)
+    assert spec.total_steps(101) == steps  # 202 clips, 8 or 4 or 2 to a batch

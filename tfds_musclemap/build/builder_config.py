@@ -63,6 +63,7 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
     _config("rgb_diff", "Absolute differences of neighbouring RGB frames, lossless.", "rgb_diff"),
     _config("optical_flow", "Optical flow in two 8-bit channels: the raw data set's own, or estimated.", "flow"),
     _config("rgb_flow", "RGB frames and their optical flow.", "video", "flow"),
+    _config("multimodal_flow", "RGB frames, their optical flow and 2D skeletons.", "video", "flow", "skeleton"),
     _config("skeleton", "2D skeletons alone.", "skeleton"),
     MuscleMapConfig(
         name="synthetic",
@@ -73,6 +74,12 @@ CONFIGS: tuple[MuscleMapConfig, ...] = (
         name="synthetic_large",
         description="synthetic with five times as many training clips; its other clips are the same.",
         synthetic=SyntheticSpec(more_train_clips=48),
+    ),
+    MuscleMapConfig(
+        name="synthetic_flow",
+        description="The clips of synthetic with their optical flow.",
+        clip=ClipSettings(modalities=("video", "flow", "skeleton")),
+        synthetic=SyntheticSpec(),
     ),
     MuscleMapConfig(
         name="synthetic_smoke",

@@ -52,6 +52,7 @@ def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:
     for path in (path for found in files for path in found):
         _check_file(clip, path)
 
+    name = clip.name(video_path)
     writers = [modality.writer(clip, found, settings) for modality, found in zip(modalities, files, strict=True)]
     shown = []
     try:
@@ -61,9 +62,9 @@ def _read(clip: RawClip, settings: ClipSettings) -> ClipContent:
             for writer in writers:
                 writer.add(frame)
             shown.append(source.number)
-            check_size(clip.name(video_path), sum(writer.num_bytes for writer in writers))
+            check_size(name, sum(writer.num_bytes for writer in writers))
     except VideoError as error:
-        raise ClipError(f"{clip.name(video_path)}: {error}") from error
+        raise ClipError(f"{name}: {error}") from error
     stored_size = scaled_size(video.source_size, settings.short_side)
     size = ClipSize(len(shown), stored_size, video.source_size, tuple(shown) if video.has_variable_rate else None)
     fields: ClipRecord = {}

@@ -10,6 +10,7 @@ from typing import cast
 import cv2
 import numpy as np
 
+from musclemap_jax.data.affine import move_flow
 from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.frames import decode_frames
 from musclemap_jax.data.images import decode_jpeg, encode_grey_jpeg
@@ -67,12 +68,17 @@ class Flow(BatchModality):
         return {"flow": np.full(shape, flow.NO_MOTION, np.uint8)}
 
     def write(self, batch: Batch, row: int, record: ClipRecord, spec: InputSpec, draw: ClipDraw) -> None:
-        """The values stay those of the stored size; a flip mirrors places and reverses the motion to the right."""
+        """The values stay those of the stored size; a flip mirrors places and reverses the motion to the right.
+
+        RandAugment's geometric operations move places and turn the motion; its colours leave flow as it is.
+        """
         values = one_row_of_frames(batch["flow"], row)
         images = np.empty((*values.shape[:-1], 3), np.uint8)
         for axis, name in enumerate(_AXES):
-            decode_frames(field_of(record, name), draw.indices, draw.box, images)  # ty: ignore[invalid-argument-type]  # drawn, since the modality has frames
+            decode_frames(field_of(record, name), draw.indices, draw.boxes, images)  # ty: ignore[invalid-argument-type]  # drawn, since the modality has frames
             values[..., axis] = images[..., 0]
+        if maps := draw.affine_maps(spec.crop_size):
+            move_flow(values, *maps, field_of(record, "flow_scale"))
         if draw.flip:
             values[...] = values[:, :, ::-1].copy()
             values[..., 0] = np.minimum(2 * flow.NO_MOTION - values[..., 0].astype(np.int16), 255)

@@ -18,10 +18,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from musclemap_jax.data.affine import Map, in_frame
 from musclemap_jax.data.augmentation import Box
 from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.images import JPEG_QUALITY, decode_jpeg, encode_jpeg
 from musclemap_jax.data.modalities.fields import ClipRecord, Field
+from musclemap_jax.data.rand_augment import Operation, affine_map
 from musclemap_jax.data.raw.flow import BOUND_PX
 from musclemap_jax.data.raw.jpeg_planes import JpegPlanes
 from musclemap_jax.data.raw.manifest import Manifest
@@ -173,16 +175,27 @@ class ClipDraw:
     """Time and geometry of a clip's views, drawn once for all modalities.
 
     Attributes:
-      indices: (S * T,) frames of the views, one view after the other; None where no modality is made of frames.
-      box: The crop in pixels of the stored frames; None as `indices` is.
+      indices: (S * T,) frames of the views, one view after the other, the same ones for each crop in turn; None where
+        no modality is made of frames.
+      boxes: The crops in pixels of the stored frames, one in training; none where `indices` is None.
       flip: Whether the clip is mirrored.
+      operations: RandAugment's operations on the cropped images, before the flip.
       rng: The clip's generator, for what a modality draws for itself; None in evaluation, where nothing is random.
     """
 
     indices: np.ndarray | None = None
-    box: Box | None = None
+    boxes: tuple[Box, ...] = ()
     flip: bool = False
+    operations: tuple[Operation, ...] = ()
     rng: np.random.Generator | None = None
+
+    def affine_maps(self, size: int) -> tuple[Map, Map] | None:
+        """What the operations do to geometry: the maps on the crop of `size` pixels and on the stored frame.
+
+        None if they leave it as it is.
+        """
+        crop_map = affine_map(self.operations, size)
+        return None if crop_map is None else (crop_map, in_frame(crop_map, self.boxes[0], size))
 
 
 class BatchModality(Modality):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from musclemap_jax.data.affine import move_joints
 from musclemap_jax.data.augmentation import augment_poses, flip_poses
 from musclemap_jax.data.batch import Batch, InputSpec
 from musclemap_jax.data.modalities.fields import Array, ClipRecord, Field, Text, field_of, text
@@ -65,10 +66,16 @@ class Skeleton(BatchModality):
         }
 
     def write(self, batch: Batch, row: int, record: ClipRecord, spec: InputSpec, draw: ClipDraw) -> None:
-        """Poses over the whole clip, or with a generator over a random stretch of it."""
+        """Poses over the whole clip, or with a generator over a random stretch of it.
+
+        Joints follow the geometric operations on the images, whose size and place normalisation takes out again.
+        """
         skeleton = convert(field_of(record, "skeleton"), text(field_of(record, "skeleton_layout")), spec.layout)
         times = pose_times(len(skeleton), spec.num_poses, spec.augmentation.pose_span, draw.rng)
-        poses = normalise_poses(sample_poses(skeleton, times, spec.num_persons))
+        poses = sample_poses(skeleton, times, spec.num_persons)
+        if maps := draw.affine_maps(spec.crop_size):
+            poses = move_joints(poses, maps[1])
+        poses = normalise_poses(poses)
         if draw.flip:
             poses = flip_poses(poses, get_layout(spec.layout).flip)
         if draw.rng is not None:

@@ -46,9 +46,9 @@ class Video(BatchModality):
 
     def write(self, batch: Batch, row: int, record: ClipRecord, spec: InputSpec, draw: ClipDraw) -> None:
         video = one_row_of_frames(batch["video"], row)
-        decode_frames(field_of(record, "frames"), draw.indices, draw.box, video)  # ty: ignore[invalid-argument-type]  # drawn, since the modality has frames
+        decode_frames(field_of(record, "frames"), draw.indices, draw.boxes, video)  # ty: ignore[invalid-argument-type]  # drawn, since the modality has frames
         if draw.rng is not None:
-            augment_video(video, draw.flip, spec.augmentation, draw.rng)
+            augment_video(video, draw.flip, spec.augmentation, draw.rng, draw.operations)
 
 
 class _JpegWriter(ClipWriter):

@@ -13,6 +13,7 @@ poses by number is to sample them by time.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -168,6 +169,7 @@ def count_frames(path: str | Path) -> int:
         return header_frames(container)
 
 
+@functools.cache  # it is asked for with every frame
 def scaled_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     """(height, width) scaled to a short side in pixels, keeping the aspect; never enlarged."""
     scale = min(1.0, short_side / min(size))

@@ -15,6 +15,8 @@ import itertools
 import numpy as np
 from jaxtyping import Float
 
+from musclemap_jax.skeleton_layouts import LAYOUTS
+
 IDENTITY, FORWARD, REVERSE = range(3)
 NUM_SUBSETS = 3
 """Edge sets of one hierarchy: self-loops, edges from a level to the next, and edges back."""
@@ -69,6 +71,18 @@ LEVELS: dict[str, tuple[int, dict[str, Levels]]] = {
 }
 """{layout: (number of joints, {centre: levels})}; the first centre is the default."""
 
+_SIDES = ("left", "right")
+_LINKS: tuple[tuple[str, str], ...] = (
+    *(("neck", joint) for joint in ("nose", "head", "pelvis", *(f"{side}_shoulder" for side in _SIDES))),
+    *(("nose", f"{side}_eye") for side in _SIDES),
+    *(("pelvis", f"{side}_hip") for side in _SIDES),
+    *((f"{side}_{a}", f"{side}_{b}") for side in _SIDES for a, b in (
+        ("eye", "ear"), ("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"),
+        ("ankle", "big_toe"), ("ankle", "small_toe"), ("ankle", "heel"),
+    )),
+)  # fmt: skip
+"""Links of the body's tree between joints of levels that follow each other; a layout may lack some of the joints."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SkeletonGraph:
@@ -86,6 +100,26 @@ class SkeletonGraph:
     def num_hierarchies(self) -> int:
         """L: hierarchy l connects the levels l and l + 1."""
         return len(self.levels) - 1
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """The parent of each joint: its neighbour in the body's tree on the way to the centre, whose parent is itself.
+
+        Raises:
+          ValueError: The joints of the layout have no names.
+        """
+        if self.layout not in LAYOUTS:
+            named = ", ".join(layout for layout in LEVELS if layout in LAYOUTS)
+            raise ValueError(f"skeleton layout {self.layout} has no names of joints: choose one of {named}")
+        names = LAYOUTS[self.layout].joints
+        links = [(names.index(a), names.index(b)) for a, b in _LINKS if a in names and b in names]
+        (centre,) = self.levels[0]
+        parents, reached = {centre: centre}, [centre]
+        for joint in reached:  # grows while it is read: breadth first
+            found = [b if a == joint else a for a, b in links if joint in (a, b)]
+            reached += [other for other in found if other not in parents]
+            parents |= {other: joint for other in found if other not in parents}
+        return tuple(parents[joint] for joint in range(self.num_joints))
 
     def adjacency(self) -> Float[np.ndarray, "L 3 V V"]:
         """Returns the edge sets A[l, subset, target, source], float32.

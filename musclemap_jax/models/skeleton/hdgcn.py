@@ -6,8 +6,11 @@ in tests/data/goldens/hdgcn). Differs from it: absent persons do not count in th
 through the units and enters the batch statistics like any other. Consecutive equal units are one loop
 (scanned_layers.py).
 
-Letters of shapes: B clips, T poses, P persons, BP skeletons (clips times persons), V joints, M class tokens in one set,
-G class tokens of all sets, D width; 2 marks the output of a unit.
+The published network takes one input stream (streams.py). Further ones enter the first unit by weights that start at
+zero beside the published ones, each through a batch norm of its own, so at the start the network is the published one.
+
+Letters of shapes: B clips, T poses, P persons, BP skeletons (clips times persons), V joints, F channels of all streams,
+M class tokens in one set, G class tokens of all sets, D width; 2 marks the output of a unit.
 """
 
 from __future__ import annotations
@@ -28,13 +31,11 @@ from musclemap_jax.models.layers.precision import at_least_float32, upcast
 from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
-from musclemap_jax.models.skeleton.hierarchical_conv import HierarchicalGraphConv, PointwiseConv
+from musclemap_jax.models.skeleton.hierarchical_conv import HierarchicalGraphConv, PointwiseConv, Streams
 from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, token_norm
+from musclemap_jax.models.skeleton.streams import JOINT, STREAMS, check_streams
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES, MultiScaleTemporalConv
 from musclemap_jax.sharding.activation_sharding import constrain_clips
-
-NUM_COORDINATES = 3
-"""x, y and score of a joint."""
 
 TOKEN_STDDEV = 0.02
 
@@ -46,7 +47,8 @@ class UnitSpec:
     """One unit, resolved from an HDGCNSpec, with its widths and temporal stride.
 
     The first unit has no residual and sums its hierarchies instead of weighting them; after the last one the joints are
-    not read, so it does not update them by the tokens.
+    not read, so it does not update them by the tokens. `streams` are additional input streams, which the first one
+    takes beside `features_in`.
     """
 
     features_in: int
@@ -54,6 +56,7 @@ class UnitSpec:
     stride: int
     is_first: bool
     is_last: bool
+    streams: Streams = ()
 
     @property
     def preserves_shape(self) -> bool:
@@ -68,6 +71,7 @@ class HDGCNSpec:
     Attributes:
       layout: A skeleton layout with a graph (`graph.LEVELS`).
       centre: The joint that the levels start from; None for the layout's default.
+      streams: Input streams, names in `streams.STREAMS`: the first in place of the published one, the others beside it.
       widths: Width of each unit, multiples of 4.
       strided_units: Units, counted from 1, with temporal stride 2; None for those that are wider than the one before,
         as published (5 and 8).
@@ -79,6 +83,7 @@ class HDGCNSpec:
 
     layout: str = "coco19"
     centre: str | None = None
+    streams: tuple[str, ...] = (JOINT,)
     widths: tuple[int, ...] = (64,) * 4 + (128,) * 3 + (256,) * 3
     strided_units: tuple[int, ...] | None = None
     joint_neighbours: int = 5
@@ -99,6 +104,7 @@ class HDGCNSpec:
         for name, highest in nodes.items():
             if not 1 <= getattr(self, name) <= highest:
                 raise ValueError(f"HD-GCN's {name} must be from 1 to {highest}, got {getattr(self, name)}")
+        check_streams(self.streams, self.graph)
 
     @property
     def num_units(self) -> int:
@@ -123,9 +129,11 @@ class HDGCNSpec:
         return tuple(2 if wide > narrow else 1 for narrow, wide in zip(before, self.widths, strict=True))
 
     def units(self) -> tuple[UnitSpec, ...]:
-        """Resolves every unit; the first takes three coordinates."""
-        shapes = zip((NUM_COORDINATES, *self.widths[:-1]), self.widths, self.strides, strict=True)
-        return tuple(UnitSpec(*shape, index == 0, index + 1 == self.num_units) for index, shape in enumerate(shapes))
+        """Resolves every unit; the first takes the streams."""
+        (_, channels), *others = ((name, STREAMS[name].num_channels) for name in self.streams)
+        shapes = zip((channels, *self.widths[:-1]), self.widths, self.strides, strict=True)
+        units = [UnitSpec(*shape, index == 0, index + 1 == self.num_units) for index, shape in enumerate(shapes)]
+        return (dataclasses.replace(units[0], streams=tuple(others)), *units[1:])
 
     def unit_groups(self) -> tuple[LayerGroup, ...]:
         """Consecutive equal units, counted from 1: 1, 2 to 4, 5, 6 and 7, 8, 9, 10 as published."""
@@ -153,7 +161,7 @@ class HDGCNUnit(nn.Module):
         spec, unit = self.spec, self.unit
         joint, hierarchy = spec.joint_neighbours, spec.hierarchy_neighbours
         graph_conv = HierarchicalGraphConv(
-            spec.graph, unit.features, not unit.is_first, joint, hierarchy, self.dtype, name="graph"
+            spec.graph, unit.features, not unit.is_first, joint, hierarchy, self.dtype, unit.streams, name="graph"
         )
         temporal_conv = MultiScaleTemporalConv(
             unit.stride, spec.kernel_size, spec.dilations, self.dtype, name="temporal"
@@ -193,7 +201,7 @@ class HDGCN(nn.Module):
         """Applies the branch.
 
         Args:
-          poses: x and y relative to the person's size and centre, and score; absent joints are zero.
+          poses: x and y relative to the person's size and centre, y downwards, and score; absent joints are zero.
           pose_valid: True where the person is in the frame. A person who never is has weight 0 in all outputs; a clip
             without persons yields zeros before the final norm.
           train: True uses batch statistics and updates the running ones (collection ``batch_stats``). Every row of the
@@ -213,7 +221,7 @@ class HDGCN(nn.Module):
                 "convert them to this layout or change the spec's layout"
             )
         person_weight = person_weights(jnp.asarray(pose_valid))
-        x = self._normalise_input(jnp.asarray(poses, at_least_float32(self.dtype)), train)
+        x = self._input(jnp.asarray(poses, at_least_float32(self.dtype)), train)
         tokens = self._initial_tokens(num_clips * num_persons)
         layers, units = [], self.spec.units()
 
@@ -226,21 +234,33 @@ class HDGCN(nn.Module):
             unit = HDGCNUnit(self.spec, units[group.first - 1], self.dtype, name=group.name("unit{:02d}"))
             (tokens, x), tokens_of_layers = scan_layers(body, unit, group, (tokens, x), None)
             layers += tokens_of_layers
-        features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
-        pooled = mean_over_persons(features, person_weight).astype(self.dtype)
         joints = x.mean(2, dtype=at_least_float32(self.dtype)).transpose(2, 1, 0)  # (BP, V, D)
         joints = mean_over_persons(joints, person_weight).astype(self.dtype)
         if tokens is None:
+            features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
+            pooled = mean_over_persons(features, person_weight).astype(self.dtype)
             return BranchOutput((), (), pooled, features=joints)
-        return dataclasses.replace(self._token_output(layers), pooled=pooled[:, 0], features=joints)
+        return dataclasses.replace(self._token_output(layers), features=joints)
 
-    def _normalise_input(self, poses: jax.Array, train: bool) -> Float[Array, "3 V T BP"]:
-        """Batch norm of the coordinates of every person's joints."""
-        num_clips, num_frames, num_persons, num_joints, _ = poses.shape
-        norm = BatchNorm((num_persons, num_joints, NUM_COORDINATES), name="input_norm")
-        x = norm(poses, (2, 3, 4), train)
+    def _input(self, poses: jax.Array, train: bool) -> Float[Array, "F V T BP"]:
+        """The streams' channels, normalised; those of an additional stream are zero where they are not valid."""
+        first, *others = self.spec.streams
+        x = self._normalise(STREAMS[first].compute(poses, self.spec.graph).values, "input_norm", train)
         self.sow("intermediates", "input_output", x)
-        x = x.transpose(4, 3, 1, 0, 2).reshape(NUM_COORDINATES, num_joints, num_frames, num_clips * num_persons)
+        inputs = [x]
+        for name in others:
+            values, valid = STREAMS[name].compute(poses, self.spec.graph)
+            values = self._normalise(values, f"stream_{name}_norm", train)
+            inputs.append(jnp.where(valid, values, jnp.zeros_like(values)))
+        return jnp.concatenate([self._channels_first(x) for x in inputs])
+
+    def _normalise(self, values: Float[Array, "B T P V F"], name: str, train: bool) -> Float[Array, "B T P V F"]:
+        """Batch norm of a stream, of every person's joints apart."""
+        return BatchNorm(values.shape[2:], name=name)(values, (2, 3, 4), train)
+
+    def _channels_first(self, x: Float[Array, "B T P V F"]) -> Float[Array, "F V T BP"]:
+        num_clips, num_frames, num_persons, num_joints, channels = x.shape
+        x = x.transpose(4, 3, 1, 0, 2).reshape(channels, num_joints, num_frames, num_clips * num_persons)
         return x.astype(self.dtype)
 
     def _initial_tokens(self, num_skeletons: int) -> Float[Array, "BP G D"] | None:

@@ -4,7 +4,8 @@ Source: HD-GCN (Lee et al., ICCV 2023) and its published code. We run the 1x1 co
 the 3 L subset convolutions as one batched product, before the product with the edge sets instead of after it (equal,
 without transposes), and the L EdgeConvs as one with L groups. Channels are the leading axes and the batch the last:
 measured on XLA:CPU this is twice as fast as channels last, since widths are small, and no reshape mixes the batch with
-another axis, so a sharded batch stays in place.
+another axis, so a sharded batch stays in place. The input may end with channels of additional streams (streams.py),
+which have weights of their own beside the published ones.
 
 Letters of shapes: D width, D2 width of the output, I = D2 / 4, L hierarchies, V joints, T poses, BP skeletons (clips
 times persons).
@@ -24,7 +25,7 @@ from jaxtyping import Array, Float
 from musclemap_jax.models.layers.activations import relu
 from musclemap_jax.models.layers.batch_norm import BatchNorm
 from musclemap_jax.models.layers.channel_matmul import channel_matmul, joint_matmul
-from musclemap_jax.models.layers.initializers import fan_in_uniform, fan_out_normal
+from musclemap_jax.models.layers.initializers import Initializer, fan_in_uniform, fan_out_normal
 from musclemap_jax.models.layers.robust_max import robust_max
 from musclemap_jax.models.skeleton.edge_conv import EdgeConv
 from musclemap_jax.models.skeleton.graph import NUM_SUBSETS, SkeletonGraph
@@ -45,17 +46,41 @@ sum_leading_axis.defvjp(
 )
 
 
+Streams = tuple[tuple[str, int], ...]
+"""(name, number of channels) of each additional input stream."""
+
+
+def num_channels(streams: Streams) -> int:
+    """The number of channels of all streams together."""
+    return sum(channels for _, channels in streams)
+
+
+def input_kernel(
+    module: nn.Module, name: str, init: Initializer, shape: tuple[int, ...], streams: Streams
+) -> Float[Array, "*groups D D2"]:
+    """A kernel of the given shape and, below it, rows for the additional streams, which start at zero.
+
+    They are parameters of their own, `stream_<stream>_<name>`, so that the first keeps the shape of the published one.
+    """
+    kernels = [module.param(name, init, shape, jnp.float32)]
+    for stream, width in streams:
+        rows = (*shape[:-2], width, shape[-1])
+        kernels.append(module.param(f"stream_{stream}_{name}", nn.initializers.zeros, rows, jnp.float32))
+    return jnp.concatenate(kernels, axis=-2) if streams else kernels[0]
+
+
 class PointwiseConv(nn.Module):
     """1x1 convolution and batch norm; its parameters are `kernel` (D, D2), `bias` and `norm`."""
 
     features: int
     dtype: DTypeLike = jnp.float32
+    streams: Streams = ()
 
     @nn.compact
     def __call__(self, x: Float[Array, " D *positions"], train: bool) -> Float[Array, " D2 *positions"]:
         """Applies convolution and norm; `train` as in BatchNorm."""
-        shape = (x.shape[0], self.features)
-        kernel = self.param("kernel", fan_out_normal(self.features), shape, jnp.float32)
+        shape = (x.shape[0] - num_channels(self.streams), self.features)
+        kernel = input_kernel(self, "kernel", fan_out_normal(self.features), shape, self.streams)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         y = channel_matmul(kernel.astype(self.dtype), x)
         return BatchNorm((self.features,), name="norm")(y, (0,), train, bias)
@@ -90,6 +115,7 @@ class HierarchicalGraphConv(nn.Module):
       features: Width of the output, a multiple of 4.
       attention: True weights the hierarchies by AHA, False sums them.
       joint_neighbours: Neighbours in the EdgeConv over joints; `hierarchy_neighbours` is AHA's.
+      streams: Additional input streams, the last channels of the input.
     """
 
     graph: SkeletonGraph
@@ -98,6 +124,7 @@ class HierarchicalGraphConv(nn.Module):
     joint_neighbours: int = 5
     hierarchy_neighbours: int = 3
     dtype: DTypeLike = jnp.float32
+    streams: Streams = ()
 
     @nn.compact
     def __call__(self, x: Float[Array, "D V T BP"], train: bool) -> Float[Array, "D2 V T BP"]:
@@ -109,15 +136,16 @@ class HierarchicalGraphConv(nn.Module):
         edges = edge(hidden.mean(3).transpose(3, 0, 2, 1), train).transpose(1, 3, 2, 0)  # (L, I, V, BP)
         y = self._combine(subsets, edges, train)
         y = BatchNorm((self.features,), nn.initializers.constant(INITIAL_SCALE), name="norm")(y, (0,), train)
-        if x.shape[0] != self.features:
-            x = PointwiseConv(self.features, self.dtype, name="shortcut")(x, train)
-        return relu(y + x)
+        width = x.shape[0] - num_channels(self.streams)
+        if width != self.features:
+            return relu(y + PointwiseConv(self.features, self.dtype, self.streams, name="shortcut")(x, train))
+        return relu(y + x[:width])
 
     def _reduce(self, x: jax.Array, inner: int, train: bool) -> jax.Array:
         """1x1 convolution, norm and relu of every hierarchy: (D, V, T, BP) to (L, I, V, T, BP)."""
         num_hierarchies = self.graph.num_hierarchies
-        shape = (num_hierarchies, x.shape[0], inner)
-        kernel = self.param("down_kernel", fan_out_normal(inner), shape, jnp.float32).astype(self.dtype)
+        shape = (num_hierarchies, x.shape[0] - num_channels(self.streams), inner)
+        kernel = input_kernel(self, "down_kernel", fan_out_normal(inner), shape, self.streams).astype(self.dtype)
         bias = self.param("down_bias", nn.initializers.zeros, (num_hierarchies, inner), jnp.float32)
         joint_kernel = kernel.swapaxes(0, 1).reshape(x.shape[0], num_hierarchies * inner)
         hidden = channel_matmul(joint_kernel, x).reshape(num_hierarchies, inner, *x.shape[1:])

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from musclemap_jax.models.skeleton.graph import NUM_SUBSETS
-from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
+from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec, UnitSpec
+from musclemap_jax.models.skeleton.hierarchical_conv import num_channels
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES
 
 Shape = tuple[int, ...]
@@ -28,6 +29,7 @@ def hdgcn_multiply_adds(spec: HDGCNSpec, shapes: Sequence[Shape], num_tokens: in
         width, features = unit.features_in, unit.features
         positions, num_poses = joints * num_poses, -(-num_poses // unit.stride)
         total += _graph_conv(spec, width, features, positions, attention=not unit.is_first)
+        total += _streams(spec, unit, positions)
         total += _temporal_conv(spec, features, positions, joints * num_poses)
         if not unit.is_first and not unit.preserves_shape:
             total += joints * num_poses * width * features
@@ -49,6 +51,13 @@ def _graph_conv(spec: HDGCNSpec, width: int, features: int, positions: int, atte
         total += hierarchies * joints * features * inner + hierarchies * inner * features
         total += _edge_conv(hierarchies, inner, spec.hierarchy_neighbours)
     return total
+
+
+def _streams(spec: HDGCNSpec, unit: UnitSpec, positions: int) -> int:
+    """Counts what additional input streams add to the first products of a graph convolution."""
+    down = spec.graph.num_hierarchies * (unit.features // (NUM_SUBSETS + 1))
+    shortcut = unit.features if unit.features_in != unit.features else 0
+    return positions * num_channels(unit.streams) * (down + shortcut)
 
 
 def _edge_conv(vertices: int, width: int, neighbours: int) -> int:

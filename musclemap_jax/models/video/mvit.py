@@ -24,7 +24,6 @@ from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
 from musclemap_jax.models.kernels.sliding_windows import Triple
 from musclemap_jax.models.layers.drop_path import drop_path_factors
 from musclemap_jax.models.layers.layer_norm import LayerNorm
-from musclemap_jax.models.layers.precision import at_least_float32
 from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.video.patch_embed import PatchEmbed
@@ -57,8 +56,6 @@ class MViTSpec:
       qkv_bias: Whether queries, keys and values have a bias.
       drop_path_rate: Stochastic depth rate of the last block; it grows linearly from 0 at the first.
       dropout_rate: Dropout inside the blocks and after the patch embedding.
-      patches_see_tokens: Whether patches attend to the class tokens too, as published; otherwise only the tokens attend
-        to the patches. The share of attention that many tokens take from few keys is lost to the patches.
     """
 
     depth: int = 16
@@ -75,7 +72,6 @@ class MViTSpec:
     qkv_bias: bool = True
     drop_path_rate: float = 0.2
     dropout_rate: float = 0.0
-    patches_see_tokens: bool = True
 
     def __post_init__(self) -> None:
         if self.depth < 1 or self.embed_dim < 1 or self.num_heads < 1:
@@ -142,7 +138,6 @@ class MViTSpec:
                     mlp_ratio=self.mlp_ratio,
                     qkv_bias=self.qkv_bias,
                     dropout_rate=self.dropout_rate,
-                    patches_see_tokens=self.patches_see_tokens,
                 )
             )
             dim, grid = dim * growth, _divide(grid, q_stride)
@@ -218,13 +213,12 @@ class MViT(nn.Module):
 
         norm = LayerNorm(dtype=self.dtype, name="norm")
         sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, norm(tokens))]
-        normed = norm(patches)
-        self.sow("intermediates", "final_patches", normed)
+        if self.is_mutable_collection("intermediates"):
+            self.sow("intermediates", "final_patches", norm(patches))
         (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
         receiver = tuple(receiver) if self.receiver else ()
-        pooled = normed.mean((1, 2, 3), dtype=at_least_float32(self.dtype)).astype(self.dtype)
-        features = normed.reshape(batch_size, -1, normed.shape[-1])
-        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver, pooled, features)
+        features = patches.reshape(batch_size, -1, patches.shape[-1])
+        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver, features)
 
     def _drop_path_factors(self, batch_size: int, train: bool) -> Float[Array, "depth 2 B"] | None:
         """Factors of both residual branches of each block; the rate grows linearly with depth."""

@@ -63,7 +63,6 @@ class BlockSpec:
     mlp_ratio: float
     qkv_bias: bool
     dropout_rate: float
-    patches_see_tokens: bool
 
     @property
     def head_dim(self) -> int:
@@ -108,18 +107,16 @@ class PoolingAttention(nn.Module):
         terms = position_terms(q_patches, self._tables(), key_grid)
         key_one_hot = jnp.asarray(key_coordinates(key_grid), keys.dtype)
         key_one_hot = jnp.pad(key_one_hot, ((tokens.shape[1], 0), (0, 0)))  # class tokens have no position
-        unseen = 0 if spec.patches_see_tokens else tokens.shape[1]
         vmem_bytes = vmem_capacity(tokens.shape[0])
         fits = flash_attention_fits(keys.shape[2], spec.num_heads, spec.head_dim, vmem_bytes)
         if fits and not self.is_mutable_collection("intermediates"):
             flat_terms = _flatten_grid(jnp.concatenate(terms, axis=-1))
-            operands = _flatten_grid(q_patches), flat_terms, keys_values[:, unseen:, 0], keys_values[:, unseen:, 1]
+            operands = _flatten_grid(q_patches), flat_terms, keys_values[:, :, 0], keys_values[:, :, 1]
             attend_on_tpu = functools.partial(flash_attention, vmem_bytes=vmem_bytes)
-            new_patches = over_clips(attend_on_tpu, operands, [key_one_hot[unseen:]])
+            new_patches = over_clips(attend_on_tpu, operands, [key_one_hot])
         else:
             extended_queries = _heads_first(jnp.concatenate([q_patches * scale, *terms], axis=-1))
-            seen = keys[:, :, unseen:], values[:, :, unseen:], key_one_hot[unseen:]
-            new_patches = self._attend(extended_queries, *seen, "patch")
+            new_patches = self._attend(extended_queries, keys, values, key_one_hot, "patch")
             new_patches = new_patches + _flatten_grid(q_patches)
         scaled_tokens = _heads_first(q_tokens * scale)
         new_tokens = self._attend(scaled_tokens, keys, values, key_one_hot[:, :0], "token")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.models.skeleton.graph import LEVELS, skeleton_graph
+from musclemap_jax.skeleton_layouts import LAYOUTS
 
 GOLDENS = Path(__file__).parents[2] / "data" / "goldens" / "hdgcn"
 EVERY_GRAPH = [(layout, centre) for layout, (_, centres) in LEVELS.items() for centre in centres]
@@ -36,6 +37,23 @@ def test_edges_of_a_hierarchy_by_hand():
     np.testing.assert_array_equal(reverse[17, [0, 5, 6, 18]], 1)
     assert forward.sum() == 1
     assert reverse.sum() == 4
+
+
+@pytest.mark.parametrize(("layout", "centre"), [each for each in EVERY_GRAPH if each[0] in LAYOUTS])
+def test_the_parent_of_a_joint_is_one_level_nearer_to_the_centre(layout, centre):
+    graph = skeleton_graph(layout, centre)
+    level = {joint: number for number, joints in enumerate(graph.levels) for joint in joints}
+    names = LAYOUTS[layout].joints
+    for joint, parent in enumerate(graph.parents):
+        assert level[parent] == max(level[joint] - 1, 0), names[joint]
+        side = names[joint].partition("_")[0]
+        assert side == names[parent].partition("_")[0] or "_" not in names[parent]
+    assert names[graph.parents[names.index("left_wrist")]] == "left_elbow"
+
+
+def test_joints_without_names_have_no_parents():
+    with pytest.raises(ValueError, match=r"ntu25 has no names of joints: choose one of coco19, halpe26"):
+        _ = skeleton_graph("ntu25").parents
 
 
 def test_level_mean_averages_both_levels():

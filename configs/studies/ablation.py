@@ -1,0 +1,27 @@
+"""What each part of TransM3E adds on rendered clips: branches, distillation, fusion and class tokens.
+
+    python -m musclemap_jax.study --study=ablation --workdir=runs/ablation --config.data.data_dir=data
+
+Size: the variant :synthetic, for a CPU with two cores; each run takes as long as `make demo`, a branch alone less.
+Not yet run.
+"""
+
+from musclemap_jax.study.study import Row, Study
+
+WHOLE = "transm3e:synthetic"
+
+
+def get_study() -> Study:
+    return Study(
+        rows={
+            "full": Row(WHOLE, about="both branches teach each other, MCTF"),
+            "to_video": Row(WHOLE, {"model.directions": "to_video"}, about="one way: the skeleton branch teaches"),
+            "no_distillation": Row(WHOLE, {"loss.kd_weight": 0.0}, about="the same network, nothing is taught"),
+            "no_fusion": Row(WHOLE, {"model.fusion": "none"}, about="the heads see the classification tokens alone"),
+            "no_tokens": Row(WHOLE, {"model.num_tokens": 0}, about="the published branches, trained together"),
+            "video": Row("mvitv2_s:synthetic", about="the video branch alone"),
+            "skeleton": Row("hdgcn:synthetic", about="the skeleton branch alone"),
+        },
+        seeds=(0, 1, 2),
+        reference="full",
+    )

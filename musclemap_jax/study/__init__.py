@@ -1,0 +1,1 @@
+"""Studies: a grid of configurations and seeds, run, collected and compared."""

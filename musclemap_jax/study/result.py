@@ -1,0 +1,185 @@
+"""What a finished run leaves for the comparison: one JSON file, small enough to be committed.
+
+It holds the mAP of every split and branch, the configuration, the code version, and the ranks of every clip's scores
+(`clip_ranks.py`), so that any two runs can be compared clip by clip on a machine that has neither the data nor the
+checkpoints. For 460 clips, twenty regions and two branches it has about 50 KiB.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from musclemap_jax.errors import UserError
+from musclemap_jax.eval.average_precision import macro_mean, per_region_average_precision
+from musclemap_jax.eval.metrics import Metrics
+from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.experiment.config import ExperimentSpec, resolve
+from musclemap_jax.experiment.workdir import REPORT_FOLDER, trained_spec
+from musclemap_jax.reporting.tables import read_predictions
+from musclemap_jax.runtime.code_version import code_version
+from musclemap_jax.storage.files import replace_text
+from musclemap_jax.storage.json_files import read_json_object
+from musclemap_jax.storage.run_times import RunTimes
+from musclemap_jax.study.clip_ranks import FUSED, pack, unpack
+from musclemap_jax.study.configurations import config_hash, deciding_changes
+from musclemap_jax.study.runs import Run
+
+FORMAT = 1
+_FIX = "restore it from a copy, or delete it to run this run again"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+      row: Name of its row.
+      seed: Its seed.
+      spec: Its configuration.
+      code: The code version by which it ended.
+      times_s: Part of the run -> seconds.
+      regions: K names of the muscle regions.
+      scores: `FUSED` or branch -> split or mean -> mAP in [0, 1]; a model of one branch has the same under both.
+      chance: Split or mean -> the mAP of the stronger floor.
+      clips: Split -> its clips; only the order of their scores counts.
+    """
+
+    row: str
+    seed: int
+    spec: ExperimentSpec
+    code: str
+    times_s: Mapping[str, float]
+    regions: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, float]]
+    chance: Mapping[str, float]
+    clips: Mapping[str, SplitPredictions]
+
+    def clip_scores(self, branch: str, split: str) -> np.ndarray:
+        """(n, K) scores of the clips by the whole model, `FUSED`, or by a branch that has a mAP."""
+        clips = self.clips[split]
+        return clips.scores if branch == FUSED else clips.branch_scores.get(branch, clips.scores)
+
+
+def validation_scores(result: RunResult) -> dict[str, float]:
+    """Split or mean of validation -> mAP of the model's prediction; test is for the comparison alone."""
+    return {split: value for split, value in result.scores[FUSED].items() if split.startswith("val")}
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in a workdir has written its report, whose page is the last of its files."""
+    return (folder / REPORT_FOLDER / "report.html").is_file()
+
+
+def collect_run(run: Run) -> RunResult:
+    """The result of a run from its workdir.
+
+    Raises:
+      UserError: The workdir holds the run of another configuration, or a damaged report.
+    """
+    spec = trained_spec(run.folder)
+    if changed := deciding_changes(spec, run.spec):
+        raise UserError(f"{run.folder}: the run was trained with another configuration ({changed[0]})")
+    metrics, clips = _read_report(run.folder / REPORT_FOLDER)
+    headlines = {FUSED: metrics.headlines(), **metrics.branches}
+    if len(spec.model.weights) == 1:
+        (branch,) = spec.model.weights
+        headlines[branch] = headlines[FUSED]
+    return RunResult(
+        row=run.row,
+        seed=run.seed,
+        spec=spec,
+        code=code_version(),
+        times_s=RunTimes(run.folder, writes=False).totals_s(),
+        regions=metrics.regions,
+        scores={
+            name: {split: headline.mean_ap for split, headline in of_name.items()}
+            for name, of_name in headlines.items()
+        },
+        chance={split: headline.chance for split, headline in headlines[FUSED].items()},
+        clips=clips,
+    )
+
+
+def _read_report(folder: Path) -> tuple[Metrics, dict[str, SplitPredictions]]:
+    path = folder / "metrics.json"
+    try:
+        metrics = Metrics.from_json(path.read_text())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the metrics of a run ({error}): evaluate the run again") from error
+    clips = {}
+    for split in metrics.splits:
+        clips[split], _ = read_predictions(folder / "predictions" / f"predictions_{split}.npz")
+        _check_agrees(path, split, metrics, clips[split])
+    return metrics, clips
+
+
+def _check_agrees(path: Path, split: str, metrics: Metrics, predictions: SplitPredictions) -> None:
+    """Refuses predictions that do not have the metrics beside them."""
+    every_clip = np.ones(len(predictions.clip_ids), bool)
+    mean_ap = macro_mean(per_region_average_precision(predictions.scores, predictions.labels, every_clip))
+    expected = metrics.splits[split].headline.mean_ap
+    if not math.isclose(mean_ap, expected, abs_tol=1e-9) and not math.isnan(expected):
+        raise UserError(
+            f"{path}: mAP {expected:.6f} of {split}, and {mean_ap:.6f} by its predictions: evaluate the run again"
+        )
+
+
+def write_result(path: Path, result: RunResult) -> None:
+    """Writes the JSON file; its folder is made if absent."""
+    config = json.loads(json.dumps(dataclasses.asdict(result.spec)))
+    content = {
+        "format": FORMAT,
+        "row": result.row,
+        "seed": result.seed,
+        "code": result.code,
+        "config_sha256": config_hash(result.spec),
+        "times_s": {name: round(seconds, 1) for name, seconds in result.times_s.items()},
+        "mAP": {branch: _as_json(scores) for branch, scores in result.scores.items()},
+        "chance": _as_json(result.chance),
+        "regions": list(result.regions),
+        "config": config,
+        "clips": {split: pack(predictions) for split, predictions in result.clips.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_result(path: Path) -> RunResult:
+    """Reads a file of `write_result`.
+
+    Raises:
+      UserError: The file is damaged, or of a version with other keys.
+    """
+    content = read_json_object(path, _FIX)
+    if content.get("format") != FORMAT:
+        raise UserError(f"{path}: expected a result of format {FORMAT}, got {content.get('format')!r}: {_FIX}")
+    try:
+        return RunResult(
+            row=content["row"],
+            seed=content["seed"],
+            spec=resolve(content["config"]),
+            code=content["code"],
+            times_s=content["times_s"],
+            regions=tuple(content["regions"]),
+            scores={branch: _from_json(scores) for branch, scores in content["mAP"].items()},
+            chance=_from_json(content["chance"]),
+            clips={split: unpack(text) for split, text in content["clips"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
+        raise UserError(f"{path}: damaged, or of another version ({error}): {_FIX}") from error
+
+
+def _as_json(values: Mapping[str, float]) -> dict[str, float | None]:
+    """NaN as null."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+
+def _from_json(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: math.nan if value is None else float(value) for name, value in values.items()}
