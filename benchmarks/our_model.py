@@ -37,6 +37,7 @@ from musclemap_jax.taxonomy import NUM_REGIONS
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer, make_schedule
 from musclemap_jax.train.step import compile_train_step, make_train_step
+from musclemap_jax.train.training_loss import TrainingLoss
 
 PRODUCT_SIZE = 2048
 MODES = ("forward", "train", "step")
@@ -150,7 +151,7 @@ def _of_step(model: TransM3E, batch: dict[str, Any]) -> tuple[Callable[[], objec
     state, shardings = create_state(model, optimizer, batch, 0, mesh, ema=True)
     jax.block_until_ready(state)
     facts = {"initialisation_s": round(time.perf_counter() - start, 2)}
-    step = make_train_step(model, optimizer, schedule, ObjectiveSpec(), spec.ema_decay)
+    step = make_train_step(TrainingLoss(model), optimizer, schedule, spec.ema_decay)
     function = compile_train_step(step, shardings, mesh)
     facts |= compilation_times(function, state, batch)
     program = function.lower(state, batch).compile()

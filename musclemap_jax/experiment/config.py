@@ -125,6 +125,7 @@ class ExperimentSpec:
                 f"config.init_from: expected {WHOLE_MODEL!r} or branches of {self.model.branches}, got "
                 f"{', '.join(given)}"
             )
+        self._check_distillation()
         for branch in self.model.branches:
             backbone = BRANCHES[branch].backbone
             for field, value in backbone.input_fields(self.model.architecture(branch)).items():
@@ -133,6 +134,17 @@ class ExperimentSpec:
                         f"config.input.{field} is {getattr(self.input, field)!r} and "
                         f"config.model.backbones.{backbone.name}.{field} {value!r}: make them the same"
                     )
+
+    def _check_distillation(self) -> None:
+        """Refuses settings of a distillation that the model does not have."""
+        if self.loss.kd_logits_weight and not self.model.learners:
+            raise UserError(
+                "config.loss.kd_logits_weight: logits teach logits where both branches have a head and one of them is "
+                f"taught, got branches {self.model.branches}: set it to 0, or check config.model.directions"
+            )
+        distils = self.loss.kd_logits_weight or (self.loss.kd_weight and self.model.taught)
+        if self.train.kd_gradient_every and not distils:
+            raise UserError("config.train.kd_gradient_every: this configuration distils nothing: set it to 0")
 
 
 DERIVED: dict[str, tuple[str, ...]] = {

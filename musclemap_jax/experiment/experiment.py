@@ -124,6 +124,7 @@ class Experiment:
             progress = Progress(first_step, setup.num_steps, primary)
             loop = TrainingLoop(
                 step_function=setup.step_function(),
+                kd_gradient=setup.kd_gradient(),
                 batches=batches,
                 mesh=setup.mesh,
                 spec=train,

@@ -42,6 +42,7 @@ KINDS: Mapping[str, str] = {
     "train.eval_every": FREE,
     "train.checkpoint_every": FREE,
     "train.keep_checkpoints": FREE,
+    "train.kd_gradient_every": FREE,
     "train.max_skipped": FREE,
     "train.stall_timeout_s": FREE,
     "eval": FREE,

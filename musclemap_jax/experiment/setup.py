@@ -30,6 +30,8 @@ from musclemap_jax.pretrained.result import load_initial, read_report
 from musclemap_jax.sharding.mesh import BatchShard, batch_shard, check_batch_size, make_mesh
 from musclemap_jax.sharding.rules import UnshardedParam, unsharded_params
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
+from musclemap_jax.train.kd_gradient import KdGradient, compile_kd_gradient
+from musclemap_jax.train.label_weights import LabelCounts
 from musclemap_jax.train.losses import link_of
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.step import StepFunction, compile_train_step
@@ -91,6 +93,11 @@ class Setup:
         """The training step, compiled at its first call."""
         return compile_train_step(self.program.step, self.shardings, self.mesh)
 
+    def kd_gradient(self) -> KdGradient | None:
+        """Distillation's fraction of the gradient, compiled at its first call; None where it is not measured."""
+        function = self.program.kd_gradient
+        return None if function is None else compile_kd_gradient(function, self.shardings, self.mesh)
+
     def meter(self) -> Meter:
         """A meter that knows the step's FLOPs and the devices' peak."""
         flops = training_flops(self.spec.model, self.spec.input)
@@ -136,7 +143,8 @@ def set_up(spec: ExperimentSpec, data: PreparedData) -> tuple[Setup, TrainState]
     check_batch_size("config.eval.batch_size", spec.eval.batch_size, mesh)
     batch_shard(mesh)  # raises if processes would share clips in part
     num_steps = spec.train.total_steps(len(data.sources["train"]))
-    program = make_program(spec, num_steps)
+    counts = LabelCounts(len(data.sources["train"]), tuple(data.train_frequency().tolist()))
+    program = make_program(spec, num_steps, counts)
     state, shardings = create_state(
         program.model,
         program.optimizer,

@@ -1,4 +1,4 @@
-"""Fusion of a branch's two sets of class tokens (MCTF) and its alternatives.
+"""Fusion of a branch's two sets of class tokens (MCTF) and its alternatives; attentive pooling.
 
 Source: TransM3E (arXiv:2303.00952); `MCTF` and `CLSFusion` follow the released code's order of operations and
 parameter names (token set 1 is the receiver set, 2 the classification set). The released code reads each attention
@@ -7,13 +7,14 @@ result (B, M, D) transposed in memory as if it were (B, M, D) again, which mixes
 
 Fusions are an open table: a configuration's file may add its own to `FUSIONS` (docs/extending.md).
 
-Letters of shapes: B clips, M class tokens in one set, D width.
+Letters of shapes: B clips, M class tokens in one set, N patches or joints, D width.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -33,8 +34,13 @@ Features = Float[Array, "B D"]
 
 
 class Fusion(nn.Module):
-    """Base class of fusions, called as fusion(classification, receiver, train=...)."""
+    """Base class of fusions, called as fusion(classification, receiver, train=...).
 
+    One with `reads_features` is also called with the `features` (B, N, D) of `BranchOutput`, and serves branches that
+    are not taught, which have no receiver tokens, too.
+    """
+
+    reads_features: ClassVar[bool] = False
     dtype: DTypeLike = jnp.float32
 
     def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
@@ -204,6 +210,55 @@ class AttentionFusion(Fusion):
         return sets * 4 * num_tokens * width**2 + 2 * (sets * num_tokens) ** 2 * width
 
 
+class AttentivePooling(Fusion):
+    """A learned query that attends to the class tokens and features of a branch, then an MLP: an attentive probe.
+
+    Source: the evaluation of frozen features in V-JEPA (Bardes et al., 2024, arXiv:2404.08471). It stands in the place
+    of a fusion and reads what a frozen backbone ends with, which the mean of its class tokens leaves out.
+
+    Attributes:
+      mlp_ratio: Hidden width of the MLP divided by D.
+      head_width: Least width of an attention head.
+    """
+
+    reads_features: ClassVar[bool] = True
+    mlp_ratio: float = 4.0
+    head_width: int = 64
+
+    @nn.compact
+    def __call__(
+        self,
+        classification: Tokens,
+        receiver: Tokens | None,
+        *,
+        features: Float[Array, "B N D"] | None = None,
+        train: bool = False,
+    ) -> Features:
+        if features is None:
+            raise UserError(
+                "config.model.fusion: attentive pooling reads patches or joints, which a branch's backbone does not "
+                "return (BranchOutput.features): choose another fusion"
+            )
+        width = classification.shape[-1]
+        num_heads = next(n for n in range(max(width // self.head_width, 1), 0, -1) if width % n == 0)
+        norm = functools.partial(LayerNorm, 1, NORM_EPSILON, nn.initializers.zeros, self.dtype)
+        present = [array.astype(self.dtype) for array in (receiver, classification, features) if array is not None]
+        keys = norm(name="norm_keys")(jnp.concatenate(present, axis=1))
+        query = self.param("query", nn.initializers.normal(0.02), (1, 1, width), jnp.float32).astype(self.dtype)
+        query = jnp.broadcast_to(query, (keys.shape[0], 1, width))
+        attention = nn.MultiHeadDotProductAttention(
+            num_heads, dtype=self.dtype, force_fp32_for_softmax=True, name="attn"
+        )
+        pooled = query + attention(query, keys)
+        (changed,) = Mlp(int(width * self.mlp_ratio), width, 0.0, self.dtype, name="mlp")(norm(name="norm")(pooled))
+        return (pooled + changed)[:, 0]
+
+    @nn.nowrap
+    def multiply_adds(self, num_tokens: int, width: int) -> int:
+        """Leaves out the features, whose number the backbone knows: they add less than a hundredth of its own count."""
+        return (2 * num_tokens + 2 + 2 * int(self.mlp_ratio)) * width**2 + 2 * num_tokens * width
+
+
 FUSIONS: dict[str, Callable[..., Fusion]] = {
     "mctf": MCTF,
     "sum": functools.partial(ElementwiseFusion, combine=jnp.add),
@@ -211,6 +266,7 @@ FUSIONS: dict[str, Callable[..., Fusion]] = {
     "concat": ConcatFusion,
     "self_attention": AttentionFusion,
     "cross_attention": functools.partial(AttentionFusion, cross=True),
+    "attentive": AttentivePooling,
     "none": NoFusion,
     "mctf_released": functools.partial(MCTF, released_reshape=True),
 }

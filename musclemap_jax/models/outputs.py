@@ -1,6 +1,6 @@
 """What the branches and the whole model return.
 
-Letters of shapes: B clips, M class tokens in one set, D width of a layer, K muscle regions.
+Letters of shapes: B clips, M class tokens in one set, N patches or joints, D width of a layer, K muscle regions.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ class BranchOutput:
       final_classification: (B, M, D) classification tokens after the branch's final norm; (B, 1, D) pooled
         features where the branch has no class tokens.
       final_receiver: (B, M, D) receiver tokens after the final norm, or None.
+      features: (B, N, D) what the network ends with beside the tokens, before any final norm, for attentive pooling:
+        patches, or joints averaged over time and persons; None where it has no such thing, and outside the model.
     """
 
     classification: tuple[jax.Array, ...]
     receiver: tuple[jax.Array, ...]
     final_classification: jax.Array
     final_receiver: jax.Array | None = None
+    features: jax.Array | None = None
 
 
 @struct.dataclass
@@ -49,6 +52,7 @@ class ModelOutput:
       logits: (B, K) float32 logits of the prediction.
       branch_logits: {name of a branch with a head: its (B, K) float32 logits}.
       sites: {site name such as "to_video/unit03": DistillationSite}; empty when nothing is distilled.
+      learners: Names of the branches that the other one teaches by its logits; empty when nothing is distilled.
       present: {name of a branch whose input may be absent: (B,) bool, True for a clip in which it sees something}.
       branches: {name of a branch: its class tokens}; their first axis is B * S where the branch reads S views.
     """
@@ -56,5 +60,6 @@ class ModelOutput:
     logits: jax.Array
     branch_logits: dict[str, jax.Array]
     sites: dict[str, DistillationSite]
+    learners: tuple[str, ...] = struct.field(pytree_node=False, default=())
     present: dict[str, jax.Array] = struct.field(default_factory=dict)
     branches: dict[str, BranchOutput] = struct.field(default_factory=dict)

@@ -64,7 +64,8 @@ class ModelSpec:
       directions: Which branches are taught: `both`, or `to_` and the name of a branch, such as `to_video`.
       kd_projection: Whether a learned linear map takes receiver tokens to the sender's width; without it widths must
         be equal.
-      fusion: Fusion of the two token sets of a branch that is taught, a name in `fusion.FUSIONS`.
+      fusion: Fusion of the two token sets of a branch that is taught, a name in `fusion.FUSIONS`; `attentive` pools the
+        tokens and the patches or joints of every branch instead.
       head_dropout_rate: Dropout rate before each branch's head.
       dtype: Dtype of the computation, `float32` or `bfloat16`; parameters, softmax, norms and logits are float32.
       remat: What the backward pass recomputes of the layers: `none`, `blocks` or `dots`
@@ -140,7 +141,18 @@ class ModelSpec:
     @property
     def taught(self) -> tuple[str, ...]:
         """Names of the branches that have receiver tokens."""
-        if len(self.branches) == 1 or self.tokens_per_set == 0 or self.sites == "none":
+        return () if self.tokens_per_set == 0 or self.sites == "none" else self._taught_by_direction
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """Names of the branches that can be taught by the other one's logits, whatever the sites: both have a head."""
+        if len(self.weights) == 1:
+            return ()
+        return tuple(branch for branch in self._taught_by_direction if branch not in self.frozen_branches)
+
+    @property
+    def _taught_by_direction(self) -> tuple[str, ...]:
+        if len(self.branches) == 1:
             return ()
         return tuple(branch for branch in self.branches if self.directions in ("both", f"to_{branch}"))
 
@@ -161,8 +173,9 @@ class ModelSpec:
         return 2 if branch in self.taught else 1
 
     def make_fusion(self, branch: str, **fields: Any) -> Fusion:
-        """The fusion of a branch's token sets: its classification tokens' mean where it is not taught."""
-        return FUSIONS[self.fusion if branch in self.taught else "none"](**fields)
+        """The fusion of a branch's token sets: its classification tokens' mean where there is only one."""
+        has_input = branch in self.taught or FUSIONS[self.fusion](parent=None).reads_features
+        return FUSIONS[self.fusion if has_input else "none"](**fields)
 
 
 class TransM3E(nn.Module):
@@ -221,8 +234,10 @@ class TransM3E(nn.Module):
             logits=self._prediction(logits, present),
             branch_logits=logits,
             sites=self._sites(branches, present) if distil else {},
+            learners=self.spec.learners if distil else (),
             present=dict(present),
-            branches=branches,
+            # Features are for the fusion; outside, they would only be copied about.
+            branches={name: dataclasses.replace(branch, features=None) for name, branch in branches.items()},
         )
 
     def _prediction(self, logits: Mapping[str, Array], present: Mapping[str, Array]) -> Float[Array, "B K"]:
@@ -249,7 +264,8 @@ class TransM3E(nn.Module):
         """Fuses a branch's tokens and classifies them; float32, views averaged."""
         spec = self.spec
         fuse = spec.make_fusion(name, dtype=jnp.dtype(spec.dtype), name=f"fusion_{name}")
-        features = fuse(output.final_classification, output.final_receiver, train=train).astype(jnp.float32)
+        extra = {"features": output.features} if fuse.reads_features else {}
+        features = fuse(output.final_classification, output.final_receiver, train=train, **extra).astype(jnp.float32)
         features = nn.Dropout(spec.head_dropout_rate, deterministic=not train)(features)
         head = nn.Dense(spec.num_regions, kernel_init=nn.initializers.truncated_normal(0.02), name=f"head_{name}")
         return head(features).reshape(num_clips, -1, spec.num_regions).mean(1)

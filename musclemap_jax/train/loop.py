@@ -21,6 +21,7 @@ from musclemap_jax.runtime.progress import Progress
 from musclemap_jax.runtime.watchdog import Watchdog
 from musclemap_jax.sharding.mesh import put_batch
 from musclemap_jax.storage.run_log import RunLog
+from musclemap_jax.train.kd_gradient import KdGradient
 from musclemap_jax.train.meter import Meter
 from musclemap_jax.train.mixing import MixingSpec
 from musclemap_jax.train.step import StepFunction
@@ -44,6 +45,8 @@ class TrainSpec:
       eval_every: Steps between evaluations of the validation splits; 0 to evaluate only at the end.
       checkpoint_every: Steps between checkpoints; each evaluation and the end of the run save one too.
       keep_checkpoints: Number of newest checkpoints kept, besides the best one.
+      kd_gradient_every: Steps between measurements of distillation's fraction of the gradient (`kd_gradient.py`), each
+        of which takes about as long as a step and a half; 0 for none.
       max_skipped: Number of skipped steps in a row (loss or gradient not finite) at which the run ends with an error.
       stall_timeout_s: Seconds without a batch after which the run ends with an error.
     """
@@ -58,6 +61,7 @@ class TrainSpec:
     eval_every: int = 0
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    kd_gradient_every: int = 0
     max_skipped: int = 10
     stall_timeout_s: float = 60.0
 
@@ -71,8 +75,10 @@ class TrainSpec:
                 f"config.train.batch_size={self.batch_size} is not a multiple of {self.samples_per_clip} "
                 "(samples_per_clip): a batch holds all samples of its clips"
             )
-        if self.num_steps < 0 or self.eval_every < 0 or (self.num_steps == 0 and self.num_epochs <= 0):
-            raise UserError("config.train: num_epochs must be positive, num_steps and eval_every not negative")
+        if min(self.num_steps, self.eval_every, self.kd_gradient_every) < 0:
+            raise UserError("config.train: num_steps, eval_every and kd_gradient_every must not be negative")
+        if self.num_steps == 0 and self.num_epochs <= 0:
+            raise UserError("config.train: num_epochs must be positive where num_steps is 0")
         if self.stall_timeout_s <= 0:
             raise UserError(f"config.train.stall_timeout_s must be positive, got {self.stall_timeout_s}")
 
@@ -119,6 +125,7 @@ class TrainingLoop:
       evaluate: Scores a state on the validation splits: {name: value}.
       notice: Says when to stop early.
       watchdog: Ends the process if no batch comes.
+      kd_gradient: Measures distillation's fraction of the gradient, every ``spec.kd_gradient_every`` steps.
     """
 
     step_function: StepFunction
@@ -134,6 +141,7 @@ class TrainingLoop:
     notice: PreemptionNotice
     watchdog: Watchdog
     profiler: Profiler
+    kd_gradient: KdGradient | None = None
 
     def run(self, state: TrainState) -> TrainState:
         """Trains from the step of a new or restored state, which is donated; returns the last state, saved.
@@ -155,7 +163,10 @@ class TrainingLoop:
             self.profiler.before(step)
             with self.meter.waiting(), self.watchdog.waiting_for(f"the training batch of step {step}"):
                 batch = next(self.batches)
-            state, metrics = self.step_function(state, put_batch(batch, self.mesh))
+            batch = put_batch(batch, self.mesh)
+            measured = self._measure(step, state, batch)
+            state, metrics = self.step_function(state, batch)
+            metrics |= measured
             if pending is not None:
                 self._settle(step - 1, pending)
             pending = metrics
@@ -175,6 +186,11 @@ class TrainingLoop:
                     due = _Due()
         self.checkpointer.wait()
         return state
+
+    def _measure(self, step: int, state: TrainState, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """What is measured in some steps only, of the state before the step."""
+        every = self.spec.kd_gradient_every
+        return self.kd_gradient(state, batch) if self.kd_gradient and every and step % every == 0 else {}
 
     def _evaluates(self, step: int) -> bool:
         return step == self.num_steps or bool(self.spec.eval_every and step % self.spec.eval_every == 0)

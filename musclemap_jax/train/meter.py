@@ -56,13 +56,14 @@ class Meter:
         """Returns the values since the last call and starts over.
 
         Returns:
-          {``train/<metric>``: value}, with the means of the steps' metrics, speed and the fraction of time spent
-          waiting for data. ``train/mfu`` is the fraction of the devices' peak FLOP/s that the model's FLOPs used,
-          absent if the peak is not known; ``train/device_memory_gib`` is the peak memory of this process's first device
-          so far, absent if the device does not report it.
+          {``train/<metric>``: value}, with the means of the steps' metrics, each over the steps that have it, speed and
+          the fraction of time spent waiting for data. ``train/mfu`` is the fraction of the devices' peak FLOP/s that
+          the model's FLOPs used, absent if the peak is not known; ``train/device_memory_gib`` is the peak memory of
+          this process's first device so far, absent if the device does not report it.
         """
         elapsed_s = time.perf_counter() - self._since - self._pausing_s
-        values = {f"train/{name}": float(np.mean([row[name] for row in self._rows])) for name in self._rows[0]}
+        names = dict.fromkeys(name for row in self._rows for name in row)
+        values = {f"train/{name}": float(np.mean([row[name] for row in self._rows if name in row])) for name in names}
         clips_per_second = len(self._rows) * self._batch_size / elapsed_s
         values["train/step_seconds"] = elapsed_s / len(self._rows)
         values["train/clips_per_second"] = clips_per_second

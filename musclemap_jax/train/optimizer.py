@@ -1,4 +1,4 @@
-"""AdamW with a cosine schedule and warm-up, clipped by global norm.
+"""AdamW with a cosine schedule and warm-up, clipped by global norm; learning rates by part of the model.
 
 Weight decay applies only to matrices and convolution kernels: biases, norm scales, class tokens, relative position
 tables and learned adjacencies are left out, as in PySlowFast's `optimizer.py`. Parameters are chosen by name, not by
@@ -18,6 +18,14 @@ import optax
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.sharding.rules import path_name
+from musclemap_jax.train.multipliers import (
+    Multipliers,
+    check_multipliers,
+    check_patterns,
+    factor_of,
+    frozen_parts,
+    map_factors,
+)
 
 DECAYED_NAME = re.compile(r"(^|_)kernel$|^pool_[qkv]$|^spread$")
 """Parameters with weight decay; searched in the last name of their paths."""
@@ -36,6 +44,8 @@ class OptimizerSpec:
       beta2: Decay of the second moment.
       clip_norm: Global norm to which gradients are clipped; 0 for none.
       ema_decay: Decay of the moving average of the parameters; 0 for none.
+      multipliers: Factors of the learning rate by part of the model: ((pattern, factor), ...), 0 to freeze
+        (`multipliers.py`).
     """
 
     learning_rate: float = 1e-4
@@ -46,6 +56,7 @@ class OptimizerSpec:
     beta2: float = 0.999
     clip_norm: float = 1.0
     ema_decay: float = 0.0
+    multipliers: Multipliers = ()
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
@@ -60,6 +71,7 @@ class OptimizerSpec:
                 raise UserError(f"config.optimizer.{name} must be in [0, 1), got {getattr(self, name)}")
         if self.clip_norm < 0 or self.weight_decay < 0:
             raise UserError("config.optimizer.clip_norm and weight_decay must not be negative")
+        check_multipliers(self.multipliers)
 
 
 def make_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:
@@ -97,22 +109,41 @@ def clip_by_norm(max_norm: float) -> optax.GradientTransformationExtraArgs:
     return _scale_by(lambda *, norm, **_: max_norm / jnp.maximum(norm, max_norm))
 
 
+def _scale_by_part(multipliers: Multipliers) -> optax.GradientTransformation:
+    """Scales updates by the factors of their parts."""
+
+    def update(updates: Any, params: Any = None) -> Any:
+        del params
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf * factor_of(path_name(path), multipliers), updates
+        )
+
+    return optax.stateless(update)
+
+
 def make_optimizer(spec: OptimizerSpec, frozen: tuple[str, ...] = ()) -> optax.GradientTransformationExtraArgs:
     """The gradient transformation of a run.
 
     Its `update` takes the gradient's global norm as ``norm`` and the rate of `make_schedule` as ``learning_rate``, both
-    () float32. Parameters under the ``frozen`` top-level names are not trained and have no optimizer state.
+    () float32. Parameters under the ``frozen`` top-level names, and those whose multiplier is 0, are not trained and
+    have no optimizer state. `init` raises UserError if a multiplier's pattern takes no parameter.
     """
     clip = [clip_by_norm(spec.clip_norm)] if spec.clip_norm else []
     # The schedule's rate comes last; the updates of rate 1 point downhill already.
     adamw = optax.adamw(1.0, spec.beta1, spec.beta2, weight_decay=spec.weight_decay, mask=decay_mask)
-    optimizer = optax.chain(*clip, adamw, _scale_by(lambda *, learning_rate, **_: learning_rate))
-    if not frozen:
-        return optimizer
-    return optax.partition(
-        {"trained": optimizer, "frozen": optax.set_to_zero()},
-        lambda params: {
-            name: jax.tree.map(lambda _, label="frozen" if name in frozen else "trained": label, part)
-            for name, part in params.items()
-        },
-    )
+    by_part = [_scale_by_part(spec.multipliers)] if spec.multipliers else []
+    optimizer = optax.chain(*clip, adamw, *by_part, _scale_by(lambda *, learning_rate, **_: learning_rate))
+    multipliers = (*frozen_parts(frozen), *spec.multipliers)
+    if not any(factor == 0 for _, factor in multipliers):
+        labelled = optimizer
+    else:
+        labelled = optax.partition(
+            {"trained": optimizer, "frozen": optax.set_to_zero()},
+            lambda params: map_factors(lambda factor: "trained" if factor else "frozen", params, multipliers),
+        )
+
+    def init(params: Any) -> optax.OptState:
+        check_patterns(params, spec.multipliers)
+        return labelled.init(params)
+
+    return optax.GradientTransformationExtraArgs(init, labelled.update)

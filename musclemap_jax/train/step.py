@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jax.sharding import Mesh
 
 from musclemap_jax.checkpoints.state import TrainState
@@ -21,41 +20,28 @@ from musclemap_jax.runtime.barrier import SynchronizedJit
 from musclemap_jax.sharding.activation_sharding import clip_sharding
 from musclemap_jax.sharding.context import with_mesh
 from musclemap_jax.sharding.mesh import batch_sharding, count_slices, replicated
-from musclemap_jax.train.objective import ObjectiveSpec, objective
+from musclemap_jax.train.multipliers import Multipliers, map_factors
+from musclemap_jax.train.training_loss import Batch, Metrics, TrainingLoss
 
-Batch = dict[str, jax.Array]
-Metrics = dict[str, jax.Array]
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 _Changing = tuple[Any, Any, Any]
 """Parameters, batch statistics and optimizer state, which a step changes unless it is skipped."""
 
 
 def _loss_and_gradient(
-    model: nn.Module, spec: ObjectiveSpec, params: Any, batch_stats: Any, batch: Batch, key: jax.Array
+    loss: TrainingLoss, params: Any, batch_stats: Any, batch: Batch, key: jax.Array, step: jax.Array
 ) -> tuple[Metrics, Any, Any]:
     """The loss terms, new batch statistics and the gradient for one part of a batch."""
-
-    def loss_function(params: Any) -> tuple[jax.Array, tuple[Metrics, Any]]:
-        output, changed = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            batch,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": key},
-        )
-        loss, terms = objective(output, batch["muscles"], batch["clip_valid"], spec)
-        return loss, (terms, changed.get("batch_stats", {}))
-
-    gradient, (terms, batch_stats) = jax.grad(loss_function, has_aux=True)(params)
+    gradient, (terms, batch_stats) = jax.grad(loss, has_aux=True)(params, batch_stats, batch, key, step)
     return terms, batch_stats, gradient
 
 
 def _accumulate(
-    model: nn.Module, spec: ObjectiveSpec, state: TrainState, batch: Batch, key: jax.Array, num_parts: int
+    loss: TrainingLoss, state: TrainState, batch: Batch, key: jax.Array, num_parts: int
 ) -> tuple[Metrics, Any, Any]:
     """The same for a batch in equal parts, one after another: mean terms and mean gradient."""
     if num_parts == 1:
-        return _loss_and_gradient(model, spec, state.params, state.batch_stats, batch, key)
+        return _loss_and_gradient(loss, state.params, state.batch_stats, batch, key, state.step)
     # Clip i goes to part i % num_parts, so that every part takes clips from every device's shard.
     parts = jax.tree.map(lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), batch)
 
@@ -63,7 +49,7 @@ def _accumulate(
         batch_stats, total = carry
         part, index = part_and_index
         terms, batch_stats, gradient = _loss_and_gradient(
-            model, spec, state.params, batch_stats, part, jax.random.fold_in(key, index)
+            loss, state.params, batch_stats, part, jax.random.fold_in(key, index), state.step
         )
         return (batch_stats, jax.tree.map(jnp.add, total, gradient)), terms
 
@@ -73,21 +59,19 @@ def _accumulate(
 
 
 def make_train_step(
-    model: nn.Module,
+    loss: TrainingLoss,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
-    spec: ObjectiveSpec,
     ema_decay: float = 0.0,
     num_parts: int = 1,
 ) -> StepFunction:
     """Makes the step; compile it with `compile_train_step`.
 
     Args:
-      model: The model, called as ``model(batch, train)``; returns a ModelOutput.
+      loss: The loss, with the model.
       optimizer: The gradient transformation; one with extra arguments gets the gradient's global norm as ``norm`` and
         the schedule's rate as ``learning_rate``.
       schedule: Learning rate by step; skipped steps count.
-      spec: Settings of the objective.
       ema_decay: Decay of the moving average, if the state has one.
       num_parts: Number of equal parts in which the batch is computed, one after another (gradient accumulation).
 
@@ -99,7 +83,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        terms, batch_stats, gradient = _accumulate(model, spec, state, batch, key, num_parts)
+        terms, batch_stats, gradient = _accumulate(loss, state, batch, key, num_parts)
         norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(norm) & jnp.isfinite(terms["loss"])
 
@@ -120,7 +104,7 @@ def make_train_step(
         # A branch rather than a selection between old and new values, which would keep a copy of the whole state.
         kept = (state.params, state.batch_stats, state.opt_state)
         (params, batch_stats, opt_state), follow = jax.lax.cond(finite, apply, skip, kept, gradient, batch_stats)
-        ema = None if state.ema is None else optax.incremental_update(params, state.ema, follow)
+        ema = None if state.ema is None else _moved_average(params, state.ema, follow, loss.multipliers)
         skipped = jnp.where(finite, 0, state.skipped + 1)
         changed = {"params": params, "batch_stats": batch_stats, "opt_state": opt_state, "ema": ema}
         new_state = dataclasses.replace(state, step=state.step + 1, skipped=skipped, **changed)
@@ -128,6 +112,14 @@ def make_train_step(
         return new_state, terms | counters
 
     return train_step
+
+
+def _moved_average(params: Any, average: Any, follow: jax.Array, multipliers: Multipliers) -> Any:
+    """The average moved towards the parameters; that of a frozen one is the parameter itself, without rounding."""
+    moved = optax.incremental_update(params, average, follow)
+    if not multipliers:
+        return moved
+    return map_factors(lambda factor, new, given: new if factor else given, params, multipliers, moved, params)
 
 
 def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> SynchronizedJit:
@@ -142,12 +134,12 @@ def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) ->
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
-        compiler_options=_compiler_options(mesh),
+        compiler_options=compiler_options(mesh),
     )
     return SynchronizedJit(compiled, "train_step")
 
 
-def _compiler_options(mesh: Mesh) -> dict[str, str] | None:
+def compiler_options(mesh: Mesh) -> dict[str, str] | None:
     """Combines the gradients that pass between TPU slices.
 
     By default each passes on its own. That takes more synchronisation flags than a chip has, and the compiler rejects

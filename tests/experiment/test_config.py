@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,16 @@ def test_more_steps_than_the_counter_holds_are_refused():
     config.train.num_steps = 2**31
     with pytest.raises(UserError, match="at most 2147483647 steps, got 2147483648"):
         resolve(config).train.total_steps(100)
+
+
+def test_every_fragment_of_the_page_on_training_is_a_configuration():
+    page = (CONFIGS[0].parents[1] / "docs" / "training.md").read_text()
+    fragments = re.findall(r"```python\n(config\..*?)```", page, re.DOTALL)
+    assert len(fragments) == 3
+    for fragment in fragments:
+        config = default_config()
+        exec(fragment, {"config": config})
+        assert resolve(config) != resolve(default_config())
 
 
 def test_the_documented_recipe_of_augmentation_resolves():

@@ -64,7 +64,7 @@ def full_size() -> tuple[dict[str, np.ndarray], np.ndarray]:
     return parameters, video.astype(np.float32)
 
 
-def random_parameters(module: nn.Module, *inputs: np.ndarray) -> dict:
+def random_parameters(module: nn.Module, *inputs: np.ndarray, **named: np.ndarray) -> dict:
     """Parameters of a module without compiling its initialisation: normal, larger than at the start of training."""
     rng = np.random.default_rng(0)
 
@@ -72,7 +72,7 @@ def random_parameters(module: nn.Module, *inputs: np.ndarray) -> dict:
         value = rng.standard_normal(leaf.shape).astype(leaf.dtype) * 0.1
         return value + 1 if path[-1].key == "scale" else value
 
-    shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs, **named)
     return jax.tree_util.tree_map_with_path(draw, shapes.get("params", {}))
 
 

@@ -1,6 +1,7 @@
 """MCTF and CLS-Fusion against the published code, in both forms; the alternatives by hand."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.fusion import FUSIONS, MCTF, CLSFusion
+from musclemap_jax.models.fusion import FUSIONS, MCTF, AttentivePooling, CLSFusion
 from tests.models import goldens
 
 FORWARD, GRADIENT = 2e-5, 1e-4
@@ -80,17 +81,55 @@ def test_parameterless_kinds_by_hand():
 def test_every_kind_reads_both_sets_and_only_its_own_clip(kind):
     classification, receiver = tokens()
     module = FUSIONS[kind]()
-    variables = {"params": goldens.random_parameters(module, classification, receiver)}
+    features = {"features": jnp.ones((2, 3, 4))} if module.reads_features else {}
+    variables = {"params": goldens.random_parameters(module, classification, receiver, **features)}
 
     @jax.jit
     @functools.partial(jax.grad, argnums=(0, 1))
     def slopes_of_first_clip(classification, receiver):
-        return jnp.sum(module.apply(variables, classification, receiver)[0] ** 2)
+        return jnp.sum(module.apply(variables, classification, receiver, **features)[0] ** 2)
 
     slopes = slopes_of_first_clip(classification, receiver)
     for name, slope, read in zip(("classification", "receiver"), slopes, (True, kind != "none"), strict=True):
         assert np.any(slope[0] != 0) == read, name
         assert not np.any(slope[1] != 0), name
+
+
+def layer_norm(x):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+def test_attentive_pooling_by_hand():
+    """One query with two heads of 64 over receiver tokens, classification tokens and features, then an MLP."""
+    rng = np.random.default_rng(0)
+    receiver, classification, features = (rng.standard_normal((2, n, 128)).astype(np.float32) for n in (3, 3, 5))
+    module = AttentivePooling(mlp_ratio=1.0)
+    params = goldens.random_parameters(module, classification, receiver, features=features)
+    ours = jax.jit(module.apply)({"params": params}, classification, receiver, features=features)
+
+    def linear(name, x):
+        return np.einsum("bnd,dhc->bhnc", x, params["attn"][name]["kernel"]) + params["attn"][name]["bias"][:, None]
+
+    def norm(name, x):
+        return layer_norm(x) * params[name]["scale"] + params[name]["bias"]
+
+    keys = norm("norm_keys", np.concatenate([receiver, classification, features], axis=1))
+    query = np.broadcast_to(params["query"], (2, 1, 128))
+    logits = linear("query", query) @ linear("key", keys).swapaxes(2, 3) / 8
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    heads = weights / weights.sum(-1, keepdims=True) @ linear("value", keys)
+    pooled = query + np.einsum("bhnc,hcd->bnd", heads, params["attn"]["out"]["kernel"]) + params["attn"]["out"]["bias"]
+    first, second = params["mlp"]["fc1"], params["mlp"]["fc2"]
+    hidden = norm("norm", pooled) @ first["kernel"] + first["bias"]
+    hidden = hidden * np.vectorize(lambda h: 0.5 * (1 + math.erf(h / math.sqrt(2))))(hidden)
+    expected = pooled + hidden @ second["kernel"] + second["bias"]
+    np.testing.assert_allclose(ours, expected[:, 0], rtol=1e-3, atol=1e-4)
+
+
+def test_attentive_pooling_needs_features():
+    classification, receiver = tokens()
+    with pytest.raises(UserError, match="attentive pooling reads patches or joints, which a branch's backbone"):
+        AttentivePooling().init(jax.random.key(0), classification, receiver)
 
 
 def test_stochastic_depth_falls_back_on_the_mean_of_both_sets():
@@ -107,6 +146,6 @@ def test_stochastic_depth_falls_back_on_the_mean_of_both_sets():
 def test_a_missing_receiver_set_is_refused():
     classification, _ = tokens()
     for kind in FUSIONS:
-        if kind != "none":
+        if kind not in ("none", "attentive"):
             with pytest.raises(UserError, match="expected a receiver set"):
                 FUSIONS[kind]().init(jax.random.key(0), classification, None)

@@ -15,6 +15,7 @@ from musclemap_jax.sharding.mesh import make_mesh
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer
 from musclemap_jax.train.step import compile_train_step, make_train_step
+from musclemap_jax.train.training_loss import TrainingLoss
 from tests.conftest import FUSED
 
 
@@ -105,7 +106,7 @@ def test_any_two_branches_teach_each_other_and_train(tiny_model_spec, tiny_batch
     model, optimizer = TransM3E(spec), make_optimizer(OptimizerSpec(learning_rate=1e-3, warmup_fraction=0.0))
     state, shardings = create_state(model, optimizer, batch, seed=0, mesh=mesh, ema=False)
     before = jax.tree.map(np.asarray, state.params)
-    step = make_train_step(model, optimizer, lambda step: 1e-3, ObjectiveSpec())
+    step = make_train_step(TrainingLoss(model), optimizer, lambda step: 1e-3)
     state, metrics = compile_train_step(step, shardings, mesh)(state, batch)
     assert {"kd_to_skeleton/unit02", "kd_to_rgb_diff/unit02", "loss_skeleton", "loss_rgb_diff"} <= metrics.keys()
     assert np.isfinite(metrics["loss"])
@@ -133,6 +134,14 @@ def test_without_class_tokens_the_branches_are_the_published_ones(tiny_model_spe
     assert params["video"]["class_tokens"]["classification"].shape == (1, 1, 8)
     assert "tokens" not in params["skeleton"]
     assert not [name for name in params if name.startswith(("kd_", "fusion_"))]
+
+
+def test_logits_teach_in_the_directions_of_the_model_where_both_have_a_head():
+    assert ModelSpec(sites="none").learners == ("video", "skeleton")
+    assert ModelSpec(directions="to_video").learners == ("video",)
+    assert ModelSpec(sites="none", second_branch_frozen=True).learners == ("video",)
+    assert ModelSpec(second_branch_weight=0.0).learners == ()
+    assert ModelSpec(branches=("video",)).learners == ()
 
 
 @pytest.mark.parametrize(
@@ -193,5 +202,6 @@ def test_inference_needs_no_labels_and_returns_the_tokens(model, variables, tiny
     }
     output = jax.jit(model.apply)(variables, batch)
     assert output.logits.shape == (2, 20)
+    assert output.learners == ()
     assert output.branches["video"].final_classification.shape == (2, 20, 16)
     assert output.branches["skeleton"].final_classification.shape == (2, 20, 8)

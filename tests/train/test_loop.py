@@ -16,7 +16,8 @@ from musclemap_jax.runtime.profiling import Profiler
 from musclemap_jax.runtime.progress import Progress
 from musclemap_jax.runtime.watchdog import Watchdog
 from musclemap_jax.sharding.mesh import make_mesh
-from musclemap_jax.storage.run_log import RunLog
+from musclemap_jax.storage.run_log import SCALARS, RunLog
+from musclemap_jax.storage.scalars import read_scalars
 from musclemap_jax.train.loop import TrainingLoop, TrainSpec
 from musclemap_jax.train.meter import Meter
 
@@ -63,7 +64,8 @@ class Run:
     """What a run left behind."""
 
     workdir: object
-    skipped: frozenset
+    skipped: frozenset = frozenset()
+    kd_gradient: object = None
     evaluated: list = dataclasses.field(default_factory=list)
 
     def step(self, state, batch):
@@ -98,6 +100,7 @@ class Run:
                 notice=Notice(stop_at),
                 watchdog=stack.enter_context(contextlib.closing(Watchdog(60, "stall"))),
                 profiler=Profiler(self.workdir, range(0)),
+                kd_gradient=self.kd_gradient,
             ).run(first)
 
     def checkpoints(self):
@@ -142,6 +145,23 @@ def test_the_last_step_is_saved_in_any_case(tmp_path):
     run.train()
     assert run.checkpoints() == [10]
     assert run.evaluated == [10]
+
+
+def test_what_is_measured_in_some_steps_is_logged_with_the_next_line(tmp_path):
+    def measure(state, batch):
+        return {"kd_gradient_fraction": jnp.float32(state.step)}  # the steps taken before
+
+    Run(tmp_path, kd_gradient=measure).train(num_steps=12, log_every=4, kd_gradient_every=3)
+    logged = read_scalars(tmp_path / SCALARS)
+    # Measured before steps 3, 6, 9 and 12, when 2, 5, 8 and 11 are done.
+    np.testing.assert_array_equal(logged["train/kd_gradient_fraction"].values, [2, 5, (8 + 11) / 2])
+    np.testing.assert_array_equal(logged["train/kd_gradient_fraction"].steps, [4, 8, 12])
+    np.testing.assert_array_equal(logged["train/loss"].steps, [4, 8, 12])
+
+
+def test_nothing_is_measured_unless_asked_for(tmp_path):
+    Run(tmp_path, kd_gradient=pytest.fail).train(num_steps=2)
+    assert "train/kd_gradient_fraction" not in read_scalars(tmp_path / SCALARS)
 
 
 @pytest.mark.parametrize(("samples", "steps"), [(1, 26), (2, 51), (4, 101)])

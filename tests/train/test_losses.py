@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.train.losses import LOSSES, asymmetric, sigmoid_bce, softmax_bce
+from musclemap_jax.train.losses import LOSSES, Asymmetric, sigmoid_bce, softmax_bce
 from musclemap_jax.train.objective import ObjectiveSpec
 
 GOLDEN = Path(__file__).parents[1] / "data" / "goldens" / "losses.npz"
@@ -30,7 +30,7 @@ def golden():
 
 @pytest.mark.parametrize(
     ("loss", "key", "is_sum"),
-    [(sigmoid_bce, "bce_logit", False), (softmax_bce, "focal_loss_multilabel", False), (asymmetric, "ASL", True)],
+    [(sigmoid_bce, "bce_logit", False), (softmax_bce, "focal_loss_multilabel", False), (Asymmetric(), "ASL", True)],
 )
 def test_values_and_gradients_of_the_released_code(golden, loss, key, is_sum):
     logits, labels = golden["logits"], golden["labels"]
@@ -50,7 +50,10 @@ def test_hand_computed_value():
     np.testing.assert_allclose(softmax_bce(logits, labels, jnp.ones(1)), np.log(4), rtol=1e-6)
     # p = 1/2: (1 - p) log 2; negative shifted to 0.7: 0.7^4 * -log(0.3).
     expected = (0.5 * np.log(2) - 0.7**4 * np.log(0.3)) / 2
-    np.testing.assert_allclose(asymmetric(logits, labels, jnp.ones(1)), expected, rtol=1e-6)
+    np.testing.assert_allclose(Asymmetric()(logits, labels, jnp.ones(1)), expected, rtol=1e-6)
+    # Other parameters: p = 1/2: (1 - p)^2 log 2; negative shifted to 0.55: 0.55 * -log(0.45).
+    expected = (0.25 * np.log(2) - 0.55 * np.log(0.45)) / 2
+    np.testing.assert_allclose(Asymmetric(2.0, 1.0, 0.2)(logits, labels, jnp.ones(1)), expected, rtol=1e-6)
 
 
 @ALL_LOSSES
@@ -83,13 +86,14 @@ def test_extreme_logits_stay_finite_and_pull_the_right_way(loss):
     assert np.isfinite(value)
     assert float(value) > 10
     assert np.isfinite(gradient).all()
-    assert float(gradient[0, 0]) > 0 or loss is asymmetric  # beyond p = 1 - 1e-7 its gradient is that of a constant
+    # Beyond p = 1 - 1e-7 the gradient of the asymmetric loss is that of a constant.
+    assert float(gradient[0, 0]) > 0 or isinstance(loss, Asymmetric)
     assert float(gradient[0, 1]) < 0
 
 
 def test_asymmetric_loss_without_focus_and_margin_is_binary_cross_entropy(golden):
     logits, labels, valid = jnp.asarray(golden["logits"]), jnp.asarray(golden["labels"]), jnp.ones(6)
-    plain = asymmetric(logits, labels, valid, gamma_positive=0.0, gamma_negative=0.0, margin=0.0)
+    plain = Asymmetric(gamma_positive=0.0, gamma_negative=0.0, margin=0.0)(logits, labels, valid)
     np.testing.assert_allclose(plain, sigmoid_bce(logits, labels, valid), rtol=1e-6)
 
 
@@ -100,6 +104,38 @@ def test_half_precision_logits_are_computed_in_float32(golden, loss):
     value = jax.jit(loss)(logits, labels, valid)
     assert value.dtype == jnp.float32
     np.testing.assert_allclose(value, loss(logits.astype(jnp.float32), labels, valid), rtol=1e-6)
+
+
+@ALL_LOSSES
+def test_weights_scale_each_element_and_padding_still_counts_nothing(golden, loss):
+    logits, labels, valid = jnp.asarray(golden["logits"]), jnp.asarray(golden["labels"]), jnp.ones(6)
+    one_at_a_time = [
+        float(loss(logits, labels, valid, weights=jnp.zeros(logits.shape).at[0, region].set(2.0)))
+        for region in range(3)
+    ]
+    together = loss(logits, labels, valid, weights=jnp.zeros(logits.shape).at[0, :3].set(2.0))
+    np.testing.assert_allclose(together, sum(one_at_a_time), rtol=1e-5)
+    np.testing.assert_allclose(
+        loss(logits, labels, valid, weights=jnp.full(logits.shape, 3.0)), 3 * loss(logits, labels, valid), rtol=1e-6
+    )
+    weights = jnp.ones(logits.shape).at[-1].set(jnp.nan)
+    alone, slope = jax.value_and_grad(loss)(logits[:-1], labels[:-1], valid[:-1])
+    padded, padded_slope = jax.value_and_grad(loss)(logits, labels, valid.at[-1].set(0), weights=weights)
+    np.testing.assert_allclose(padded, alone, rtol=1e-6)
+    np.testing.assert_allclose(padded_slope[:-1], slope, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(padded_slope[-1], 0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"gamma_positive": 0.5}, "gamma_positive: expected 0 or a number of at least 1, got 0.5"),
+        ({"margin": 1.0}, r"margin: expected a probability in \[0, 1\), got 1.0"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(parameters, message):
+    with pytest.raises(UserError, match=f"^config.loss.parameters.asymmetric.{message}$"):
+        Asymmetric(**parameters)
 
 
 def test_shapes_and_names_that_do_not_fit_are_refused():

@@ -15,6 +15,7 @@ from musclemap_jax.sharding.mesh import AXES, make_mesh, put_batch
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer, make_schedule
 from musclemap_jax.train.step import compile_train_step, make_train_step
+from musclemap_jax.train.training_loss import TrainingLoss
 
 NUM_STEPS = 50
 OPTIMIZER = OptimizerSpec(learning_rate=3e-3, warmup_fraction=0.1)
@@ -27,7 +28,7 @@ def set_up(model_spec, batch, mesh_sizes, num_devices, num_parts=1, ema_decay=0.
     model = TransM3E(model_spec)
     optimizer = optimizer or make_optimizer(OPTIMIZER)
     state, shardings = create_state(model, optimizer, batch, seed=3, mesh=mesh, ema=True)
-    step = make_train_step(model, optimizer, make_schedule(OPTIMIZER, NUM_STEPS), ObjectiveSpec(), ema_decay, num_parts)
+    step = make_train_step(TrainingLoss(model), optimizer, make_schedule(OPTIMIZER, NUM_STEPS), ema_decay, num_parts)
     return state, compile_train_step(step, shardings, mesh), mesh
 
 

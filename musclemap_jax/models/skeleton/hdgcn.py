@@ -234,10 +234,13 @@ class HDGCN(nn.Module):
             unit = HDGCNUnit(self.spec, units[group.first - 1], self.dtype, name=group.name("unit{:02d}"))
             (tokens, x), tokens_of_layers = scan_layers(body, unit, group, (tokens, x), None)
             layers += tokens_of_layers
+        joints = x.mean(2, dtype=at_least_float32(self.dtype)).transpose(2, 1, 0)  # (BP, V, D)
+        joints = mean_over_persons(joints, person_weight).astype(self.dtype)
         if tokens is None:
             features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
-            return BranchOutput((), (), mean_over_persons(features, person_weight).astype(self.dtype))
-        return self._token_output(layers)
+            pooled = mean_over_persons(features, person_weight).astype(self.dtype)
+            return BranchOutput((), (), pooled, features=joints)
+        return dataclasses.replace(self._token_output(layers), features=joints)
 
     def _input(self, poses: jax.Array, train: bool) -> Float[Array, "F V T BP"]:
         """The streams' channels, normalised; those of an additional stream are zero where they are not valid."""

@@ -219,7 +219,8 @@ class MViT(nn.Module):
             self.sow("intermediates", "final_patches", norm(patches))
         (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
         receiver = tuple(receiver) if self.receiver else ()
-        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)
+        features = patches.reshape(batch_size, -1, patches.shape[-1])
+        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver, features)
 
     def _drop_path_factors(self, batch_size: int, train: bool) -> Float[Array, "depth 2 B"] | None:
         """Factors of both residual branches of each block; the rate grows linearly with depth."""

@@ -160,8 +160,12 @@ def small_variables():
 
 
 @pytest.fixture(scope="module")
-def evaluate(small_variables):
-    apply = jax.jit(lambda poses, valid: HDGCN(SMALL).apply(small_variables, poses, valid, train=False))
+def apply(small_variables):
+    return jax.jit(lambda poses, valid: HDGCN(SMALL).apply(small_variables, poses, valid, train=False))
+
+
+@pytest.fixture(scope="module")
+def evaluate(apply):
     return lambda poses, valid: np.asarray(apply(poses, valid).final_classification)
 
 
@@ -174,6 +178,15 @@ def test_an_absent_person_has_no_weight(evaluate):
     assert np.abs(one[1] - both[1]).max() > 1e-3
     poses[1, :, 1] = 5
     np.testing.assert_array_equal(evaluate(poses, pose_valid), one)
+
+
+def test_the_mean_of_the_joints_features_is_the_pooled_one(apply):
+    poses, pose_valid = random_poses(2, 2)
+    pose_valid[1, :, 1] = False
+    output = apply(poses, pose_valid)
+    assert output.features.shape == (2, 19, SMALL.output_dim)
+    pooled = output.final_classification[:, 0]
+    np.testing.assert_allclose(output.features.mean(1), pooled, rtol=1e-4, atol=1e-5)
 
 
 def test_a_person_seen_in_one_frame_has_full_weight(evaluate):

@@ -85,6 +85,7 @@ def test_every_block_equals_the_published_one(name):
         patches = intermediates[f"blocks_{index}"]["patches"][0]
         block = sequence(tokens_of(receiver, classification), patches)
         goldens.assert_close(block, golden[f"out/block{index:02d}"], FORWARD, f"block {index}")
+    np.testing.assert_array_equal(output.features, patches.reshape(2, -1, 64))
     tokens = tokens_of(output.final_receiver, output.final_classification)
     normed = sequence(tokens, intermediates["final_patches"][0])
     goldens.assert_close(normed, golden["out/norm"], FORWARD, "norm")
