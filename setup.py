@@ -90,6 +90,7 @@ setuptools.setup(
             "py.typed",
             "reporting/*.html",
             "reporting/*.css",
+            "stress/*.html",
             "predict/*.html",
             "predict/*.css",
             "predict/*.json",
