@@ -54,7 +54,7 @@ _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
 _REPORT_DIR = flags.DEFINE_string(
     "report_dir",
     "",
-    "Folder of the report; by default in the workdir: report/, with --mode=eval evaluation/, with --mode=stress stress/.",
+    "Folder of the report; by default report/ in the workdir, evaluation/ for --mode=eval, stress/ for --mode=stress.",
 )
 _STRESS = flags.DEFINE_list("stress", [], "Perturbations of --mode=stress, such as blur,tilt; by default all.")
 _STRESS_SPLITS = flags.DEFINE_list("stress_splits", list(DEFAULT_SPLITS), "Splits that --mode=stress tests.")

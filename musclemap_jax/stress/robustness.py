@@ -121,11 +121,11 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def curves_of(perturbation: Perturbation, whole: str, clean: Metrics, changed: Mapping[float, Metrics]) -> list[Curve]:
+def curves_of(perturbation: str, whole: str, clean: Metrics, changed: Mapping[float, Metrics]) -> list[Curve]:
     """The curves of one perturbation.
 
     Args:
-      perturbation: The perturbation.
+      perturbation: Name of the perturbation.
       whole: Name of the model's own scores.
       clean: Metrics of the clips as they are.
       changed: Strength -> metrics.
@@ -137,7 +137,7 @@ def curves_of(perturbation: Perturbation, whole: str, clean: Metrics, changed: M
         for branch in (whole, *clean.branches):
             found = [_headline(each, split, None if branch == whole else branch) for each in metrics]
             values, intervals = zip(*((each.mean_ap, each.interval) for each in found), strict=True)
-            curves.append(Curve(perturbation.name, split, branch, strengths, values, intervals, found[0].chance))
+            curves.append(Curve(perturbation, split, branch, strengths, values, intervals, found[0].chance))
     return curves
 
 

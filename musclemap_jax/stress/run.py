@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from musclemap_jax.stress.tables import half_table, strength_table, write_stress
 
 JSON, CSV, PAGE = "stress.json", "stress.csv", "stress.html"
 
+log = logging.getLogger(__name__)
+
 
 def run_stress(
     spec: ExperimentSpec, workdir: str, folder: str, title: str, choice: StressChoice, notice: PreemptionNotice
@@ -43,6 +46,8 @@ def run_stress(
       UserError: No checkpoint, data that does not fit the run, or none of the splits has clips.
       Preempted: The test was asked to stop; nothing is written.
     """
+    if choice.unseen:
+        log.info("left out, since the run reads %s: %s", ", ".join(spec.input.modalities), ", ".join(choice.unseen))
     data = load_data(spec.data)
     splits = data.with_clips(choice.splits, "--stress_splits")
     experiment = Experiment(spec, workdir, data, notice)

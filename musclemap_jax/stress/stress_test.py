@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from musclemap_jax.eval.evaluator import EvalSplit
-from musclemap_jax.eval.metrics import compute_metrics
+from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.experiment import Experiment
 from musclemap_jax.stress.batches import Condition, conditions_of, stressed_batches
@@ -31,15 +31,11 @@ def stress_test(experiment: Experiment, perturbations: Sequence[Perturbation], s
         compute_metrics({split: predictions[number] for split, predictions in by_split.items()}, regions)
         for number in range(len(conditions) + 1)
     )
-    metrics = dict(zip(((each.perturbation.name, each.strength) for each in conditions), changed, strict=True))
+    metrics: dict[str, dict[float, Metrics]] = {}
+    for condition, of_condition in zip(conditions, changed, strict=True):
+        metrics.setdefault(condition.perturbation.name, {})[condition.strength] = of_condition
     whole = FUSED if len(weights := experiment.spec.model.weights) > 1 else next(iter(weights))
-    curves = [
-        curve
-        for each in perturbations
-        for curve in curves_of(
-            each, whole, clean, {strength: metrics[each.name, strength] for strength in each.strengths}
-        )
-    ]
+    curves = [curve for each in perturbations for curve in curves_of(each.name, whole, clean, metrics[each.name])]
     return Robustness(
         scored=experiment.scored,
         seed=experiment.spec.seed,
