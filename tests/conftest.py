@@ -31,6 +31,7 @@ ARRAY_MODULES = (
     "musclemap_jax.eval",
     "musclemap_jax.data.augmentation",
     "musclemap_jax.skeleton_layouts",
+    "musclemap_jax.stress.perturbations",
 )
 """Modules whose annotations, shapes included, are checked at every call.
 

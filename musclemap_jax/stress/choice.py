@@ -42,7 +42,7 @@ def choose(names: Sequence[str], splits: Sequence[str], modalities: Sequence[str
     """
     for name in names:
         if name not in PERTURBATIONS:
-            near = difflib.get_close_matches(name, PERTURBATIONS, 3, 0.5) or PERTURBATIONS
+            near = difflib.get_close_matches(name, PERTURBATIONS, 3, 0.55) or PERTURBATIONS
             raise UserError(f"--stress: expected perturbations, got {name!r}: try {', '.join(near)}")
     for split in splits:
         if split not in EVAL_SPLITS:

@@ -1,6 +1,7 @@
 """Each perturbation on small arrays, by hand."""
 
 import itertools
+import re
 
 import cv2
 import numpy as np
@@ -20,8 +21,10 @@ from musclemap_jax.stress.perturbations.joint_noise import trunk_lengths
 from musclemap_jax.stress.perturbations.missing_frames import NUM_PARTS, kept_frames
 from musclemap_jax.stress.perturbations.perturbation import Perturbation, clip_generator
 from musclemap_jax.stress.perturbations.tilt import rotate_frames, rotation
+from tests.conftest import ROOT
 
 SPEC = InputSpec(num_frames=4, frame_stride=2, crop_size=32, num_poses=8, num_persons=1)
+DOCS = (ROOT / "docs" / "robustness.md").read_text()
 COCO17 = LAYOUTS["coco17"].joints
 
 
@@ -80,6 +83,25 @@ def test_a_perturbation_is_described_and_changes_known_modalities(each):
     assert each.description.endswith(".")
     assert each.unit
     assert set(each.modalities) <= BATCH_MODALITIES.keys()
+
+
+def test_the_page_of_the_documentation_lists_names_units_and_strengths():
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([\d., ]+) \|", DOCS, re.MULTILINE)
+    listed = {name: (unit, tuple(map(float, strengths.split(",")))) for name, unit, strengths in rows}
+    assert list(listed) == list(PERTURBATIONS)
+    for name, (unit, strengths) in listed.items():
+        assert strengths == PERTURBATIONS[name].strengths
+        assert unit.removesuffix(", clockwise") == PERTURBATIONS[name].unit
+
+
+def test_the_example_of_the_documentation_enters_a_perturbation(monkeypatch):
+    monkeypatch.setitem(PERTURBATIONS, "letterbox", None)  # so that the entry goes with the test
+    (example,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    exec(example, {})
+    video = noisy_video(height=40) // 2 + 1
+    barred = changed_clip("letterbox", 0.2, {"video": video})["video"]
+    assert (barred == 0).all(axis=(0, 1, 3, 4)).nonzero()[0].tolist() == [0, 1, 2, 3, 36, 37, 38, 39]
+    np.testing.assert_array_equal(barred[:, :, 4:36], video[:, :, 4:36])
 
 
 def test_an_impossible_entry_is_refused():

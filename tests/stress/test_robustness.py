@@ -117,7 +117,7 @@ def test_a_panel_draws_curves_intervals_and_chance_where_they_belong(robustness)
     assert drawn.curves[0].pale.startswith(f"M{left:.1f} {low:.1f}V{high:.1f}")
     chance = bottom - found.chance * (bottom - top)
     assert drawn.curves[3].path == f"M{left:.1f} {chance:.1f}L{right:.1f} {chance:.1f}"
-    assert [text for _, text in drawn.steps] == ["0", "1", "2", "4", "8"]
+    assert [text for _, text in drawn.steps] == ["0", "2", "4", "8", "16"]
 
 
 def test_the_page_is_self_contained_escaped_and_complete(folder):

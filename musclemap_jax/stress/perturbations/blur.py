@@ -22,7 +22,7 @@ BLUR = Perturbation(
     name="blur",
     description="Gaussian blur of every frame.",
     unit="standard deviation in % of the picture's side",
-    strengths=(1, 2, 4, 8),
+    strengths=(2, 4, 8, 16),
     modalities=("video",),
     of_clip=blur,
 )

@@ -30,7 +30,7 @@ DARKNESS = Perturbation(
     name="darkness",
     description="Less light: linear intensity is divided, then encoded as sRGB again.",
     unit="stops (halvings of the light)",
-    strengths=(1, 2, 3, 4),
+    strengths=(1, 2, 4, 6),
     modalities=("video",),
     of_clip=darken,
 )

@@ -53,7 +53,7 @@ JOINT_NOISE = Perturbation(
     name="joint_noise",
     description="Gaussian noise on x and y of every joint, independent from frame to frame; scores stay.",
     unit="standard deviation in trunk lengths",
-    strengths=(0.05, 0.1, 0.2, 0.4),
+    strengths=(0.1, 0.2, 0.4, 0.8),
     modalities=("skeleton",),
     of_record=add_joint_noise,
 )
