@@ -127,7 +127,11 @@ class Evaluator:
     def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the given splits."""
         predictions = {split: self.predict(variables, split) for split in splits}
-        return compute_metrics(predictions, self._regions), predictions
+        return self.metrics(predictions), predictions
+
+    def metrics(self, predictions: Mapping[str, SplitPredictions]) -> Metrics:
+        """Metrics of predictions, as `evaluate` gives them."""
+        return compute_metrics(predictions, self._regions)
 
     @staticmethod
     def _gather(outputs: dict[str, Any]) -> dict[str, Any]:

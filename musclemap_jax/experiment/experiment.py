@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -201,6 +201,10 @@ class Experiment:
     def predict(self, split: str) -> SplitPredictions:
         """Predictions of the state on a split that has clips."""
         return self._evaluator.predict(self.state.eval_variables, split)
+
+    def metrics(self, predictions: Mapping[str, SplitPredictions]) -> Metrics:
+        """Metrics of predictions, as `evaluate` gives them."""
+        return self._evaluator.metrics(predictions)
 
     def predict_clips(self, clips: EvalSplit) -> SplitPredictions:
         """Predictions of the state on clips that need not be a split of the data, such as changed ones."""

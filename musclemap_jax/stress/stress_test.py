@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from musclemap_jax.eval.evaluator import EvalSplit
-from musclemap_jax.eval.metrics import Metrics, compute_metrics
+from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.experiment import Experiment
 from musclemap_jax.stress.batches import Condition, conditions_of, stressed_batches
@@ -26,9 +26,8 @@ def stress_test(experiment: Experiment, perturbations: Sequence[Perturbation], s
     """
     conditions = conditions_of(perturbations)
     by_split = {split: predict_stressed(experiment, split, conditions) for split in splits}
-    regions = experiment.data.regions
     clean, *changed = (
-        compute_metrics({split: predictions[number] for split, predictions in by_split.items()}, regions)
+        experiment.metrics({split: predictions[number] for split, predictions in by_split.items()})
         for number in range(len(conditions) + 1)
     )
     metrics: dict[str, dict[float, Metrics]] = {}

@@ -83,6 +83,21 @@ def test_a_clip_changes_by_seed_and_id_whatever_the_batches_and_threads(records,
             np.testing.assert_array_equal(values, second[place][key])
 
 
+def test_processes_change_their_own_clips_as_one_process_does(records):
+    conditions = strongest("missing_joints", "clutter")
+    whole = by_clip(stressed(records, conditions))
+    parts = {}
+    for process in range(2):
+        clean = eval_batches(records, SPEC, 2, process, 2, num_threads=0)
+        batches = list(stressed_batches(clean, records, SPEC, conditions, 0, 1))
+        assert len(batches) == 2 * 3  # the same number in each process, whose last one may be all padding
+        parts |= by_clip(batches)
+    assert parts.keys() == whole.keys()
+    for place, arrays in parts.items():
+        for key, values in arrays.items():
+            np.testing.assert_array_equal(values, whole[place][key])
+
+
 def test_another_seed_draws_other_noise(records):
     one, other = (stressed(records[:4], strongest("joint_noise"), seed=seed)[1]["skeleton"] for seed in (0, 1))
     assert (one != other).any()
