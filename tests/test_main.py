@@ -197,7 +197,7 @@ def test_a_stress_test_begins_with_the_evaluation_and_leaves_the_run_as_it_is(ru
     [
         (
             ["--mode=stress", "--stress=blurr"],
-            "error: --stress: expected names of perturbations, got 'blurr': try blur",
+            "error: --stress: expected perturbations, got 'blurr': try blur",
         ),
         (["--stress=blur"], "error: --stress and --stress_splits belong to --mode=stress, got --mode=train_and_eval"),
     ],

@@ -68,7 +68,7 @@ def stressed_batches(
             records = list(pool.map(source.__getitem__, positions))
             for number, condition in enumerate(conditions, 1):
                 changed = changed_batch(batch, records, condition, spec, seed, pool)
-                yield cast(Batch, {**changed, "clip_index": batch["clip_index"] + np.int32(number * len(source))})
+                yield {**changed, "clip_index": batch["clip_index"] + np.int32(number * len(source))}
             num_done += len(positions)
             log.info("%d of %d clips, each as it is and in %d conditions", num_done, len(source), len(conditions))
 
@@ -101,7 +101,7 @@ def changed_batch(
     list(pool.map(write, range(len(records))))
     shared = {name: array for name, array in batch.items() if name not in changed}
     common = {name: batch[name] for name in ("muscles", "clip_valid", "clip_index")}
-    return cast(Batch, {**shared, **changed, **common})
+    return {**shared, **changed, **common}
 
 
 def _write_clip(

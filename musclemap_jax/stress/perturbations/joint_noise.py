@@ -22,22 +22,19 @@ def trunk_lengths(joints: Float[np.ndarray, "T P V 3"], layout: str) -> Float[np
     frames; one without any joint has 0.
     """
     names = get_layout(layout).joints
-    trunk = joints[:, :, [names.index(name) for name in _TRUNK]]
-    whole = (trunk[..., 2] > 0).all(axis=-1)
-    lengths = np.linalg.norm(trunk[:, :, :2, :2].mean(axis=2) - trunk[:, :, 2:, :2].mean(axis=2), axis=-1)
-    seen = (joints[..., 2] > 0).any(axis=-1)
-    present = joints[..., 2:] > 0
-    high = np.where(present, joints[..., :2], -np.inf).max(axis=2)
-    low = np.where(present, joints[..., :2], np.inf).min(axis=2)
-    sides = np.where(seen[..., None], high, 0) - np.where(seen[..., None], low, 0)
-    boxes = _TRUNK_OF_BODY * sides.max(axis=-1)
-    found = np.zeros(joints.shape[1], joints.dtype)
+    trunk = [names.index(name) for name in _TRUNK]
+    lengths = np.zeros(joints.shape[1], np.float32)
     for person in range(joints.shape[1]):
-        for values, valid in ((lengths, whole), (boxes, seen)):
-            if valid[:, person].any():
-                found[person] = np.median(values[valid[:, person], person])
-                break
-    return found
+        poses = joints[:, person]
+        whole = poses[(poses[:, trunk, 2] > 0).all(axis=1)][:, trunk, :2]
+        seen = poses[(poses[..., 2] > 0).any(axis=1)]
+        if len(whole):
+            trunks = whole[:, :2].mean(axis=1) - whole[:, 2:].mean(axis=1)
+            lengths[person] = np.median(np.linalg.norm(trunks, axis=-1))
+        elif len(seen):
+            sides = [np.ptp(pose[pose[:, 2] > 0, :2], axis=0).max() for pose in seen]
+            lengths[person] = _TRUNK_OF_BODY * np.median(sides)
+    return lengths
 
 
 def add_joint_noise(record: ClipRecord, strength: float, rng: np.random.Generator) -> ClipRecord:
