@@ -100,6 +100,7 @@ setuptools.setup(
             "reporting/*.css",
             "study/*.html",
             "study/*.css",
+            "stress/*.html",
             "predict/*.html",
             "predict/*.css",
             "predict/*.json",

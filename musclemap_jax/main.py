@@ -21,7 +21,7 @@ from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
-from musclemap_jax.experiment.workdir import EVALUATION_FOLDER, REPORT_FOLDER, evaluation_spec
+from musclemap_jax.experiment.workdir import EVALUATION_FOLDER, REPORT_FOLDER, STRESS_FOLDER, evaluation_spec
 from musclemap_jax.reporting.tables import baselines_table, decisions_table, headline_table
 from musclemap_jax.runtime.preemption import Preempted, PreemptionNotice, stopped_line
 from musclemap_jax.runtime.process_exit import run_and_exit
@@ -38,8 +38,11 @@ from musclemap_jax.runtime.startup import (
 )
 from musclemap_jax.storage.full_disk import full_disk_is_user_error
 from musclemap_jax.storage.workdir_lock import WorkdirLock
+from musclemap_jax.stress.choice import DEFAULT_SPLITS, StressChoice, choose
 
-MODES = ("train_and_eval", "train", "eval")
+MODES = ("train_and_eval", "train", "eval", "stress")
+FOLDERS = {"eval": EVALUATION_FOLDER, "stress": STRESS_FOLDER}
+"""Modes that leave the run as it is -> the folder in its workdir that they write."""
 PACKAGE = "musclemap_jax"
 _LESS_MEMORY = ("raise config.train.grad_accum_steps", "set config.model.remat=blocks")
 
@@ -49,8 +52,12 @@ flags.adopt_module_key_flags(command_line)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs and report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
 _REPORT_DIR = flags.DEFINE_string(
-    "report_dir", "", "Folder of the report; by default report/ in the workdir, evaluation/ with --mode=eval."
+    "report_dir",
+    "",
+    "Folder of the report; by default report/ in the workdir, evaluation/ for --mode=eval, stress/ for --mode=stress.",
 )
+_STRESS = flags.DEFINE_list("stress", [], "Perturbations of --mode=stress, such as blur,tilt; by default all.")
+_STRESS_SPLITS = flags.DEFINE_list("stress_splits", list(DEFAULT_SPLITS), "Splits that --mode=stress tests.")
 _EXTEND = flags.DEFINE_bool("extend", False, "Allow the run in the workdir to become longer than it was started with.")
 _PROFILE_STEPS = flags.DEFINE_string("profile_steps", "", "Steps to trace into <workdir>/profile, such as 10-20.")
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0; by default from the scheduler.")
@@ -97,7 +104,7 @@ class Task:
     @property
     def output(self) -> str:
         """The folder that is written into: an evaluation leaves the workdir as it is, and may run beside a training."""
-        return self.report_dir if self.mode == "eval" else self.workdir
+        return self.report_dir if self.mode in FOLDERS else self.workdir
 
 
 def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
@@ -161,12 +168,19 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
             show(f"report: {report_run(experiment, metrics, predictions, laps, task.title, folder)}")
 
 
+def stress(spec: ExperimentSpec, task: Task, choice: StressChoice, notice: PreemptionNotice) -> None:
+    """Tests how robust a run is; every process of a run calls it. Arguments and errors are those of `run_stress`."""
+    from musclemap_jax.stress.run import run_stress
+
+    run_stress(spec, task.workdir, task.report_dir, task.title, choice, notice)
+
+
 def _open_log(folder: str) -> ProcessLog:
     """Opens this process's log; it is the first file that is written."""
     try:
         return ProcessLog(folder, PACKAGE)
     except OSError as error:
-        way = "pass another --report_dir" if _MODE.value == "eval" else "pass another --workdir"
+        way = "pass another --report_dir" if _MODE.value in FOLDERS else "pass another --workdir"
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}: {way}") from error
 
 
@@ -198,7 +212,7 @@ def run_among_processes(folder: str, body: Callable[[PreemptionNotice], None]) -
     keep_freed_memory()
     use_compilation_cache()
     # A read-only folder needs no lock.
-    with WorkdirLock(folder, optional=_MODE.value == "eval") as lock:
+    with WorkdirLock(folder, optional=_MODE.value in FOLDERS) as lock:
         notice = PreemptionNotice(_STOPPED_STATUS.value, lock.release)
         notice.listen()
         peers = start_processes(processes, lock.acquire)
@@ -221,7 +235,7 @@ def run_among_processes(folder: str, body: Callable[[PreemptionNotice], None]) -
 def _task() -> Task:
     """What the flags ask for."""
     workdir, mode = str(_WORKDIR.value), _MODE.value
-    report_dir = _REPORT_DIR.value or os.path.join(workdir, EVALUATION_FOLDER if mode == "eval" else REPORT_FOLDER)
+    report_dir = _REPORT_DIR.value or os.path.join(workdir, FOLDERS.get(mode, REPORT_FOLDER))
     return Task(
         workdir,
         mode,
@@ -244,8 +258,13 @@ def main(argv: Sequence[str]) -> int:
             raise UserError("flags --config and --workdir are needed: --config=configs/transm3e.py --workdir=runs/NAME")
         task = _task()
         spec = resolve(CONFIG.value)
-        if task.mode == "eval":
+        if task.mode in FOLDERS:
             spec = evaluation_spec(task.workdir, spec)
+        if task.mode != "stress" and (_STRESS.present or _STRESS_SPLITS.present):
+            raise UserError(f"--stress and --stress_splits belong to --mode=stress, got --mode={task.mode}")
+        if task.mode == "stress":
+            choice = choose(_STRESS.value, _STRESS_SPLITS.value, spec.input.modalities)
+            return run_among_processes(task.output, lambda notice: stress(spec, task, choice, notice))
         return run_among_processes(task.output, lambda notice: run(spec, task, notice))
 
     return exit_on_user_error(body)

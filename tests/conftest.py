@@ -33,6 +33,7 @@ ARRAY_MODULES = (
     *(f"musclemap_jax.data.{name}" for name in ("affine", "augmentation", "pixel_operations", "rand_augment")),
     "musclemap_jax.skeleton_layouts",
     "musclemap_jax.biomechanics",
+    "musclemap_jax.stress.perturbations",
 )
 """Modules whose annotations, shapes included, are checked at every call.
 

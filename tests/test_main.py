@@ -168,6 +168,52 @@ def test_evaluation_alone_gives_the_same_metrics_beside_the_report(run_main, fin
         assert read_decisions(folder).thresholds == pytest.approx(decisions.thresholds, abs=1e-4)
 
 
+def test_a_stress_test_begins_with_the_evaluation_and_leaves_the_run_as_it_is(run_main, finished_run):
+    workdir, _ = finished_run
+    before = {path for path in workdir.rglob("*") if path.is_file()}
+    process = run_main(f"--workdir={workdir}", "--mode=stress", "--stress=tilt,blur")
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors
+    folder = workdir / "stress"
+    assert {path for path in workdir.rglob("*") if path.is_file()} - before == {
+        folder / name for name in ("stress.json", "stress.csv", "stress.html", "logs/process_000.log")
+    }
+    assert f"stress test: {folder / 'stress.html'}" in output
+    assert "| half lost at" in output
+    metrics = Metrics.from_json((workdir / "report" / "metrics.json").read_text())
+    tested = json.loads((folder / "stress.json").read_text())
+    assert tested["scored"] == f"newest checkpoint, step {NUM_STEPS}"
+    assert list(tested["perturbations"]) == ["tilt", "blur"]
+    for each in tested["perturbations"].values():
+        clean = {(curve["split"], curve["branch"]): curve["mAP"][0] for curve in each["curves"]}
+        assert {split for split, _ in clean} == {"test_known", "test_new", "test_mean"}
+        for split, headline in metrics.headlines().items():
+            if split.startswith("test"):
+                assert clean[split, "fused"] == pytest.approx(headline.mean_ap, abs=1e-6)
+                for branch, of_branch in metrics.branches.items():
+                    assert clean[split, branch] == pytest.approx(of_branch[split].mean_ap, abs=1e-6)
+    of_skeleton = [curve for curve in tested["perturbations"]["blur"]["curves"] if curve["branch"] == "skeleton"]
+    assert len(of_skeleton) == 3
+    assert all(len(set(curve["mAP"])) == 1 for curve in of_skeleton)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--mode=stress", "--stress=blurr"],
+            "error: --stress: expected perturbations, got 'blurr': try blur",
+        ),
+        (["--stress=blur"], "error: --stress and --stress_splits belong to --mode=stress, got --mode=train_and_eval"),
+    ],
+)
+def test_an_invalid_stress_test_ends_with_one_line_and_status_2(run_main, finished_run, flags, message):
+    process = run_main(f"--workdir={finished_run[0]}", *flags)
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 2
+    assert errors.strip() == message
+
+
 def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, finished_run):
     workdir, _ = finished_run
     process = run_main(*arguments, f"--workdir={workdir}", "--config.optimizer.learning_rate=0.5")

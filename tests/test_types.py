@@ -14,6 +14,7 @@ from musclemap_jax.models.kernels import depthwise_conv, dot_product_attention, 
 from musclemap_jax.models.layers import channel_matmul, drop_path, layer_norm, linear
 from musclemap_jax.models.skeleton import edge_conv, hdgcn, hierarchical_conv, skeleton_tokens
 from musclemap_jax.models.video import mvit, patch_embed, relative_position, video_input
+from musclemap_jax.stress.perturbations import joint_noise, tilt
 from musclemap_jax.train import losses, objective
 from tests.no_augmentation import NO_AUGMENTATION
 
@@ -70,6 +71,8 @@ WRONG_SHAPES = {
         np.ones((2, 3)), np.ones((2, 3)), np.ones(3), np.arange(3), ["a", "b", "c"]
     ),
     "eval: conformal": lambda: conformal.recall_threshold(np.ones((2, 3)), np.ones((2, 4)), ["a", "b"], 0.9),
+    "stress: tilt": lambda: tilt.rotate_frames(np.ones((4, 4, 3), np.float32), 90),
+    "stress: joint_noise": lambda: joint_noise.trunk_lengths(POSES[0], "coco19"),
     "skeleton_layouts": lambda: skeleton_layouts.convert(np.ones((17, 2)), "coco17", "coco19"),
 }
 

@@ -125,9 +125,13 @@ class Evaluator:
         """Logits of every clip of a split, of the whole and of each of several branches, on every process."""
         of_split = self._splits[split]
         log.info("evaluating %s: %d clips", split, len(of_split.clip_ids))
+        return self.predict_clips(variables, of_split)
+
+    def predict_clips(self, variables: Variables, clips: EvalSplit) -> SplitPredictions:
+        """As `predict`, of clips that need not be a split of the data, such as changed ones."""
         rows: list[dict[str, Any]] = []
         running: dict[str, Any] = {}
-        for batch in of_split.batches():
+        for batch in clips.batches():
             # The next batch is read while this one is computed; more in flight would only use memory.
             outputs = self._predict(variables, put_batch(batch, self._mesh))
             if running:
@@ -135,7 +139,7 @@ class Evaluator:
             running = outputs
         rows.append(self._gather(running))
         joined = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
-        return from_padded(**joined, clip_ids=of_split.clip_ids, activities=of_split.activities)
+        return from_padded(**joined, clip_ids=clips.clip_ids, activities=clips.activities)
 
     def evaluate(self, variables: Variables, splits: Sequence[str]) -> tuple[Metrics, dict[str, SplitPredictions]]:
         """Metrics and predictions of the given splits."""

@@ -17,6 +17,7 @@ from musclemap_jax.checkpoints.trained import restore_variables
 from musclemap_jax.data.batch import Batch
 from musclemap_jax.data.pipeline import TrainIterator
 from musclemap_jax.errors import UserError
+from musclemap_jax.eval.evaluator import EvalSplit
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.config import ExperimentSpec
@@ -84,7 +85,7 @@ class Experiment:
         self.spec = self._setup.spec
         self.data = data
         self.scored = "the initial parameters"
-        self._evaluator = self._setup.evaluator(self._eval_batches)
+        self._evaluator = self._setup.evaluator(self.eval_batches)
         barrier("experiment")
 
     def parameter_counts(self) -> dict[str, int]:
@@ -211,8 +212,16 @@ class Experiment:
         present = validation_splits(self.data)
         return self._evaluator.evaluate(state.eval_variables, present)[0].scalars() if present else {}
 
-    def _eval_batches(self, split: str) -> Iterator[Batch]:
+    def predict_clips(self, clips: EvalSplit) -> SplitPredictions:
+        """Predictions of the state on clips that need not be a split of the data, such as changed ones."""
+        return self._evaluator.predict_clips(self.state.eval_variables, clips)
+
+    def eval_batches(self, split: str) -> Iterator[Batch]:
         """This process's batches of a split; the run may be asked to stop between two of them."""
         for batch in self._watchdog.watched(self._setup.eval_batches(split), f"batch of {split}, number"):
             self._notice.raise_if_reached()
             yield batch
+
+    def _validate(self, state: TrainState) -> dict[str, float]:
+        present = validation_splits(self.data)
+        return self._evaluator.evaluate(state.eval_variables, present)[0].scalars() if present else {}

@@ -48,8 +48,12 @@ class PreparedData:
         muscles = [index for clip in self.clips["train"] for index in clip.muscles]
         return np.bincount(np.array(muscles, int), minlength=len(self.regions))
 
-    def with_clips(self, splits: Sequence[str]) -> list[str]:
+    def with_clips(self, splits: Sequence[str], setting: str = "config.eval.splits") -> list[str]:
         """The given splits that have clips; the others are logged.
+
+        Args:
+          splits: Names of splits.
+          setting: Where they were chosen, for the message.
 
         Raises:
           UserError: None of them has any.
@@ -58,7 +62,7 @@ class PreparedData:
         for split in sorted(set(splits) - set(present)):
             log.warning("split %s has no clips and is not evaluated", split)
         if not present:
-            raise UserError(f"config.eval.splits: none of {', '.join(splits)} has clips: choose others or add clips")
+            raise UserError(f"{setting}: none of {', '.join(splits)} has clips: choose others or add clips")
         return present
 
 

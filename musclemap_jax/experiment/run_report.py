@@ -82,7 +82,7 @@ def report_run(
     clips = [(split, clip.activity, clip.muscles) for split, rows in data.clips.items() for clip in rows]
     info = RunInfo(
         title=f"{title} · seed {spec.seed} · {experiment.workdir}",
-        identity=_identity(experiment),
+        identity=run_identity(experiment),
         command=given_command(),
         config=json.dumps(dataclasses.asdict(spec), indent=2),
         parameters=experiment.parameter_counts(),
@@ -115,8 +115,8 @@ def report_run(
     return folder / path.name
 
 
-def _identity(experiment: Experiment) -> list[str]:
-    """Code, date, steps and the scored checkpoint."""
+def run_identity(experiment: Experiment) -> list[str]:
+    """What tells a run from others: code, date, steps and the scored checkpoint."""
     date = datetime.datetime.now(datetime.UTC)
     checkpoints = experiment.workdir / CHECKPOINTS
     saved = [int(path.name) for path in checkpoints.iterdir() if path.name.isdigit()] if checkpoints.exists() else []

@@ -27,8 +27,8 @@ REGIONS = "regions"
 CLIP_LENGTH = "clip_length_s"
 CHANGES = "changes"
 DECISIONS = "decisions.json"
-REPORT_FOLDER, EVALUATION_FOLDER = "report", "evaluation"
-"""Folders of the report that ends the training, and of a later evaluation's."""
+REPORT_FOLDER, EVALUATION_FOLDER, STRESS_FOLDER = "report", "evaluation", "stress"
+"""Folders of the report that ends the training, of a later evaluation's, and of a stress test's."""
 
 _OF_RUN = (REGIONS, CLIP_LENGTH, CHANGES)
 """Keys of `config.json` that are not the configuration's."""

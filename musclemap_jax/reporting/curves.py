@@ -62,7 +62,7 @@ class Curve:
       name: Its name, such as ``train/loss``.
       last: Its last finite value, as text.
       path: SVG path of the values, or of their moving average if they are noisy.
-      pale: SVG path of noisy values; empty for others.
+      pale: SVG path that is drawn pale: noisy values, or intervals; empty where there are none.
     """
 
     name: str
@@ -122,7 +122,7 @@ def _panel(name: str, group: Mapping[str, Series]) -> Panel:
         descriptions.append(f"{curve} from {first} to {last}")
         is_noisy = _is_noisy(values)
         smooth = _moving_average(values, len(values) // 30) if is_noisy else values
-        path, pale = (_path(across.places(steps), upwards.places(each)) for each in (smooth, values))
+        path, pale = (svg_path(across.places(steps), upwards.places(each)) for each in (smooth, values))
         curves.append(Curve(curve, text(float(values[finite[-1]])), path, pale if is_noisy else ""))
     description = f"{title}: {'; '.join(descriptions)}"
     tick_text = _whole_percent if text is percent else _number
@@ -157,7 +157,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e6 else f"{value:.3g}"
 
 
-def _path(across: NDArray, upwards: NDArray) -> str:
+def svg_path(across: NDArray, upwards: NDArray) -> str:
     """An SVG path through the points with finite values, interrupted where there are others.
 
     Of long curves, parts of equal length are drawn by their extremes.

@@ -27,6 +27,7 @@ OWN_FILES = (
 OTHER_SUBJECTS = {
     "data/": "modalities of the batch and fields of a record, some of which have a branch's name",
     "experiment/run_report.py": "fields of a record",
+    "experiment/run_baselines.py": "the same",
     "predict/model.py": "the modality that a pose estimator makes",
     "predict/windows.py": "the same",
     "predict/corpus_files.py": "a column of a table",
