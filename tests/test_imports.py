@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = (
-    {"main", "predict", "compile_ahead"},
+    {"main", "predict", "compile_ahead", "scenic_bridge"},
     {"experiment"},
     {"tfds_musclemap"},
     {"train", "reporting", "pretrained", "cost", "synthetic", "pose"},
