@@ -15,8 +15,8 @@ from flax import serialization
 
 from musclemap_jax.errors import UserError
 
-_MAPS = frozenset([*range(0x80, 0x90), 0xDE, 0xDF])
-"""First bytes of msgpack's maps."""
+_MAPS = frozenset([*range(0x81, 0x90), 0xDE, 0xDF])
+"""First bytes of msgpack's maps; 0x80, the empty one, is how pickles begin."""
 
 
 def is_flax_file(path: epath.PathLike) -> bool:

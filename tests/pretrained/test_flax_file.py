@@ -1,10 +1,13 @@
 """Checkpoints that Flax wrote as one file, without Scenic."""
 
+import pickle
+
 import numpy as np
 import pytest
 from flax import serialization
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.pretrained.flax_file import is_flax_file
 from musclemap_jax.pretrained.source import read_checkpoint
 
 KERNEL = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -41,3 +44,10 @@ def test_a_training_state_without_parameters_is_refused(tmp_path):
     path = write(tmp_path / "checkpoint", {"params": None, "step": 3})
     with pytest.raises(UserError, match=rf"^{path}: holds no parameters: expected params, or optimizer with target$"):
         read_checkpoint(path)
+
+
+def test_a_pickle_is_not_taken_for_one(tmp_path):
+    path = tmp_path / "checkpoint.pth"
+    path.write_bytes(pickle.dumps({"kernel": 1}, protocol=2))
+    assert not is_flax_file(path)
+    assert is_flax_file(write(path, {"kernel": KERNEL}))
