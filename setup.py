@@ -40,6 +40,7 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.11.2",
     "ml_collections>=1.1.0",
     "ml_dtypes>=0.6.0",
+    "msgpack>=1.2.4",
     "numpy>=2.4.6",
     "opencv-python-headless>=5.0.0.93",
     "optax>=0.2.8",
@@ -66,8 +67,9 @@ EXTRAS_REQUIRE = {
     # Skeletons by MediaPipe. Later releases work too, but report their use to their makers at every start, and bring
     # opencv-contrib-python, which overwrites the files of opencv-python-headless.
     "pose": ["mediapipe>=0.10.30,<0.10.32"],
-    # Google's Scenic is not on PyPI (the package of that name there is another project).
-    "scenic": ["scenic @ git+https://github.com/google-research/scenic"],
+    # What Google's Scenic needs; it is not on PyPI (the package of that name there is another project), and
+    # tools/install_scenic.py installs it from a checkout.
+    "scenic": ["tensorflow-cpu>=2.21.0", "tensorboard>=2.20.0", "clu>=0.0.12", "immutabledict>=4.2.1", "scipy>=1.16"],
     "docs": ["mkdocs>=1.6.1,<2", "mkdocs-material>=9.8.2,<10", "mkdocstrings-python>=2.0.11"],
     "dev": [
         "beartype>=0.23.1",

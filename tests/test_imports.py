@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS = (
-    {"main", "predict", "compile_ahead", "ensemble", "study"},
+    {"main", "predict", "compile_ahead", "ensemble", "study", "scenic_bridge"},
     {"stress"},
     {"experiment"},
     {"tfds_musclemap"},

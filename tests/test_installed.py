@@ -11,7 +11,7 @@ import venv
 
 import pytest
 
-from musclemap_jax.experiment.command_line import config_file
+from musclemap_jax.experiment.config_files import config_file
 from tests.conftest import QUICK_COMPILATION, ROOT
 
 PACKAGES = {"musclemap_jax": "musclemap_jax", "tfds_musclemap": "tfds_musclemap", "configs": "musclemap_jax/configs"}

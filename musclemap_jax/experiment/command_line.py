@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import ml_collections
 from absl import flags
@@ -22,11 +21,8 @@ from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.experiment import workdir
 from musclemap_jax.experiment.config import to_config
+from musclemap_jax.experiment.config_files import config_file
 from musclemap_jax.storage.files import disable_listings_cache
-
-_PACKAGE = Path(__file__).parents[1]
-CONFIG_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
-"""Where a configuration is looked up by its name: in an installed package, in a checkout."""
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -35,25 +31,6 @@ CONFIG = config_flags.DEFINE_config_file(
     "default that of the run in --workdir.",
 )
 """The flag --config; a command that adopts it by `flags.adopt_module_key_flags` lists it in its --help."""
-
-
-def config_file(source: str) -> Path:
-    """File of a configuration.
-
-    Args:
-      source: A path (`configs/transm3e.py`) or, where no file of that path exists, the name of a file of configs/
-        (`transm3e`); a variant behind a colon is ignored.
-
-    Raises:
-      UserError: There is neither such a file nor a configuration of that name.
-    """
-    path = Path(source.partition(":")[0])
-    if path.is_file():
-        return path
-    names = sorted({file.stem for folder in CONFIG_FOLDERS for file in folder.glob("[!_]*.py")})
-    if path.name == str(path) and path.suffix in ("", ".py") and path.stem in names:
-        return next(file for folder in CONFIG_FOLDERS if (file := folder / f"{path.stem}.py").is_file())
-    raise UserError(f"--config: expected a file, found none at {path}: pass a path or one of {', '.join(names)}")
 
 
 class _ConfigParser(ConfigFileFlagParser):

@@ -137,7 +137,7 @@ def set_up(spec: ExperimentSpec, data: PreparedData) -> tuple[Setup, TrainState]
     Raises:
       UserError: The mesh does not divide the devices or a batch.
     """
-    spec = _for_regions(spec, data.regions)
+    spec = for_regions(spec, data.regions)
     mesh = make_mesh(spec.mesh.sizes())
     check_batch_size("config.train.batch_size", spec.train.batch_size, mesh, spec.train.grad_accum_steps)
     check_batch_size("config.eval.batch_size", spec.eval.batch_size, mesh)
@@ -202,7 +202,7 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
     return dataclasses.replace(state, params=params, batch_stats=batch_stats, ema=ema)
 
 
-def _for_regions(spec: ExperimentSpec, regions: Sequence[str]) -> ExperimentSpec:
+def for_regions(spec: ExperimentSpec, regions: Sequence[str]) -> ExperimentSpec:
     """The configuration for data that is labelled with the given regions."""
     return dataclasses.replace(
         spec,

@@ -22,7 +22,9 @@ from musclemap_jax.pretrained.result import save_initial
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m musclemap_jax.pretrained", description=__doc__.split("\n")[0])
-    parser.add_argument("--source", required=True, metavar="FILE", help="file of torch.save or safetensors, also gs://")
+    parser.add_argument(
+        "--source", required=True, metavar="FILE", help="file of torch.save, safetensors or Flax, also gs://"
+    )
     parser.add_argument("--arch", required=True, help=f"one of {', '.join(ARCHITECTURES)}")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     prefix_help = "beginning of the names of the wanted copy of the model, such as model_ema (default: found by itself)"

@@ -1,8 +1,9 @@
 """The arrays of a checkpoint file by their names, whatever the file's format.
 
-Reads PyTorch's zip format (torch_file.py) and safetensors, told apart by their content. A name is the path to an array
-through all containers, joined by dots: `model_state.blocks.0.norm1.weight`. What training wrappers put in the middle of
-it is left out, and which part of it is the model's own name follows from the table of published names (prefixes.py).
+Reads PyTorch's zip format (torch_file.py), safetensors and Flax's msgpack (flax_file.py), told apart by content. A name
+is the path to an array through all containers, joined by dots: `model_state.blocks.0.norm1.weight`. What training
+wrappers put in the middle of it is left out, and which part of it is the model's own name follows from the table of
+published names (prefixes.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from etils import epath
 from safetensors import SafetensorError, safe_open
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.pretrained.flax_file import is_flax_file, read_flax_file
 from musclemap_jax.pretrained.torch_file import StoredTensor, read_torch_file
 from musclemap_jax.storage.files import local_copy
 from musclemap_jax.storage.pickled_arrays import PickledArray
@@ -80,17 +82,22 @@ def read_safetensors(path: epath.PathLike) -> dict[str, SourceTensor]:
 
 
 def read_checkpoint(path: epath.PathLike) -> Checkpoint:
-    """Reads a checkpoint: safetensors or a file of PyTorch, whatever it is called, local or on cloud storage.
+    """Reads a checkpoint: a file of safetensors, Flax or PyTorch, whatever it is called, local or on cloud storage.
 
     Raises:
       UserError: The file is absent, damaged, refused, or holds no array.
     """
-    tree = read_safetensors(path) if _is_safetensors(path) else read_torch_file(path)
+    if _is_safetensors(path):
+        tree = read_safetensors(path)
+    else:
+        tree = read_flax_file(path) if is_flax_file(path) else read_torch_file(path)
     tensors: dict[str, SourceTensor] = {}
     other = []
     for name, leaf in _leaves(tree, os.fspath(path)):
         if isinstance(leaf, PickledArray) and leaf.is_read:
-            leaf = SourceTensor(leaf.values.shape, leaf.values.copy)
+            leaf = leaf.values
+        if isinstance(leaf, np.ndarray):
+            leaf = SourceTensor(leaf.shape, leaf.copy)
         if not isinstance(leaf, (SourceTensor, StoredTensor)):
             other.append(name)
         elif name in tensors:

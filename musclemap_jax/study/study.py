@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.experiment.command_line import CONFIG_FOLDERS
+from musclemap_jax.experiment.config_files import CONFIG_FOLDERS
 
 _FOLDER = "studies"
 _ROW = re.compile(r"[A-Za-z0-9][\w.-]{0,59}", re.ASCII)
