@@ -255,7 +255,7 @@ class AttentivePooling(Fusion):
 
     @nn.nowrap
     def multiply_adds(self, num_tokens: int, width: int) -> int:
-        """Leaves out the features, whose number the backbone knows: they add less than a hundredth of its own count."""
+        """Counts the classification tokens: receivers and features add less than a hundredth of the backbone's own."""
         return (2 * num_tokens + 2 + 2 * int(self.mlp_ratio)) * width**2 + 2 * num_tokens * width
 
 

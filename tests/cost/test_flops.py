@@ -1,6 +1,7 @@
 """Multiply-adds against published counts, and against the products of the traced model."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -122,8 +123,20 @@ def test_baselines_products_are_the_counted_ones(name, num_tokens):
 def test_fusion_products_are_the_counted_ones(kind):
     tokens = jax.ShapeDtypeStruct((1, 20, 24), jnp.float32)
     fuse = FUSIONS[kind]()
-    params = jax.eval_shape(lambda a, b: fuse.init(jax.random.key(0), a, b), tokens, tokens)
-    assert traced_multiply_adds(fuse.apply, params, tokens, tokens) == fuse.multiply_adds(20, 24)
+
+    def arguments(tokens):
+        """Attentive pooling counts its classification tokens alone."""
+        return (tokens, None, tokens[:, :0]) if fuse.reads_features else (tokens, tokens)
+
+    def call(function, tokens):
+        names = ("classification", "receiver", "features")
+        return function(**dict(zip(names, arguments(tokens), strict=False)))
+
+    params = jax.eval_shape(lambda tokens: call(functools.partial(fuse.init, jax.random.key(0)), tokens), tokens)
+    traced = traced_multiply_adds(
+        lambda params, tokens: call(functools.partial(fuse.apply, params), tokens), params, tokens
+    )
+    assert traced == fuse.multiply_adds(20, 24)
 
 
 def test_views_count_for_video_and_training_costs_three_forward_passes_of_what_is_trained():

@@ -31,6 +31,8 @@ OTHER_SUBJECTS = {
     "predict/model.py": "the modality that a pose estimator makes",
     "predict/windows.py": "the same",
     "predict/corpus_files.py": "a column of a table",
+    "scenic_bridge/": "modalities of the batch, and branches of its own",
+    "stress/": "modalities of the batch and fields of a record",
 }
 
 

@@ -21,6 +21,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.predict.corpus import main
 from musclemap_jax.predict.corpus_files import CorpusVideo, Shard
 from musclemap_jax.predict.corpus_prediction import check_pose
+from musclemap_jax.predict.model import Model
 from musclemap_jax.predict.outputs import read_muscles
 from musclemap_jax.predict.request import Request
 from tests.conftest import ROOT
@@ -173,9 +174,6 @@ def test_a_corpus_with_skeletons_or_without_poses_needs_no_estimator(here):
 
 
 def test_the_real_model_says_what_is_missing(tiny_stored_model, here, monkeypatch):
-    monkeypatch.delitem(sys.modules, "musclemap_jax.predict.model")
-    from musclemap_jax.predict.model import Model
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "empty"))
     model, videos = Model(tiny_stored_model), [CorpusVideo("e.mp4", "videos/e.mp4")]
     message = "the pose model .* not installed: run .* --install_pose; or go without a skeleton: pose='none'"

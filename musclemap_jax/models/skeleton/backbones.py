@@ -14,6 +14,7 @@ from musclemap_jax.models.skeleton.gcn_multiply_adds import ctrgcn_multiply_adds
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.skeleton.multiply_adds import hdgcn_multiply_adds
 from musclemap_jax.models.skeleton.stgcn import STGCNSpec, make_stgcn
+from musclemap_jax.sharding.rules import Rules
 
 
 def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> HDGCN:
@@ -48,13 +49,16 @@ def _build_ctrgcn(spec: CTRGCNSpec, num_tokens: int, receiver: bool, dtype: DTyp
     return make_ctrgcn(spec, num_tokens, receiver, dtype, name)
 
 
-def _gcn(name: str, default: Any, build: Callable[..., GCN], multiply_adds: Callable[..., int]) -> Backbone:
+def _gcn(
+    name: str, default: Any, build: Callable[..., GCN], multiply_adds: Callable[..., int], rules: Rules = ()
+) -> Backbone:
     return Backbone(
         name=name,
         default=default,
         build=build,
         multiply_adds=multiply_adds,
         sharding_rules=(
+            *rules,
             (r"kernel$", ("fsdp", None)),  # never cut over `tensor`, as HD-GCN
             (r"(adjacency|edge_weights|alpha|spread|tokens)$", ()),
         ),
@@ -66,5 +70,7 @@ def _gcn(name: str, default: Any, build: Callable[..., GCN], multiply_adds: Call
     )
 
 
-STGCN = _gcn("stgcn", STGCNSpec(), _build_stgcn, stgcn_multiply_adds)
+# Its graph convolution has a kernel for each edge set: (inputs, edge sets, outputs).
+_STGCN_RULES: Rules = ((r"graph/kernel$", ("fsdp", None, None)),)
+STGCN = _gcn("stgcn", STGCNSpec(), _build_stgcn, stgcn_multiply_adds, _STGCN_RULES)
 CTRGCN = _gcn("ctrgcn", CTRGCNSpec(), _build_ctrgcn, ctrgcn_multiply_adds)
