@@ -77,9 +77,9 @@ def test_the_next_run_removes_what_a_killed_one_left(tmp_path):
     assert output.endswith("left: ['a']\n")
 
 
-@pytest.mark.parametrize("delay_s", [0.2, 4.0])
+@pytest.mark.parametrize("delay_s", [0.2, 1.5])
 def test_the_real_model_is_interrupted_at_any_time(tmp_path, tiny_stored_model, delay_s):
-    """The longer delay is into the compilation, unless the machine is slow."""
+    """The longer delay is into the compilation; after 4 s a fast machine may be done."""
     save_model(tmp_path / "model", tiny_stored_model)
     write_video(tmp_path / "a.mp4", num_frames=3000, size=(240, 320))
     command = [sys.executable, "-m", "musclemap_jax.predict", "a.mp4", "--run=model", "--pose=none", "--annotate"]
