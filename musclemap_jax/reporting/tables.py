@@ -95,8 +95,8 @@ def headline_table(metrics: Metrics) -> str:
 def baselines_table(metrics: Metrics) -> str:
     """A markdown table by split and mean: each baseline in per cent and, in brackets, how far the model is above it.
 
-    An asterisk marks differences whose 95 % interval contains 0. Behind the table are the sentences on what is missing;
-    without baselines there are only those.
+    Behind the table are sentences that explain the asterisks and say what is missing; without baselines there are only
+    the latter.
     """
     remarks = "".join(f"{remark}\n" for remark in metrics.remarks)
     if not metrics.baselines:
@@ -105,7 +105,11 @@ def baselines_table(metrics: Metrics) -> str:
         [name, percent(headline.mean_ap)] + [_beside(of_split[name]) for of_split in metrics.baselines.values()]
         for name, headline in metrics.headlines().items()
     ]
-    return markdown_table(["split", "mAP", *(TITLES[name] for name in metrics.baselines)], rows) + remarks
+    table = markdown_table(["split", "mAP", *(TITLES[name] for name in metrics.baselines)], rows)
+    return f"{table}{_BESIDE}\n{remarks}"
+
+
+_BESIDE = "In brackets: mAP minus the baseline's, in points; * where its 95 % interval over activities contains 0."
 
 
 def _beside(comparison: Comparison) -> str:

@@ -7,7 +7,7 @@ import math
 from musclemap_jax.eval.baselines import LINEAR, TITLES
 from musclemap_jax.eval.headline import Headline
 from musclemap_jax.eval.metrics import Metrics
-from musclemap_jax.reporting.formatting import percent, percent_range, percentage_points, points_range
+from musclemap_jax.reporting.formatting import percent, percent_range
 
 _ACTIVITIES = {
     "test_new": "new activities",
@@ -61,10 +61,7 @@ def _warning(metrics: Metrics, split: str) -> str:
     above = linear[best].above
     if above.is_clear:
         return ""
-    difference = f"difference {percentage_points(above.mean_ap)}"
-    if above.interval is not None:
-        difference += f", 95 % interval {points_range(above.interval)}"
     return (
         f"; warning: {'not clearly' if above.is_above else 'not'} above the {TITLES[best]} on "
-        f"{_ACTIVITIES.get(split, split)}: {percent(linear[best].headline.mean_ap)} ({difference})"
+        f"{_ACTIVITIES.get(split, split)} ({percent(linear[best].headline.mean_ap)})"
     )

@@ -107,7 +107,7 @@ def test_baselines_table_shows_each_with_the_difference_and_what_is_missing(metr
     )
     found = {"linear_joints": better, "linear_both": same, "activity_lookup": unknown}
     table = tables.baselines_table(dataclasses.replace(metrics, baselines=found, remarks=("Something is missing.",)))
-    header, _, *rows, remark = table.splitlines()
+    header, _, *rows, key, remark = table.splitlines()
     titles = [cell.strip() for cell in header.strip("|").split("|")]
     assert titles == ["split", "mAP", *(TITLES[name] for name in found)]
     assert [cell.strip() for cell in rows[-1].strip("|").split("|")] == [
@@ -117,6 +117,7 @@ def test_baselines_table_shows_each_with_the_difference_and_what_is_missing(metr
         "60.0 (-1.0*)",
         "–",  # noqa: RUF001 - a dash is meant
     ]
+    assert key.startswith("In brackets: mAP minus the baseline's")
     assert remark == "Something is missing."
     assert tables.baselines_table(metrics) == ""
 

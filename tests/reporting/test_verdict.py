@@ -67,9 +67,8 @@ def test_the_best_linear_model_that_the_model_is_not_clearly_above_is_a_warning(
     new, known = Headline(0.6, 0.3, 0.2, (0.4, 0.8)), Headline(0.95, 0.3, 0.2)
     assert verdict(metrics_of(baselines=baselines, test_new=new, test_known=known)) == (
         "Above chance on new activities: 60.0 % mAP (95 % interval 40.0 to 80.0, chance 30.0); known: 95.0; warning: "
-        "not above the linear model on joints and biomechanics on new activities: 70.0 (difference -10.0, 95 % "
-        "interval -15.0 to -4.0); warning: not clearly above the linear model on joints and biomechanics on known "
-        "activities: 94.0 (difference +1.0, 95 % interval -1.0 to +3.0)."
+        "not above the linear model on joints and biomechanics on new activities (70.0); warning: not clearly above "
+        "the linear model on joints and biomechanics on known activities (94.0)."
     )
 
 
