@@ -1,7 +1,8 @@
-"""TransM3E with a distillation that acts: the model of configs/transm3e.py, another objective.
+"""TransM3E with another distillation: the model of configs/transm3e.py, another objective.
 
-Not the paper's method, and not yet run on MuscleMap. As published, the terms of the distillation are a thousandth of
-the loss: small tokens divided by tau = 10 give nearly uniform distributions on both sides. Here
+Not the paper's method, not yet run on MuscleMap and not yet compared on rendered clips. As published, the terms of the
+distillation are a thousandth of the loss: small tokens divided by tau = 10 give nearly uniform distributions on both
+sides. Here
 
 - tokens are normalised first and compared over their channels with tau = 2, as logit standardisation does for logits
   (Sun et al., 2024); so the term neither vanishes nor grows with the tokens' length. Its weight is 0.1: with 0.9, the
