@@ -15,16 +15,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from musclemap_jax.biomechanics.limbs import ARM_MUSCLES, joints_without
 from musclemap_jax.data.modalities.fields import ClipRecord, field_of, text
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.data.sampling import pose_times
 from musclemap_jax.data.skeletons.poses import sample_poses
-from musclemap_jax.eval.baselines import BIOMECHANICS, BOTH, JOINTS, LOOKUP, TITLES, ActivityLookup
+from musclemap_jax.eval.baselines import BIOMECHANICS, BOTH, JOINTS, LIMBS, LOOKUP, TITLES, ActivityLookup
+from musclemap_jax.eval.limb_model import LimbModel, fit_limb_model
 from musclemap_jax.eval.linear_model import LinearModel, fit_linear_model
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.skeleton_statistics import LAYOUT, biomechanical_statistics, joint_statistics
 from musclemap_jax.experiment.prepared_data import PreparedData
-from musclemap_jax.skeleton_layouts import convert
+from musclemap_jax.skeleton_layouts import convert, get_layout
 from tfds_musclemap.source import ClipSource, stored_clips
 
 MAX_TRAIN_CLIPS = 5000
@@ -37,7 +39,10 @@ USUAL_FPS = 30.0
 _CHUNK = 256
 """Clips whose statistics are computed at once."""
 
-Statistics = Mapping[str, Float[np.ndarray, "n F"]]
+_VIEWS = tuple(joints_without(limb, get_layout(LAYOUT).joints) for limb in ("legs", "arms"))
+"""The joints that the two halves of the statistics of `LIMBS` are of."""
+
+Statistics = dict[str, Float[np.ndarray, "n F"]]
 """Linear baseline -> the statistics that it takes."""
 
 log = logging.getLogger(__name__)
@@ -53,7 +58,7 @@ class Baselines:
       remarks: Sentences on what is missing.
     """
 
-    linear: Mapping[str, LinearModel]
+    linear: Mapping[str, LinearModel | LimbModel]
     lookup: ActivityLookup
     remarks: tuple[str, ...]
 
@@ -82,7 +87,13 @@ def fit_baselines(data: PreparedData) -> Baselines:
     statistics = _statistics(source, chosen)
     if all(np.isnan(of_kind).all() for of_kind in statistics.values()):
         return Baselines({}, lookup, ("No training clip shows a person, so there are no linear models beside it.",))
-    linear = {name: fit_linear_model(of_kind, labels[chosen]) for name, of_kind in statistics.items()}
+    limbs = statistics.pop(LIMBS)
+    linear: dict[str, LinearModel | LimbModel] = {
+        name: fit_linear_model(of_kind, labels[chosen]) for name, of_kind in statistics.items()
+    }
+    of_arms = np.isin(data.regions, ARM_MUSCLES)
+    if of_arms.any() and not of_arms.all():
+        linear[LIMBS] = fit_limb_model(limbs, labels[chosen], of_arms)
     remarks = ()
     if len(chosen) < len(clips):
         remarks = (f"The linear models were fitted on {len(chosen):,} of {len(clips):,} training clips.",)
@@ -108,9 +119,16 @@ def _statistics(source: ClipSource, positions: Sequence[int] | np.ndarray) -> St
     for chunk in _chunks(positions):
         poses = np.stack([_poses(source[row]) for row in chunk])
         per_s = np.array([NUM_POSES / durations_s[row] for row in chunk], np.float32)
-        chunks.append((joint_statistics(poses), biomechanical_statistics(poses, per_s)))
-    joints, biomechanics = (np.concatenate(of_kind) for of_kind in zip(*chunks, strict=True))
-    return {JOINTS: joints, BIOMECHANICS: biomechanics, BOTH: np.concatenate([joints, biomechanics], axis=1)}
+        views = (np.where(kept[:, None], poses, np.float32(0)) for kept in _VIEWS)
+        limbs = [_of_both_kinds(view, per_s) for view in views]
+        chunks.append((joint_statistics(poses), biomechanical_statistics(poses, per_s), np.concatenate(limbs, axis=1)))
+    joints, biomechanics, limbs = (np.concatenate(of_kind) for of_kind in zip(*chunks, strict=True))
+    both = np.concatenate([joints, biomechanics], axis=1)
+    return {JOINTS: joints, BIOMECHANICS: biomechanics, BOTH: both, LIMBS: limbs}
+
+
+def _of_both_kinds(poses: Float[np.ndarray, "n T V 3"], poses_per_s: Float[np.ndarray, " n"]) -> np.ndarray:
+    return np.concatenate([joint_statistics(poses), biomechanical_statistics(poses, poses_per_s)], axis=1)
 
 
 def _chunks(positions: Sequence[int] | np.ndarray) -> Iterator[list[int]]:

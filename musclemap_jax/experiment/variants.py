@@ -24,7 +24,7 @@ def synthetic(config: ml_collections.ConfigDict) -> None:
     config.model.head_dropout_rate = 0.0
     config.input.augmentation.update(crop_area=(0.7, 1.0), erase_probability=0.0)
     config.optimizer.update(learning_rate=1e-3, warmup_fraction=0.1, weight_decay=0.05, ema_decay=0.99)
-    config.train.update(batch_size=32, num_epochs=100.0, eval_every=1000, checkpoint_every=500)
+    config.train.update(batch_size=32, num_epochs=75.0, eval_every=1000, checkpoint_every=500)
     config.eval.update(batch_size=32, num_views=1)
 
 
