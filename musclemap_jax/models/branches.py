@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.backbone import Backbone
-from musclemap_jax.models.skeleton.backbones import CTRGCN, HDGCN_BACKBONE, STGCN
+from musclemap_jax.models.skeleton.backbones import CTRGCN, HDGCN_BACKBONE, POSE_STATISTICS, STGCN
 from musclemap_jax.models.skeleton.streams import NUM_COORDINATES
 from musclemap_jax.models.video.backbones import C2D, I3D, MVIT, SLOW, SLOWFAST, SWIN
 from musclemap_jax.models.video.video_input import imagenet_rgb, normalised_flow, normalised_rgb, rgb_difference
@@ -97,7 +97,7 @@ BRANCHES: dict[str, Branch] = {
         _clip_branch("optical_flow", MVIT, "flow", 2, normalised_flow),
         _clip_branch("swin", SWIN, "video", 3, imagenet_rgb),
         *(_clip_branch(backbone.name, backbone, "video", 3, normalised_rgb) for backbone in (C2D, I3D, SLOW, SLOWFAST)),
-        *(_skeleton_branch(backbone.name, backbone) for backbone in (STGCN, CTRGCN)),
+        *(_skeleton_branch(backbone.name, backbone) for backbone in (STGCN, CTRGCN, POSE_STATISTICS)),
     )
 }
 """Branches by name; a configuration's file may add its own."""

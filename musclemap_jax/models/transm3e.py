@@ -174,8 +174,25 @@ class ModelSpec:
 
     def make_fusion(self, branch: str, **fields: Any) -> Fusion:
         """The fusion of a branch's token sets: its classification tokens' mean where there is only one."""
-        has_input = branch in self.taught or FUSIONS[self.fusion](parent=None).reads_features
+        has_input = branch in self.taught or not FUSIONS[self.fusion](parent=None).needs_receiver
         return FUSIONS[self.fusion if has_input else "none"](**fields)
+
+
+class Head(nn.Dense):
+    """A linear layer to the K logits; of one feature for each region, (B, K, D), logit k reads feature k alone."""
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        if inputs.ndim == 2:
+            return super().__call__(inputs)
+        if inputs.shape[1] != self.features:
+            raise UserError(
+                f"config.model.num_tokens: a fusion by region needs a class token for each of the {self.features} "
+                f"regions, got {inputs.shape[1]}"
+            )
+        kernel = self.param("kernel", self.kernel_init, (inputs.shape[-1], self.features), self.param_dtype)
+        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        return jnp.einsum("bkd,dk->bk", inputs, kernel) + bias[None]
 
 
 class TransM3E(nn.Module):
@@ -267,7 +284,7 @@ class TransM3E(nn.Module):
         extra = {"features": output.features} if fuse.reads_features else {}
         features = fuse(output.final_classification, output.final_receiver, train=train, **extra).astype(jnp.float32)
         features = nn.Dropout(spec.head_dropout_rate, deterministic=not train)(features)
-        head = nn.Dense(spec.num_regions, kernel_init=nn.initializers.truncated_normal(0.02), name=f"head_{name}")
+        head = Head(spec.num_regions, kernel_init=nn.initializers.truncated_normal(0.02), name=f"head_{name}")
         return head(features).reshape(num_clips, -1, spec.num_regions).mean(1)
 
     def _sites(self, branches: Mapping[str, BranchOutput], present: Mapping[str, Array]) -> dict[str, DistillationSite]:

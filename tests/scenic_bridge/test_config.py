@@ -20,7 +20,7 @@ from musclemap_jax.train.optimizer import make_schedule
 def test_the_experiment_survives_the_translation(name, variant):
     config = named_config(f"scenic/{name}:{variant}")
     ours, back = resolve(named_config(f"{name}:{variant}")), experiment_spec(config)
-    assert back.train.num_steps == {"": 10_000, "synthetic": 1518, "smoke": 5}[variant]
+    assert back.train.num_steps == {"": 10_000, "synthetic": 1519, "smoke": 5}[variant]
     assert back.train.batch_size == ours.train.batch_size
     assert back.optimizer.warmup_fraction == pytest.approx(ours.optimizer.warmup_fraction, abs=1 / back.train.num_steps)
     # What Scenic counts in steps, and what it does not have.
