@@ -178,21 +178,24 @@ class ModelSpec:
         return FUSIONS[self.fusion if has_input else "none"](**fields)
 
 
-class Head(nn.Dense):
+class Head(nn.Module):
     """A linear layer to the K logits; of one feature for each region, (B, K, D), logit k reads feature k alone."""
 
+    num_regions: int
+
     @nn.compact
-    def __call__(self, inputs: Array) -> Array:
-        if inputs.ndim == 2:
-            return super().__call__(inputs)
-        if inputs.shape[1] != self.features:
+    def __call__(self, features: Float[Array, "B D"] | Float[Array, "B M D"]) -> Float[Array, "B K"]:
+        shape = (features.shape[-1], self.num_regions)
+        kernel = self.param("kernel", nn.initializers.truncated_normal(0.02), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape[1:], jnp.float32)
+        if features.ndim == 2:
+            return features @ kernel + bias[None]
+        if features.shape[1] != self.num_regions:
             raise UserError(
-                f"config.model.num_tokens: a fusion by region needs a class token for each of the {self.features} "
-                f"regions, got {inputs.shape[1]}"
+                f"config.model.num_tokens: a fusion by region needs a class token for each of the {self.num_regions} "
+                f"regions, got {features.shape[1]}"
             )
-        kernel = self.param("kernel", self.kernel_init, (inputs.shape[-1], self.features), self.param_dtype)
-        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        return jnp.einsum("bkd,dk->bk", inputs, kernel) + bias[None]
+        return jnp.einsum("bkd,dk->bk", features, kernel) + bias[None]
 
 
 class TransM3E(nn.Module):
@@ -284,7 +287,7 @@ class TransM3E(nn.Module):
         extra = {"features": output.features} if fuse.reads_features else {}
         features = fuse(output.final_classification, output.final_receiver, train=train, **extra).astype(jnp.float32)
         features = nn.Dropout(spec.head_dropout_rate, deterministic=not train)(features)
-        head = Head(spec.num_regions, kernel_init=nn.initializers.truncated_normal(0.02), name=f"head_{name}")
+        head = Head(spec.num_regions, name=f"head_{name}")
         return head(features).reshape(num_clips, -1, spec.num_regions).mean(1)
 
     def _sites(self, branches: Mapping[str, BranchOutput], present: Mapping[str, Array]) -> dict[str, DistillationSite]:

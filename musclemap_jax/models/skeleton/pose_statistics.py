@@ -138,8 +138,22 @@ class PoseStatistics(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, poses: Float[Array, "B T P V 3"], pose_valid: Bool[Array, "B T P"], train: bool) -> BranchOutput:
-        """Applies the branch; arguments and result as in `hdgcn.HDGCN`.
+    def __call__(
+        self,
+        poses: Float[Array, "B T P V 3"],
+        pose_valid: Bool[Array, "B T P"],
+        own_weight: Float[Array, " B"] | None = None,
+        *,
+        train: bool,
+    ) -> BranchOutput:
+        """Applies the branch; poses, `pose_valid`, `train` and the result as in `hdgcn.HDGCN`.
+
+        Args:
+          poses: x, y, score.
+          pose_valid: True where the person is in the frame.
+          own_weight: Weight of each clip's standardised statistics, the rest is that of clip B - 1 - i (manifold mixup:
+            Verma et al., 2019, arXiv:1806.05236); None for 1.
+          train: Turns on dropout and the batch's own moments.
 
         Raises:
           UserError: There are no class tokens.
@@ -151,6 +165,9 @@ class PoseStatistics(nn.Module):
             )
         values, valid = statistics_of_views(jnp.asarray(poses, jnp.float32), spec.layout)
         x = RunningStandardisation(name="standardisation")(values, valid, train)
+        if own_weight is not None:
+            own = own_weight[:, None, None, None]
+            x = own * x + (1 - own) * x[::-1]
         x = nn.Dropout(spec.input_dropout_rate, deterministic=not train)(x).astype(self.dtype)
         shape = (num_sets, NUM_VIEWS, x.shape[-1], spec.width)
         init = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0, 1))
