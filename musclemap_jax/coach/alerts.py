@@ -15,6 +15,7 @@ from musclemap_jax.coach.coaching import MISSING, UNEXPECTED, Alert
 from musclemap_jax.coach.margins import AlertMargins
 from musclemap_jax.coach.runs import runs
 
+
 def find_alerts(
     scores: np.ndarray,
     probabilities: np.ndarray,
@@ -22,6 +23,7 @@ def find_alerts(
     excess: dict[str, np.ndarray],
     regions: Sequence[str],
     fps: float,
+    unit: str = "repetition",
 ) -> tuple[Alert, ...]:
     """The alerts of a video, in the order of their start.
 
@@ -32,6 +34,7 @@ def find_alerts(
       excess: {kind: (R, K)} by how much each score exceeds its margin, negative where it does not.
       regions: Names of the K regions.
       fps: Frames per second of the video.
+      unit: "repetition" or "hold".
     """
     answered = np.flatnonzero(~np.isnan(scores).any(axis=1))
     alerts = []
@@ -51,6 +54,7 @@ def find_alerts(
                         frames=(round(start * fps), max(round(start * fps), round(end * fps) - 1)),
                         probability=float(probabilities[rows, k].mean()),
                         excess=float(amount[rows, k].mean()),
+                        unit=unit,
                     )
                 )
     return tuple(sorted(alerts, key=lambda alert: (alert.start_s, -alert.excess)))
@@ -79,4 +83,3 @@ def excess_over_reference(scores: np.ndarray, reference: np.ndarray, margins: Al
     """
     difference, margin = scores - reference, np.array(margins.difference)
     return {UNEXPECTED: difference - margin, MISSING: -difference - margin}
-

@@ -67,6 +67,7 @@ class Alert:
       frames: Numbers of the first and of the last frame, from 0.
       probability: Mean probability of the region over these repetitions.
       excess: By how much the margin is exceeded, in log-odds: the mean over these repetitions.
+      unit: "repetition", or "hold" for a static exercise: what is numbered.
     """
 
     kind: str
@@ -77,12 +78,13 @@ class Alert:
     frames: tuple[int, int]
     probability: float
     excess: float
+    unit: str = "repetition"
 
     @property
     def sentence(self) -> str:
         """The alert in words."""
         first, last = self.repetitions
-        which = f"repetition {first}" if first == last else f"repetitions {first} to {last}"
+        which = f"{self.unit} {first}" if first == last else f"{self.unit}s {first} to {last}"
         what = "active, but not expected" if self.kind == UNEXPECTED else "expected, but not active"
         return f"{self.region}: {what}, in {which} ({self.start_s:.1f}-{self.end_s:.1f} s)"
 

@@ -1,9 +1,8 @@
 """Holds of a static exercise, such as a plank: stretches in which a person keeps a pose.
 
-A pose is kept while it hardly changes within `_COMPARED_S`. Standing upright with the arms down is rest and no hold,
-and neither is a pause between repetitions. Lying still cannot be told from an exercise and counts as a hold.
+A pose is kept while it hardly changes within `_COMPARED_S`.
 
-Letters of shapes: S samples, R repetitions, H holds.
+Letters of shapes: S samples, J joints.
 """
 
 from __future__ import annotations
@@ -20,33 +19,28 @@ _STILL = 0.055
 """Root mean square of the joints' displacement, in body sizes, between the means before and after a moment."""
 
 _DRIFT = 0.2
-"""A pose that differs so much from the hold's median pose is another one."""
+_SAME = 0.8
+"""A pose that differs so much from the stretch's median pose is another one; the same in most of it."""
 
 _GAP_S = 0.5
 _UPRIGHT = 0.9
 """Cosine between the body's axis and the vertical from which a person counts as upright."""
 
 
-def hold_times(movement: Movement, repetitions: np.ndarray) -> np.ndarray:
-    """(H, 2) start and end of each hold in seconds.
-
-    Args:
-      movement: The movement.
-      repetitions: (R, 2) times of the repetitions in seconds, which are no holds; nor is what lies between two of them.
-    """
-    still = _still(movement.pose) & movement.seen
-    times = (np.arange(len(still)) + 0.5) / RATE
-    if len(repetitions):
-        still &= (times < repetitions[0, 0]) | (times > repetitions[-1, 1])
-    holds = []
-    for start, end in _runs(still, round(_GAP_S * RATE)):
+def still_stretches(movement: Movement) -> list[tuple[int, int]]:
+    """First sample and the one after the last of each stretch of at least `MIN_HOLD_S` in which a pose is kept."""
+    stretches = []
+    for start, end in _runs(_still(movement.pose) & movement.seen, round(_GAP_S * RATE)):
         pose = movement.pose[start:end]
-        median = np.median(pose, axis=0)
-        same = _distance(pose, median) < _DRIFT
-        long_enough = end - start >= MIN_HOLD_S * RATE
-        if long_enough and same.mean() > 0.8 and not _at_ease(median, movement.joint_names):
-            holds.append((start / RATE, end / RATE))
-    return np.array(holds, np.float64).reshape(-1, 2)
+        same = pose_distance(pose, np.median(pose, axis=0)) < _DRIFT
+        if end - start >= MIN_HOLD_S * RATE and same.mean() > _SAME:
+            stretches.append((start, end))
+    return stretches
+
+
+def is_at_ease(movement: Movement, stretch: tuple[int, int]) -> bool:
+    """Whether the pose of a stretch is that of a person who stands with straight legs and lowered arms."""
+    return _at_ease(np.median(movement.pose[slice(*stretch)], axis=0), movement.joint_names)
 
 
 def _still(pose: np.ndarray) -> np.ndarray:
@@ -55,10 +49,10 @@ def _still(pose: np.ndarray) -> np.ndarray:
     sums = np.cumsum(np.pad(pose, ((half + 1, half), (0, 0), (0, 0)), mode="edge"), axis=0)
     before = (sums[half:-half] - sums[: -2 * half]) / half
     after = (sums[2 * half :] - sums[half:-half]) / half
-    return _distance(after, before)[: len(pose)] < _STILL
+    return pose_distance(after, before)[: len(pose)] < _STILL
 
 
-def _distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Root mean square over the joints of (..., J, 2) poses."""
     return np.sqrt(np.square(first - second).sum(axis=-1).mean(axis=-1))
 
@@ -76,7 +70,6 @@ def _runs(inside: np.ndarray, max_gap: int) -> list[tuple[int, int]]:
 
 
 def _at_ease(pose: np.ndarray, joint_names: tuple[str, ...]) -> bool:
-    """Whether a (J, 2) pose is that of a person who stands with straight legs and lowered arms."""
     index = {name: v for v, name in enumerate(joint_names)}
 
     def middle(joint: str) -> np.ndarray | None:
@@ -88,7 +81,7 @@ def _at_ease(pose: np.ndarray, joint_names: tuple[str, ...]) -> bool:
     if shoulders is None or hips is None or knees is None or ankles is None:
         return False
     upright = all(_down(first, second) for first, second in ((shoulders, hips), (hips, knees), (knees, ankles)))
-    return upright and (elbows is None or elbows[1] > shoulders[1] + 0.5 * (hips - shoulders)[1] * 0.5)
+    return upright and (elbows is None or elbows[1] > shoulders[1] + 0.25 * (hips - shoulders)[1])
 
 
 def _down(first: np.ndarray, second: np.ndarray) -> bool:

@@ -124,10 +124,12 @@ def calibrate_margins(
     highest = np.stack([run_maximum(session.scores) for session in sessions])
     lowest = np.stack([run_maximum(-session.scores) for session in sessions])
     references = [_partner(sessions, index) for index in range(len(sessions))]
-    apart = np.stack([
-        np.maximum(run_maximum(session.scores - reference), run_maximum(reference - session.scores))
-        for session, reference in zip(sessions, references, strict=True)
-    ])
+    apart = np.stack(
+        [
+            np.maximum(run_maximum(session.scores - reference), run_maximum(reference - session.scores))
+            for session, reference in zip(sessions, references, strict=True)
+        ]
+    )
     everywhere = np.isfinite(apart).all(axis=1)
     return AlertMargins(
         regions=tuple(regions),

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-RATE = 10.0
+RATE = 15.0
 """Samples per second; faster videos are averaged down to it."""
 
 NUM_COMPONENTS = 6
@@ -27,6 +27,11 @@ MIN_SEEN = 0.3
 
 _JOINTS = ("nose", *(f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
                      for side in ("left", "right")))  # fmt: skip
+
+_AROUND = 5
+_CLEARLY = 0.5
+"""Frames before and after, whose median a pose is compared with, and the fraction of the distance that is clearly less:
+estimators take left for right for a few frames."""
 
 _LEAST_NOISE = 0.01
 """In body sizes: a coordinate that is found more exactly does not count more."""
@@ -74,6 +79,7 @@ def movement(joints: np.ndarray, joint_names: Sequence[str], fps: float) -> Move
         return None
     names = tuple(name for name, is_known in zip(chosen, known, strict=True) if is_known)
     places = _without_gaps(values[:, known, :2], present[:, known])
+    places = _with_sides_put_right(places, names)
     places, seen = _resampled(places, fps), _resampled(present[:, known].any(axis=1)[:, None].astype(float), fps)
     places = places - places.mean(axis=1, keepdims=True)
     size = float(np.sqrt(np.square(places).sum(axis=2).mean()))
@@ -95,6 +101,17 @@ def _without_gaps(places: np.ndarray, present: np.ndarray) -> np.ndarray:
         for axis in (0, 1):
             filled[:, joint, axis] = np.interp(frames, frames[there], places[there, joint, axis])
     return filled
+
+
+def _with_sides_put_right(places: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """(T, J, 2) places, left and right exchanged where that is clearly nearer to those of the frames around."""
+    swap = {"left": "right", "right": "left"}
+    other = [f"{swap.get(name.split('_')[0], '')}_{name.partition('_')[2]}" for name in names]
+    flip = [names.index(name) if name in names else place for place, name in enumerate(other)]
+    padded = np.pad(places, ((_AROUND, _AROUND), (0, 0), (0, 0)), mode="edge")
+    around = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND + 1, axis=0), axis=-1)
+    straight, crossed = (np.square(each - around).sum(axis=(1, 2)) for each in (places, places[:, flip]))
+    return np.where((crossed < _CLEARLY * straight)[:, None, None], places[:, flip], places)
 
 
 def _resampled(values: np.ndarray, fps: float) -> np.ndarray:

@@ -31,8 +31,9 @@ MIN_REPETITIONS = 2
 _TEMPOS = (0.72, 0.8, 0.89, 1.0, 1.12, 1.25, 1.4)
 """Lengths of a repetition relative to its pattern."""
 
-_UNLIKE = 0.35
-"""Mean squared distance from the pattern, as a fraction of the pattern's energy, beyond which a stretch is not it."""
+_UNLIKE, _UNLIKE_AT_LAST = 0.35, 0.6
+"""Mean squared distance from the pattern, as a fraction of the pattern's energy, beyond which a stretch is not it:
+while the pattern is looked for, and once it is known. A false start that goes half of the way is at 0.8."""
 
 _LEAST_ENERGY = 2.0
 """Least energy of a pattern in units of the noise's."""
@@ -47,16 +48,21 @@ _PAUSE = 0.6
 _AT_REST = 0.15
 """Fraction of the gain that a pattern loses that begins and ends in the middle of the movement."""
 
-_SHORTER = 0.15
+_SHORTER = 0.25
 """Of two patterns that explain nearly as much, the shorter one is meant: fraction of the gain lost per octave."""
+
+_INTO_STILL_S = 1.0
 
 _LENGTH = 12
 _MAX_PATTERNS = 48
 """L, and the most stretches of one length that are tried as the pattern."""
 
 _REFINEMENTS = 3
-_MAX_TRIED = 3
-"""Patterns that are refined, the best first, until one occurs often enough."""
+_MAX_TRIED = 7
+"""Patterns that are refined, the best first; one for each period at most."""
+
+_SLOW_S = 1.5
+"""Longer patterns are looked for at half the rate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,17 +82,19 @@ class Found:
     gain: float
 
 
-def repetition_times(curve: np.ndarray) -> np.ndarray:
-    """(R, 2) start and end of each repetition in seconds, in order; it lasts until the next one unless there is a pause.
+def repetition_times(curve: np.ndarray, still: np.ndarray | None = None) -> np.ndarray:
+    """(R, 2) start and end in seconds of each repetition, which lasts until the next one unless there is a pause.
 
     Args:
       curve: (S, C) as in `movement.Movement`.
+      still: (S,) bool, stretches in which a pose is kept, into which a repetition reaches by `_INTO_STILL_S` at most.
     """
+    still = np.zeros(len(curve), bool) if still is None else still
     spans: list[tuple[int, int]] = []
     stretches, least_energy, fewest = [(0, len(curve))], _LEAST_ENERGY, MIN_REPETITIONS
     while stretches:
         first, last = stretches.pop()
-        found = _best_pattern(curve[first:last], least_energy, fewest)
+        found = _best_pattern(curve[first:last], still[first:last], least_energy, fewest)
         if found is None:
             continue
         if not spans:
@@ -106,32 +114,45 @@ def _until_the_next(spans: np.ndarray) -> np.ndarray:
     return spans
 
 
-def _best_pattern(curve: np.ndarray, least_energy: float, fewest: int) -> Found | None:
+def _best_pattern(curve: np.ndarray, still: np.ndarray, least_energy: float, fewest: int) -> Found | None:
     """The pattern that explains most; None if nothing comes as often as `fewest`.
 
     Args:
       curve: (S, C).
+      still: (S,) bool.
       least_energy: Least energy of the pattern.
       fewest: Least number of its places.
     """
     candidates = []
     for period_s in PERIODS_S:
-        period = round(period_s * RATE)
-        stretches = _stretches(curve, period)
+        step = 1 if period_s < _SLOW_S else 2
+        thinned, period = curve[::step], round(period_s * RATE / step)
+        stretches = _stretches(thinned, period)
         patterns = stretches[period] if period in stretches else np.zeros((0, _LENGTH, curve.shape[1]))
-        patterns = patterns[:: max(1, round(period / 6), -(-len(curve) // _MAX_PATTERNS))]
-        patterns = patterns[_energy(patterns) >= least_energy]
+        patterns = patterns[:: max(1, round(period / 6), -(-len(thinned) // _MAX_PATTERNS))]
+        energies = _energy(patterns)
+        patterns, energies = patterns[energies >= least_energy], energies[energies >= least_energy]
         if len(patterns):
-            gains, _ = _schedule(stretches, patterns, len(curve))
-            scores = gains * (1 - _SHORTER * np.log2(period_s)) * (1 - _AT_REST * _speed_at_ends(patterns))
+            gains, _ = _schedule(stretches, patterns, still[::step])
+            # A stretch explains itself: that counts nothing.
+            scores = (gains - period * energies) * step * _preference(period_s, patterns)
             best = int(np.argmax(scores))
-            candidates.append((float(scores[best]), period, patterns[best]))
+            candidates.append((float(scores[best]), period_s, step, patterns[best]))
     candidates.sort(key=lambda each: -each[0])
-    for _, period, pattern in candidates[:_MAX_TRIED]:
-        found = _refined(_stretches(curve, period), pattern, len(curve), fewest)
-        if found is not None:
-            return found
-    return None
+    best_found, best_score = None, 0.0
+    for _, period_s, step, pattern in candidates[:_MAX_TRIED]:
+        stretches = _stretches(curve[::step], round(period_s * RATE / step))
+        found = _refined(stretches, pattern, still[::step], fewest)
+        score = 0.0 if found is None else found.gain * step * float(_preference(period_s, found.pattern[None])[0])
+        if found is not None and score > best_score:
+            best_found = dataclasses.replace(found, starts=found.starts * step, ends=found.ends * step)
+            best_score = score
+    return best_found
+
+
+def _preference(period_s: float, patterns: np.ndarray) -> np.ndarray:
+    """(N,) factor on the gain of patterns: shorter ones that begin and end at rest are preferred."""
+    return (1 - _SHORTER * np.log2(period_s)) * (1 - _AT_REST * _speed_at_ends(patterns))
 
 
 def _speed_at_ends(patterns: np.ndarray) -> np.ndarray:
@@ -140,15 +161,19 @@ def _speed_at_ends(patterns: np.ndarray) -> np.ndarray:
     return np.clip((steps[:, 0] + steps[:, -1]) / np.maximum(2 * steps.mean(axis=1), 1e-9), 0, 1)
 
 
-def _refined(stretches: dict[int, np.ndarray], pattern: np.ndarray, num_samples: int, fewest: int) -> Found | None:
+def _refined(stretches: dict[int, np.ndarray], pattern: np.ndarray, still: np.ndarray, fewest: int) -> Found | None:
     """The places of a pattern, which becomes their mean; None if there are too few."""
     found = None
-    for _ in range(_REFINEMENTS):
-        gains, choices = _schedule(stretches, pattern[None], num_samples)
+    for step in range(_REFINEMENTS):
+        unlike = _UNLIKE_AT_LAST if step == _REFINEMENTS - 1 else _UNLIKE
+        gains, choices = _schedule(stretches, pattern[None], still, unlike)
         places = _places(choices[:, 0])
         if len(places) < fewest:
             return None
-        found = Found(pattern, places[:, 0], places[:, 1], float(gains[0]))
+        # The pattern is the mean of its places, so it is nearer to each of them than to a further one.
+        energy = float(_energy(pattern[None])[0]) * (places[:, 1] - places[:, 0]).sum()
+        gain = energy - (energy - float(gains[0])) * len(places) / (len(places) - 1)
+        found = Found(pattern, places[:, 0], places[:, 1], gain)
         pattern = np.mean([stretches[end - start][start] for start, end in places.tolist()], axis=0)
     return found
 
@@ -167,17 +192,19 @@ def _stretches(curve: np.ndarray, period: int) -> dict[int, np.ndarray]:
 
 
 def _schedule(
-    stretches: dict[int, np.ndarray], patterns: np.ndarray, num_samples: int
+    stretches: dict[int, np.ndarray], patterns: np.ndarray, still: np.ndarray, unlike: float = _UNLIKE
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best places of each pattern, by dynamic programming over their ends.
 
     Returns:
       (N,) energy that the places explain; (S + 1, N) length of the place that ends at each sample, 0 for none.
     """
-    lengths = np.array(sorted(stretches))
+    num_samples, lengths = len(still), np.array(sorted(stretches))
+    still_before = np.concatenate([[0], np.cumsum(still)])
     gains = np.full((num_samples + 1, len(lengths), len(patterns)), -np.inf)  # by the end of the stretch
     for place, length in enumerate(lengths.tolist()):
-        gains[length:, place] = length * _gains(stretches[length], patterns)
+        gains[length:, place] = length * _gains(stretches[length], patterns, unlike)
+        gains[length:, place][still_before[length:] - still_before[:-length] > _INTO_STILL_S * RATE] = -np.inf
     best = np.zeros((num_samples + 1, len(patterns)))
     choices = np.zeros(best.shape, np.int32)
     columns = np.arange(len(patterns))
@@ -191,12 +218,12 @@ def _schedule(
     return best[-1], choices
 
 
-def _gains(stretches: np.ndarray, patterns: np.ndarray) -> np.ndarray:
+def _gains(stretches: np.ndarray, patterns: np.ndarray, unlike: float) -> np.ndarray:
     """(S', N) energy per sample that a stretch explains as a place of a pattern; negative where it is unlike it."""
     flat, flat_patterns = stretches.reshape(len(stretches), -1), patterns.reshape(len(patterns), -1)
     product = flat @ flat_patterns.T
     distance = np.square(flat).sum(1)[:, None] - 2 * product + np.square(flat_patterns).sum(1)
-    return _energy(patterns) - distance / (_LENGTH * _UNLIKE)
+    return _energy(patterns) - distance / (_LENGTH * unlike)
 
 
 def _energy(patterns: np.ndarray) -> np.ndarray:

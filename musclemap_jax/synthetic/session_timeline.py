@@ -16,7 +16,10 @@ REPETITIONS = (4, 25)
 """Fewest and most repetitions of a session."""
 
 HOLD_S = (6.0, 25.0)
-"""Shortest and longest hold."""
+"""Shortest and longest hold, which is longer where it is the only one."""
+
+_WORK_S = 8.0
+"""Least time of all repetitions together: nobody raises the knees four times and rests for the other 27 seconds."""
 
 _REST_S = (0.5, 2.5)
 _PAUSE_S = (0.6, 5.0)
@@ -127,6 +130,7 @@ def _tempo(period_s: tuple[float, float], rng: np.random.Generator) -> tuple[flo
     """Mean period in seconds and number of repetitions that fit into a session."""
     period = float(rng.uniform(*period_s) * rng.uniform(0.9, 1.15))
     fewest, most = REPETITIONS
+    fewest = max(fewest, int(np.ceil(_WORK_S / period)))
     most = int(min(most, 0.75 * LONGEST_S / period))
     return period, int(rng.integers(fewest, most + 1))
 
@@ -134,13 +138,14 @@ def _tempo(period_s: tuple[float, float], rng: np.random.Generator) -> tuple[flo
 def sample_holds(peak_phase: float, fps: float, rng: np.random.Generator) -> Timeline:
     """Samples a session of one to three holds of the pose at `peak_phase`."""
     number = int(rng.integers(1, 4))
+    durations = rng.uniform(*HOLD_S, number)
+    durations *= max(1.0, SHORTEST_S / durations.sum())
     track = _Track()
     track.stay(rng.uniform(*_REST_S))
     holds = []
-    for index in range(number):
+    for index, duration in enumerate(durations.tolist()):
         track.go(rng.uniform(*_MOVE_S), index + peak_phase)
-        holds.append(track.stay(rng.uniform(*HOLD_S)))
+        holds.append(track.stay(duration))
         track.go(rng.uniform(*_MOVE_S), index + 1.0)
-        track.stay(rng.uniform(1.0, 4.0))
-    track.stay(max(rng.uniform(*_REST_S), SHORTEST_S + 0.5 - track.now))
+        track.stay(rng.uniform(1.0, 3.0))
     return track.finished(fps, [], holds, None)
