@@ -11,31 +11,39 @@ import numpy as np
 
 from musclemap_jax.coach.movement import RATE, Movement
 
-MIN_HOLD_S = 4.0
+MIN_HOLD_S = 5.0
 """Shorter stretches are pauses of a movement."""
 
-_COMPARED_S = 0.8
+_COMPARED_S = 1.0
+_LATE = 0.35
+"""A stretch is seen to begin too late, and to end too early, by this fraction of that time."""
+
 _STILL = 0.055
 """Root mean square of the joints' displacement, in body sizes, between the means before and after a moment."""
 
-_DRIFT = 0.2
-_SAME = 0.8
-"""A pose that differs so much from the stretch's median pose is another one; the same in most of it."""
+_GAP_S, _NEAR = 1.2, 0.1
+"""Two stretches are one if there is at most this time between them, and their poses are as near as this."""
 
-_GAP_S = 0.5
 _UPRIGHT = 0.9
 """Cosine between the body's axis and the vertical from which a person counts as upright."""
 
 
 def still_stretches(movement: Movement) -> list[tuple[int, int]]:
     """First sample and the one after the last of each stretch of at least `MIN_HOLD_S` in which a pose is kept."""
-    stretches = []
-    for start, end in _runs(_still(movement.pose) & movement.seen, round(_GAP_S * RATE)):
-        pose = movement.pose[start:end]
-        same = pose_distance(pose, np.median(pose, axis=0)) < _DRIFT
-        if end - start >= MIN_HOLD_S * RATE and same.mean() > _SAME:
+    stretches: list[tuple[int, int]] = []
+    margin = round(_LATE * _COMPARED_S * RATE)
+    for start, end in _runs(_widened(_still(movement.pose), margin) & movement.seen):
+        if stretches and _is_one(movement.pose, stretches[-1], (start, end)):
+            stretches[-1] = (stretches[-1][0], end)
+        else:
             stretches.append((start, end))
-    return stretches
+    return [(start, end) for start, end in stretches if end - start >= MIN_HOLD_S * RATE]
+
+
+def _is_one(pose: np.ndarray, first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether a pose is kept in both stretches, and what lies between them is an error of the estimator."""
+    before, after = (np.median(pose[slice(*each)], axis=0) for each in (first, second))
+    return second[0] - first[1] <= _GAP_S * RATE and bool(pose_distance(before, after) < _NEAR)
 
 
 def is_at_ease(movement: Movement, stretch: tuple[int, int]) -> bool:
@@ -57,16 +65,19 @@ def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(first - second).sum(axis=-1).mean(axis=-1))
 
 
-def _runs(inside: np.ndarray, max_gap: int) -> list[tuple[int, int]]:
-    """Start and end of the runs of True, joined over short gaps."""
+def _widened(inside: np.ndarray, margin: int) -> np.ndarray:
+    """True up to `margin` samples before and after the runs of True that are more than twice as long; others are lost."""
+    wide = np.zeros_like(inside)
+    for start, end in _runs(inside):
+        if end - start > 2 * margin:
+            wide[max(0, start - margin) : end + margin] = True
+    return wide
+
+
+def _runs(inside: np.ndarray) -> list[tuple[int, int]]:
+    """Start and end of the runs of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
-    runs: list[tuple[int, int]] = []
-    for start, end in edges.reshape(-1, 2).tolist():
-        if runs and start - runs[-1][1] <= max_gap:
-            runs[-1] = (runs[-1][0], end)
-        else:
-            runs.append((start, end))
-    return runs
+    return [(start, end) for start, end in edges.reshape(-1, 2).tolist()]
 
 
 def _at_ease(pose: np.ndarray, joint_names: tuple[str, ...]) -> bool:

@@ -1,8 +1,9 @@
 """The movement of a person as a curve of few dimensions, from joints with gaps and noise.
 
-Places are relative to the body's middle and in units of its size, so that camera and distance do not matter. Each
-coordinate is divided by its noise, and the principal components with the largest variance are kept: what moves is
-seen, and joints that are found badly count little.
+Places are relative to the body's middle and in units of its size, so that camera and distance do not matter; the
+middle counts as one more joint, since in a calf raise nothing else moves. Each coordinate is divided by its noise, and
+the principal components with the largest variance are kept: what moves is seen, and joints that are found badly count
+little.
 
 Letters of shapes: T frames at the video's rate, S samples at `RATE`, V joints, C components.
 """
@@ -28,10 +29,12 @@ MIN_SEEN = 0.3
 _JOINTS = ("nose", *(f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
                      for side in ("left", "right")))  # fmt: skip
 
-_AROUND = 5
-_CLEARLY = 0.5
-"""Frames before and after, whose median a pose is compared with, and the fraction of the distance that is clearly less:
-estimators take left for right for a few frames."""
+_LIMBS = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
+_EXCHANGED = 0.02
+"""Cost of a frame in which left and right are exchanged, in squared body sizes: estimators do so for a few frames."""
+
+_DRIFT_S, _MIDDLE = 2.5, 0.5
+"""Length of the mean that is taken from the place of the body's middle, and its weight: a hand-held camera moves too."""
 
 _LEAST_NOISE = 0.01
 """In body sizes: a coordinate that is found more exactly does not count more."""
@@ -81,15 +84,17 @@ def movement(joints: np.ndarray, joint_names: Sequence[str], fps: float) -> Move
     places = _without_gaps(values[:, known, :2], present[:, known])
     places = _with_sides_put_right(places, names)
     places, seen = _resampled(places, fps), _resampled(present[:, known].any(axis=1)[:, None].astype(float), fps)
-    places = places - places.mean(axis=1, keepdims=True)
+    middle = places.mean(axis=1, keepdims=True)
+    places = places - middle
     size = float(np.sqrt(np.square(places).sum(axis=2).mean()))
     if size <= 0:
         return None
-    flat = (places / size).reshape(len(places), -1)
+    flat = (np.concatenate([places, _MIDDLE * _without_drift(middle)], axis=1) / size).reshape(len(places), -1)
     smooth = _smoothed(flat)
     noise = 1.4826 * np.median(np.abs(flat - smooth), axis=0)
     curve = _principal_components((smooth - smooth.mean(axis=0)) / np.maximum(noise, _LEAST_NOISE))
-    return Movement(curve, smooth.reshape(places.shape), names, seen[:, 0] > 0.5)
+    pose = smooth[:, : 2 * len(names)].reshape(places.shape)
+    return Movement(curve, pose, names, seen[:, 0] > 0.5)
 
 
 def _without_gaps(places: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -104,14 +109,51 @@ def _without_gaps(places: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 
 def _with_sides_put_right(places: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """(T, J, 2) places, left and right exchanged where that is clearly nearer to those of the frames around."""
-    swap = {"left": "right", "right": "left"}
-    other = [f"{swap.get(name.split('_')[0], '')}_{name.partition('_')[2]}" for name in names]
-    flip = [names.index(name) if name in names else place for place, name in enumerate(other)]
-    padded = np.pad(places, ((_AROUND, _AROUND), (0, 0), (0, 0)), mode="edge")
-    around = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * _AROUND + 1, axis=0), axis=-1)
-    straight, crossed = (np.square(each - around).sum(axis=(1, 2)) for each in (places, places[:, flip]))
-    return np.where((crossed < _CLEARLY * straight)[:, None, None], places[:, flip], places)
+    """(T, J, 2) places, left and right exchanged in stretches at whose ends the limbs would jump otherwise.
+
+    Arms and legs apart, the exchanges are chosen that make the way of the joints shortest, and are few.
+    """
+    result = places.copy()
+    size = np.square(places - places.mean(axis=1, keepdims=True)).sum(axis=2).mean()
+    for limb in _LIMBS:
+        pairs = [(f"left_{joint}", f"right_{joint}") for joint in limb]
+        known = [(names.index(one), names.index(other)) for one, other in pairs if {one, other} <= set(names)]
+        left, right = np.array(known, int).reshape(-1, 2).T
+        straight, crossed = places[:, [*left, *right]], places[:, [*right, *left]]
+        stay = np.square(straight[1:] - straight[:-1]).sum(axis=(1, 2))
+        change = np.square(crossed[1:] - straight[:-1]).sum(axis=(1, 2))
+        exchanged = _cheapest_states(stay, change, _EXCHANGED * size)
+        result[:, [*left, *right]] = np.where(exchanged[:, None, None], crossed, straight)
+    return result
+
+
+def _cheapest_states(stay: np.ndarray, change: np.ndarray, penalty: float) -> np.ndarray:
+    """(T,) bool states of the least cost, by dynamic programming (Viterbi).
+
+    Args:
+      stay: (T - 1,) cost of keeping the state.
+      change: (T - 1,) cost of changing it.
+      penalty: Cost of each frame in the state True.
+    """
+    costs, came_from = np.array([0.0, penalty]), np.zeros((len(stay) + 1, 2), bool)
+    for t, (kept, changed) in enumerate(zip(stay.tolist(), change.tolist(), strict=True), start=1):
+        same, other = costs + kept, costs[::-1] + changed
+        came_from[t] = other < same  # from the other state
+        costs = np.minimum(same, other) + (0.0, penalty)
+    states = np.zeros(len(came_from), bool)
+    states[-1] = costs[1] < costs[0]
+    for t in range(len(states) - 1, 0, -1):
+        states[t - 1] = states[t] ^ came_from[t, int(states[t])]
+    return states
+
+
+def _without_drift(middle: np.ndarray) -> np.ndarray:
+    """(S, 1, 2) the body's middle without slow motion, which may be the camera's."""
+    half = round(_DRIFT_S * RATE / 2)
+    padded = np.pad(middle, ((half, half), (0, 0), (0, 0)), mode="edge")
+    sums = np.cumsum(np.pad(padded, ((1, 0), (0, 0), (0, 0))), axis=0)
+    width = 2 * half + 1
+    return middle - (sums[width:] - sums[:-width]) / width
 
 
 def _resampled(values: np.ndarray, fps: float) -> np.ndarray:
@@ -139,6 +181,13 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def _principal_components(values: np.ndarray) -> np.ndarray:
-    """(S, C) coordinates along the C directions of the largest variance."""
-    _, vectors = np.linalg.eigh(values.T @ values)
-    return values @ vectors[:, ::-1][:, :NUM_COMPONENTS]
+    """(S, C) coordinates along the C directions of the largest variance.
+
+    The variance along the next direction is taken for noise, that of every direction, and each is shrunk by it.
+    """
+    variances, vectors = np.linalg.eigh(values.T @ values)
+    variances, vectors = variances[::-1], vectors[:, ::-1]
+    noise = variances[NUM_COMPONENTS] if len(variances) > NUM_COMPONENTS else 0.0
+    kept = variances[:NUM_COMPONENTS]
+    weights = np.sqrt(np.maximum(1 - noise / np.maximum(kept, 1e-12), 0))
+    return values @ vectors[:, :NUM_COMPONENTS] * weights

@@ -17,6 +17,8 @@ Letters of shapes: S samples, C components, L samples of a stretched pattern, N 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,9 +33,17 @@ MIN_REPETITIONS = 2
 _TEMPOS = (0.72, 0.8, 0.89, 1.0, 1.12, 1.25, 1.4)
 """Lengths of a repetition relative to its pattern."""
 
-_UNLIKE, _UNLIKE_AT_LAST = 0.35, 0.6
+_UNLIKE, _UNLIKE_NOISY, _UNLIKE_AT_LAST = 0.35, 0.7, 0.6
 """Mean squared distance from the pattern, as a fraction of the pattern's energy, beyond which a stretch is not it:
-while the pattern is looked for, and once it is known. A false start that goes half of the way is at 0.8."""
+while the pattern is a single stretch with its noise; if nothing is found so; and once it is a mean of several. Of two
+stretches of noise alone it is 2."""
+
+_AMPLITUDES = (0.6, 1.7)
+"""Size of a stretch's movement relative to the pattern's: a false start is smaller."""
+
+_GAP_TEMPO, _GAP_ENERGY = 0.3, 0.5
+"""Between two repetitions, others may be seen badly: where there is room for them at about the usual tempo, and about
+as much moves."""
 
 _LEAST_ENERGY = 2.0
 """Least energy of a pattern in units of the noise's."""
@@ -48,8 +58,9 @@ _PAUSE = 0.6
 _AT_REST = 0.15
 """Fraction of the gain that a pattern loses that begins and ends in the middle of the movement."""
 
-_SHORTER = 0.25
-"""Of two patterns that explain nearly as much, the shorter one is meant: fraction of the gain lost per octave."""
+_SHORTER, _MORE = 0.25, 0.25
+"""Of two patterns that explain nearly as much, the one that is shorter and comes more often is meant: fractions of the
+gain lost for each doubling of the length, and won for each doubling of the number."""
 
 _INTO_STILL_S = 1.0
 
@@ -57,7 +68,9 @@ _LENGTH = 12
 _MAX_PATTERNS = 48
 """L, and the most stretches of one length that are tried as the pattern."""
 
-_REFINEMENTS = 3
+_SHIFTS = 8
+"""Times in half a period by which a pattern is moved to where it begins and ends at rest."""
+
 _MAX_TRIED = 7
 """Patterns that are refined, the best first; one for each period at most."""
 
@@ -82,6 +95,15 @@ class Found:
     gain: float
 
 
+class _Candidate(NamedTuple):
+    """A stretch that may be the pattern, of a curve of which every `step`-th sample was taken."""
+
+    score: float
+    period_s: float
+    step: int
+    pattern: np.ndarray
+
+
 def repetition_times(curve: np.ndarray, still: np.ndarray | None = None) -> np.ndarray:
     """(R, 2) start and end in seconds of each repetition, which lasts until the next one unless there is a pause.
 
@@ -102,7 +124,29 @@ def repetition_times(curve: np.ndarray, still: np.ndarray | None = None) -> np.n
         spans += [(first + int(s), first + int(e)) for s, e in zip(found.starts, found.ends, strict=True)]
         edges = [0, *np.stack([found.starts, found.ends], axis=1).ravel().tolist(), last - first]
         stretches += [(first + start, first + end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
-    return _until_the_next(np.array(sorted(spans), np.float64).reshape(-1, 2)) / RATE
+    return _until_the_next(_with_gaps_filled(sorted(spans), curve)) / RATE
+
+
+def _with_gaps_filled(spans: list[tuple[int, int]], curve: np.ndarray) -> np.ndarray:
+    """(R, 2) spans, with those that are seen badly between two others."""
+    starts = np.array([start for start, _ in spans])
+    if len(starts) < MIN_LEFT_OVER:
+        return np.array(spans, np.float64).reshape(-1, 2)
+    period = float(np.median(np.diff(starts)))
+    usual = np.median([_variance(curve[start : start + round(period)]) for start in starts])
+    filled = list(spans)
+    for start, following in itertools.pairwise(starts.tolist()):
+        number = round((following - start) / period)
+        edges = np.linspace(start, following, number + 1).round().astype(int)
+        lengths_fit = number > 1 and abs((following - start) / number / period - 1) <= _GAP_TEMPO
+        if lengths_fit and all(_variance(curve[a:b]) >= _GAP_ENERGY * usual for a, b in itertools.pairwise(edges)):
+            filled += itertools.pairwise(edges[1:].tolist())
+    return np.array(sorted(filled), np.float64)
+
+
+def _variance(curve: np.ndarray) -> float:
+    """Mean squared distance of samples from their mean."""
+    return float(np.square(curve - curve.mean(axis=0)).sum(axis=1).mean())
 
 
 def _until_the_next(spans: np.ndarray) -> np.ndarray:
@@ -123,6 +167,24 @@ def _best_pattern(curve: np.ndarray, still: np.ndarray, least_energy: float, few
       least_energy: Least energy of the pattern.
       fewest: Least number of its places.
     """
+    candidates = _candidates(curve, still, least_energy, _UNLIKE)
+    candidates = candidates or _candidates(curve, still, least_energy, _UNLIKE_NOISY)
+    best_found, best_score = None, 0.0
+    for candidate in candidates[:_MAX_TRIED]:
+        step = candidate.step
+        stretches = _stretches(curve[::step], round(candidate.period_s * RATE / step))
+        found = _refined(stretches, candidate, still[::step], fewest)
+        if found is None:
+            continue
+        score = found.gain * step * (1 + _MORE * np.log2(len(found.starts)))
+        if score > best_score:
+            best_found = dataclasses.replace(found, starts=found.starts * step, ends=found.ends * step)
+            best_score = score
+    return best_found
+
+
+def _candidates(curve: np.ndarray, still: np.ndarray, least_energy: float, unlike: float) -> list[_Candidate]:
+    """The best stretch of each period as a pattern, best first, if it explains anything but itself."""
     candidates = []
     for period_s in PERIODS_S:
         step = 1 if period_s < _SLOW_S else 2
@@ -133,26 +195,18 @@ def _best_pattern(curve: np.ndarray, still: np.ndarray, least_energy: float, few
         energies = _energy(patterns)
         patterns, energies = patterns[energies >= least_energy], energies[energies >= least_energy]
         if len(patterns):
-            gains, _ = _schedule(stretches, patterns, still[::step])
-            # A stretch explains itself: that counts nothing.
-            scores = (gains - period * energies) * step * _preference(period_s, patterns)
+            gains, _ = _schedule(stretches, patterns, still[::step], unlike)
+            shorter = 1 - _SHORTER * np.log2(period_s)
+            scores = (gains - period * energies) * step * shorter * _at_rest(patterns)
             best = int(np.argmax(scores))
-            candidates.append((float(scores[best]), period_s, step, patterns[best]))
-    candidates.sort(key=lambda each: -each[0])
-    best_found, best_score = None, 0.0
-    for _, period_s, step, pattern in candidates[:_MAX_TRIED]:
-        stretches = _stretches(curve[::step], round(period_s * RATE / step))
-        found = _refined(stretches, pattern, still[::step], fewest)
-        score = 0.0 if found is None else found.gain * step * float(_preference(period_s, found.pattern[None])[0])
-        if found is not None and score > best_score:
-            best_found = dataclasses.replace(found, starts=found.starts * step, ends=found.ends * step)
-            best_score = score
-    return best_found
+            if scores[best] > 0:
+                candidates.append(_Candidate(float(scores[best]), period_s, step, patterns[best]))
+    return sorted(candidates, key=lambda each: -each.score)
 
 
-def _preference(period_s: float, patterns: np.ndarray) -> np.ndarray:
-    """(N,) factor on the gain of patterns: shorter ones that begin and end at rest are preferred."""
-    return (1 - _SHORTER * np.log2(period_s)) * (1 - _AT_REST * _speed_at_ends(patterns))
+def _at_rest(patterns: np.ndarray) -> np.ndarray:
+    """(N,) factor on the gain of patterns: 1 for those that begin and end at rest."""
+    return 1 - _AT_REST * _speed_at_ends(patterns)
 
 
 def _speed_at_ends(patterns: np.ndarray) -> np.ndarray:
@@ -161,21 +215,35 @@ def _speed_at_ends(patterns: np.ndarray) -> np.ndarray:
     return np.clip((steps[:, 0] + steps[:, -1]) / np.maximum(2 * steps.mean(axis=1), 1e-9), 0, 1)
 
 
-def _refined(stretches: dict[int, np.ndarray], pattern: np.ndarray, still: np.ndarray, fewest: int) -> Found | None:
-    """The places of a pattern, which becomes their mean; None if there are too few."""
-    found = None
-    for step in range(_REFINEMENTS):
-        unlike = _UNLIKE_AT_LAST if step == _REFINEMENTS - 1 else _UNLIKE
-        gains, choices = _schedule(stretches, pattern[None], still, unlike)
-        places = _places(choices[:, 0])
-        if len(places) < fewest:
-            return None
-        # The pattern is the mean of its places, so it is nearer to each of them than to a further one.
-        energy = float(_energy(pattern[None])[0]) * (places[:, 1] - places[:, 0]).sum()
-        gain = energy - (energy - float(gains[0])) * len(places) / (len(places) - 1)
-        found = Found(pattern, places[:, 0], places[:, 1], gain)
-        pattern = np.mean([stretches[end - start][start] for start, end in places.tolist()], axis=0)
-    return found
+def _refined(stretches: dict[int, np.ndarray], candidate: _Candidate, still: np.ndarray, fewest: int) -> Found | None:
+    """The places of a pattern, which becomes their mean; None if there are fewer than `fewest`."""
+    _, choices = _schedule(stretches, candidate.pattern[None], still, _UNLIKE_AT_LAST)
+    places = _places(choices[:, 0])
+    if len(places) < fewest:
+        return None
+    shifted = _shifted_means(stretches, places)
+    gains, _ = _schedule(stretches, shifted, still, _UNLIKE_AT_LAST)
+    pattern = shifted[np.argmax(gains * _at_rest(shifted))]
+    gains, choices = _schedule(stretches, pattern[None], still, _UNLIKE_AT_LAST)
+    places = _places(choices[:, 0])
+    if len(places) < fewest:
+        return None
+    # The pattern is nearly the mean of its places, so it is nearer to each of them than to a further one.
+    energy = float(_energy(pattern[None])[0]) * (places[:, 1] - places[:, 0]).sum()
+    gain = energy - (energy - float(gains[0])) * len(places) / (len(places) - 1)
+    return Found(pattern, places[:, 0], places[:, 1], gain)
+
+
+def _shifted_means(stretches: dict[int, np.ndarray], places: np.ndarray) -> np.ndarray:
+    """(N, L, C) means of the places, all moved by the same time, of each of N times up to half a period either way."""
+    half = int(np.median(places[:, 1] - places[:, 0])) // 2
+    means = []
+    for shift in range(-half, half + 1, max(1, half // _SHIFTS)):
+        moved = [(start + shift, end - start) for start, end in places.tolist()]
+        inside = [stretches[length][start] for start, length in moved if 0 <= start < len(stretches[length])]
+        if len(inside) * 2 > len(places):
+            means.append(np.mean(inside, axis=0))
+    return np.stack(means)
 
 
 def _stretches(curve: np.ndarray, period: int) -> dict[int, np.ndarray]:
@@ -192,7 +260,7 @@ def _stretches(curve: np.ndarray, period: int) -> dict[int, np.ndarray]:
 
 
 def _schedule(
-    stretches: dict[int, np.ndarray], patterns: np.ndarray, still: np.ndarray, unlike: float = _UNLIKE
+    stretches: dict[int, np.ndarray], patterns: np.ndarray, still: np.ndarray, unlike: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best places of each pattern, by dynamic programming over their ends.
 
@@ -223,7 +291,11 @@ def _gains(stretches: np.ndarray, patterns: np.ndarray, unlike: float) -> np.nda
     flat, flat_patterns = stretches.reshape(len(stretches), -1), patterns.reshape(len(patterns), -1)
     product = flat @ flat_patterns.T
     distance = np.square(flat).sum(1)[:, None] - 2 * product + np.square(flat_patterns).sum(1)
-    return _energy(patterns) - distance / (_LENGTH * unlike)
+    means, pattern_means = stretches.mean(axis=1), patterns.mean(axis=1)
+    energy = _energy(patterns)
+    amplitude = (product / _LENGTH - means @ pattern_means.T) / np.maximum(energy, 1e-12)
+    gains = energy - distance / (_LENGTH * unlike)
+    return np.where((amplitude > _AMPLITUDES[0]) & (amplitude < _AMPLITUDES[1]), gains, -np.inf)
 
 
 def _energy(patterns: np.ndarray) -> np.ndarray:
