@@ -18,11 +18,15 @@ _COMPARED_S = 1.0
 _LATE = 0.35
 """A stretch is seen to begin too late, and to end too early, by this fraction of that time."""
 
-_STILL = 0.055
-"""Root mean square of the joints' displacement, in body sizes, between the means before and after a moment."""
+_STILL, _STILL_NOISE = 0.045, 2.2
+"""Root mean square of the joints' displacement, in body sizes, between the means before and after a moment; or in units
+of the noise, if that is more."""
 
-_GAP_S, _NEAR = 1.2, 0.1
+_GAP_S, _NEAR = 1.2, 0.06
 """Two stretches are one if there is at most this time between them, and their poses are as near as this."""
+
+_THIGH, _TRUNK = 0.75, 0.85
+"""Least height of the thigh in shanks, and largest of the trunk in legs, of a person who stands."""
 
 _UPRIGHT = 0.9
 """Cosine between the body's axis and the vertical from which a person counts as upright."""
@@ -32,7 +36,7 @@ def still_stretches(movement: Movement) -> list[tuple[int, int]]:
     """First sample and the one after the last of each stretch of at least `MIN_HOLD_S` in which a pose is kept."""
     stretches: list[tuple[int, int]] = []
     margin = round(_LATE * _COMPARED_S * RATE)
-    for start, end in _runs(_widened(_still(movement.pose), margin) & movement.seen):
+    for start, end in _runs(_widened(_still(movement), margin) & movement.seen):
         if stretches and _is_one(movement.pose, stretches[-1], (start, end)):
             stretches[-1] = (stretches[-1][0], end)
         else:
@@ -51,13 +55,13 @@ def is_at_ease(movement: Movement, stretch: tuple[int, int]) -> bool:
     return _at_ease(np.median(movement.pose[slice(*stretch)], axis=0), movement.joint_names)
 
 
-def _still(pose: np.ndarray) -> np.ndarray:
+def _still(movement: Movement) -> np.ndarray:
     """(S,) bool: the mean poses before and after a moment are nearly the same."""
-    half = max(1, round(_COMPARED_S * RATE / 2))
+    pose, half = movement.pose, max(1, round(_COMPARED_S * RATE / 2))
     sums = np.cumsum(np.pad(pose, ((half + 1, half), (0, 0), (0, 0)), mode="edge"), axis=0)
     before = (sums[half:-half] - sums[: -2 * half]) / half
     after = (sums[2 * half :] - sums[half:-half]) / half
-    return pose_distance(after, before)[: len(pose)] < _STILL
+    return pose_distance(after, before)[: len(pose)] < max(_STILL, _STILL_NOISE * movement.noise)
 
 
 def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -66,7 +70,7 @@ def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _widened(inside: np.ndarray, margin: int) -> np.ndarray:
-    """True up to `margin` samples before and after the runs of True that are more than twice as long; others are lost."""
+    """Runs of True longer than twice the margin, wider by it at both ends; the others are dropped."""
     wide = np.zeros_like(inside)
     for start, end in _runs(inside):
         if end - start > 2 * margin:
@@ -92,7 +96,9 @@ def _at_ease(pose: np.ndarray, joint_names: tuple[str, ...]) -> bool:
     if shoulders is None or hips is None or knees is None or ankles is None:
         return False
     upright = all(_down(first, second) for first, second in ((shoulders, hips), (hips, knees), (knees, ankles)))
-    return upright and (elbows is None or elbows[1] > shoulders[1] + 0.25 * (hips - shoulders)[1])
+    thigh, shank, trunk = (abs(a - b)[1] for a, b in ((hips, knees), (knees, ankles), (shoulders, hips)))
+    straight = thigh > _THIGH * shank and trunk < _TRUNK * (thigh + shank)  # from the front, a squat looks short
+    return upright and straight and (elbows is None or elbows[1] > shoulders[1] + 0.25 * (hips - shoulders)[1])
 
 
 def _down(first: np.ndarray, second: np.ndarray) -> bool:

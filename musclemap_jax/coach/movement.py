@@ -34,7 +34,7 @@ _EXCHANGED = 0.02
 """Cost of a frame in which left and right are exchanged, in squared body sizes: estimators do so for a few frames."""
 
 _DRIFT_S, _MIDDLE = 2.5, 0.5
-"""Length of the mean that is taken from the place of the body's middle, and its weight: a hand-held camera moves too."""
+"""Length of the mean that is taken from the place of the body's middle, and its weight: hand-held cameras move too."""
 
 _LEAST_NOISE = 0.01
 """In body sizes: a coordinate that is found more exactly does not count more."""
@@ -52,17 +52,14 @@ class Movement:
       pose: (S, J, 2) float64 places of the J joints that were seen, in body sizes from the body's middle.
       joint_names: Their names.
       seen: (S,) bool, whether the person was seen.
-      trunk: (S, 2) float64 from the middle of the hips to that of the shoulders, in body sizes; y points down.
+      noise: Root mean square over the joints of the error of a place that differs from frame to frame, in body sizes.
     """
 
     curve: np.ndarray
     pose: np.ndarray
     joint_names: tuple[str, ...]
     seen: np.ndarray
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.curve) / RATE
+    noise: float
 
 
 def movement(joints: np.ndarray, joint_names: Sequence[str], fps: float) -> Movement | None:
@@ -94,7 +91,8 @@ def movement(joints: np.ndarray, joint_names: Sequence[str], fps: float) -> Move
     noise = 1.4826 * np.median(np.abs(flat - smooth), axis=0)
     curve = _principal_components((smooth - smooth.mean(axis=0)) / np.maximum(noise, _LEAST_NOISE))
     pose = smooth[:, : 2 * len(names)].reshape(places.shape)
-    return Movement(curve, pose, names, seen[:, 0] > 0.5)
+    rms_noise = float(np.sqrt(2 * np.square(noise[: 2 * len(names)]).mean()))
+    return Movement(curve, pose, names, seen[:, 0] > 0.5, rms_noise)
 
 
 def _without_gaps(places: np.ndarray, present: np.ndarray) -> np.ndarray:
