@@ -35,6 +35,7 @@ from musclemap_jax.predict.calibrate_alerts import LAYOUT, scored
 from musclemap_jax.predict.model import load
 from musclemap_jax.predict.skeleton_answers import SkeletonAnswerer
 from musclemap_jax.skeleton_layouts import get_layout
+from musclemap_jax.synthetic.activities.activity import Activity
 from musclemap_jax.synthetic.activities.table import ACTIVITIES, select
 from musclemap_jax.synthetic.mixtures import MIXTURES, Mixture
 from musclemap_jax.synthetic.session import FPS, Session, sample_hold_session, sample_session
@@ -45,6 +46,9 @@ HELD = (
     "sumo squat",
 )  # fmt: skip
 """Exercises that are held; the forearm plank between rests on all fours."""
+
+REFERENCES = 3
+"""Right sessions of each exercise, other subjects each, that serve as references in turn."""
 
 SEED = 1
 _PARTS = ("repetitions", "holds", "alerts")
@@ -108,6 +112,7 @@ class AlertStudy:
         """Raises UserError if the model has no skeleton branch or no margins."""
         model = load(run)
         self.margins, self.answerer = model.check_margins(), SkeletonAnswerer(model)
+        self._references: dict[str, np.ndarray | None] = {}
 
     def scores(self, session: Session) -> tuple[np.ndarray, np.ndarray]:
         """Times and log-odds of the repetitions."""
@@ -122,10 +127,13 @@ class AlertStudy:
             excess = excess_over_reference(scores, reference, self.margins)
         return list(find_alerts(scores, np.zeros_like(scores), times, excess, MUSCLE_REGIONS, FPS))
 
-    def reference(self, session: Session, name: str) -> np.ndarray | None:
+    def reference(self, activity: Activity, index: int) -> np.ndarray | None:
         """Mean scores of a right session of another subject; None if no repetition is found in it."""
-        _, scores = self.scores(sample_session(session.activity, SEED, f"reference_{name}"))
-        return scores.mean(axis=0) if len(scores) else None
+        name = f"reference_{activity.slug}_{index % REFERENCES}"
+        if name not in self._references:
+            _, scores = self.scores(sample_session(activity, SEED, name))
+            self._references[name] = scores.mean(axis=0) if len(scores) else None
+        return self._references[name]
 
 
 def is_right(alert: Alert, mixture: Mixture, wrong_times: np.ndarray) -> bool:
@@ -147,7 +155,7 @@ def study_alerts(run: str | None, per_mixture: int, hours: float, progress: Call
             session = sample_session(mixture.activity, SEED, name, mixture=mixture, wrong_from=0.5 * (index % 2))
             times, scores = study.scores(session)
             wrong_times = session.timeline.repetitions[session.wrong]
-            for kind, reference in (("expect", None), ("reference", study.reference(session, name))):
+            for kind, reference in (("expect", None), ("reference", study.reference(mixture.activity, index))):
                 alerts = [] if not len(times) else study.alerts(session, times, scores, reference)
                 hits[kind] += any(is_right(alert, mixture, wrong_times) for alert in alerts)
         table.append(row | {f"detected by {kind}": count for kind, count in hits.items()})
@@ -162,7 +170,7 @@ def study_alerts(run: str | None, per_mixture: int, hours: float, progress: Call
 
 
 def study_right(
-    study: AlertStudy, activities: Sequence[Any], hours: float, progress: Callable[[str], None]
+    study: AlertStudy, activities: Sequence[Activity], hours: float, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     """False alerts in `hours` of sessions that are done right."""
     seconds, sessions, alerts = 0.0, 0, {"expect": 0, "reference": 0}
@@ -173,7 +181,7 @@ def study_right(
         session = sample_session(activity, SEED, name)
         times, scores = study.scores(session)
         if len(times):
-            for kind, reference in (("expect", None), ("reference", study.reference(session, name))):
+            for kind, reference in (("expect", None), ("reference", study.reference(activity, sessions))):
                 count = len(study.alerts(session, times, scores, reference))
                 alerts[kind] += count
                 if count:

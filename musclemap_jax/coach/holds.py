@@ -7,6 +7,8 @@ Letters of shapes: S samples, J joints.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from musclemap_jax.coach.movement import RATE, Movement
@@ -22,11 +24,13 @@ _STILL, _STILL_NOISE = 0.045, 2.2
 """Root mean square of the joints' displacement, in body sizes, between the means before and after a moment; or in units
 of the noise, if that is more."""
 
-_GAP_S, _NEAR = 1.2, 0.06
-"""Two stretches are one if there is at most this time between them, and their poses are as near as this."""
+_GAP_S, _NEAR, _NEAR_NOISE = 1.2, 0.04, 2.0
+"""Two stretches are one if there is at most this time between them, and their poses are as near as this, or as this in
+units of the noise."""
 
-_THIGH, _TRUNK = 0.75, 0.85
-"""Least height of the thigh in shanks, and largest of the trunk in legs, of a person who stands."""
+_LONGEST_PERCENTILE, _STRAIGHT, _LOWERED = 95, 0.85, 0.25
+"""Of the legs' height over the video, the percentile that is their length; the least fraction of it for straight legs;
+and how far down the trunk the elbows of lowered arms are."""
 
 _UPRIGHT = 0.9
 """Cosine between the body's axis and the vertical from which a person counts as upright."""
@@ -37,22 +41,39 @@ def still_stretches(movement: Movement) -> list[tuple[int, int]]:
     stretches: list[tuple[int, int]] = []
     margin = round(_LATE * _COMPARED_S * RATE)
     for start, end in _runs(_widened(_still(movement), margin) & movement.seen):
-        if stretches and _is_one(movement.pose, stretches[-1], (start, end)):
+        if stretches and _is_one(movement, stretches[-1], (start, end)):
             stretches[-1] = (stretches[-1][0], end)
         else:
             stretches.append((start, end))
     return [(start, end) for start, end in stretches if end - start >= MIN_HOLD_S * RATE]
 
 
-def _is_one(pose: np.ndarray, first: tuple[int, int], second: tuple[int, int]) -> bool:
+def _is_one(movement: Movement, first: tuple[int, int], second: tuple[int, int]) -> bool:
     """Whether a pose is kept in both stretches, and what lies between them is an error of the estimator."""
-    before, after = (np.median(pose[slice(*each)], axis=0) for each in (first, second))
-    return second[0] - first[1] <= _GAP_S * RATE and bool(pose_distance(before, after) < _NEAR)
+    before, after = (np.median(movement.pose[slice(*each)], axis=0) for each in (first, second))
+    is_near = pose_distance(before, after) < max(_NEAR, _NEAR_NOISE * movement.noise)
+    return second[0] - first[1] <= _GAP_S * RATE and bool(is_near)
 
 
 def is_at_ease(movement: Movement, stretch: tuple[int, int]) -> bool:
-    """Whether the pose of a stretch is that of a person who stands with straight legs and lowered arms."""
-    return _at_ease(np.median(movement.pose[slice(*stretch)], axis=0), movement.joint_names)
+    """Whether the pose of a stretch is that of a person who stands with straight legs and lowered arms.
+
+    From the front, a squat looks like a smaller person, so the legs must be about as long as anywhere in the video.
+    """
+    joints = {
+        joint: np.mean([movement.pose[:, v] for v in places], axis=0)
+        for joint in ("shoulder", "elbow", "hip", "knee", "ankle")
+        if (places := [v for v, name in enumerate(movement.joint_names) if name.endswith(joint)])
+    }
+    if not {"shoulder", "hip", "knee", "ankle"} <= set(joints):
+        return False
+    pose = {joint: np.median(path[slice(*stretch)], axis=0) for joint, path in joints.items()}
+    chain = [pose[joint] for joint in ("shoulder", "hip", "knee", "ankle")]
+    upright = all(_down(first, second) for first, second in itertools.pairwise(chain))
+    longest = np.percentile((joints["ankle"] - joints["hip"])[:, 1], _LONGEST_PERCENTILE)
+    straight = (pose["ankle"] - pose["hip"])[1] >= _STRAIGHT * longest
+    lowest = pose["shoulder"][1] + _LOWERED * (pose["hip"] - pose["shoulder"])[1]
+    return bool(upright and straight and ("elbow" not in pose or pose["elbow"][1] > lowest))
 
 
 def _still(movement: Movement) -> np.ndarray:
@@ -82,23 +103,6 @@ def _runs(inside: np.ndarray) -> list[tuple[int, int]]:
     """Start and end of the runs of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
     return [(start, end) for start, end in edges.reshape(-1, 2).tolist()]
-
-
-def _at_ease(pose: np.ndarray, joint_names: tuple[str, ...]) -> bool:
-    index = {name: v for v, name in enumerate(joint_names)}
-
-    def middle(joint: str) -> np.ndarray | None:
-        sides = [pose[index[name]] for name in (f"left_{joint}", f"right_{joint}") if name in index]
-        return np.mean(sides, axis=0) if sides else None
-
-    shoulders, hips, knees, ankles = (middle(joint) for joint in ("shoulder", "hip", "knee", "ankle"))
-    elbows = middle("elbow")
-    if shoulders is None or hips is None or knees is None or ankles is None:
-        return False
-    upright = all(_down(first, second) for first, second in ((shoulders, hips), (hips, knees), (knees, ankles)))
-    thigh, shank, trunk = (abs(a - b)[1] for a, b in ((hips, knees), (knees, ankles), (shoulders, hips)))
-    straight = thigh > _THIGH * shank and trunk < _TRUNK * (thigh + shank)  # from the front, a squat looks short
-    return upright and straight and (elbows is None or elbows[1] > shoulders[1] + 0.25 * (hips - shoulders)[1])
 
 
 def _down(first: np.ndarray, second: np.ndarray) -> bool:

@@ -33,6 +33,9 @@ _LIMBS = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
 _EXCHANGED = 0.02
 """Cost of a frame in which left and right are exchanged, in squared body sizes: estimators do so for a few frames."""
 
+_UNSEEN_S = 0.7
+"""A person who is not seen for less than twice this time was there."""
+
 _DRIFT_S, _MIDDLE = 2.5, 0.5
 """Length of the mean that is taken from the place of the body's middle, and its weight: hand-held cameras move too."""
 
@@ -92,7 +95,7 @@ def movement(joints: np.ndarray, joint_names: Sequence[str], fps: float) -> Move
     curve = _principal_components((smooth - smooth.mean(axis=0)) / np.maximum(noise, _LEAST_NOISE))
     pose = smooth[:, : 2 * len(names)].reshape(places.shape)
     rms_noise = float(np.sqrt(2 * np.square(noise[: 2 * len(names)]).mean()))
-    return Movement(curve, pose, names, seen[:, 0] > 0.5, rms_noise)
+    return Movement(curve, pose, names, _near_true(seen[:, 0] > 0.5, round(_UNSEEN_S * RATE)), rms_noise)
 
 
 def _without_gaps(places: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -152,6 +155,11 @@ def _without_drift(middle: np.ndarray) -> np.ndarray:
     sums = np.cumsum(np.pad(padded, ((1, 0), (0, 0), (0, 0))), axis=0)
     width = 2 * half + 1
     return middle - (sums[width:] - sums[:-width]) / width
+
+
+def _near_true(values: np.ndarray, margin: int) -> np.ndarray:
+    """True as well up to `margin` samples from a True."""
+    return np.convolve(values, np.ones(2 * margin + 1), mode="same") > 0
 
 
 def _resampled(values: np.ndarray, fps: float) -> np.ndarray:
