@@ -51,6 +51,7 @@ REFERENCES = 3
 """Right sessions of each exercise, other subjects each, that serve as references in turn."""
 
 SEED = 1
+KINDS = ("expect", "reference")
 _PARTS = ("repetitions", "holds", "alerts")
 
 
@@ -114,24 +115,28 @@ class AlertStudy:
         self.margins, self.answerer = model.check_margins(), SkeletonAnswerer(model)
         self._references: dict[str, np.ndarray | None] = {}
 
-    def scores(self, session: Session) -> tuple[np.ndarray, np.ndarray]:
-        """Times and log-odds of the repetitions."""
-        return scored(self.answerer, session)
-
-    def alerts(self, session: Session, times: np.ndarray, scores: np.ndarray, reference: np.ndarray | None) -> list:
-        """The alerts of a session, by what is expected or by a reference's (K,) mean scores."""
-        if reference is None:
-            expected = np.isin(np.arange(len(MUSCLE_REGIONS)), session.activity.muscles)
-            excess = excess_over_expected(scores, expected, self.margins)
-        else:
-            excess = excess_over_reference(scores, reference, self.margins)
-        return list(find_alerts(scores, np.zeros_like(scores), times, excess, MUSCLE_REGIONS, FPS))
+    def alerts(self, session: Session, index: int) -> dict[str, tuple[Alert, ...]]:
+        """The alerts of a session: "expect" by its exercise, "reference" by a right session of another subject."""
+        times, scores = scored(self.answerer, session)
+        if not len(times):
+            return dict.fromkeys(KINDS, ())
+        expected = np.isin(np.arange(len(MUSCLE_REGIONS)), session.activity.muscles)
+        excesses = {"expect": excess_over_expected(scores, expected, self.margins)}
+        reference = self.reference(session.activity, index)
+        if reference is not None:
+            excesses["reference"] = excess_over_reference(scores, reference, self.margins)
+        probabilities = np.zeros_like(scores)  # shown nowhere
+        found = {
+            kind: find_alerts(scores, probabilities, times, excess, MUSCLE_REGIONS, FPS)
+            for kind, excess in excesses.items()
+        }
+        return {kind: found.get(kind, ()) for kind in KINDS}
 
     def reference(self, activity: Activity, index: int) -> np.ndarray | None:
         """Mean scores of a right session of another subject; None if no repetition is found in it."""
         name = f"reference_{activity.slug}_{index % REFERENCES}"
         if name not in self._references:
-            _, scores = self.scores(sample_session(activity, SEED, name))
+            _, scores = scored(self.answerer, sample_session(activity, SEED, name))
             self._references[name] = scores.mean(axis=0) if len(scores) else None
         return self._references[name]
 
@@ -149,19 +154,17 @@ def study_alerts(run: str | None, per_mixture: int, hours: float, progress: Call
     table = []
     for mixture in MIXTURES:
         row = {"expected": mixture.base, "mixed with": f"{mixture.part} of {mixture.other}", "sessions": per_mixture}
-        hits = {"expect": 0, "reference": 0}
+        hits = dict.fromkeys(KINDS, 0)
         for index in range(per_mixture):
             name = f"wrong_{mixture.base}_{mixture.other}_{index}"
             session = sample_session(mixture.activity, SEED, name, mixture=mixture, wrong_from=0.5 * (index % 2))
-            times, scores = study.scores(session)
             wrong_times = session.timeline.repetitions[session.wrong]
-            for kind, reference in (("expect", None), ("reference", study.reference(mixture.activity, index))):
-                alerts = [] if not len(times) else study.alerts(session, times, scores, reference)
+            for kind, alerts in study.alerts(session, index).items():
                 hits[kind] += any(is_right(alert, mixture, wrong_times) for alert in alerts)
         table.append(row | {f"detected by {kind}": count for kind, count in hits.items()})
         progress(str(table[-1]))
     total = sum(row["sessions"] for row in table)
-    detection = {kind: sum(row[f"detected by {kind}"] for row in table) / total for kind in ("expect", "reference")}
+    detection = {kind: sum(row[f"detected by {kind}"] for row in table) / total for kind in KINDS}
     right = {
         "known": study_right(study, [each for each in ACTIVITIES if each.known], hours, progress),
         "new": study_right(study, [each for each in ACTIVITIES if not each.known], hours / 3, progress),
@@ -173,19 +176,15 @@ def study_right(
     study: AlertStudy, activities: Sequence[Activity], hours: float, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     """False alerts in `hours` of sessions that are done right."""
-    seconds, sessions, alerts = 0.0, 0, {"expect": 0, "reference": 0}
+    seconds, sessions, alerts = 0.0, 0, dict.fromkeys(KINDS, 0)
     alarmed: dict[str, int] = {}
     while seconds < 3600 * hours:
         activity = activities[sessions % len(activities)]
-        name = f"right_{activity.slug}_{sessions}"
-        session = sample_session(activity, SEED, name)
-        times, scores = study.scores(session)
-        if len(times):
-            for kind, reference in (("expect", None), ("reference", study.reference(activity, sessions))):
-                count = len(study.alerts(session, times, scores, reference))
-                alerts[kind] += count
-                if count:
-                    alarmed[f"{activity.name}, {kind}"] = alarmed.get(f"{activity.name}, {kind}", 0) + count
+        session = sample_session(activity, SEED, f"right_{activity.slug}_{sessions}")
+        for kind, found in study.alerts(session, sessions).items():
+            alerts[kind] += len(found)
+            if found:
+                alarmed[f"{activity.name}, {kind}"] = alarmed.get(f"{activity.name}, {kind}", 0) + len(found)
         seconds, sessions = seconds + session.timeline.num_frames / FPS, sessions + 1
     progress(str(alarmed))
     taken = seconds / 3600
