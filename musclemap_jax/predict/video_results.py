@@ -36,6 +36,7 @@ def write_results(
     skeleton: Path | None = None,
     *,
     annotate: bool = False,
+    coach: Callable[[Prediction], Prediction] | None = None,
     show_progress: bool = True,
 ) -> Sequence[Prediction]:
     """Predicts a video and writes its results.
@@ -47,6 +48,7 @@ def write_results(
       request: How to predict.
       skeleton: Pose results; by default those beside the video, if there are any.
       annotate: Whether to write the video with the answer drawn in.
+      coach: Adds alerts to a prediction.
       show_progress: Whether to show a progress bar where stderr is a terminal.
 
     Returns:
@@ -67,7 +69,7 @@ def write_results(
                 advance(frame.number + 1)
 
             predictions = [
-                dataclasses.replace(prediction, source=shown(prediction.source))
+                dataclasses.replace(coach(prediction) if coach else prediction, source=shown(prediction.source))
                 for prediction in request.predict(model, video, skeleton, observe)
             ]
         write_muscles(folder, predictions)
