@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import socket
@@ -24,6 +25,8 @@ from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.command import add_model_arguments, add_pose_arguments, request_of, run_command
 from musclemap_jax.predict.unfinished import remove_abandoned, unfinished
+from musclemap_jax.predict.web.jobs import Jobs
+from musclemap_jax.predict.web.worker_process import WorkerProcess
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.runtime.cache_folder import cache_folder
 from musclemap_jax.runtime.process_exit import exit_process
@@ -33,6 +36,9 @@ WORKER = (sys.executable, "-m", "musclemap_jax.predict.web.worker")
 SILENCE_S = 120.0
 _BODY_TIMEOUT_S = 900.0
 _IDLE_TIMEOUT_S = 60.0
+_MAX_HEADER_BYTES, _MAX_BODY_BYTES = 16 << 10, 64 << 10
+"""Of all requests but uploads, which have a limit of their own."""
+
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -78,57 +84,57 @@ def main(arguments: Sequence[str] | None = None, worker: Sequence[str] = WORKER)
 
 async def _serve(args: argparse.Namespace, worker_command: Sequence[str]) -> None:
     """Serves until a signal comes."""
-    import tornado.httpserver
-
-    from musclemap_jax.predict.web.jobs import Jobs
-    from musclemap_jax.predict.web.server import make_application
-    from musclemap_jax.predict.web.worker_process import WorkerProcess
-
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    sockets = _listen(args.host, args.port)
     root = cache_folder() / "web"
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     remove_abandoned(root)
     worker = WorkerProcess(worker_command, SILENCE_S)
-    with unfinished(root / "uploads", Path.mkdir) as folder:
-        folder.chmod(0o700)
-        jobs = Jobs(worker, args.max_waiting)
-        tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(worker.start())]
+    with _listen(args.host, args.port) as listener, unfinished(root / "uploads", Path.mkdir) as folder:
+        tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(_run(args, worker, listener, folder))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
-                await tasks[1]  # raises what is wrong with the model
-                tasks += [asyncio.create_task(jobs.work()), asyncio.create_task(jobs.sweep())]
-                is_local = args.host in _LOCAL
-                name = args.run or "the small model of the package"
-                application = make_application(jobs, folder, args.max_upload_mb << 20, name, is_local)
-                server = tornado.httpserver.HTTPServer(
-                    application,
-                    idle_connection_timeout=_IDLE_TIMEOUT_S,
-                    body_timeout=_BODY_TIMEOUT_S,
-                    max_header_size=16 << 10,
-                    max_body_size=64 << 10,
-                )
-                server.add_sockets(sockets)
-                print(f"http://{_shown_host(args.host)}:{sockets[0].getsockname()[1]}/  (Ctrl-C ends it)", flush=True)
-                await stop.wait()
+                await tasks[1]  # raises what is wrong
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await worker.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
-    import tornado.netutil
+async def _run(args: argparse.Namespace, worker: WorkerProcess, listener: socket.socket, folder: Path) -> None:
+    """Starts the worker, then the server, and works for ever."""
+    from tornado.httpserver import HTTPServer
 
+    from musclemap_jax.predict.web.server import make_application
+
+    await worker.start()
+    jobs = Jobs(worker, args.max_waiting)
+    name = args.run or "the small model of the package"
+    application = make_application(jobs, folder, args.max_upload_mb << 20, name, is_local=args.host in _LOCAL)
+    server = HTTPServer(
+        application,
+        idle_connection_timeout=_IDLE_TIMEOUT_S,
+        body_timeout=_BODY_TIMEOUT_S,
+        max_header_size=_MAX_HEADER_BYTES,
+        max_body_size=_MAX_BODY_BYTES,
+    )
+    server.add_socket(listener)
+    print(f"http://{_shown_host(args.host)}:{listener.getsockname()[1]}/  (Ctrl-C ends it)", flush=True)
+    await asyncio.gather(jobs.work(), jobs.sweep())
+
+
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        return tornado.netutil.bind_sockets(port, host)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise UserError(f"--host={host} --port={port}: cannot listen there: {reason}: choose another --port") from error
+    listener.setblocking(False)
+    return listener
 
 
 def _shown_host(host: str) -> str:

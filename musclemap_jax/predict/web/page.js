@@ -109,7 +109,7 @@ function finish(id) {
 // The report runs no script, so its height is measured from here.
 function fit() {
   const shown = part("report").contentDocument;
-  if (shown && shown.documentElement) part("report").style.height = `${shown.documentElement.scrollHeight}px`;
+  if (shown && shown.documentElement) part("report").style.height = `${shown.documentElement.offsetHeight}px`;
 }
 
 async function openCamera() {

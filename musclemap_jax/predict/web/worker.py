@@ -20,18 +20,18 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from musclemap_jax.data.raw.decoding import opened
 from musclemap_jax.data.raw.packets import best_stream, header_frames
 from musclemap_jax.data.raw.video import VideoError
 from musclemap_jax.errors import UserError
-from musclemap_jax.predict import model as prediction_model
-from musclemap_jax.predict.answers import compile_answers
 from musclemap_jax.predict.prediction import SeenFrame
 from musclemap_jax.predict.request import Request
 from musclemap_jax.predict.video_results import write_results
-from musclemap_jax.runtime.compilation_cache import use_compilation_cache
+
+if TYPE_CHECKING:
+    from musclemap_jax.predict.model import Model
 
 VIDEO, RESULTS, CANCEL = "video", "results", "cancel"
 """Names in the folder of a video."""
@@ -53,18 +53,18 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def send(message: dict[str, Any]) -> None:
-        print(json.dumps(message), file=answers, flush=True)
+        try:
+            print(json.dumps(message), file=answers, flush=True)
+        except BrokenPipeError:  # the server died
+            os._exit(0)
 
     settings = json.loads(sys.argv[1])
     request, max_s = Request(**settings["request"]), settings["max_s"]
-    use_compilation_cache()
     try:
-        model = prediction_model.load(settings["run"])
-        model.check_pose(request.pose)
+        model = _ready_model(settings["run"], request)
     except UserError as error:
         send({"refused": str(error)})
         return
-    compile_answers(model)
     send({"ready": True})
     for line in sys.stdin:
         task = json.loads(line)
@@ -77,7 +77,20 @@ def main() -> None:
             send({"failed": traceback.format_exc()})
 
 
-def _answer(model: prediction_model.Model, request: Request, max_s: float, task: dict[str, Any], send) -> None:
+def _ready_model(run: str | None, request: Request) -> Model:
+    """The model, compiled."""
+    from musclemap_jax.predict.answers import compile_answers
+    from musclemap_jax.predict.model import load
+    from musclemap_jax.runtime.compilation_cache import use_compilation_cache
+
+    use_compilation_cache()
+    model = load(run)
+    model.check_pose(request.pose)
+    compile_answers(model)
+    return model
+
+
+def _answer(model: Model, request: Request, max_s: float, task: dict[str, Any], send) -> None:
     folder = Path(task["folder"])
     os.chdir(folder / VIDEO)  # paths of this machine are no part of the results
     video = Path(task["video"])
@@ -105,8 +118,8 @@ def _checked_length(video: Path, max_s: float) -> int:
             if (container.duration or 0) / 1e6 > max_s:
                 raise UserError(_too_long(max_s))
             return header_frames(container)
-    except VideoError as error:
-        raise UserError(f"{video}: {error}") from error
+    except VideoError:
+        return 0  # the model will say what is wrong
 
 
 def _too_long(max_s: float) -> str:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import types
 
 from tests.predict import fake_model
 
@@ -39,9 +40,15 @@ def work():
     """A worker."""
     fake_model.install()
     sys.modules["musclemap_jax.predict.model"].load = WorkersModel
+    # JAX takes seconds to import, and is not needed.
+    for name, functions in {
+        "musclemap_jax.predict.answers": {"compile_answers": lambda model: None},
+        "musclemap_jax.runtime.compilation_cache": {"use_compilation_cache": lambda: None},
+    }.items():
+        sys.modules[name] = types.ModuleType(name)
+        vars(sys.modules[name]).update(functions)
     from musclemap_jax.predict.web import worker
 
-    worker.compile_answers = lambda model: None
     worker.main()
 
 
@@ -50,7 +57,7 @@ def serve():
     from musclemap_jax.predict.web import __main__ as command
     from musclemap_jax.predict.web import jobs
 
-    jobs.GRACE_S, jobs._SWEEP_S, jobs.CANCEL_S, command.SILENCE_S = 3.0, 0.1, 1.0, 5.0
+    jobs.GRACE_S, jobs._SWEEP_S, jobs.CANCEL_S, command.SILENCE_S = 2.0, 0.1, 1.0, 3.0
     sys.exit(command.main(worker=WORKER))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -46,7 +47,7 @@ def write_y4m(path):
         stream.width, stream.height, stream.pix_fmt = 270, 480, "yuv420p"
         for number, frame in enumerate(source.decode(video=0)):
             small = frame.reformat(270, 480, "yuv420p")
-            small.pts, small.time_base = number, 1 / stream.rate
+            small.pts, small.time_base = number, Fraction(1, 30)
             target.mux(stream.encode(small))
         target.mux(stream.encode())
     return path

@@ -24,8 +24,8 @@ def video(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def slow_video(tmp_path_factory):
-    """A video that keeps a slow worker busy for 10 s."""
-    return write_video(tmp_path_factory.mktemp("video") / "slow.mp4", num_frames=200).read_bytes()
+    """A video that keeps a slow worker busy for 5 s."""
+    return write_video(tmp_path_factory.mktemp("video") / "slow.mp4", num_frames=100).read_bytes()
 
 
 def parsed(html):
@@ -90,7 +90,9 @@ def test_two_visitors_are_answered_one_after_the_other(client, slow_video, video
     first = client.uploaded(slow_video, "slow first.mp4")
     second = client.uploaded(video, "second.mp4")
     assert client.state(second) == {"state": "waiting", "ahead": 1, "progress": 0.0, "error": ""}
-    assert client.wait(first, "done", "failed")["state"] == "done"
+    while client.state(second)["state"] == "waiting":
+        assert client.state(first)["state"] in ("waiting", "working", "done")
+    assert client.state(first)["state"] == "done"
     assert client.wait(second, "done", "failed")["state"] == "done"
     for token, name in ((first, "slow first.mp4"), (second, "second.mp4")):
         assert client.get(f"/videos/{token}/muscles.json").json["source"] == name
@@ -118,7 +120,7 @@ def test_a_visitor_who_waits_with_the_page_open_is_not_forgotten(client, slow_vi
     token = client.uploaded(slow_video, "slow.mp4")
     with contextlib.closing(client.connection()) as connection:
         connection.request("GET", f"/videos/{token}/events")
-        time.sleep(4)
+        time.sleep(3)
         assert client.state(token)["state"] in ("working", "done")
     client.request("DELETE", f"/videos/{token}")
 
@@ -142,7 +144,7 @@ def hostile(folder):
         "notes.mp4": (b"These are notes. " * 100, r"notes\.mp4: cannot be decoded"),
         "list.mp4": (f"ffconcat version 1.0\nfile {folder / 'whole.mp4'}\n".encode(), r"list\.mp4: cannot be decoded"),
         "sound.mp4": (write_audio(folder / "sound.mp4").read_bytes(), r"sound\.mp4: no video stream"),
-        "half.mp4": (whole[: len(whole) // 2], r"half\.mp4: truncated"),
+        "half.mp4": (whole[: len(whole) // 2], r"half\.mp4: truncated: \d+ bytes of box 'mdat' are missing"),
         "long.mp4": (write_video(folder / "long.mp4", 130, fps=2.0).read_bytes(), "longer than 1 minutes: cut it"),
         "short.mp4": (write_video(folder / "wide.mp4", 4, size=(16, 8200)).read_bytes(), "at most 8192 pixels a side"),
     }
@@ -186,7 +188,7 @@ def test_a_worker_that_does_not_listen_is_killed_when_its_visitor_leaves(client,
     [
         ("../../../../etc/passwd", "passwd"),
         ("/etc/passwd", "passwd"),
-        ("..", "video"),
+        ("..", "__"),
         ("", "video"),
         ("a\r\nSet-Cookie: b=c.mp4", "a__Set-Cookie_ b_c.mp4"),
         ("<script>alert(1)</script>.mp4", "script_.mp4"),
