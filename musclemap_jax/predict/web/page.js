@@ -85,7 +85,9 @@ function follow(id) {
   };
   events.onerror = async () => {
     const answer = await fetch(`videos/${id}`).catch(() => null);
-    if (answer && answer.status === 404 && job === id) fail("The server no longer has this video: try again.");
+    if (job !== id) return;
+    if (!answer) progress("The connection was lost: trying again", 0);
+    else if (answer.status === 404) fail("The server no longer has this video: try again.");
   };
 }
 

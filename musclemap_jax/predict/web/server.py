@@ -207,6 +207,7 @@ class _Upload(_Handler):
 
     def on_connection_close(self) -> None:
         """The visitor left in mid-upload."""
+        super().on_connection_close()
         self.on_finish()
 
     def on_finish(self) -> None:
@@ -250,6 +251,7 @@ class _Events(_Handler):
                 await asyncio.sleep(_LOOK_S)
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         self._is_open = False
 
 

@@ -123,7 +123,7 @@ def _checked_length(video: Path, max_s: float) -> int:
 
 
 def _too_long(max_s: float) -> str:
-    return f"The video is longer than {max_s / 60:g} minutes: cut it."
+    return f"The video is longer than {max_s / 60:g} min: cut it."
 
 
 if __name__ == "__main__":
