@@ -36,6 +36,7 @@ def write_results(
     skeleton: Path | None = None,
     *,
     annotate: bool = False,
+    coach: Callable[[Prediction], Prediction] | None = None,
     show_progress: bool = True,
     on_frame: FrameObserver | None = None,
 ) -> Sequence[Prediction]:
@@ -48,6 +49,7 @@ def write_results(
       request: How to predict.
       skeleton: Pose results; by default those beside the video, if there are any.
       annotate: Whether to write the video with the answer drawn in.
+      coach: Adds alerts to a prediction.
       show_progress: Whether to show a progress bar where stderr is a terminal.
       on_frame: Called with every frame; what it raises ends the work.
 
@@ -69,7 +71,7 @@ def write_results(
                 advance(frame.number + 1)
 
             predictions = [
-                dataclasses.replace(prediction, source=shown(prediction.source))
+                dataclasses.replace(coach(prediction) if coach else prediction, source=shown(prediction.source))
                 for prediction in request.predict(model, video, skeleton, observe)
             ]
         write_muscles(folder, predictions)

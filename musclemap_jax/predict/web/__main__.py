@@ -114,7 +114,8 @@ async def _run(args: argparse.Namespace, worker: WorkerProcess, listener: socket
     await worker.start()
     jobs = Jobs(worker, args.max_waiting)
     name = args.run or "the small model of the package"
-    application = make_application(jobs, folder, args.max_upload_mb << 20, name, is_local=args.host in _LOCAL)
+    max_bytes, is_local = args.max_upload_mb << 20, args.host in _LOCAL
+    application = make_application(jobs, folder, max_bytes, name, worker.exercises, is_local)
     server = HTTPServer(
         application,
         idle_connection_timeout=_IDLE_TIMEOUT_S,

@@ -54,6 +54,7 @@ class Job:
 
     Attributes:
       name: Name of the video's file.
+      expect: The exercise that the visitor expects; empty for none.
       folder: Where it is, until there is an answer.
       token: By which its visitor, and nobody else, finds it.
       state: WAITING, WORKING, DONE or FAILED.
@@ -64,6 +65,7 @@ class Job:
     """
 
     name: str
+    expect: str
     folder: Path
     token: str = dataclasses.field(default_factory=lambda: secrets.token_urlsafe(16))
     state: str = WAITING
@@ -102,14 +104,14 @@ class Jobs:
         if waiting >= self._max_waiting:
             raise BusyError(f"{waiting} videos are waiting already: try again in a few minutes.")
 
-    def add(self, name: str, folder: Path) -> Job:
+    def add(self, name: str, expect: str, folder: Path) -> Job:
         """Adds a video FOLDER/video/NAME, whose folder belongs to the job from now on.
 
         Raises:
           BusyError: As many videos wait as may.
         """
         self.check_room()
-        job = Job(name, folder)
+        job = Job(name, expect, folder)
         self._jobs[job.token] = job
         self._added.set()
         return job
@@ -162,7 +164,8 @@ class Jobs:
             job.progress = fraction
 
         try:
-            message = await self._worker.answer({"folder": str(job.folder), "video": job.name}, set_progress)
+            task = {"folder": str(job.folder), "video": job.name, "expect": job.expect}
+            message = await self._worker.answer(task, set_progress)
         except WorkerError:
             return "The server gave up on this video: it may be damaged. Convert it to MP4 (H.264) and try again."
         except UserError as error:  # the model is gone since the start

@@ -49,7 +49,8 @@ function send() {
   progress("Uploading", 0);
   const request = new XMLHttpRequest();
   upload = request;
-  request.open("POST", `videos?${new URLSearchParams({ name: chosen.name })}`);
+  const expect = part("expect") ? part("expect").value : "";
+  request.open("POST", `videos?${new URLSearchParams({ name: chosen.name, expect })}`);
   request.setRequestHeader("Content-Type", "application/octet-stream");
   request.responseType = "json";
   request.upload.onprogress = (event) => progress("Uploading", event.loaded / event.total);

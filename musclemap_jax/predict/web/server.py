@@ -1,7 +1,7 @@
 """The page over HTTP: what is fetched, what is uploaded, and what nobody may do.
 
     GET    /                      the page; /style.css and /page.js belong to it
-    POST   /videos?name=squat.mp4 a video as the body, of a stated and bounded length -> {"id": ...}
+    POST   /videos?name=squat.mp4 a video as the body, of a stated and bounded length -> {"id": ...}; &expect=EXERCISE
     GET    /videos/ID             the state of the job
     GET    /videos/ID/events      the same as server-sent events, whenever it changes; keeps the job alive
     GET    /videos/ID/FILE        a result, one of `jobs.RESULT_FILES`
@@ -20,6 +20,7 @@ import importlib.resources
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -65,7 +66,9 @@ _LOOK_S = 0.2
 """How often the state of a job is compared with what its visitor knows."""
 
 
-def make_application(jobs: Jobs, folder: Path, max_bytes: int, model: str, is_local: bool) -> tornado.web.Application:
+def make_application(
+    jobs: Jobs, folder: Path, max_bytes: int, model: str, exercises: Sequence[str], is_local: bool
+) -> tornado.web.Application:
     """The application.
 
     Args:
@@ -73,6 +76,7 @@ def make_application(jobs: Jobs, folder: Path, max_bytes: int, model: str, is_lo
       folder: Where uploads are put.
       max_bytes: Size of the largest video.
       model: Name of the model, which the page shows.
+      exercises: Names of the exercises that can be expected.
       is_local: Whether the server listens on this machine's own addresses only.
     """
     settings: dict[str, Any] = {
@@ -81,7 +85,8 @@ def make_application(jobs: Jobs, folder: Path, max_bytes: int, model: str, is_lo
         "max_bytes": max_bytes,
         "is_local": is_local,
         "uploads": set(),
-        "files": page_files(max_bytes, model),
+        "exercises": frozenset({"", *exercises}),
+        "files": page_files(max_bytes, model, exercises),
         "log_function": lambda handler: None,
         "default_handler_class": _Nothing,
     }
@@ -96,12 +101,12 @@ def make_application(jobs: Jobs, folder: Path, max_bytes: int, model: str, is_lo
     return tornado.web.Application(routes, **settings)
 
 
-def page_files(max_bytes: int, model: str) -> dict[str, tuple[str, bytes]]:
+def page_files(max_bytes: int, model: str, exercises: Sequence[str]) -> dict[str, tuple[str, bytes]]:
     """{path: (type, content)} of the page."""
     folder = importlib.resources.files("musclemap_jax.predict.web")
     page = page_environment("musclemap_jax.predict.web").get_template("page.html")
     base = importlib.resources.files("musclemap_jax.reporting").joinpath("base.css").read_bytes()
-    html = page.render(max_bytes=max_bytes, model=model, max_recording_s=MAX_RECORDING_S)
+    html = page.render(max_bytes=max_bytes, model=model, exercises=exercises, max_recording_s=MAX_RECORDING_S)
     return {
         "": ("text/html; charset=utf-8", html.encode()),
         "style.css": ("text/css; charset=utf-8", base + folder.joinpath("style.css").read_bytes()),
@@ -165,6 +170,9 @@ class _Upload(_Handler):
         super().prepare()
         if self.request.method != "POST":
             return
+        self._expect = self.get_query_argument("expect", "")
+        if self._expect not in self.settings["exercises"]:
+            raise tornado.web.HTTPError(400, reason="Unknown exercise: choose one of the page")
         length = self.request.headers.get("Content-Length", "")
         max_bytes: int = self.settings["max_bytes"]
         if not length.isdecimal():
@@ -198,7 +206,7 @@ class _Upload(_Handler):
     def post(self) -> None:
         target = self._received()
         try:
-            job = self.settings["jobs"].add(self._name, target)
+            job = self.settings["jobs"].add(self._name, self._expect, target)
         except BusyError as error:
             shutil.rmtree(target, ignore_errors=True)
             raise tornado.web.HTTPError(503, reason=str(error)) from error

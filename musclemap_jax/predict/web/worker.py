@@ -3,8 +3,8 @@
 It is a process of its own since it reads what strangers send: a file that crashes a decoder or keeps it for ever costs
 one answer, and the server starts another worker. Lines of JSON on standard input ask, lines on standard output answer:
 
-    {"video": "squat.mp4", "folder": "/..."}  the video is in FOLDER/video; the results go to FOLDER/results
-    {"ready": true}                           the model is loaded and compiled
+    {"video": "squat.mp4", "folder": "/...", "expect": ""}  the video is in FOLDER/video; results go to FOLDER/results
+    {"ready": true, "exercises": []}          the model is loaded and compiled; exercises that can be expected
     {"progress": 0.4}                         this fraction of the frames was read
     {"answered": true}                        the results are there
     {"refused": "..."}                        the video, or at the start the model, cannot be used
@@ -29,6 +29,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.predict.prediction import SeenFrame
 from musclemap_jax.predict.request import Request
 from musclemap_jax.predict.video_results import write_results
+from musclemap_jax.predict.web import exercises
 
 if TYPE_CHECKING:
     from musclemap_jax.predict.model import Model
@@ -65,7 +66,7 @@ def main() -> None:
     except UserError as error:
         send({"refused": str(error)})
         return
-    send({"ready": True})
+    send({"ready": True, "exercises": exercises.exercise_names(model)})
     for line in sys.stdin:
         task = json.loads(line)
         try:
@@ -104,7 +105,8 @@ def _answer(model: Model, request: Request, max_s: float, task: dict[str, Any], 
         if frame.number % _REPORT_EVERY == 0 and num_frames:
             send({"progress": min(1.0, frame.number / num_frames)})
 
-    write_results(model, video, folder / RESULTS, request, on_frame=observe, show_progress=False)
+    coach = exercises.coach_of(model, task["expect"]) if task["expect"] else None
+    write_results(model, video, folder / RESULTS, request, coach=coach, on_frame=observe, show_progress=False)
 
 
 def _checked_length(video: Path, max_s: float) -> int:

@@ -24,7 +24,7 @@ class WorkerProcess:
     """One worker at a time.
 
     Attributes:
-      num_started: Number of workers that were started so far.
+      exercises: Names of the exercises that can be expected of a video, once a worker has started.
     """
 
     def __init__(self, command: Sequence[str], silence_s: float) -> None:
@@ -33,7 +33,7 @@ class WorkerProcess:
           command: Starts a worker.
           silence_s: A worker that says nothing for so long is ended.
         """
-        self.num_started = 0
+        self.exercises: list[str] = []
         self._command, self._silence_s = command, silence_s
         self._process: Process | None = None
 
@@ -46,7 +46,6 @@ class WorkerProcess:
         """
         if self._process is not None:
             return
-        self.num_started += 1
         # In a session of its own, Ctrl-C reaches the server alone, which ends the worker when it is ready.
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, stdout=PIPE, limit=_MAX_LINE_BYTES, start_new_session=True
@@ -55,6 +54,7 @@ class WorkerProcess:
         if "refused" in message:
             await self.stop()
             raise UserError(message["refused"])
+        self.exercises = message["exercises"]
 
     async def answer(self, task: dict[str, Any], on_progress: Callable[[float], None]) -> dict[str, Any]:
         """Asks the worker, which is started if need be.

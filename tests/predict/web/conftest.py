@@ -56,12 +56,12 @@ class Client:
     def get(self, path, **headers):
         return self.request("GET", path, headers=headers)
 
-    def upload(self, content, name="squat.mp4", **headers):
-        return self.request("POST", f"/videos?name={quote(name)}", content, headers)
+    def upload(self, content, name="squat.mp4", expect="", **headers):
+        return self.request("POST", f"/videos?name={quote(name)}&expect={quote(expect)}", content, headers)
 
-    def uploaded(self, content, name="squat.mp4"):
+    def uploaded(self, content, name="squat.mp4", expect=""):
         """The id of a video that the server takes."""
-        response = self.upload(content, name)
+        response = self.upload(content, name, expect)
         assert response.status == 202, response.body
         return response.json["id"]
 
@@ -76,9 +76,9 @@ class Client:
             time.sleep(0.05)
         return state
 
-    def answered(self, content, name="squat.mp4"):
+    def answered(self, content, name="squat.mp4", expect=""):
         """The id of a video, once there is its answer."""
-        token = self.uploaded(content, name)
+        token = self.uploaded(content, name, expect)
         assert self.wait(token, "done", "failed")["error"] == ""
         return token
 

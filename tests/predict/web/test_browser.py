@@ -85,6 +85,7 @@ def test_an_upload_is_answered_and_downloaded(client, browser, tmp_path):
     video = write_video(tmp_path / "squat.mp4")
     page = browser.open(client.url)
     check(page, "start")
+    page.evaluate("document.getElementById('expect').value = 'squat'")
     answer(page, video)
     check(page, "answer")
     for link, name in (("#json-link", "squat-muscles.json"), ("#report-link", "squat-report.html")):
@@ -96,6 +97,7 @@ def test_an_upload_is_answered_and_downloaded(client, browser, tmp_path):
     (prediction,) = read_muscles(browser.downloads / "squat-muscles.json")
     assert prediction.source == "squat.mp4"
     assert len(prediction.times_s) == 3
+    assert prediction.warnings == ("expected squat",)
     assert page.complaints == []
     assert {url.partition("/videos")[0] for url in page.requests if not url.startswith("data:")} <= {
         client.url,

@@ -38,7 +38,7 @@ class Worker:
 
 async def worked(jobs, *names, root):
     """Adds videos and works until all are over."""
-    added = [jobs.add(name, new_folder(root)) for name in names]
+    added = [jobs.add(name, "", new_folder(root)) for name in names]
     task = asyncio.create_task(jobs.work())
     while not all(job.is_over for job in added):
         await asyncio.sleep(0.001)
@@ -76,10 +76,10 @@ def test_every_failure_is_a_sentence_and_the_next_job_is_done(tmp_path, outcome,
 def test_places_in_the_queue_and_its_end(tmp_path):
     async def run():
         jobs = Jobs(Worker(), max_waiting=3)
-        added = [jobs.add(name, new_folder(tmp_path)) for name in "abc"]
+        added = [jobs.add(name, "", new_folder(tmp_path)) for name in "abc"]
         assert [jobs.status(job)["ahead"] for job in added] == [0, 1, 2]
         with pytest.raises(BusyError, match="3 videos are waiting already"):
-            jobs.add("d", new_folder(tmp_path))
+            jobs.add("d", "", new_folder(tmp_path))
         jobs.drop(added[0])
         assert [jobs.status(job)["ahead"] for job in added[1:]] == [0, 1]
         assert not added[0].folder.exists()
@@ -93,7 +93,7 @@ def test_old_answers_and_forgotten_ones_are_dropped(tmp_path, monkeypatch):
     async def run():
         jobs = Jobs(Worker(), max_waiting=9)
         first, second, third = await worked(jobs, "a", "b", "c", root=tmp_path)
-        waiting, forgotten = (jobs.add(name, new_folder(tmp_path)) for name in "de")
+        waiting, forgotten = (jobs.add(name, "", new_folder(tmp_path)) for name in "de")
         second.seen_at = time.monotonic() - rooms.KEPT_S - 1
         waiting.seen_at = time.monotonic() - rooms.GRACE_S + 5
         forgotten.seen_at = time.monotonic() - rooms.GRACE_S - 1

@@ -69,6 +69,13 @@ def test_a_video_becomes_a_report_and_data(client, video, tmp_path):
     assert client.get(f"/videos/{token}/report.html").status == 404
 
 
+def test_an_expected_exercise_reaches_the_model(client, video):
+    token = client.answered(video, expect="squat")
+    assert client.get(f"/videos/{token}/muscles.json").json["predictions"][0]["warnings"] == ["expected squat"]
+    assert client.get(f"/videos/{client.answered(video)}/muscles.json").json["predictions"][0]["warnings"] == []
+    assert client.upload(video, expect="flying").error == (400, "Unknown exercise: choose one of the page")
+
+
 def test_events_tell_the_progress_to_the_end(client, slow_video):
     token = client.uploaded(slow_video, "slow.mp4")
     states = []
