@@ -32,7 +32,7 @@ class WorkersModel(fake_model.FakeModel):
         def observe(frame):
             on_frame(frame)
             if name.startswith("slow"):
-                time.sleep(0.05)
+                time.sleep(0.02)
 
         return super().predict(video, on_frame=observe, **options)
 
@@ -62,7 +62,7 @@ def serve():
     from musclemap_jax.predict.web import __main__ as command
     from musclemap_jax.predict.web import jobs
 
-    jobs.GRACE_S, jobs._SWEEP_S, jobs.CANCEL_S, command.SILENCE_S = 2.0, 0.1, 1.0, 3.0
+    jobs.GRACE_S, jobs._SWEEP_S, jobs.CANCEL_S, command.SILENCE_S = 5.0, 0.1, 1.0, 10.0
     sys.exit(command.main(worker=WORKER))
 
 

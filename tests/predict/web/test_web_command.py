@@ -54,7 +54,7 @@ def test_a_model_that_is_absent_is_one_line(capfd, tmp_path, monkeypatch):
 
 
 def test_a_killed_server_leaves_its_uploads_to_the_next_one(processes, tmp_path):
-    video = write_video(tmp_path / "slow.mp4", num_frames=300).read_bytes()
+    video = write_video(tmp_path / "slow.mp4", num_frames=590).read_bytes()
     process, client = start_server(processes, tmp_path)
     client.wait(client.uploaded(video, "slow.mp4"), "working")
     process.kill()
