@@ -30,7 +30,9 @@ REAL_TIME, FULL_SPEED = "real_time", "full_speed"
 PACES = (REAL_TIME, FULL_SPEED)
 """How a video file is played: as it was filmed, or as fast as it is answered, without dropping anything."""
 
-_DEFAULT_FPS = 30.0
+_DEFAULT_FPS, _MAX_FPS = 30.0, 120
+"""Some formats state no rate, or that of their clock."""
+
 _DEVICES = Path("/dev")
 _OPEN_TIMEOUT_S = 10.0
 _LARGEST_JITTER = 0.75
@@ -131,7 +133,7 @@ def _device(source: str, path: Path) -> Iterator[Camera]:
     if stream is None or stream.codec_context is None:
         raise _error(source, "the camera sends no video that can be decoded")
     rate = stream.average_rate or stream.guessed_rate
-    fps = float(rate) if rate else _DEFAULT_FPS
+    fps = float(rate) if rate and rate <= _MAX_FPS else _DEFAULT_FPS
     frames = _device_frames(source, container, stream, fps)
     first = next(frames)
     yield Camera(source, fps, first.decoded.source_size, True, itertools.chain([first], frames))
@@ -139,16 +141,16 @@ def _device(source: str, path: Path) -> Iterator[Camera]:
 
 def _device_frames(source: str, container: InputContainer, stream: av.VideoStream, fps: float) -> Iterator[CameraFrame]:
     """Frames of a device, which never ends by itself; closed by the thread that reads it, as FFmpeg requires."""
-    start_s, place, size = 0.0, -1, None
+    grid, place, size = Grid(fps), 0, None
     try:
         with container:
             for number, frame in enumerate(container.decode(stream)):
                 filmed_at = time.monotonic()
                 time_s = filmed_at if frame.time is None else frame.time
-                numbered = NumberedFrame(number, frame, orientation(frame))
-                if size is None:
-                    start_s, size = time_s, numbered.size
-                place = grid_place((time_s - start_s) * fps, place)
+                if (found := grid.place(time_s)) is None:
+                    continue
+                place, numbered = found, NumberedFrame(number, frame, orientation(frame))
+                size = size or numbered.size
                 yield CameraFrame(place, DecodedFrame(numbered, size), filmed_at)
         reason = f"it ended after {(place + 1) / fps:.1f} s"
     except (av.FFmpegError, OSError) as error:
@@ -156,15 +158,28 @@ def _device_frames(source: str, container: InputContainer, stream: av.VideoStrea
     raise _error(source, f"the camera stopped: {reason}" if size else "the camera sends no frames")
 
 
-def grid_place(time: float, last: int) -> int:
-    """Place of a frame on the grid: the next one unless its time contradicts that.
+class Grid:
+    """Places of frames on a grid of 1 / fps seconds, by the times at which they were filmed."""
 
-    Args:
-      time: When it was filmed, in units of the grid.
-      last: Place of the frame before it, -1 for none.
-    """
-    following = last + 1
-    return following if abs(time - following) <= _LARGEST_JITTER else max(following, round(time))
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._start_s: float | None = None
+        self._following = 0
+
+    def place(self, time_s: float) -> int | None:
+        """The place of a frame: the next one unless its time contradicts that.
+
+        Returns:
+          The place, or None for a frame too many, of a camera that is faster than it says.
+        """
+        if self._start_s is None or (time_s - self._start_s + 1) * self._fps < self._following:
+            self._start_s = time_s - self._following / self._fps  # the clock was set back
+        late = (time_s - self._start_s) * self._fps - self._following
+        if late < -_LARGEST_JITTER:
+            return None
+        place = self._following + (round(late) if late > _LARGEST_JITTER else 0)
+        self._following = place + 1
+        return place
 
 
 def _error(source: str, message: str) -> UserError:

@@ -110,7 +110,9 @@ class Live:
             self._frames = Backlog[CameraFrame](max(1, round(_BACKLOG_S * camera.fps)), camera.drops)
             self._newest = Backlog[tuple[Window, float]](1, camera.drops)
             self._stream = _LiveStream(self.name, camera.fps, camera.source_size, self._frames, estimator is not None)
-            persons = _Unrepeated(EstimatedPersons(estimator, self._stream) if estimator else Nobody())
+            persons: PersonSource = EstimatedPersons(estimator, self._stream) if estimator else Nobody()
+            if camera.drops:
+                persons = _Unrepeated(persons)
             cut = windows(self._stream, persons, self.model.input, self.model.window_s, self._overlap)
             threads = [
                 threading.Thread(target=hand_on, args=(camera.frames, self._frames), name="capture", daemon=True),

@@ -7,24 +7,23 @@ import pytest
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.live import camera
-from musclemap_jax.predict.live.camera import FULL_SPEED, REAL_TIME, grid_place, open_camera
+from musclemap_jax.predict.live.camera import FULL_SPEED, REAL_TIME, Grid, open_camera
 from tests.predict.videos import FPS, write_audio, write_video
 
 
 @pytest.mark.parametrize(
-    ("time", "last", "expected"),
+    ("times", "places"),
     [
-        (0.0, -1, 0),
-        (1.0, 0, 1),
-        (1.7, 0, 1),  # late, but still the next one
-        (0.3, 0, 1),  # early
-        (1.8, 0, 2),  # one is missing
-        (9.2, 3, 9),
-        (2.0, 5, 6),  # a clock that was set back
+        ([5.0, 5.1, 5.2, 5.3], [0, 1, 2, 3]),
+        ([0.0, 0.17, 0.13, 0.3], [0, 1, 2, 3]),  # one is late, one early
+        ([0.0, 0.18, 0.3, 0.9], [0, 2, 3, 9]),  # the second place, and those from the fourth on, are empty
+        ([0.0, 0.05, 0.1, 0.15, 0.2], [0, 1, None, 2, None]),  # twice as fast as the grid
+        ([9.0, 9.1, 2.0, 2.1, 2.3], [0, 1, 2, 3, 5]),  # the clock was set back
     ],
 )
-def test_a_frame_takes_the_next_place_unless_its_time_contradicts(time, last, expected):
-    assert grid_place(time, last) == expected
+def test_a_frame_takes_the_next_place_unless_its_time_contradicts(times, places):
+    grid = Grid(10.0)
+    assert [grid.place(time_s) for time_s in times] == places
 
 
 def test_a_file_is_played_in_real_time_or_at_full_speed(tmp_path):
