@@ -67,6 +67,8 @@ EXTRAS_REQUIRE = {
     # Skeletons by MediaPipe. Later releases work too, but report their use to their makers at every start, and bring
     # opencv-contrib-python, which overwrites the files of opencv-python-headless.
     "pose": ["mediapipe>=0.10.30,<0.10.32"],
+    # The page of predict/web.
+    "web": ["tornado>=6.6.1"],
     # What Google's Scenic needs; it is not on PyPI (the package of that name there is another project), and
     # tools/install_scenic.py installs it from a checkout.
     "scenic": ["tensorflow-cpu>=2.21.0", "tensorboard>=2.20.0", "clu>=0.0.12", "immutabledict>=4.2.1", "scipy>=1.16"],
@@ -81,6 +83,7 @@ EXTRAS_REQUIRE = {
         "pytest-xdist>=3.8.0",
         "ruff>=0.17.6,<0.18",
         "setuptools>=84.2.1",
+        "tornado>=6.6.1",
         "ty>=0.0.108,<0.0.109",
     ],
 }
@@ -109,6 +112,9 @@ setuptools.setup(
             "predict/*.txt",
             "predict/*.md",
             "predict/shipped/*",
+            "predict/web/*.html",
+            "predict/web/*.css",
+            "predict/web/*.js",
         ],
         "tfds_musclemap": [
             "py.typed",

@@ -2,6 +2,7 @@
 
     python -m musclemap_jax.predict squat.mp4
     python -m musclemap_jax.predict VIDEOS --run=runs/demo --out=answers --overlap=0.5
+    python -m musclemap_jax.predict --camera=0
 
 The results of `squat.mp4` are in DIR/squat/, which appears when it is complete. If a video is invalid, the error is one
 line on stderr, the other videos are predicted, and the exit status is 2.
@@ -9,6 +10,7 @@ line on stderr, the other videos are predicted, and the exit status is 2.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -24,9 +26,11 @@ from musclemap_jax.predict.command import (
     request_of,
     run_command,
 )
+from musclemap_jax.predict.live.command import add_camera_arguments, check_camera_arguments, results_name, run_live
 from musclemap_jax.predict.muscle_table import muscle_table
 from musclemap_jax.predict.names import folder_names, printable, shown
 from musclemap_jax.predict.output_folder import OutputError, check_replaceable, check_results
+from musclemap_jax.predict.request import Request
 from musclemap_jax.predict.unfinished import remove_abandoned
 from musclemap_jax.predict.video_files import find_videos
 from musclemap_jax.pretrained.arguments import Parser
@@ -39,13 +43,14 @@ def _parser() -> Parser:
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="videos, or folders of videos")
     add_model_arguments(parser)
     parser.add_argument(
-        "--out", default="muscles", metavar="DIR", help="results of squat.mp4 go to DIR/squat (muscles)"
+        "--out", metavar="DIR", help="results of squat.mp4 go to DIR/squat (muscles; of a camera: none)"
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace results that exist")
     existing.add_argument("--skip_existing", action="store_true", help="leave out videos that have results")
     parser.add_argument("--annotate", action="store_true", help="also write the video with the answer drawn in")
     parser.add_argument("--quiet", action="store_true", help="no table and no progress bar")
+    add_camera_arguments(parser)
     group = add_person_arguments(parser)
     group.add_argument("--skeleton", metavar="PATH", help="pose results: a file or folder (default: beside the video)")
     add_coach_arguments(parser)
@@ -61,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.install_pose:
             return _install_pose()
         request = coach_request(args, request_of(args))
+        check_camera_arguments(args)
+        if args.camera is not None:
+            return _answer_camera(args, request)
         if not args.videos:
             raise UserError("expected a video or a folder of videos: see --help")
         videos = find_videos(args.videos)
@@ -68,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(
                 f"--skeleton: is of one video, got {len(videos)}: put the results beside the videos, as VIDEO.json"
             )
-        _check_local(args.out)
-        remove_abandoned(Path(args.out))
-        targets = _targets(videos, args.out, args.overwrite, args.skip_existing)
+        targets = _targets(videos, folder_names(videos), args)
         if not targets:
             return 0
 
@@ -111,27 +117,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(body)
 
 
-def _targets(videos: Sequence[Path], out: str, overwrite: bool, skip_existing: bool) -> dict[Path, Path]:
+def _answer_camera(args: argparse.Namespace, request: Request) -> int:
+    camera = Path(args.camera)
+    target = _targets([camera], [results_name(args.camera)], args).get(camera) if args.out else None
+    if args.out and target is None:  # results are there, with --skip_existing
+        return 0
+    run_live(args, request, target)
+    return 0
+
+
+def _targets(videos: Sequence[Path], names: Sequence[str], args: argparse.Namespace) -> dict[Path, Path]:
     """{video: folder of its results}; refuses results that exist unless a flag says what to do."""
-    targets = {video: Path(out) / name for video, name in zip(videos, folder_names(videos), strict=True)}
+    folder = Path(args.out or "muscles")
+    if is_remote(args.out or ""):
+        raise UserError(
+            f"--out: expected a local folder, got {args.out}: python -m musclemap_jax.predict.corpus writes there"
+        )
+    remove_abandoned(folder)
+    targets = {video: folder / name for video, name in zip(videos, names, strict=True)}
     existing = {video: target for video, target in targets.items() if os.path.lexists(target)}
-    check = check_replaceable if overwrite else check_results
+    check = check_replaceable if args.overwrite else check_results
     for target in existing.values():
         check(target)
-    if existing and not overwrite and not skip_existing:
+    if existing and not args.overwrite and not args.skip_existing:
         target = next(iter(existing.values()))
         raise UserError(
             f"{shown(target)}: holds results of an earlier run: pass --overwrite to replace them, --skip_existing to "
             "keep them, or another --out"
         )
-    return {video: target for video, target in targets.items() if overwrite or video not in existing}
-
-
-def _check_local(out: str) -> None:
-    if is_remote(out):
-        raise UserError(
-            f"--out: expected a local folder, got {out}: python -m musclemap_jax.predict.corpus writes there"
-        )
+    return {video: target for video, target in targets.items() if args.overwrite or video not in existing}
 
 
 def _install_pose() -> int:

@@ -108,6 +108,12 @@ def answer_windows(model: Answerer, rows: Iterable[tuple[Window, int | None]]) -
         yield from _answer(model, chunk, batch_size)
 
 
+def compile_answers(model: Answerer) -> None:
+    """Compiles what `answer_windows` runs, so that the first answer comes as fast as the others."""
+    for _ in _answer(model, (), BATCH_SIZE.get(jax.default_backend(), DEFAULT_BATCH_SIZE)):
+        pass
+
+
 def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_size: int) -> Iterator[Answer]:
     """Answers of one batch, which is padded to a fixed size so that it is compiled once."""
     batch = empty_batch(model.input, batch_size, batch_size - len(rows), model.input.views_per_clip)

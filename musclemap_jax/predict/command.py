@@ -34,24 +34,33 @@ def run_command(body: Callable[[], int | None]) -> int:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --run and --overlap."""
     parser.add_argument("--run", metavar="RUN", help="workdir or weights of a model (default: the one that is shipped)")
-    parser.add_argument("--overlap", type=_fraction, default=0.0, help="fraction that windows share, below 1 (0)")
+    parser.add_argument(
+        "--overlap",
+        type=_fraction,
+        help="fraction that windows share, below 1 (0; of a camera: a window every half second)",
+    )
 
 
 def add_person_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Adds --person, --pose, --pose_model and --skeleton_layout; returns their group."""
     group = parser.add_argument_group("persons")
     group.add_argument("--person", type=_person, metavar="N", help="number of a person, or all for each on their own")
+    add_pose_arguments(group)
     group.add_argument(
+        "--skeleton_layout", choices=INPUT_LAYOUTS, default="coco17", help="joint order of skeletons (coco17)"
+    )
+    return group
+
+
+def add_pose_arguments(parser: argparse._ActionsContainer) -> None:
+    """Adds --pose and --pose_model."""
+    parser.add_argument(
         "--pose",
         choices=("auto", "none"),
         default="auto",
         help="auto: skeletons beside the video, else a pose estimator; none: the video alone (auto)",
     )
-    group.add_argument("--pose_model", metavar="FILE", help="MediaPipe's model bundle, a .task file")
-    group.add_argument(
-        "--skeleton_layout", choices=INPUT_LAYOUTS, default="coco17", help="joint order of skeletons (coco17)"
-    )
-    return group
+    parser.add_argument("--pose_model", metavar="FILE", help="MediaPipe's model bundle, a .task file")
 
 
 def request_of(arguments: argparse.Namespace) -> Request:
@@ -63,10 +72,10 @@ def request_of(arguments: argparse.Namespace) -> Request:
     if arguments.pose_model and arguments.pose == "none":
         raise UserError("--pose_model: goes with a pose estimator, got --pose=none: leave one of them out")
     return Request(
-        person=arguments.person,
-        overlap=arguments.overlap,
+        person=getattr(arguments, "person", None),
+        overlap=arguments.overlap or 0.0,
         pose=arguments.pose_model or arguments.pose,
-        skeleton_layout=arguments.skeleton_layout,
+        skeleton_layout=getattr(arguments, "skeleton_layout", "coco17"),
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from musclemap_jax.data.images import JPEG_QUALITY
 from musclemap_jax.data.modalities.modality import Frame
-from musclemap_jax.data.raw.video import SHORT_SIDE_PX, VideoError, open_video, scaled_size
+from musclemap_jax.data.raw.video import SHORT_SIDE_PX, DecodedFrame, VideoError, open_video, scaled_size
 from musclemap_jax.errors import UserError
 
 POSE_SHORT_SIDE_PX = 720
@@ -92,13 +92,18 @@ def video_frames(path: str | os.PathLike, with_pose_images: bool) -> FrameStream
     def frames() -> Iterator[SourceFrame]:
         try:
             for frame in video.frames:
-                pose_image = frame.image(POSE_SHORT_SIDE_PX) if with_pose_images else None
-                stored = Frame(frame.image(SHORT_SIDE_PX, "yuvj420p"), JPEG_QUALITY)
-                yield SourceFrame(frame.number, stored, cast(np.ndarray | None, pose_image))
+                yield source_frame(frame, with_pose_images)
         except VideoError as error:
             raise UserError(f"{path}: {error}") from error
 
     return FrameStream(str(path), video.fps, video.source_size, frames(), video.has_variable_rate)
+
+
+def source_frame(frame: DecodedFrame, with_pose_image: bool) -> SourceFrame:
+    """A decoded frame in the sizes that prediction needs."""
+    pose_image = frame.image(POSE_SHORT_SIDE_PX) if with_pose_image else None
+    stored = Frame(frame.image(SHORT_SIDE_PX, "yuvj420p"), JPEG_QUALITY)
+    return SourceFrame(frame.number, stored, cast(np.ndarray | None, pose_image))
 
 
 def array_frames(frames: np.ndarray, fps: float | None) -> FrameStream:

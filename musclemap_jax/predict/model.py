@@ -208,7 +208,7 @@ class Model:
           UserError: It is not installed, or the model needs a skeleton and `pose` is "none".
         """
         with contextlib.ExitStack() as stack:
-            self._estimator(pose, False, stack)
+            self.pose_estimator(pose, False, stack)
 
     @contextlib.contextmanager
     def _open(
@@ -233,7 +233,7 @@ class Model:
                 raise UserError(f"fps: expected none for a video file, which has its own frame rate, got {fps}")
             if given is not None:
                 check_skeleton(given.persons, given.layout, given.name, size=stream.source_size)
-            estimator = None if given else self._estimator(pose, choose, stack)
+            estimator = None if given else self.pose_estimator(pose, choose, stack)
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
             if given is not None:
@@ -260,7 +260,19 @@ class Model:
         clip_id = "" if isinstance(video, np.ndarray) else Path(video).stem
         return GivenPersons(read_skeleton_file(Path(skeleton), layout, clip_id), stored_layout(layout), str(skeleton))
 
-    def _estimator(self, pose: str | PoseEstimator, choose: bool, stack: contextlib.ExitStack) -> PoseEstimator | None:
+    def pose_estimator(
+        self, pose: str | PoseEstimator, choose: bool, stack: contextlib.ExitStack
+    ) -> PoseEstimator | None:
+        """The estimator that finds the persons of one video; None if the model goes without.
+
+        Args:
+          pose: As for `predict`.
+          choose: Whether one of several persons is to be chosen.
+          stack: Closes the estimator.
+
+        Raises:
+          UserError: As `check_pose`.
+        """
         if "skeleton" not in self.modalities:
             return None
         if not isinstance(pose, str):

@@ -79,7 +79,7 @@ def _rows(prediction: Prediction, width: int) -> Iterator[str]:
     times_width = width - len("* ") - name_width - len("  100 %") - bar_width - 2
     yield f"  {'region':<{name_width}}  prob.{'':<{bar_width}}{'  active' if times_width >= len('active') else ''}"
     for region in rows:
-        name = _shortened(prediction.regions[region], name_width)
+        name = shortened(prediction.regions[region], name_width)
         mark = "*" if prediction.active[:, region].any() else " "
         bar = f"  {'#' * round(_BAR * means[region]):<{_BAR}}" if bar_width else ""
         times = _times(prediction, region, times_width)
@@ -99,7 +99,8 @@ def _times(prediction: Prediction, region: int, width: int) -> str:
     return next((text for text in (exact, count, short) if len(text) <= width), "")
 
 
-def _shortened(name: str, width: int) -> str:
+def shortened(name: str, width: int) -> str:
+    """A name in at most `width` columns."""
     return name if len(name) <= width else name[: width - 1] + "."
 
 

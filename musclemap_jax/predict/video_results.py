@@ -38,6 +38,7 @@ def write_results(
     annotate: bool = False,
     coach: Callable[[Prediction], Prediction] | None = None,
     show_progress: bool = True,
+    on_frame: FrameObserver | None = None,
 ) -> Sequence[Prediction]:
     """Predicts a video and writes its results.
 
@@ -50,6 +51,7 @@ def write_results(
       annotate: Whether to write the video with the answer drawn in.
       coach: Adds alerts to a prediction.
       show_progress: Whether to show a progress bar where stderr is a terminal.
+      on_frame: Called with every frame; what it raises ends the work.
 
     Returns:
       One prediction, or one per person.
@@ -59,7 +61,7 @@ def write_results(
       OutputError: The disk is full or does not allow writing.
     """
     recorder, joints = Recorder(), JointStore()
-    observers: list[FrameObserver] = [recorder, *([joints] if annotate else [])]
+    observers: list[FrameObserver] = [recorder, *([joints] if annotate else []), *([on_frame] if on_frame else [])]
     with results_folder(target) as folder:
         with _progress(shown(video.name), _expected_frames(video), show_progress) as advance:
 

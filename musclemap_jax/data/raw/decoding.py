@@ -22,6 +22,13 @@ _SAME_ASPECT = 0.03
 """Relative difference up to which frames of two sizes have the same shape: sizes are rounded to 16 pixels."""
 
 
+_REFERRING = frozenset({"concat", "dash", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp", "vobsub"})
+"""Formats whose files name other files or addresses, which FFmpeg would open: a stranger's video that is such a list,
+whatever its name, could show any other video of this machine."""
+
+_FORMATS = ",".join(sorted(av.formats_available - _REFERRING))
+
+
 class NumberedFrame(NamedTuple):
     """A decoded frame, its number among the decoded ones from 0, and how a player shows it."""
 
@@ -40,7 +47,8 @@ def opened(path: Path) -> Generator[InputContainer]:
     """A video file; turns FFmpeg's errors into VideoError."""
     try:
         # Without the protocol, FFmpeg takes a name such as `http:x.mp4` for an address.
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+        with av.open(f"file:{path}", metadata_errors="replace", options=options) as container:
             yield container
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__

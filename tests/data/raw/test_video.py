@@ -216,6 +216,25 @@ def test_frames_and_pixels_are_counted_without_decoding(camera_mp4, tmp_path):
     assert video.count_stored_pixels(path, short_side=24) == NUM_FRAMES * HEIGHT * WIDTH / 4
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ffconcat version 1.0\nfile other.mp4\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nother.mp4\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=-\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    ],
+    ids=["concat", "playlist", "session"],
+)
+def test_a_file_that_refers_to_others_is_no_video(web_mp4, tmp_path, content):
+    """FFmpeg would open what it names, whatever its own name."""
+    (tmp_path / "other.mp4").write_bytes(web_mp4)
+    (tmp_path / "clip.mp4").write_text(content)
+    with pytest.raises(video.VideoError, match="cannot be decoded"):
+        video.open_video(tmp_path / "clip.mp4")
+    with pytest.raises(video.VideoError, match="cannot be decoded"):
+        video.count_frames(tmp_path / "clip.mp4")
+
+
 @pytest.mark.parametrize("name", ["http:x.mp4", "pipe:0.mp4", "concat:a.mp4|b.mp4"])
 def test_a_name_is_never_an_address(camera_mp4, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,1 @@
+"""Live prediction: what a camera films, answered window by window while it runs."""
