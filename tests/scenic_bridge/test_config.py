@@ -44,6 +44,15 @@ def test_the_schedule_is_scenics_formula_of_ours():
         assert float(ours(step)) == pytest.approx(rate, rel=1e-5)
 
 
+def test_an_optimizer_that_has_no_translation_is_refused():
+    with pytest.raises(
+        UserError,
+        match=r"^scenic_config\('stgcn'\): config.optimizer.name='sgd' is not translated for Scenic's trainer: "
+        r"set it to 'adamw', or train by musclemap_jax.main$",
+    ):
+        scenic_config("stgcn", 10)
+
+
 def test_the_decay_mask_and_a_frozen_branch_are_translated():
     config = scenic_config("transm3e_rgbdiff:smoke")
     params = {"video": {"norm": {"scale": np.ones(2)}, "fc1": {"kernel": np.ones((2, 2))}}}
