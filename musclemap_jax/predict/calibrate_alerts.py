@@ -88,6 +88,12 @@ def calibrate(model: Model, number: int = SESSIONS, alpha: float = ALPHA, seed: 
     Raises:
       UserError: Another model.
     """
+    held_out = number * sum(activity.known for activity in ACTIVITIES) // 2
+    if number < 2 or not 1 / (held_out + 1) <= alpha < 1:
+        raise UserError(
+            f"--sessions, --alpha: expected at least 2 sessions, and an alpha from 1 / {held_out + 1} to below 1, got "
+            f"{number} and {alpha}: with fewer sessions, no margin is so rarely exceeded"
+        )
     if model.regions != MUSCLE_REGIONS:
         raise UserError(f"{model.name}: expected the {len(MUSCLE_REGIONS)} regions of MuscleMap, it has others")
     answerer = SkeletonAnswerer(model)
@@ -113,8 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def body() -> None:
         args = parser.parse_args(expand_home(arguments))
-        if args.sessions < 2 or not 0 < args.alpha < 1:
-            raise UserError("--sessions, --alpha: expected at least 2 sessions and a probability between 0 and 1")
         margins = calibrate(load(args.run), args.sessions, args.alpha)
         folder = str(SHIPPED) if args.run is None else args.run
         write_margins(folder, margins)
