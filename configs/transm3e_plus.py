@@ -18,7 +18,6 @@ from pathlib import Path
 
 import ml_collections
 
-
 STATISTICS_LEARNING_RATE = 3e-3
 
 

@@ -51,6 +51,7 @@ class PoseStatisticsSpec:
       width: Width of the hidden layer of a view, which is that of the class tokens.
       input_dropout_rate: Dropout rate of the statistics.
       dropout_rate: Dropout rate of the hidden layer.
+      limb_views: Whether each view lacks limbs; otherwise both views are of the whole body.
       arm_regions: Indices of the class tokens, which are those of muscle regions, of the arms' muscles.
     """
 
@@ -58,6 +59,7 @@ class PoseStatisticsSpec:
     width: int = 128
     input_dropout_rate: float = 0.5
     dropout_rate: float = 0.5
+    limb_views: bool = True
     arm_regions: tuple[int, ...] = ARM_REGIONS
 
     def __post_init__(self) -> None:
@@ -163,7 +165,7 @@ class PoseStatistics(nn.Module):
             raise UserError(
                 "config.model.num_tokens: the branch pose_statistics needs a class token for each muscle region, got 0"
             )
-        values, valid = statistics_of_views(jnp.asarray(poses, jnp.float32), spec.layout)
+        values, valid = statistics_of_views(jnp.asarray(poses, jnp.float32), spec.layout, spec.limb_views)
         x = RunningStandardisation(name="standardisation")(values, valid, train)
         if own_weight is not None:
             own = own_weight[:, None, None, None]
@@ -187,11 +189,13 @@ class PoseStatistics(nn.Module):
         return mean_over_persons(spread, weights)
 
 
-def statistics_of_views(poses: Float[Array, "B T P V 3"], layout: str) -> Statistics:
-    """Statistics (B, P, 2, F) of each person without legs and without arms; speeds are per clip."""
+def statistics_of_views(poses: Float[Array, "B T P V 3"], layout: str, limb_views: bool = True) -> Statistics:
+    """Statistics (B, P, 2, F) of each person without legs and without arms, or twice whole; speeds are per clip."""
     num_clips, num_poses, num_persons = poses.shape[:3]
     joints = [LAYOUTS[layout].joints.index(name) for name in LAYOUTS[LAYOUT].joints]
-    views = without_limbs(poses[..., joints, :], LAYOUTS[LAYOUT]).swapaxes(1, 2)
+    whole = poses[..., joints, :]
+    views = without_limbs(whole, LAYOUTS[LAYOUT]) if limb_views else jnp.concatenate([whole, whole], axis=2)
+    views = views.swapaxes(1, 2)
     parts = joint_statistics(views), biomechanical_statistics(views, float(num_poses))
     arrays = (jnp.concatenate(kind, axis=-1) for kind in zip(*parts, strict=True))
     by_view = (array.reshape(num_clips, NUM_VIEWS, num_persons, -1).swapaxes(1, 2) for array in arrays)

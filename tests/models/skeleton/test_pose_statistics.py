@@ -75,6 +75,16 @@ def test_statistics_are_those_of_the_linear_models(batch):
         np.testing.assert_allclose(found.values[:, 0, view], values, atol=2e-3)
 
 
+def test_without_limb_views_every_region_sees_the_whole_body(batch):
+    backbones = {"pose_statistics": PoseStatisticsSpec(limb_views=False)}
+    model = TransM3E(dataclasses.replace(MODEL, backbones=backbones))
+    variables = model.init(jax.random.key(0), batch)
+    other = batch["skeleton"].copy()
+    other[:, :, :, _joints("elbow", "ankle"), :2] *= 1.5
+    before, after = (model.apply(variables, {**batch, "skeleton": poses}) for poses in (batch["skeleton"], other))
+    assert (before.logits != after.logits).all()
+
+
 def test_standardisation_is_over_the_rows_that_define_a_statistic():
     values = jnp.array([[[1.0, 5.0], [0.0, 2.0]], [[3.0, 7.0], [0.0, 4.0]], [[100.0, 9.0], [0.0, 90.0]]])
     valid = jnp.array([[[1, 1], [0, 1]], [[1, 1], [0, 1]], [[0, 1], [0, 0]]], bool)
