@@ -1,7 +1,7 @@
 """A skeleton branch alone, for little data and new activities: statistics of the poses, each region by its limbs.
 
-Ours (`musclemap_jax/models/skeleton/pose_statistics.py`), not the paper's, and not yet run on MuscleMap. docs/results.md
-has its results on rendered clips, on which it trains in two minutes on two cores.
+Ours (`musclemap_jax/models/skeleton/pose_statistics.py`), not the paper's, and not yet run on MuscleMap. On rendered
+clips it trains in two minutes on two cores; docs/results.md has what it reached.
 
     python -m musclemap_jax.main --config=configs/pose_statistics.py --workdir=runs/pose_statistics
 

@@ -178,8 +178,8 @@ class PoseStatistics(nn.Module):
         hidden = jnp.einsum("bpuf,sufd->bpsud", x, kernel) + bias.astype(self.dtype)[None, None]
         hidden = nn.Dropout(spec.dropout_rate, deterministic=not train)(gelu(hidden))
         sets = [self._tokens(hidden[:, :, index], jnp.asarray(pose_valid)) for index in range(num_sets)]
-        classification, receiver = sets[-1], sets[0] if self.receiver else None
-        return BranchOutput((classification,), (receiver,) if self.receiver else (), classification, receiver)
+        classification, *receiver = reversed(sets)
+        return BranchOutput((classification,), tuple(receiver), classification, receiver[0] if receiver else None)
 
     def _tokens(self, hidden: Float[Array, "B P 2 D"], pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B M D"]:
         """Each region's view, averaged over persons."""
