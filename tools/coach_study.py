@@ -87,10 +87,10 @@ def study_repetitions(number: int, progress: Callable[[str], None]) -> dict[str,
     }
 
 
-def study_holds(number: int, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Lengths of the holds of `number` sessions of each exercise of `HELD`."""
+def study_holds(number: int, progress: Callable[[str], None], held: tuple[str, ...] = HELD) -> dict[str, Any]:
+    """Lengths of the holds of `number` sessions of each exercise."""
     errors, wrong = [], []
-    for activity in select(HELD):
+    for activity in select(held):
         for index in range(number):
             session = sample_hold_session(activity, SEED, f"hold_{activity.slug}_{index}")
             true, (repetitions, holds) = session.timeline.holds, found_in(session)

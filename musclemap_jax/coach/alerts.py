@@ -38,7 +38,7 @@ def find_alerts(
     """
     alerts = []
     for kind, amount in excess.items():
-        answered = np.flatnonzero(~np.isnan(amount).any(axis=1))
+        answered = np.flatnonzero(~np.any(np.isnan(amount), axis=1))
         for k, name in enumerate(names):
             for first, last in runs(amount[answered, k] > 0):
                 rows = answered[first:last]

@@ -79,7 +79,7 @@ def is_at_ease(movement: Movement, stretch: tuple[int, int]) -> bool:
 def _still(movement: Movement) -> np.ndarray:
     """(S,) bool: the mean poses before and after a moment are nearly the same."""
     pose, half = movement.pose, max(1, round(_COMPARED_S * RATE / 2))
-    sums = np.cumsum(np.pad(pose, ((half + 1, half), (0, 0), (0, 0)), mode="edge"), axis=0)
+    sums: np.ndarray = np.cumsum(np.pad(pose, ((half + 1, half), (0, 0), (0, 0)), mode="edge"), axis=0)
     before = (sums[half:-half] - sums[: -2 * half]) / half
     after = (sums[2 * half :] - sums[half:-half]) / half
     return pose_distance(after, before)[: len(pose)] < max(_STILL, _STILL_NOISE * movement.noise)

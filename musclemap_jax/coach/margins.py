@@ -64,7 +64,7 @@ class AlertMargins:
 
     def to_json(self) -> str:
         """Strict JSON; infinite margins are null."""
-        entry = {"format": FORMAT} | dataclasses.asdict(self)
+        entry: dict[str, Any] = {"format": FORMAT} | dataclasses.asdict(self)
         for name in _NEVER:
             entry[name] = [round(value, 4) if math.isfinite(value) else None for value in entry[name]]
         return json.dumps(entry, indent=1, allow_nan=False) + "\n"
@@ -83,7 +83,8 @@ class AlertMargins:
                 raise UserError(f"{where}: expected format {FORMAT}: {fix}")
             for name, value in _NEVER.items():
                 entry[name] = tuple(value if each is None else float(each) for each in entry[name])
-            margins = cls(**(entry | {"regions": tuple(entry["regions"])}))
+            entry["regions"] = tuple(entry["regions"])
+            margins = cls(**entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{where}: no alert margins, or damaged: {error!r}: {fix}") from error
         lengths = {len(margins.upper), len(margins.lower), len(margins.difference)}

@@ -42,8 +42,10 @@ def motion_ranges(movement: Movement, repetitions: np.ndarray) -> np.ndarray:
         all_paths.append(
             [_angle(movement.pose, [index[name] for name in side]) for side in sides if set(side) <= set(index)]
         )
-    corners = [[index.get(f"{side}_{joint}") for side in _SIDES] for joint in ("shoulder", "hip")]
-    all_paths.append([] if None in np.ravel(corners) else [_inclination(movement.pose, corners)])
+    corners = [
+        [index[name] for side in _SIDES if (name := f"{side}_{joint}") in index] for joint in ("shoulder", "hip")
+    ]
+    all_paths.append([_inclination(movement.pose, corners)] if all(len(pair) == 2 for pair in corners) else [])
     ranges = np.zeros((len(repetitions), len(MOTIONS)))
     for column, paths in enumerate(all_paths):
         for row, (start, end) in enumerate((RATE * repetitions).astype(int).tolist()):

@@ -83,7 +83,8 @@ def movement(joints: np.ndarray, joint_names: Sequence[str], fps: float) -> Move
     names = tuple(name for name, is_known in zip(chosen, known, strict=True) if is_known)
     places = _without_gaps(values[:, known, :2], present[:, known])
     places = _with_sides_put_right(places, names)
-    places, seen = _resampled(places, fps), _resampled(present[:, known].any(axis=1)[:, None].astype(float), fps)
+    any_seen = np.any(present[:, known], axis=1, keepdims=True)
+    places, seen = _resampled(places, fps), _resampled(any_seen.astype(float), fps)
     middle = places.mean(axis=1, keepdims=True)
     places = places - middle
     size = float(np.sqrt(np.square(places).sum(axis=2).mean()))
@@ -152,7 +153,7 @@ def _without_drift(middle: np.ndarray) -> np.ndarray:
     """(S, 1, 2) the body's middle without slow motion, which may be the camera's."""
     half = round(_DRIFT_S * RATE / 2)
     padded = np.pad(middle, ((half, half), (0, 0), (0, 0)), mode="edge")
-    sums = np.cumsum(np.pad(padded, ((1, 0), (0, 0), (0, 0))), axis=0)
+    sums: np.ndarray = np.cumsum(np.pad(padded, ((1, 0), (0, 0), (0, 0))), axis=0)
     width = 2 * half + 1
     return middle - (sums[width:] - sums[:-width]) / width
 

@@ -24,7 +24,7 @@ def repetition_scores(scores: np.ndarray, times_s: np.ndarray, repetitions: np.n
     """
     starts = np.maximum(times_s[None, :, 0], repetitions[:, None, 0])
     ends = np.minimum(times_s[None, :, 1], repetitions[:, None, 1])
-    answered = ~np.isnan(scores).any(axis=1)
+    answered = ~np.any(np.isnan(scores), axis=1)
     weights = np.maximum(ends - starts, 0.0) * answered
     total = weights.sum(axis=1, keepdims=True)
     means = weights @ np.where(answered[:, None], scores, 0.0) / np.where(total > 0, total, 1.0)

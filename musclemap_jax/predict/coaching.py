@@ -52,7 +52,7 @@ def with_repetitions(
     motion = motion_ranges(moved, times)
     logits = repetition_scores(prediction.logits.astype(np.float64), prediction.times_s, times)
     shown_probabilities, decided = probabilities(logits), active(logits)
-    answered = ~np.isnan(logits).any(axis=1)
+    answered = ~np.any(np.isnan(logits), axis=1)
     repetitions = tuple(
         Repetition(
             start,
@@ -135,7 +135,7 @@ def _reference_scores(reference: Prediction, margins: AlertMargins) -> np.ndarra
     """(K,) mean log-odds of the reference's repetitions or holds."""
     _, times = _spans(reference.coaching)
     scores = _scores(reference, margins, times)
-    answered = scores[~np.isnan(scores).any(axis=1)]
+    answered = scores[~np.any(np.isnan(scores), axis=1)]
     if not len(answered):
         raise UserError(
             f"--reference: {shown(reference.source) or 'frames'}: no repetition of an exercise was found: film at "

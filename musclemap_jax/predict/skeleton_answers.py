@@ -20,6 +20,7 @@ from musclemap_jax.data.modalities.modality import ClipDraw
 from musclemap_jax.data.modalities.skeleton import Skeleton
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.branches import BRANCHES
+from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.predict.answers import LABEL_KEYS, Uncalibrated
 from musclemap_jax.predict.model import Model
 from musclemap_jax.predict.windows import MIN_FRAMES
@@ -44,7 +45,8 @@ class SkeletonAnswerer:
 
         def logits(variables: Mapping[str, Any], batch: Mapping[str, Any]) -> jax.Array:
             # The other branches are not part of the result, so the compiled program goes without them.
-            return model.module.apply(variables, batch, train=False).branch_logits[self.branch]
+            output = cast(ModelOutput, model.module.apply(variables, batch, train=False))
+            return output.branch_logits[self.branch]
 
         self._logits = jax.jit(logits)
 

@@ -144,7 +144,7 @@ def _smoothed(weight: np.ndarray, num_frames: float) -> np.ndarray:
 
 def _inside(times_s: np.ndarray, spans: np.ndarray) -> np.ndarray:
     """(T,) bool: in one of the (N, 2) spans."""
-    return ((times_s[:, None] >= spans[:, 0]) & (times_s[:, None] < spans[:, 1])).any(axis=1)
+    return np.any((times_s[:, None] >= spans[:, 0]) & (times_s[:, None] < spans[:, 1]), axis=1)
 
 
 def _false_start_phase(program: tracks.Part, rng: np.random.Generator) -> float:
