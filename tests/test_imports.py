@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS = (
     {"main", "predict", "compile_ahead", "ensemble", "study", "scenic_bridge"},
-    {"stress"},
+    {"stress", "coach"},
     {"experiment"},
     {"tfds_musclemap"},
     {"train", "reporting", "pretrained", "cost", "synthetic", "pose"},

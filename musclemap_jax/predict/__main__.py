@@ -19,6 +19,7 @@ from pathlib import Path
 
 from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
+from musclemap_jax.predict.coach_arguments import add_coach_arguments, coach_of, coach_request
 from musclemap_jax.predict.command import (
     add_model_arguments,
     add_person_arguments,
@@ -52,6 +53,7 @@ def _parser() -> Parser:
     add_camera_arguments(parser)
     group = add_person_arguments(parser)
     group.add_argument("--skeleton", metavar="PATH", help="pose results: a file or folder (default: beside the video)")
+    add_coach_arguments(parser)
     group.add_argument("--install_pose", action="store_true", help="download the pose estimator's model once, and end")
     return parser
 
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(expand_home(arguments))
         if args.install_pose:
             return _install_pose()
-        request = request_of(args)
+        request = coach_request(args, request_of(args))
         check_camera_arguments(args)
         if args.camera is not None:
             return _answer_camera(args, request)
@@ -86,11 +88,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         use_compilation_cache()
         model = load(args.run)
         skeleton = Path(args.skeleton) if args.skeleton else None
+        coach = coach_of(args, model, request)
         status = 0
         for video, target in targets.items():
             try:
                 predictions = write_results(
-                    model, video, target, request, skeleton, annotate=args.annotate, show_progress=not args.quiet
+                    model,
+                    video,
+                    target,
+                    request,
+                    skeleton,
+                    annotate=args.annotate,
+                    coach=coach,
+                    show_progress=not args.quiet,
                 )
             except OutputError:
                 raise

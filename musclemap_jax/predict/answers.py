@@ -24,7 +24,8 @@ from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.windows import Window
 from musclemap_jax.train.losses import link_of
 
-_LABEL_KEYS = ("muscles", "clip_valid", "clip_index")
+LABEL_KEYS = ("muscles", "clip_valid", "clip_index")
+"""What a batch holds beside the model's input."""
 
 BATCH_SIZE = {"cpu": 1}
 """Windows that are computed together, by platform; a CPU gains nothing from more."""
@@ -118,7 +119,7 @@ def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_si
     batch = empty_batch(model.input, batch_size, batch_size - len(rows), model.input.views_per_clip)
     for place, (window, person) in enumerate(rows):
         write_example(batch, place, window.record(person), place, model.input)
-    inputs = {name: value for name, value in batch.items() if name not in _LABEL_KEYS}
+    inputs = {name: value for name, value in batch.items() if name not in LABEL_KEYS}
     output = jax.device_get(model.apply(cast(dict[str, np.ndarray], inputs)))
     branches, always = tuple(model.spec.model.weights), np.ones(batch_size, bool)
     for place, (window, person) in enumerate(rows):

@@ -16,13 +16,17 @@ from typing import cast
 import jax
 import numpy as np
 
+from musclemap_jax.coach.expectation import Expectation, built_in_table, find_exercise
+from musclemap_jax.coach.margins import AlertMargins
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.pose.estimator import PoseEstimator
 from musclemap_jax.pose.mediapipe_pose import open_estimator
-from musclemap_jax.predict.answers import Answer, answer_windows, make_prediction
+from musclemap_jax.predict.answers import Answer, Uncalibrated, answer_windows, make_prediction
+from musclemap_jax.predict.coaching import with_alerts, with_repetitions
 from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahead, video_frames
+from musclemap_jax.predict.joint_track import JointTrack
 from musclemap_jax.predict.model_folder import StoredModel, read_model
 from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
@@ -63,6 +67,7 @@ class Model:
       modalities: What it looks at, such as ("video", "skeleton").
       window_s: Length of a window in seconds: the median length of its training clips.
       decisions: How scores become probabilities and decisions; None where the run was not calibrated.
+      margins: Margins of alerts; None where they were not calibrated for these weights.
       module: The Flax module.
       variables: {"params": ..., "batch_stats": ...} on the default device.
     """
@@ -75,6 +80,7 @@ class Model:
         self.modalities = tuple(stored.spec.model.modalities)
         self.window_s = stored.clip_length_s
         self.decisions = stored.decisions
+        self.margins = stored.margins
         self.module = TransM3E(stored.spec.model)
         self.variables = jax.device_put(stored.variables)
         self._apply = jax.jit(functools.partial(self.module.apply, train=False))
@@ -126,12 +132,13 @@ class Model:
         """
         chosen = () if person is None else (person,)
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=person is not None) as (stream, persons):
-            cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, on_frame)
+            track = JointTrack(stream.fps, on_frame)
+            cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, track)
             answers = list(answer_windows(self, ((window, person) for window in cut)))
         seen = sorted({number for answer in answers for number in answer.persons})
         if not set(chosen) <= set(seen):
             raise UserError(f"person: expected one of those seen in the video, {seen or 'none'}, got {person}")
-        return make_prediction(self, stream, answers, person)
+        return self._coached(make_prediction(self, stream, answers, person), track)
 
     def predict_each_person(
         self,
@@ -152,11 +159,44 @@ class Model:
         """
         by_person: dict[int, list[Answer]] = {}
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=True) as (stream, persons):
-            cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, on_frame)
+            track = JointTrack(stream.fps, on_frame)
+            cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, track)
             each = ((window, number) for window in cut for number in window.seen)
             for answer in answer_windows(self, each):
                 by_person.setdefault(cast(int, answer.person), []).append(answer)
-        return tuple(make_prediction(self, stream, by_person[number], number) for number in sorted(by_person))
+        return tuple(
+            self._coached(make_prediction(self, stream, by_person[number], number), track)
+            for number in sorted(by_person)
+        )
+
+    def coach(
+        self, prediction: Prediction, expect: str | Expectation | None = None, reference: Prediction | None = None
+    ) -> Prediction:
+        """The prediction with alerts where an exercise is done otherwise than expected.
+
+        Args:
+          prediction: A prediction of this model with an overlap of at least 0.5.
+          expect: Name of an exercise of the built-in table, or what it activates.
+          reference: The prediction for a video in which the exercise is done right, instead of `expect`.
+
+        Raises:
+          UserError: An unknown exercise, a reference without repetitions, or a model without alert margins.
+        """
+        expectation = find_exercise(expect, built_in_table()) if isinstance(expect, str) else expect
+        return with_alerts(prediction, self.check_margins(), expectation=expectation, reference=reference)
+
+    def check_margins(self) -> AlertMargins:
+        """The margins of alerts; UserError if the model has none."""
+        if self.margins is None:
+            raise UserError(
+                f"{self.name}: has no alert margins for its weights, without which nothing is an alert: run "
+                "python -m musclemap_jax.predict.calibrate_alerts --run=RUN"
+            )
+        return self.margins
+
+    def _coached(self, prediction: Prediction, track: JointTrack) -> Prediction:
+        decided = self.decisions or Uncalibrated(self.spec.loss.kind)
+        return with_repetitions(prediction, track, decided.probabilities, decided.active)
 
     def check_pose(self, pose: str = AUTO) -> None:
         """Checks that a video without a skeleton can be predicted: that the pose estimator can be opened.

@@ -19,12 +19,14 @@ from flax import traverse_util
 from safetensors.numpy import save
 
 from musclemap_jax.checkpoints.trained import is_workdir, load_trained
+from musclemap_jax.coach.margins import AlertMargins
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.decisions import Decisions
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.experiment.workdir import read_decisions, trained_clip_length_s, trained_regions, trained_spec
 from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.models.transm3e import ModelSpec
+from musclemap_jax.predict.stored_margins import read_margins
 from musclemap_jax.pretrained.result import PARAMS, load_initial, read_report
 from musclemap_jax.pretrained.source import read_safetensors
 from musclemap_jax.storage.files import replace_bytes, replace_text
@@ -54,6 +56,7 @@ class StoredModel:
       clip_length_s: Median length in seconds of the clips that it was trained on.
       variables: {"params": ..., "batch_stats": ...}, nested numpy arrays.
       decisions: How scores become decisions; None if the run was not calibrated.
+      margins: Margins of alerts; None if there are none for these weights.
     """
 
     name: str
@@ -62,6 +65,7 @@ class StoredModel:
     clip_length_s: float
     variables: dict[str, Any]
     decisions: Decisions | None
+    margins: AlertMargins | None = None
 
 
 def read_model(run: str | os.PathLike | None = None) -> StoredModel:
@@ -122,13 +126,15 @@ def _read_folder(folder: epath.Path, name: str) -> StoredModel:
             raise UserError(f"{path}: expected format {FORMAT}, got {content['format']}: it needs another version")
         decisions = content["decisions"]
         arrays = {key: tensor.read().astype(np.float32) for key, tensor in read_safetensors(folder / WEIGHTS).items()}
+        variables = {"batch_stats": {}} | traverse_util.unflatten_dict(arrays, sep="/")
         return StoredModel(
             name=name,
             spec=resolve(content["config"]),
             regions=check_regions(str(path), content["regions"]),
             clip_length_s=float(content["clip_length_s"]),
-            variables={"batch_stats": {}} | traverse_util.unflatten_dict(arrays, sep="/"),
+            variables=variables,
             decisions=None if decisions is None else Decisions.from_json(json.dumps(decisions), str(path)),
+            margins=read_margins(folder, variables),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a model folder of this project, or damaged: {error!r}") from error
@@ -136,13 +142,15 @@ def _read_folder(folder: epath.Path, name: str) -> StoredModel:
 
 def _read_workdir(workdir: epath.Path) -> StoredModel:
     spec = trained_spec(workdir)
+    variables = load_trained(workdir, spec.eval.checkpoint)  # the one that the report and the decisions are of
     return StoredModel(
         name=str(workdir),
         spec=spec,
         regions=trained_regions(workdir),
         clip_length_s=trained_clip_length_s(workdir),
-        variables=load_trained(workdir, spec.eval.checkpoint),  # the one that the report and the decisions are of
+        variables=variables,
         decisions=read_decisions(workdir),
+        margins=read_margins(workdir, variables),
     )
 
 

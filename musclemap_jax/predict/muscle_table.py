@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from musclemap_jax.predict.coach_text import coach_lines
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.sides import side_sentences
@@ -37,6 +38,7 @@ def muscle_table(prediction: Prediction, width: int) -> str:
     if prediction.answered.any():
         lines += _rows(prediction, width)
     sides = side_sentences(prediction.limb_motion[prediction.answered])
+    lines += [line for text in coach_lines(prediction.coaching) for line in _wrapped(text, width)]
     notes = [*sides, prediction.decision_rule, *(f"Warning: {warning}" for warning in prediction.warnings)]
     for note in filter(None, notes):
         lines += _wrapped(note, width)

@@ -6,6 +6,8 @@
        "person": null,                        number of the person; null: the most prominent ones of each window
        "decision_rule": "...", "warnings": [...],
        "mean_probabilities": [K], "active_fraction": [K],        over the windows with an answer
+       "coaching": {"repetitions": [...], "holds": [...],         as in `coach.coaching`, absent in older files
+                    "expected": "", "alerts": [...], "notes": [...]},
        "windows": [{
          "start_s": 0.0, "end_s": 2.5,
          "modalities": ["video", "skeleton"],                    those that the answer rests on
@@ -30,6 +32,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from musclemap_jax.coach.coaching import Coaching
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.prediction import Prediction
@@ -130,6 +133,7 @@ def _prediction_entry(prediction: Prediction) -> dict[str, Any]:
         "warnings": list(prediction.warnings),
         "mean_probabilities": _numbers(prediction.mean_probabilities()),
         "active_fraction": _numbers(prediction.active_fraction()),
+        "coaching": prediction.coaching.to_json(),
         "windows": [_window_entry(prediction, window) for window in range(len(prediction.times_s))],
     }
 
@@ -182,6 +186,7 @@ def _read_prediction(content: dict[str, Any], entry: dict[str, Any]) -> Predicti
         person=entry["person"],
         decision_rule=entry["decision_rule"],
         warnings=tuple(entry["warnings"]),
+        coaching=Coaching.from_json(entry["coaching"]) if "coaching" in entry else Coaching(),
     )
 
 

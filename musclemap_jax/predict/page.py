@@ -18,6 +18,7 @@ import numpy as np
 from etils import epath
 
 from musclemap_jax.predict import body_map
+from musclemap_jax.predict.coach_page import coach_section
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.recorder import Preview, Recorder
 from musclemap_jax.predict.shading import shading
@@ -91,6 +92,7 @@ def render_page(
         preview_note=_preview_note(preview, prediction) if preview else "",
         doubts=doubts(prediction, thresholds),
         persons=_persons(prediction),
+        coach=coach_section(prediction, order, recorder),
         model=model,
     )
 

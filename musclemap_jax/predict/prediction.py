@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from musclemap_jax.coach.coaching import Alert, Coaching, Hold, Repetition
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -38,6 +40,7 @@ class Prediction:
       person: Number of the person whom the prediction is about; None for the most prominent ones of each window.
       decision_rule: One sentence that says how `active` was decided.
       warnings: Sentences on what limits the answer, such as the times without a person.
+      coaching: Repetitions and holds of the person, the alerts, and what they compare with.
     """
 
     source: str
@@ -55,6 +58,22 @@ class Prediction:
     person: int | None = None
     decision_rule: str = ""
     warnings: tuple[str, ...] = ()
+    coaching: Coaching = dataclasses.field(default_factory=Coaching)
+
+    @property
+    def repetitions(self) -> tuple[Repetition, ...]:
+        """Repetitions of the exercise, with their muscle regions."""
+        return self.coaching.repetitions
+
+    @property
+    def holds(self) -> tuple[Hold, ...]:
+        """Poses that are kept, such as a plank."""
+        return self.coaching.holds
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """What differs from the expected exercise or the reference."""
+        return self.coaching.alerts
 
     @property
     def answered(self) -> np.ndarray:

@@ -126,11 +126,23 @@ class Recorder:
         chosen = [self._spread[int(np.abs(times - middle).argmin())] for middle in middles]
         thumbnails = []
         for kept in chosen:
-            image = kept.drawn(person)
-            size = scaled_size(image.shape[:2], _THUMBNAIL_PX)
-            small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-            thumbnails.append((kept.time_s, encode_jpeg(small, 80)))
+            thumbnails.append((kept.time_s, _small(kept.drawn(person))))
         return thumbnails
+
+    def nearest(self, time_s: float, person: int | None = None) -> tuple[float, bytes] | None:
+        """(time in seconds, JPEG) of the kept frame that is nearest to a time, drawn as `thumbnails` are.
+
+        Args:
+          time_s: The time.
+          person: Number of the person whose skeleton stands out; None for all.
+
+        Returns:
+          None if nothing was seen.
+        """
+        if not self._spread:
+            return None
+        kept = min(self._spread, key=lambda each: abs(each.time_s - time_s))
+        return kept.time_s, _small(kept.drawn(person))
 
     def preview(self, fps: float, person: int | None = None) -> Preview | None:
         """The part of the video, at most `PREVIEW_S` long and `PREVIEW_BYTES` large; None if nothing was seen.
@@ -156,6 +168,12 @@ class Recorder:
             return 1.0
         height, width = decode_jpeg(self._spread[0].jpeg).shape[:2]
         return width / height
+
+
+def _small(image: np.ndarray) -> bytes:
+    """JPEG of a thumbnail."""
+    size = scaled_size(image.shape[:2], _THUMBNAIL_PX)
+    return encode_jpeg(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), 80)
 
 
 def _encoded(part: list[KeptFrame], fps: float, quality: int, person: int | None) -> tuple[bytes, tuple[int, int]]:

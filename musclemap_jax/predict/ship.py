@@ -30,6 +30,7 @@ from musclemap_jax.experiment.setup import set_up
 from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.predict.command import run_command
 from musclemap_jax.predict.model_folder import MODEL, SHIPPED, WEIGHTS, StoredModel, read_model, save_model
+from musclemap_jax.predict.stored_margins import UNUSED
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.reporting.tables import headline_table
 from musclemap_jax.taxonomy import EVAL_SPLITS
@@ -40,9 +41,6 @@ MAX_BYTES = 4 * 10**6
 
 _RENDERED = "synthetic"
 """How the names of the builders begin whose clips are rendered."""
-
-_UNUSED = "kd_"
-"""How the names of the modules begin that distillation alone needs."""
 
 
 def ship(run: str, out: Path) -> Metrics:
@@ -85,7 +83,7 @@ def ship(run: str, out: Path) -> Metrics:
 
 def _stored(model: StoredModel) -> StoredModel:
     """The model without what prediction does not need, and without the paths of this machine."""
-    params = {name: part for name, part in model.variables["params"].items() if not name.startswith(_UNUSED)}
+    params = {name: part for name, part in model.variables["params"].items() if not name.startswith(UNUSED)}
     return dataclasses.replace(
         model,
         name="shipped",

@@ -23,15 +23,15 @@ _MARGIN = 0.06
 """Fraction of the clip's size that is drawn around it, since the camera's motion may bring it into view."""
 
 # left_knee is the body's knee_l.
-_JOINT_POINTS = tuple(re.sub("^(l|r)[a-z]*_(.*)", r"\2_\1", name) for name in get_layout("coco17").joints)
+JOINT_POINTS = tuple(re.sub("^(l|r)[a-z]*_(.*)", r"\2_\1", name) for name in get_layout("coco17").joints)
 
-_FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
+FLESH = np.array([0.09] * 5 + [0.13] * 6 + [0.20] * 2 + [0.13] * 4)
 """Metres of the body's own flesh in front of each joint, which do not hide it: face, arms, hips, legs."""
 
 
 def joint_positions(scene: Scene, body: Body) -> np.ndarray:
     """(T, 17, 2) true positions of a body's COCO joints in the clip, pixels."""
-    uv, _ = scene.camera.project(np.stack([body.points[name] for name in _JOINT_POINTS], axis=1))
+    uv, _ = scene.camera.project(np.stack([body.points[name] for name in JOINT_POINTS], axis=1))
     matrix = scene.motion
     return np.einsum("tij,tvj->tvi", matrix[:, :, :2], uv) + matrix[:, None, :, 2]
 
@@ -56,7 +56,7 @@ class ClipRenderer:
         self._bodies = [body for body in (scene.body, scene.bystander) if body is not None]
         self._num_frames = len(scene.motion)
         self._table = colour_table(self._prepare(colours) * self._gain)
-        self.visible = np.zeros((self._num_frames, len(self._bodies), len(_JOINT_POINTS)), bool)
+        self.visible = np.zeros((self._num_frames, len(self._bodies), len(JOINT_POINTS)), bool)
 
     def _sample_photography(self) -> None:
         """Samples the light, the exposure, and the camera's noise and blur."""
@@ -184,8 +184,8 @@ class ClipRenderer:
 
     def _find_visible_joints(self, canvas: Canvas, t: int) -> None:
         for index, body in enumerate(self._bodies):
-            uv, depth = self._camera.project(np.stack([body.points[name][t] for name in _JOINT_POINTS]))
+            uv, depth = self._camera.project(np.stack([body.points[name][t] for name in JOINT_POINTS]))
             pixel = np.rint(uv).astype(int)
             inside = ((pixel >= self._margin) & (pixel < self._side - self._margin)).all(axis=-1)
             x, y = np.clip(pixel, 0, self._side - 1).T
-            self.visible[t, index] = inside & (depth - _FLESH < canvas.depth[y, x])
+            self.visible[t, index] = inside & (depth - FLESH < canvas.depth[y, x])

@@ -63,19 +63,29 @@ class Scene:
     weight_size: float
 
 
-def _sample_body(activity: Activity, num_frames: int, fps: float, rng: np.random.Generator) -> tuple[Body, bool]:
-    """Samples a subject who does the activity with proportions, tempo, range of motion and start of their own; also
-    returns whether left and right are swapped relative to the program."""
-    period = rng.uniform(*activity.period_s) * rng.uniform(0.9, 1.15)
-    phase = rng.uniform() + np.arange(num_frames) / (fps * period)
+def sample_style(activity: Activity, time: np.ndarray, rng: np.random.Generator) -> Style:
+    """Samples a subject's own range of motion, posture and lag.
+
+    Args:
+      activity: What the subject does.
+      time: (T,) times of the frames in seconds.
+      rng: Source of randomness.
+    """
     range_of_motion = 1.0 if activity.exact else float(rng.uniform(0.82, 1.06))
     offsets = {name: float(rng.normal(0, scale)) for name, scale in _OFFSET_SCALES.items()}
     if activity.exact or activity.program.modes.get("root") == "lowest":
         # The lean of these bodies is what makes them touch their supports.
         offsets["lean"] = 0.0
-    time = np.arange(num_frames) / fps
     wobble = 0.8 * np.sin(2 * np.pi * rng.uniform(0.2, 0.5) * time + rng.uniform(0, 6.3)) * rng.uniform(0.2, 1.0)
-    style = Style(range_of_motion, offsets, float(np.clip(rng.normal(0, 0.012), -0.03, 0.03)), wobble)
+    return Style(range_of_motion, offsets, float(np.clip(rng.normal(0, 0.012), -0.03, 0.03)), wobble)
+
+
+def _sample_body(activity: Activity, num_frames: int, fps: float, rng: np.random.Generator) -> tuple[Body, bool]:
+    """Samples a subject who does the activity with proportions, tempo, range of motion and start of their own; also
+    returns whether left and right are swapped relative to the program."""
+    period = rng.uniform(*activity.period_s) * rng.uniform(0.9, 1.15)
+    phase = rng.uniform() + np.arange(num_frames) / (fps * period)
+    style = sample_style(activity, np.arange(num_frames) / fps, rng)
     mirrored = bool(rng.random() < 0.5)
     program = tracks.mirror(activity.program) if mirrored else activity.program
     return solve(program, sample_proportions(rng), phase, style), mirrored
@@ -100,7 +110,23 @@ def _framing_points(activity: Activity, body: Body, rng: np.random.Generator) ->
 def sample_scene(activity: Activity, seed: int, clip_id: str, num_frames: int, size: int, fps: float) -> Scene:
     """Samples the scene of a clip of ``size`` pixels square; its randomness depends on the seed and clip_id alone."""
     body, mirrored = _sample_body(activity, num_frames, fps, clip_rng(seed, clip_id, "body"))
-    rng = clip_rng(seed, clip_id, "scene")
+    return place(activity, body, mirrored, clip_rng(seed, clip_id, "scene"), num_frames, size, fps)
+
+
+def place(
+    activity: Activity, body: Body, mirrored: bool, rng: np.random.Generator, num_frames: int, size: int, fps: float
+) -> Scene:
+    """Samples the scene around a body.
+
+    Args:
+      activity: What the body does: its props and the directions from which it is filmed.
+      body: The subject.
+      mirrored: Whether left and right are swapped relative to the activity's program.
+      rng: Source of randomness.
+      num_frames: T.
+      size: Side of the clip in pixels.
+      fps: Frames per second.
+    """
     points = _framing_points(activity, body, rng)
     azimuth = np.deg2rad(cameras.sample_azimuth(activity.view, rng))
     distance, height = rng.uniform(3.2, 6.0), rng.uniform(0.7, 2.0)

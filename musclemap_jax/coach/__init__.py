@@ -1,0 +1,1 @@
+"""Repetitions of an exercise and their muscle regions, compared with what is expected."""

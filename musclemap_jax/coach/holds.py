@@ -1,0 +1,111 @@
+"""Holds of a static exercise, such as a plank: stretches in which a person keeps a pose.
+
+A pose is kept while it hardly changes within `_COMPARED_S`.
+
+Letters of shapes: S samples, J joints.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from musclemap_jax.coach.movement import RATE, Movement
+
+MIN_HOLD_S = 5.0
+"""Shorter stretches are pauses of a movement."""
+
+_COMPARED_S = 1.0
+_LATE = 0.35
+"""A stretch is seen to begin too late, and to end too early, by this fraction of that time."""
+
+_STILL, _STILL_NOISE = 0.045, 2.2
+"""Root mean square of the joints' displacement, in body sizes, between the means before and after a moment; or in units
+of the noise, if that is more."""
+
+_GAP_S, _NEAR, _NEAR_NOISE = 1.2, 0.04, 2.0
+"""Two stretches are one if there is at most this time between them, and their poses are as near as this, or as this in
+units of the noise."""
+
+_LONGEST_PERCENTILE, _STRAIGHT, _LOWERED = 95, 0.85, 0.25
+"""Of the legs' height over the video, the percentile that is their length; the least fraction of it for straight legs;
+and how far down the trunk the elbows of lowered arms are."""
+
+_UPRIGHT = 0.9
+"""Cosine between the body's axis and the vertical from which a person counts as upright."""
+
+
+def still_stretches(movement: Movement) -> list[tuple[int, int]]:
+    """First sample and the one after the last of each stretch of at least `MIN_HOLD_S` in which a pose is kept."""
+    stretches: list[tuple[int, int]] = []
+    margin = round(_LATE * _COMPARED_S * RATE)
+    for start, end in _runs(_widened(_still(movement), margin) & movement.seen):
+        if stretches and _is_one(movement, stretches[-1], (start, end)):
+            stretches[-1] = (stretches[-1][0], end)
+        else:
+            stretches.append((start, end))
+    return [(start, end) for start, end in stretches if end - start >= MIN_HOLD_S * RATE]
+
+
+def _is_one(movement: Movement, first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether a pose is kept in both stretches, and what lies between them is an error of the estimator."""
+    before, after = (np.median(movement.pose[slice(*each)], axis=0) for each in (first, second))
+    is_near = pose_distance(before, after) < max(_NEAR, _NEAR_NOISE * movement.noise)
+    return second[0] - first[1] <= _GAP_S * RATE and bool(is_near)
+
+
+def is_at_ease(movement: Movement, stretch: tuple[int, int]) -> bool:
+    """Whether the pose of a stretch is that of a person who stands with straight legs and lowered arms.
+
+    From the front, a squat looks like a smaller person, so the legs must be about as long as anywhere in the video.
+    """
+    joints = {
+        joint: np.mean([movement.pose[:, v] for v in places], axis=0)
+        for joint in ("shoulder", "elbow", "hip", "knee", "ankle")
+        if (places := [v for v, name in enumerate(movement.joint_names) if name.endswith(joint)])
+    }
+    if not {"shoulder", "hip", "knee", "ankle"} <= set(joints):
+        return False
+    pose = {joint: np.median(path[slice(*stretch)], axis=0) for joint, path in joints.items()}
+    chain = [pose[joint] for joint in ("shoulder", "hip", "knee", "ankle")]
+    upright = all(_down(first, second) for first, second in itertools.pairwise(chain))
+    longest = np.percentile((joints["ankle"] - joints["hip"])[:, 1], _LONGEST_PERCENTILE)
+    straight = (pose["ankle"] - pose["hip"])[1] >= _STRAIGHT * longest
+    lowest = pose["shoulder"][1] + _LOWERED * (pose["hip"] - pose["shoulder"])[1]
+    return bool(upright and straight and ("elbow" not in pose or pose["elbow"][1] > lowest))
+
+
+def _still(movement: Movement) -> np.ndarray:
+    """(S,) bool: the mean poses before and after a moment are nearly the same."""
+    pose, half = movement.pose, max(1, round(_COMPARED_S * RATE / 2))
+    sums = np.cumsum(np.pad(pose, ((half + 1, half), (0, 0), (0, 0)), mode="edge"), axis=0)
+    before = (sums[half:-half] - sums[: -2 * half]) / half
+    after = (sums[2 * half :] - sums[half:-half]) / half
+    return pose_distance(after, before)[: len(pose)] < max(_STILL, _STILL_NOISE * movement.noise)
+
+
+def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Root mean square over the joints of (..., J, 2) poses."""
+    return np.sqrt(np.square(first - second).sum(axis=-1).mean(axis=-1))
+
+
+def _widened(inside: np.ndarray, margin: int) -> np.ndarray:
+    """Runs of True longer than twice the margin, wider by it at both ends; the others are dropped."""
+    wide = np.zeros_like(inside)
+    for start, end in _runs(inside):
+        if end - start > 2 * margin:
+            wide[max(0, start - margin) : end + margin] = True
+    return wide
+
+
+def _runs(inside: np.ndarray) -> list[tuple[int, int]]:
+    """Start and end of the runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    return [(start, end) for start, end in edges.reshape(-1, 2).tolist()]
+
+
+def _down(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether the second place is below the first; y points down."""
+    offset = second - first
+    return bool(offset[1] >= _UPRIGHT * np.hypot(*offset))

@@ -1,0 +1,170 @@
+"""Margins of alerts: how far a score may stray while an exercise is done right, by split conformal prediction.
+
+A session that is done right has a score of nonconformity: the largest excess of any region over what is usual, in
+units of the region's own spread. The margin is the ceil((n + 1)(1 - alpha))-th smallest of those of n calibration
+sessions (Vovk, Gammerman, Shafer, "Algorithmic learning in a random world", 2005; Angelopoulos and Bates,
+arXiv:2107.07511, section 1), so a further session that is done right, and is exchangeable with these, raises an alert
+of one kind with a probability of at most alpha. What is usual is measured on other sessions than the n.
+
+Nothing is guaranteed for sessions of another kind, such as real ones after a calibration on rendered ones.
+
+Letters of shapes: R repetitions, K muscle regions, N sessions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from musclemap_jax.coach.runs import run_maximum
+from musclemap_jax.errors import UserError
+
+FORMAT = 1
+
+_LEAST_SPREAD = 0.5
+"""Log-odds; a region that hardly varied in calibration may vary by that much."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AlertMargins:
+    """Margins on the log-odds of the K regions.
+
+    Attributes:
+      regions: Names of the regions.
+      branch: The branch whose scores they are for; empty for the whole model's.
+      upper: A region that is not expected raises an alert above this; infinite (null in JSON) for never.
+      lower: One that is expected raises an alert below this.
+      difference: A region raises an alert if it differs by more than this from a reference.
+      alpha: Probability that a session that is done right raises an alert, for each kind of alert.
+      num_sessions: Number of sessions that they were calibrated on.
+      made_on: What the sessions were, in words.
+      weights: Digest of the model's weights.
+    """
+
+    regions: tuple[str, ...]
+    branch: str
+    upper: tuple[float, ...]
+    lower: tuple[float, ...]
+    difference: tuple[float, ...]
+    alpha: float
+    num_sessions: int
+    made_on: str
+    weights: str
+
+    def to_json(self) -> str:
+        """Strict JSON; infinite margins are null."""
+        entry = {"format": FORMAT} | dataclasses.asdict(self)
+        for name in ("upper", "lower", "difference"):
+            entry[name] = [round(value, 4) if math.isfinite(value) else None for value in entry[name]]
+        return json.dumps(entry, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> AlertMargins:
+        """The inverse of `to_json`, to four digits.
+
+        Raises:
+          UserError: Anything else.
+        """
+        fix = "calibrate again, with python -m musclemap_jax.predict.calibrate_alerts"
+        try:
+            entry: dict[str, Any] = json.loads(text)
+            if entry.pop("format") != FORMAT:
+                raise UserError(f"{where}: expected format {FORMAT}: {fix}")
+            never = {"upper": math.inf, "lower": -math.inf, "difference": math.inf}
+            for name, value in never.items():
+                entry[name] = tuple(value if each is None else float(each) for each in entry[name])
+            margins = cls(**(entry | {"regions": tuple(entry["regions"])}))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{where}: no alert margins, or damaged: {error!r}: {fix}") from error
+        if {len(margins.upper), len(margins.lower), len(margins.difference)} != {len(margins.regions)}:
+            raise UserError(f"{where}: expected a margin of each kind for each region: {fix}")
+        return margins
+
+
+@dataclasses.dataclass(frozen=True)
+class RightSession:
+    """A session that is done right.
+
+    Attributes:
+      activity: Name of the exercise.
+      expected: (K,) bool, its regions.
+      scores: (R, K) log-odds of its repetitions, all with an answer.
+    """
+
+    activity: str
+    expected: np.ndarray
+    scores: np.ndarray
+
+
+def calibrate_margins(
+    sessions: Sequence[RightSession],
+    regions: Sequence[str],
+    *,
+    alpha: float,
+    branch: str,
+    made_on: str,
+    weights: str,
+) -> AlertMargins:
+    """Calibrates margins; every second session says what is usual, the others how far one may stray.
+
+    Args:
+      sessions: Sessions in an order that does not depend on their scores, the sessions of an activity side by side.
+      regions: Names of the K regions.
+      alpha: Probability of a false alert, of one kind in one session.
+      branch: The branch whose scores they are.
+      made_on: What the sessions are, in words.
+      weights: Digest of the model's weights.
+    """
+    expected = np.stack([session.expected for session in sessions])
+    highest = np.stack([run_maximum(session.scores) for session in sessions])
+    lowest = np.stack([run_maximum(-session.scores) for session in sessions])
+    references = [_partner(sessions, index) for index in range(len(sessions))]
+    apart = np.stack(
+        [
+            np.maximum(run_maximum(session.scores - reference), run_maximum(reference - session.scores))
+            for session, reference in zip(sessions, references, strict=True)
+        ]
+    )
+    everywhere = np.isfinite(apart).all(axis=1)
+    return AlertMargins(
+        regions=tuple(regions),
+        branch=branch,
+        upper=tuple(np.maximum(_margin(highest, ~expected, alpha), 0.0).tolist()),
+        lower=tuple((-np.maximum(_margin(lowest, expected, alpha), 0.0)).tolist()),
+        difference=tuple(_margin(apart, np.repeat(everywhere[:, None], apart.shape[1], 1), alpha).tolist()),
+        alpha=alpha,
+        num_sessions=len(sessions),
+        made_on=made_on,
+        weights=weights,
+    )
+
+
+def conformal_quantile(values: np.ndarray, alpha: float) -> float:
+    """The ceil((n + 1)(1 - alpha))-th smallest of n values; infinite if n is too small for alpha."""
+    place = math.ceil((len(values) + 1) * (1 - alpha) - 1e-9)
+    return float(np.sort(values)[place - 1]) if place <= len(values) else math.inf
+
+
+def _margin(values: np.ndarray, counts: np.ndarray, alpha: float) -> np.ndarray:
+    """(K,) margins of (N, K) values, of which those with `counts` are of the kind; infinite where there are none."""
+    usual, held_out = slice(0, None, 2), slice(1, None, 2)
+    of_kind = np.where(counts[usual], values[usual], np.nan)
+    known = (~np.isnan(of_kind)).sum(axis=0) >= 2
+    of_kind[:, ~known] = 0.0
+    centre = np.nanmean(of_kind, axis=0)
+    spread = np.maximum(np.nanstd(of_kind, axis=0), _LEAST_SPREAD)
+    strays = np.where(counts[held_out] & known, (values[held_out] - centre) / spread, -np.inf).max(axis=1)
+    return np.where(known, centre + conformal_quantile(strays, alpha) * spread, np.inf)
+
+
+def _partner(sessions: Sequence[RightSession], index: int) -> np.ndarray:
+    """(K,) mean scores of another session of the same activity; NaN if there is none."""
+    for other in (index + 2, index - 2, index + 1, index - 1):  # of the same half, if there is one
+        if 0 <= other < len(sessions) and sessions[other].activity == sessions[index].activity:
+            return sessions[other].scores.mean(axis=0)
+    return np.full(sessions[index].scores.shape[1], np.nan)

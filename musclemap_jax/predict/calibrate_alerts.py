@@ -1,0 +1,110 @@
+"""Calibrates the margins of a model's alerts on rendered sessions that are done right, and writes them beside it.
+
+    python -m musclemap_jax.predict.calibrate_alerts --run=runs/demo
+
+The sessions are skeletons only, which the model's skeleton branch answers; the alerts of that model rest on this branch
+from then on. `coach/margins.py` says what the margins guarantee: nothing for real videos.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from musclemap_jax.arguments import expand_home
+from musclemap_jax.coach.exercise import repetitions_and_holds
+from musclemap_jax.coach.margins import AlertMargins, RightSession, calibrate_margins
+from musclemap_jax.coach.movement import movement
+from musclemap_jax.coach.profiles import repetition_scores
+from musclemap_jax.errors import UserError
+from musclemap_jax.predict.coaching import OVERLAP
+from musclemap_jax.predict.command import run_command
+from musclemap_jax.predict.model import Model, load
+from musclemap_jax.predict.model_folder import SHIPPED
+from musclemap_jax.predict.skeleton_answers import SkeletonAnswerer
+from musclemap_jax.predict.stored_margins import weights_digest, write_margins
+from musclemap_jax.pretrained.arguments import Parser
+from musclemap_jax.skeleton_layouts import get_layout
+from musclemap_jax.synthetic.activities.table import ACTIVITIES
+from musclemap_jax.synthetic.session import Session, sample_session
+from musclemap_jax.taxonomy import MUSCLE_REGIONS
+
+LAYOUT = "coco17"
+ALPHA = 0.004
+"""A session lasts about a minute: both kinds of alerts together are false less than once in two hours."""
+
+SESSIONS = 10
+"""Sessions of each activity."""
+
+SEED = 7001
+
+
+def scored(answerer: SkeletonAnswerer, session: Session) -> tuple[np.ndarray, np.ndarray]:
+    """Times (R, 2) and log-odds (R, K) of the repetitions that are found in a session."""
+    moved = movement(session.skeleton[:, 0], get_layout(LAYOUT).joints, session.timeline.fps)
+    times = np.zeros((0, 2)) if moved is None else repetitions_and_holds(moved)[0]
+    window_times, scores = answerer.windows(session.skeleton, LAYOUT, session.timeline.fps, OVERLAP)
+    return times, repetition_scores(scores, window_times, times)
+
+
+def right_sessions(answerer: SkeletonAnswerer, number: int, seed: int) -> Iterator[RightSession]:
+    """Sessions of the activities that models are trained on; those without repetitions are left out."""
+    for activity in (each for each in ACTIVITIES if each.known):
+        for index in range(number):
+            _, scores = scored(answerer, sample_session(activity, seed, f"{activity.slug}_{index}"))
+            if len(scores):
+                expected = np.isin(np.arange(len(MUSCLE_REGIONS)), activity.muscles)
+                yield RightSession(activity.name, expected, scores)
+
+
+def calibrate(model: Model, number: int = SESSIONS, alpha: float = ALPHA, seed: int = SEED) -> AlertMargins:
+    """Margins of a model's alerts.
+
+    Args:
+      model: A model of MuscleMap's regions with a skeleton branch.
+      number: Sessions of each activity.
+      alpha: Probability of a false alert, of one kind in one session.
+      seed: Random seed of the sessions.
+
+    Raises:
+      UserError: Another model.
+    """
+    if model.regions != MUSCLE_REGIONS:
+        raise UserError(f"{model.name}: expected the {len(MUSCLE_REGIONS)} regions of MuscleMap, it has others")
+    answerer = SkeletonAnswerer(model)
+    sessions = list(right_sessions(answerer, number, seed))
+    return calibrate_margins(
+        sessions,
+        model.regions,
+        alpha=alpha,
+        branch=answerer.branch,
+        made_on=f"rendered sessions of {len({session.activity for session in sessions})} activities, done right",
+        weights=weights_digest(model.variables),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = Parser(
+        prog="python -m musclemap_jax.predict.calibrate_alerts", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--run", metavar="RUN", help="workdir or model folder (default: the shipped model)")
+    parser.add_argument("--sessions", type=int, default=SESSIONS, help="sessions of each activity (%(default)s)")
+    parser.add_argument("--alpha", type=float, default=ALPHA, help="probability of a false alert (%(default)s)")
+
+    def body() -> None:
+        args = parser.parse_args(expand_home(arguments))
+        if args.sessions < 2 or not 0 < args.alpha < 1:
+            raise UserError("--sessions, --alpha: expected at least 2 sessions and a probability between 0 and 1")
+        margins = calibrate(load(args.run), args.sessions, args.alpha)
+        folder = str(SHIPPED) if args.run is None else args.run
+        write_margins(folder, margins)
+        print(f"{folder}/alerts.json: margins from {margins.num_sessions} {margins.made_on}")
+
+    return run_command(body)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

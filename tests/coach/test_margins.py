@@ -1,0 +1,149 @@
+"""Conformal margins and the alerts beyond them."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from musclemap_jax.coach.alerts import excess_over_expected, excess_over_reference, find_alerts
+from musclemap_jax.coach.coaching import MISSING, UNEXPECTED, Alert, Coaching, Hold, Repetition
+from musclemap_jax.coach.margins import AlertMargins, RightSession, calibrate_margins, conformal_quantile
+from musclemap_jax.coach.profiles import log_odds, repetition_scores
+from musclemap_jax.coach.runs import run_maximum, runs
+from musclemap_jax.errors import UserError
+
+REGIONS = ("chest", "biceps", "quadriceps")
+
+
+def margins(**changes):
+    fields = {
+        "regions": REGIONS, "branch": "skeleton", "upper": (1.0, 2.0, math.inf), "lower": (-1.0, -2.0, -3.0),
+        "difference": (2.0, 2.0, 2.0), "alpha": 0.01, "num_sessions": 200, "made_on": "sessions", "weights": "abc",
+    }  # fmt: skip
+    return AlertMargins(**(fields | changes))
+
+
+def test_the_quantile_is_the_conformal_one():
+    values = np.array([4.0, 1.0, 3.0, 2.0])
+    assert conformal_quantile(values, 0.2) == 4.0  # ceil(5 * 0.8) = 4th
+    assert conformal_quantile(values, 0.4) == 3.0
+    assert conformal_quantile(values, 0.19) == math.inf  # 5 * 0.81 > 4
+
+
+def test_at_most_alpha_of_further_sessions_raise_an_alert():
+    rng = np.random.default_rng(0)
+
+    def session(index):
+        expected = np.arange(6) < 1 + index % 3
+        quirk = rng.normal(0, [0.2, 0.5, 1, 2, 3, 0.1])  # some regions are harder than others
+        return RightSession(f"a{index // 8}", expected, np.where(expected, 4, -4) + quirk + rng.normal(0, 0.5, (5, 6)))
+
+    alpha, false = 0.1, 0
+    found = calibrate_margins(
+        [session(i) for i in range(400)], list("abcdef"), alpha=alpha, branch="", made_on="", weights=""
+    )
+    for index in range(1000):
+        right = session(index)
+        excess = excess_over_expected(right.scores, right.expected, found)
+        kinds = {
+            a.kind for a in find_alerts(right.scores, right.scores, np.zeros((5, 2)), excess, list("abcdef"), 30.0)
+        }
+        false += UNEXPECTED in kinds
+    assert 0.03 < false / 1000 < 0.15
+    assert max(found.lower) <= 0 <= min(found.upper)
+
+
+def test_a_region_that_is_never_unexpected_in_calibration_raises_no_alert():
+    scores = np.array([[3.0, -3.0], [3.0, -3.0]])
+    sessions = [RightSession("squat", np.array([True, False]), scores + index / 10) for index in range(60)]
+    found = calibrate_margins(sessions, ["a", "b"], alpha=0.1, branch="", made_on="", weights="")
+    assert found.upper[0] == math.inf
+    assert math.isfinite(found.upper[1])
+    assert found.lower[1] == -math.inf
+    assert math.isfinite(found.lower[0])
+
+
+def test_margins_are_read_as_they_were_written():
+    text = margins().to_json()
+    assert json.loads(text)["upper"] == [1.0, 2.0, None]
+    assert AlertMargins.from_json(text, "alerts.json") == margins()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "alerts.json: no alert margins, or damaged: JSONDecodeError"),
+        ('{"format": 2}', "alerts.json: expected format 1: calibrate again, with python -m"),
+        ('{"format": 1, "upper": [1]}', "alerts.json: no alert margins, or damaged: KeyError('lower')"),
+    ],
+)
+def test_other_files_are_refused(text, message):
+    with pytest.raises(UserError) as error:
+        AlertMargins.from_json(text, "alerts.json")
+    assert str(error.value).startswith(message)
+
+
+def test_an_alert_stands_on_two_neighbouring_repetitions():
+    times = np.array([[0, 2], [2, 4], [4, 6], [6, 8.0]])
+    scores = np.array([[5, -5, 5], [-5, 5, 5], [-5, 5, -5], [-5, 5, -5.0]])
+    expected = np.array([False, False, True])
+    excess = excess_over_expected(scores, expected, margins())
+    alerts = find_alerts(scores, np.full((4, 3), 0.5), times, excess, REGIONS, 10.0)
+    # The chest exceeds its margin in one repetition alone.
+    assert alerts == (
+        Alert(UNEXPECTED, "biceps", (2, 4), 2.0, 8.0, (20, 79), 0.5, 3.0),
+        Alert(MISSING, "quadriceps", (3, 4), 4.0, 8.0, (40, 79), 0.5, 2.0),
+    )
+    assert alerts[0].sentence == "biceps: active, but not expected, in repetitions 2 to 4 (2.0-8.0 s)"
+
+
+def test_a_single_hold_raises_an_alert_and_repetitions_without_an_answer_do_not():
+    times = np.array([[0, 20.0]])
+    excess = excess_over_expected(np.array([[5.0, -5, 5]]), np.array([False, False, True]), margins())
+    (alert,) = find_alerts(np.zeros((1, 3)), np.ones((1, 3)), times, excess, REGIONS, 30.0, "hold")
+    assert alert.sentence == "chest: active, but not expected, in hold 1 (0.0-20.0 s)"
+    unanswered = np.full((1, 3), np.nan)
+    assert find_alerts(unanswered, unanswered, times, excess, REGIONS, 30.0) == ()
+
+
+def test_a_reference_is_compared_by_difference():
+    excess = excess_over_reference(np.array([[3.0, 0, -4]]), np.array([0.0, 0, 0]), margins())
+    np.testing.assert_array_equal(excess[UNEXPECTED], [[1, -2, -6]])
+    np.testing.assert_array_equal(excess[MISSING], [[-5, -2, 2]])
+
+
+def test_runs_and_their_maximum_agree():
+    scores = np.array([[3.0, 1], [-1, 2], [2, 4], [5, -9]])
+    np.testing.assert_array_equal(run_maximum(scores), [2, 2])
+    assert runs(scores[:, 0] > 1.9) == [(2, 4)]
+    assert runs(scores[:, 0] > 2) == []
+    np.testing.assert_array_equal(run_maximum(scores[:1]), [3, 1])
+    assert runs(np.array([True])) == [(0, 1)]
+    assert runs(np.zeros(0, bool)) == []
+
+
+def test_windows_count_by_their_overlap():
+    scores = np.array([[0.0, 1], [6, 1], [np.nan, np.nan]])
+    times = np.array([[0, 2], [1, 3], [10, 12.0]])
+    found = repetition_scores(scores, times, np.array([[0, 3], [1.5, 2], [10, 12]]))
+    np.testing.assert_allclose(found, [[3, 1], [3, 1], [np.nan, np.nan]])
+    assert repetition_scores(scores, times, np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_log_odds_are_bounded():
+    np.testing.assert_allclose(log_odds(np.array([0.5, 0.0, 1.0, np.nan])), [0, -16, 16, np.nan], atol=1e-6)
+
+
+def test_coaching_survives_json():
+    coaching = Coaching(
+        repetitions=(Repetition(0.0, 2.5, (0.25,), (True,)), Repetition(2.5, 4.0)),
+        holds=(Hold(5.0, 15.0),),
+        expected="squat: quadriceps",
+        alerts=(Alert(MISSING, "chest", (1, 2), 0.0, 4.0, (0, 119), 0.25, 1.5),),
+        notes=("A note.",),
+    )
+    assert Coaching.from_json(json.loads(json.dumps(coaching.to_json()))) == coaching
+    assert (coaching.repetitions[0].tempo_s, coaching.holds[0].duration_s) == (2.5, 10.0)
