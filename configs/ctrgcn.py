@@ -11,8 +11,8 @@ The skeletons have pyskl's layout `coco17`, so its weights for 2D poses fit as t
     python -m musclemap_jax.main --config=configs/ctrgcn.py --workdir=runs/ctrgcn \\
         --config.init_from.ctrgcn=weights/ctrgcn
 
-pyskl trains on clips of 100 poses by SGD (momentum 0.9 by Nesterov, rate 0.1 for 128 clips, weight decay 5e-4, cosine,
-80 epochs) without dropout; the optimizer here is AdamW.
+The recipe is pyskl's: clips of 100 poses, no dropout, and SGD with Nesterov's momentum, 0.1 for 128 clips along a
+cosine over 80 epochs without warm-up, weight decay 5e-4 on all parameters.
 
 Variants: `:synthetic` and `:smoke`, as in configs/transm3e.py.
 """
@@ -30,6 +30,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.update(branches=("ctrgcn",), num_tokens=0, sites="none", fusion="none", head_dropout_rate=0.0)
     config.model.backbones.ctrgcn.layout = config.input.layout = LAYOUT
     config.input.num_poses = 100
-    config.optimizer.update(learning_rate=1e-3, weight_decay=0.05, ema_decay=0.999)
-    config.train.update(batch_size=64, num_epochs=80.0)
+    config.optimizer.update(name="sgd", momentum=0.9, learning_rate=0.1, warmup_fraction=0.0, final_fraction=0.0)
+    config.optimizer.update(weight_decay=5e-4, decay_all=True, clip_norm=0.0)
+    config.train.update(batch_size=128, num_epochs=80.0)
     return apply_variant(config, variant)

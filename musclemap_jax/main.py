@@ -154,7 +154,7 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
             predictions = {split: experiment.predict(split) for split in eval_splits}
             decided = decide(experiment, predictions)
         if jax.process_index() == 0:
-            metrics = experiment.metrics_beside_baselines(predictions)
+            predictions, metrics = experiment.beside_baselines(predictions)
             laps.end("evaluation")
             laps.save()
             folder = epath.Path(task.report_dir)

@@ -14,7 +14,7 @@ import pytest
 
 from musclemap_jax.eval.baselines import TITLES
 from musclemap_jax.eval.metrics import Metrics
-from musclemap_jax.experiment.workdir import read_decisions, trained_clip_length_s
+from musclemap_jax.experiment.workdir import read_decisions, trained_clip_length_s, trained_spec
 from musclemap_jax.taxonomy import EVAL_SPLITS, MUSCLE_REGIONS
 from tests.tensorboard_events import in_scalars, shown_by_tensorboard
 from tools.fault_test import differences, final_state, run_with_kills
@@ -145,6 +145,28 @@ def test_a_stopped_and_killed_run_equals_an_uninterrupted_one(run_main, argument
     metrics = [(run / "report" / "metrics.json").read_text() for run in (workdir, finished_run[0])]
     assert metrics[0] == metrics[1]
     assert not (workdir / "damaged_checkpoints").exists()
+
+
+def test_a_killed_run_with_mixup_and_sgd_equals_an_uninterrupted_one(run_main, smoke_data, tmp_path):
+    start = functools.partial(
+        run_main,
+        "--config=configs/hdgcn.py:smoke",
+        "--mode=train",
+        f"--config.data.data_dir={smoke_data}",
+        "--config.train.num_steps=12",
+        "--config.train.mixing.mixup_alpha=0.8",
+        "--config.train.mixing.cutmix_alpha=1.0",
+        "--config.optimizer.name=sgd",
+        "--config.model.head_dropout_rate=0.5",
+    )
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert run_with_kills(start, whole, [], random.Random(0)) == []
+    assert run_with_kills(start, resumed, ["step"], random.Random(1)) == ["step"]
+    assert trained_spec(whole).train.mixing.is_on
+    expected = final_state(whole)
+    assert differences(final_state(resumed), expected) == []
+    assert scalars(resumed) == scalars(whole)
+    assert [name for name in expected if "trace" in name], "the momentum is in the checkpoint"
 
 
 def test_evaluation_alone_gives_the_same_metrics_beside_the_report(run_main, finished_run):

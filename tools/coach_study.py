@@ -10,7 +10,8 @@ the margins of the alerts were calibrated; no pixels are rendered, and the model
   of the truth.
 - holds: sessions with one to three holds: fraction whose length is right within a second.
 - alerts: sessions of `synthetic.mixtures`, every second one done right at first: an alert counts as detection if it
-  names a region that really differs, in a wrong repetition. Right sessions of known activities: false alerts an hour,
+  names a region that really differs, or joints that the mixed part moves, in a wrong repetition; "region named" counts
+  regions alone. Right sessions of known activities: false alerts an hour,
   with the 95 % upper bound of a Poisson rate. With a reference, each session is compared with a right one of another
   subject.
 """
@@ -21,24 +22,26 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from musclemap_jax.coach.alerts import excess_over_expected, excess_over_reference, find_alerts
-from musclemap_jax.coach.coaching import MISSING, Alert
+from musclemap_jax.coach.alerts import excess_motion, excess_over_expected, excess_over_reference, find_alerts
+from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
 from musclemap_jax.coach.exercise import repetitions_and_holds
+from musclemap_jax.coach.expected_motion import expected_motion
+from musclemap_jax.coach.motion import MOTIONS
 from musclemap_jax.coach.movement import movement
-from musclemap_jax.predict.calibrate_alerts import LAYOUT, scored
+from musclemap_jax.predict.calibrate_alerts import Scored, scored
 from musclemap_jax.predict.model import load
 from musclemap_jax.predict.skeleton_answers import SkeletonAnswerer
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.activities.activity import Activity
 from musclemap_jax.synthetic.activities.table import ACTIVITIES, select
 from musclemap_jax.synthetic.mixtures import MIXTURES, Mixture
-from musclemap_jax.synthetic.session import FPS, Session, sample_hold_session, sample_session
+from musclemap_jax.synthetic.session import FPS, LAYOUT, Session, sample_hold_session, sample_session
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
 HELD = (
@@ -113,39 +116,45 @@ class AlertStudy:
         """Raises UserError if the model has no skeleton branch or no margins."""
         model = load(run)
         self.margins, self.answerer = model.check_margins(), SkeletonAnswerer(model)
-        self._references: dict[str, np.ndarray | None] = {}
+        self._references: dict[str, Scored | None] = {}
 
     def alerts(self, session: Session, index: int) -> dict[str, tuple[Alert, ...]]:
         """The alerts of a session: "expect" by its exercise, "reference" by a right session of another subject."""
-        times, scores = scored(self.answerer, session)
-        if not len(times):
+        found, reference = scored(self.answerer, session), self.reference(session.activity, index)
+        if found is None:
             return dict.fromkeys(KINDS, ())
         expected = np.isin(np.arange(len(MUSCLE_REGIONS)), session.activity.muscles)
-        excesses = {"expect": excess_over_expected(scores, expected, self.margins)}
-        reference = self.reference(session.activity, index)
+        motion = np.array(expected_motion(session.activity.name))
+        alerts = {"expect": self._found(found, excess_over_expected(found.scores, expected, self.margins), motion)}
         if reference is not None:
-            excesses["reference"] = excess_over_reference(scores, reference, self.margins)
-        probabilities = np.zeros_like(scores)  # shown nowhere
-        found = {
-            kind: find_alerts(scores, probabilities, times, excess, MUSCLE_REGIONS, FPS)
-            for kind, excess in excesses.items()
-        }
-        return {kind: found.get(kind, ()) for kind in KINDS}
+            excess = excess_over_reference(found.scores, reference.scores.mean(axis=0), self.margins)
+            alerts["reference"] = self._found(found, excess, reference.motion.mean(axis=0))
+        return {kind: alerts.get(kind, ()) for kind in KINDS}
 
-    def reference(self, activity: Activity, index: int) -> np.ndarray | None:
-        """Mean scores of a right session of another subject; None if no repetition is found in it."""
+    def _found(self, found: Scored, excess: Mapping[str, np.ndarray], motion: np.ndarray) -> tuple[Alert, ...]:
+        moving = excess_motion(found.motion, motion, self.margins)
+        return (
+            *find_alerts(excess, MUSCLE_REGIONS, np.zeros_like(found.scores), found.times, FPS),
+            *find_alerts(moving, tuple(MOTIONS), np.zeros_like(found.motion), found.times, FPS),
+        )
+
+    def reference(self, activity: Activity, index: int) -> Scored | None:
+        """A right session of another subject; None if no repetition is found in it."""
         name = f"reference_{activity.slug}_{index % REFERENCES}"
         if name not in self._references:
-            _, scores = scored(self.answerer, sample_session(activity, SEED, name))
-            self._references[name] = scores.mean(axis=0) if len(scores) else None
+            self._references[name] = scored(self.answerer, sample_session(activity, SEED, name))
         return self._references[name]
 
 
 def is_right(alert: Alert, mixture: Mixture, wrong_times: np.ndarray) -> bool:
-    """Whether an alert names a region that differs, in time with a wrong repetition."""
-    regions = mixture.missing if alert.kind == MISSING else mixture.unexpected
+    """Whether an alert names a region that differs, or joints that the mixed part moves, in a wrong repetition."""
+    right = {
+        UNEXPECTED: [MUSCLE_REGIONS[k] for k in mixture.unexpected],
+        MISSING: [MUSCLE_REGIONS[k] for k in mixture.missing],
+        MOVING: mixture.moving,
+    }
     overlaps = (wrong_times[:, 0] < alert.end_s) & (wrong_times[:, 1] > alert.start_s)
-    return MUSCLE_REGIONS.index(alert.region) in regions and bool(overlaps.any())
+    return alert.region in right[alert.kind] and bool(overlaps.any())
 
 
 def study_alerts(run: str | None, per_mixture: int, hours: float, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -154,17 +163,27 @@ def study_alerts(run: str | None, per_mixture: int, hours: float, progress: Call
     table = []
     for mixture in MIXTURES:
         row = {"expected": mixture.base, "mixed with": f"{mixture.part} of {mixture.other}", "sessions": per_mixture}
-        hits = dict.fromkeys(KINDS, 0)
+        hits, by_region = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0)
         for index in range(per_mixture):
             name = f"wrong_{mixture.base}_{mixture.other}_{index}"
             session = sample_session(mixture.activity, SEED, name, mixture=mixture, wrong_from=0.5 * (index % 2))
             wrong_times = session.timeline.repetitions[session.wrong]
             for kind, alerts in study.alerts(session, index).items():
-                hits[kind] += any(is_right(alert, mixture, wrong_times) for alert in alerts)
-        table.append(row | {f"detected by {kind}": count for kind, count in hits.items()})
+                right = [alert for alert in alerts if is_right(alert, mixture, wrong_times)]
+                hits[kind] += bool(right)
+                by_region[kind] += any(alert.kind != MOVING for alert in right)
+        table.append(
+            row
+            | {f"detected by {kind}": count for kind, count in hits.items()}
+            | {f"region named by {kind}": count for kind, count in by_region.items()}
+        )
         progress(str(table[-1]))
     total = sum(row["sessions"] for row in table)
-    detection = {kind: sum(row[f"detected by {kind}"] for row in table) / total for kind in KINDS}
+    detection = {
+        f"{what} by {kind}": sum(row[f"{what} by {kind}"] for row in table) / total
+        for what in ("detected", "region named")
+        for kind in KINDS
+    }
     right = {
         "known": study_right(study, [each for each in ACTIVITIES if each.known], hours, progress),
         "new": study_right(study, [each for each in ACTIVITIES if not each.known], hours / 3, progress),

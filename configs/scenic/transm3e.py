@@ -3,7 +3,7 @@
     python -m musclemap_jax.scenic_bridge --config=configs/scenic/transm3e.py:smoke --workdir=runs/scenic
 
 Starts from the same parameters as our own trainer, sees the same batches, and without dropout has the same losses.
-Variants: `:synthetic` (2,025 steps, 100 epochs of the rendered clips) and `:smoke`; without one 10,000 steps. Set
+Variants: `:synthetic` (1,519 steps, 75 epochs of the rendered clips) and `:smoke`; without one 10,000 steps. Set
 NUM_STEPS for your data: epochs times clips over the batch size. Not yet run at full size.
 """
 
@@ -11,7 +11,7 @@ import ml_collections
 
 from musclemap_jax.scenic_bridge.config import scenic_config
 
-NUM_STEPS = {"": 10_000, "synthetic": 2025}
+NUM_STEPS = {"": 10_000, "synthetic": 1519}
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:

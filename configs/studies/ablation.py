@@ -15,7 +15,7 @@ def get_study() -> Study:
     return Study(
         rows={
             "full": Row(WHOLE, about="both branches teach each other, MCTF"),
-            "to_video": Row(WHOLE, {"model.directions": "to_video"}, about="one way: the skeleton branch teaches"),
+            "to_video": Row(WHOLE, {"model.directions": "to_rgb_diff"}, about="one way: the skeleton branch teaches"),
             "no_distillation": Row(WHOLE, {"loss.kd_weight": 0.0}, about="the same network, nothing is taught"),
             "no_fusion": Row(WHOLE, {"model.fusion": "none"}, about="the heads see the classification tokens alone"),
             "no_tokens": Row(WHOLE, {"model.num_tokens": 0}, about="the published branches, trained together"),
@@ -24,7 +24,7 @@ def get_study() -> Study:
                 {"model.backbones.hdgcn.streams": ("joint", "biomechanics")},
                 about="angles, levers and powers beside the joints",
             ),
-            "video": Row("mvitv2_s:synthetic", about="the video branch alone"),
+            "video": Row("mvitv2_s:synthetic", {"model.branches": ("rgb_diff",)}, about="the video branch alone"),
             "skeleton": Row("hdgcn:synthetic", about="the skeleton branch alone"),
         },
         seeds=(0, 1, 2),

@@ -1,53 +1,52 @@
-"""Alerts: regions that are active and not expected, or expected and not active, beyond a conformal margin.
+"""Alerts beyond a conformal margin: regions that are active and not expected, or expected and not active, and joints
+that move more than expected.
 
 A single repetition may be anything: an alert stands on two neighbouring ones, or on the only one.
 
-Letters of shapes: R repetitions, K muscle regions.
+Letters of shapes: R repetitions, K muscle regions or joints, A angles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from musclemap_jax.coach.coaching import MISSING, UNEXPECTED, Alert
+from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
 from musclemap_jax.coach.margins import AlertMargins
 from musclemap_jax.coach.runs import runs
 
 
 def find_alerts(
-    scores: np.ndarray,
+    excess: Mapping[str, np.ndarray],
+    names: Sequence[str],
     probabilities: np.ndarray,
     repetitions: np.ndarray,
-    excess: dict[str, np.ndarray],
-    regions: Sequence[str],
     fps: float,
     unit: str = "repetition",
 ) -> tuple[Alert, ...]:
     """The alerts of a video, in the order of their start.
 
     Args:
-      scores: (R, K) scores of the repetitions; NaN without an answer.
+      excess: {kind: (R, K)} by how much each score exceeds its margin, negative where it does not, and NaN in
+        repetitions without an answer, which are left out.
+      names: Names of the K regions or joints.
       probabilities: (R, K) probabilities that are shown.
       repetitions: (R, 2) their times in seconds.
-      excess: {kind: (R, K)} by how much each score exceeds its margin, negative where it does not.
-      regions: Names of the K regions.
       fps: Frames per second of the video.
       unit: "repetition" or "hold".
     """
-    answered = np.flatnonzero(~np.isnan(scores).any(axis=1))
     alerts = []
     for kind, amount in excess.items():
-        for k, region in enumerate(regions):
-            beyond = amount[answered, k] > 0
-            for first, last in runs(beyond):
+        answered = np.flatnonzero(~np.isnan(amount).any(axis=1))
+        for k, name in enumerate(names):
+            for first, last in runs(amount[answered, k] > 0):
                 rows = answered[first:last]
                 start, end = float(repetitions[rows[0], 0]), float(repetitions[rows[-1], 1])
                 alerts.append(
                     Alert(
                         kind=kind,
-                        region=region,
+                        region=name,
                         repetitions=(int(rows[0]) + 1, int(rows[-1]) + 1),
                         start_s=start,
                         end_s=end,
@@ -68,8 +67,9 @@ def excess_over_expected(scores: np.ndarray, expected: np.ndarray, margins: Aler
       expected: (K,) bool.
       margins: The margins.
     """
-    above = np.where(expected, -np.inf, scores - np.array(margins.upper))
-    below = np.where(expected, np.array(margins.lower) - scores, -np.inf)
+    unknown = np.where(np.isnan(scores), np.nan, -np.inf)
+    above = np.where(expected, unknown, scores - np.array(margins.upper))
+    below = np.where(expected, np.array(margins.lower) - scores, unknown)
     return {UNEXPECTED: above, MISSING: below}
 
 
@@ -83,3 +83,14 @@ def excess_over_reference(scores: np.ndarray, reference: np.ndarray, margins: Al
     """
     difference, margin = scores - reference, np.array(margins.difference)
     return {UNEXPECTED: difference - margin, MISSING: -difference - margin}
+
+
+def excess_motion(motion: np.ndarray, expected: np.ndarray, margins: AlertMargins) -> dict[str, np.ndarray]:
+    """{kind: (R, A)} degrees by which joints move more than expected and the margin.
+
+    Args:
+      motion: (R, A) as `motion.motion_ranges` returns it.
+      expected: (A,) ranges that are expected.
+      margins: The margins.
+    """
+    return {MOVING: motion - expected - np.array(margins.motion)}

@@ -9,8 +9,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-UNEXPECTED, MISSING = "unexpected", "missing"
-"""Kinds of alerts: a region is active and not expected, or expected and not active."""
+UNEXPECTED, MISSING, MOVING = "unexpected", "missing", "moving"
+"""Kinds of alerts: a region is active and not expected, or expected and not active; joints move more than expected."""
+
+
+_WHAT = {
+    UNEXPECTED: "active, but not expected",
+    MISSING: "expected, but not active",
+    MOVING: "move more than expected",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +30,14 @@ class Repetition:
       probabilities: K probabilities of the muscle regions, from the windows that it lies in, each weighted by its
         overlap; empty if none of them has an answer.
       active: K decisions; empty likewise.
+      motion: How far the joints and the trunk move in it (`motion.MOTIONS`), in degrees.
     """
 
     start_s: float
     end_s: float
     probabilities: tuple[float, ...] = ()
     active: tuple[bool, ...] = ()
+    motion: tuple[float, ...] = ()
 
     @property
     def tempo_s(self) -> float:
@@ -56,17 +65,17 @@ class Hold:
 
 @dataclasses.dataclass(frozen=True)
 class Alert:
-    """A muscle region that differs from what is expected, by more than the margin.
+    """A muscle region, or joints, that differ from what is expected by more than the margin.
 
     Attributes:
-      kind: `UNEXPECTED` or `MISSING`.
-      region: Name of the region.
+      kind: `UNEXPECTED`, `MISSING` or `MOVING`.
+      region: Name of the region, or of the joints, a key of `motion.MOTIONS`.
       repetitions: Numbers of the first and of the last repetition that it holds for, from 1.
       start_s: Start of the first one in seconds.
       end_s: End of the last one.
       frames: Numbers of the first and of the last frame, from 0.
-      probability: Mean probability of the region over these repetitions.
-      excess: By how much the margin is exceeded, in log-odds: the mean over these repetitions.
+      probability: Mean probability of the region over these repetitions; 0 for joints.
+      excess: By how much the margin is exceeded, in log-odds, or degrees for joints: the mean over these repetitions.
       unit: "repetition", or "hold" for a static exercise: what is numbered.
     """
 
@@ -85,7 +94,7 @@ class Alert:
         """The alert in words."""
         first, last = self.repetitions
         which = f"{self.unit} {first}" if first == last else f"{self.unit}s {first} to {last}"
-        what = "active, but not expected" if self.kind == UNEXPECTED else "expected, but not active"
+        what = _WHAT[self.kind]
         return f"{self.region}: {what}, in {which} ({self.start_s:.1f}-{self.end_s:.1f} s)"
 
 

@@ -21,13 +21,17 @@ from typing import Any
 
 import numpy as np
 
+from musclemap_jax.coach.motion import MOTIONS
 from musclemap_jax.coach.runs import run_maximum
 from musclemap_jax.errors import UserError
 
 FORMAT = 1
 
-_LEAST_SPREAD = 0.5
-"""Log-odds; a region that hardly varied in calibration may vary by that much."""
+_LEAST_SPREAD, _LEAST_MOTION = 0.5, 5.0
+"""Log-odds and degrees: what hardly varied in calibration may vary by that much."""
+
+_NEVER = {"upper": math.inf, "lower": -math.inf, "difference": math.inf, "motion": math.inf}
+"""Margins that are never exceeded; null in JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +44,7 @@ class AlertMargins:
       upper: A region that is not expected raises an alert above this; infinite (null in JSON) for never.
       lower: One that is expected raises an alert below this.
       difference: A region raises an alert if it differs by more than this from a reference.
+      motion: Joints raise an alert if they move by so many degrees more than in a reference (`motion.MOTIONS`).
       alpha: Probability that a session that is done right raises an alert, for each kind of alert.
       num_sessions: Number of sessions that they were calibrated on.
       made_on: What the sessions were, in words.
@@ -51,6 +56,7 @@ class AlertMargins:
     upper: tuple[float, ...]
     lower: tuple[float, ...]
     difference: tuple[float, ...]
+    motion: tuple[float, ...]
     alpha: float
     num_sessions: int
     made_on: str
@@ -59,7 +65,7 @@ class AlertMargins:
     def to_json(self) -> str:
         """Strict JSON; infinite margins are null."""
         entry = {"format": FORMAT} | dataclasses.asdict(self)
-        for name in ("upper", "lower", "difference"):
+        for name in _NEVER:
             entry[name] = [round(value, 4) if math.isfinite(value) else None for value in entry[name]]
         return json.dumps(entry, indent=1, allow_nan=False) + "\n"
 
@@ -75,13 +81,13 @@ class AlertMargins:
             entry: dict[str, Any] = json.loads(text)
             if entry.pop("format") != FORMAT:
                 raise UserError(f"{where}: expected format {FORMAT}: {fix}")
-            never = {"upper": math.inf, "lower": -math.inf, "difference": math.inf}
-            for name, value in never.items():
+            for name, value in _NEVER.items():
                 entry[name] = tuple(value if each is None else float(each) for each in entry[name])
             margins = cls(**(entry | {"regions": tuple(entry["regions"])}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{where}: no alert margins, or damaged: {error!r}: {fix}") from error
-        if {len(margins.upper), len(margins.lower), len(margins.difference)} != {len(margins.regions)}:
+        lengths = {len(margins.upper), len(margins.lower), len(margins.difference)}
+        if lengths != {len(margins.regions)} or len(margins.motion) != len(MOTIONS):
             raise UserError(f"{where}: expected a margin of each kind for each region: {fix}")
         return margins
 
@@ -94,11 +100,13 @@ class RightSession:
       activity: Name of the exercise.
       expected: (K,) bool, its regions.
       scores: (R, K) log-odds of its repetitions, all with an answer.
+      motion: (R, A) ranges of the joints' angles, as in `motion.motion_ranges`.
     """
 
     activity: str
     expected: np.ndarray
     scores: np.ndarray
+    motion: np.ndarray
 
 
 def calibrate_margins(
@@ -123,25 +131,26 @@ def calibrate_margins(
     expected = np.stack([session.expected for session in sessions])
     highest = np.stack([run_maximum(session.scores) for session in sessions])
     lowest = np.stack([run_maximum(-session.scores) for session in sessions])
-    references = [_partner(sessions, index) for index in range(len(sessions))]
-    apart = np.stack(
-        [
-            np.maximum(run_maximum(session.scores - reference), run_maximum(reference - session.scores))
-            for session, reference in zip(sessions, references, strict=True)
-        ]
-    )
-    everywhere = np.isfinite(apart).all(axis=1)
+    pairs = [(session, other) for index, session in enumerate(sessions) if (other := _partner(sessions, index))]
+    apart = np.stack([_difference(session.scores, other.scores.mean(axis=0)) for session, other in pairs])
+    moved = np.stack([run_maximum(session.motion - other.motion.mean(axis=0)) for session, other in pairs])
     return AlertMargins(
         regions=tuple(regions),
         branch=branch,
         upper=tuple(np.maximum(_margin(highest, ~expected, alpha), 0.0).tolist()),
         lower=tuple((-np.maximum(_margin(lowest, expected, alpha), 0.0)).tolist()),
-        difference=tuple(_margin(apart, np.repeat(everywhere[:, None], apart.shape[1], 1), alpha).tolist()),
+        difference=tuple(_margin(apart, np.ones(apart.shape, bool), alpha).tolist()),
+        motion=tuple(_margin(moved, np.ones(moved.shape, bool), alpha, _LEAST_MOTION).tolist()),
         alpha=alpha,
         num_sessions=len(sessions),
         made_on=made_on,
         weights=weights,
     )
+
+
+def _difference(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(K,) largest difference of (R, K) scores from a reference, either way, that holds over a run."""
+    return np.maximum(run_maximum(scores - reference), run_maximum(reference - scores))
 
 
 def conformal_quantile(values: np.ndarray, alpha: float) -> float:
@@ -150,21 +159,21 @@ def conformal_quantile(values: np.ndarray, alpha: float) -> float:
     return float(np.sort(values)[place - 1]) if place <= len(values) else math.inf
 
 
-def _margin(values: np.ndarray, counts: np.ndarray, alpha: float) -> np.ndarray:
+def _margin(values: np.ndarray, counts: np.ndarray, alpha: float, least_spread: float = _LEAST_SPREAD) -> np.ndarray:
     """(K,) margins of (N, K) values, of which those with `counts` are of the kind; infinite where there are none."""
     usual, held_out = slice(0, None, 2), slice(1, None, 2)
     of_kind = np.where(counts[usual], values[usual], np.nan)
     known = (~np.isnan(of_kind)).sum(axis=0) >= 2
     of_kind[:, ~known] = 0.0
     centre = np.nanmean(of_kind, axis=0)
-    spread = np.maximum(np.nanstd(of_kind, axis=0), _LEAST_SPREAD)
+    spread = np.maximum(np.nanstd(of_kind, axis=0), least_spread)
     strays = np.where(counts[held_out] & known, (values[held_out] - centre) / spread, -np.inf).max(axis=1)
     return np.where(known, centre + conformal_quantile(strays, alpha) * spread, np.inf)
 
 
-def _partner(sessions: Sequence[RightSession], index: int) -> np.ndarray:
-    """(K,) mean scores of another session of the same activity; NaN if there is none."""
-    for other in (index + 2, index - 2, index + 1, index - 1):  # of the same half, if there is one
+def _partner(sessions: Sequence[RightSession], index: int) -> RightSession | None:
+    """Another session of the same activity, of the same half if there is one; None if there is none."""
+    for other in (index + 2, index - 2, index + 1, index - 1):
         if 0 <= other < len(sessions) and sessions[other].activity == sessions[index].activity:
-            return sessions[other].scores.mean(axis=0)
-    return np.full(sessions[index].scores.shape[1], np.nan)
+            return sessions[other]
+    return None

@@ -16,15 +16,17 @@ from jaxtyping import Float64, Shaped
 
 from musclemap_jax import taxonomy
 
-JOINTS, BIOMECHANICS, BOTH, LOOKUP = "linear_joints", "linear_biomechanics", "linear_both", "activity_lookup"
+JOINTS, BIOMECHANICS, BOTH, LIMBS = "linear_joints", "linear_biomechanics", "linear_both", "linear_limbs"
+LOOKUP = "activity_lookup"
 
-LINEAR = (JOINTS, BIOMECHANICS, BOTH)
+LINEAR = (JOINTS, BIOMECHANICS, BOTH, LIMBS)
 """Baselines that see what the model sees, or less."""
 
 TITLES: dict[str, str] = {
     JOINTS: "linear model on joints",
     BIOMECHANICS: "linear model on biomechanics",
     BOTH: "linear model on joints and biomechanics",
+    LIMBS: "the same, each region by its limbs",
     LOOKUP: "activity lookup",
 }
 """Baseline -> its name for readers, in the order of tables."""

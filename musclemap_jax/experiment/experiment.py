@@ -204,9 +204,12 @@ class Experiment:
         """Metrics of predictions by split, on the scores that ``eval.scores`` says."""
         return self._evaluator.metrics(predictions)
 
-    def metrics_beside_baselines(self, predictions: Mapping[str, SplitPredictions]) -> Metrics:
-        """As `metrics`, with those of baselines on the same clips, which are fitted here."""
-        return self._evaluator.metrics(*with_baselines(self.data, predictions))
+    def beside_baselines(
+        self, predictions: Mapping[str, SplitPredictions]
+    ) -> tuple[dict[str, SplitPredictions], Metrics]:
+        """The predictions with the scores of baselines on the same clips, which are fitted here, and their metrics."""
+        predictions, remarks = with_baselines(self.data, predictions)
+        return predictions, self._evaluator.metrics(predictions, remarks)
 
     def _validate(self, state: TrainState) -> dict[str, float]:
         present = validation_splits(self.data)

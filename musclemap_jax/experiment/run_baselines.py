@@ -15,16 +15,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from musclemap_jax.biomechanics import statistics
+from musclemap_jax.biomechanics.limbs import ARM_MUSCLES, joints_without
 from musclemap_jax.data.modalities.fields import ClipRecord, field_of, text
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.data.sampling import pose_times
 from musclemap_jax.data.skeletons.poses import sample_poses
-from musclemap_jax.eval.baselines import BIOMECHANICS, BOTH, JOINTS, LOOKUP, TITLES, ActivityLookup
+from musclemap_jax.eval.baselines import BIOMECHANICS, BOTH, JOINTS, LIMBS, LOOKUP, TITLES, ActivityLookup
+from musclemap_jax.eval.limb_model import LimbModel, fit_limb_model
 from musclemap_jax.eval.linear_model import LinearModel, fit_linear_model
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.eval.skeleton_statistics import LAYOUT, biomechanical_statistics, joint_statistics
 from musclemap_jax.experiment.prepared_data import PreparedData
-from musclemap_jax.skeleton_layouts import convert
+from musclemap_jax.skeleton_layouts import convert, get_layout
 from tfds_musclemap.source import ClipSource, stored_clips
 
 MAX_TRAIN_CLIPS = 5000
@@ -37,7 +39,10 @@ USUAL_FPS = 30.0
 _CHUNK = 256
 """Clips whose statistics are computed at once."""
 
-Statistics = Mapping[str, Float[np.ndarray, "n F"]]
+_VIEWS = tuple(joints_without(limb, get_layout(statistics.LAYOUT).joints) for limb in ("legs", "arms"))
+"""The joints that the two halves of the statistics of `LIMBS` are of."""
+
+Statistics = dict[str, Float[np.ndarray, "n F"]]
 """Linear baseline -> the statistics that it takes."""
 
 log = logging.getLogger(__name__)
@@ -53,7 +58,7 @@ class Baselines:
       remarks: Sentences on what is missing.
     """
 
-    linear: Mapping[str, LinearModel]
+    linear: Mapping[str, LinearModel | LimbModel]
     lookup: ActivityLookup
     remarks: tuple[str, ...]
 
@@ -61,8 +66,8 @@ class Baselines:
         """Baseline -> (n, K) scores of all clips of a split, in its order; those that have none are left out."""
         found: dict[str, np.ndarray | None] = {}
         if self.linear:
-            statistics = _statistics(data.sources[split], range(len(data.clips[split])))
-            found = {name: model.log_odds(statistics[name]) for name, model in self.linear.items()}
+            of_kinds = _statistics(data.sources[split], range(len(data.clips[split])))
+            found = {name: model.log_odds(of_kinds[name]) for name, model in self.linear.items()}
         found[LOOKUP] = self.lookup.scores([clip.activity for clip in data.clips[split]])
         return {name: scores for name in TITLES if (scores := found.get(name)) is not None}
 
@@ -79,10 +84,16 @@ def fit_baselines(data: PreparedData) -> Baselines:
             {}, lookup, ("The prepared data holds no skeletons, so there are no linear models beside it.",)
         )
     log.info("fitting linear models on the skeletons of %d training clips", len(chosen))
-    statistics = _statistics(source, chosen)
-    if all(np.isnan(of_kind).all() for of_kind in statistics.values()):
+    of_kinds = _statistics(source, chosen)
+    if all(np.isnan(of_kind).all() for of_kind in of_kinds.values()):
         return Baselines({}, lookup, ("No training clip shows a person, so there are no linear models beside it.",))
-    linear = {name: fit_linear_model(of_kind, labels[chosen]) for name, of_kind in statistics.items()}
+    limbs = of_kinds.pop(LIMBS)
+    linear: dict[str, LinearModel | LimbModel] = {
+        name: fit_linear_model(of_kind, labels[chosen]) for name, of_kind in of_kinds.items()
+    }
+    of_arms = np.isin(data.regions, ARM_MUSCLES)
+    if of_arms.any() and not of_arms.all():
+        linear[LIMBS] = fit_limb_model(limbs, labels[chosen], of_arms)
     remarks = ()
     if len(chosen) < len(clips):
         remarks = (f"The linear models were fitted on {len(chosen):,} of {len(clips):,} training clips.",)
@@ -102,15 +113,22 @@ def with_baselines(
 
 
 def _statistics(source: ClipSource, positions: Sequence[int] | np.ndarray) -> Statistics:
-    """Statistics of the clips at some positions of a split."""
+    """Statistics of the clips at some positions of a split, NaN where they are undefined."""
     durations_s = [clip.num_frames / (clip.fps if clip.fps > 0 else USUAL_FPS) for clip in stored_clips(source)]
     chunks = []
     for chunk in _chunks(positions):
         poses = np.stack([_poses(source[row]) for row in chunk])
         per_s = np.array([NUM_POSES / durations_s[row] for row in chunk], np.float32)
-        chunks.append((joint_statistics(poses), biomechanical_statistics(poses, per_s)))
-    joints, biomechanics = (np.concatenate(of_kind) for of_kind in zip(*chunks, strict=True))
-    return {JOINTS: joints, BIOMECHANICS: biomechanics, BOTH: np.concatenate([joints, biomechanics], axis=1)}
+        views = (poses, *(np.where(kept[:, None], poses, np.float32(0)) for kept in _VIEWS))
+        chunks.append([part for view in views for part in _of_both_kinds(view, per_s)])
+    joints, biomechanics, *views = (np.concatenate(part) for part in zip(*chunks, strict=True))
+    both, limbs = (np.concatenate(parts, axis=1) for parts in ([joints, biomechanics], views))
+    return {JOINTS: joints, BIOMECHANICS: biomechanics, BOTH: both, LIMBS: limbs}
+
+
+def _of_both_kinds(poses: Float[np.ndarray, "n T V 3"], poses_per_s: Float[np.ndarray, " n"]) -> Iterator[np.ndarray]:
+    for found in (statistics.joint_statistics(poses), statistics.biomechanical_statistics(poses, poses_per_s)):
+        yield np.where(found.valid, found.values, np.float32(np.nan))
 
 
 def _chunks(positions: Sequence[int] | np.ndarray) -> Iterator[list[int]]:
@@ -121,7 +139,9 @@ def _chunks(positions: Sequence[int] | np.ndarray) -> Iterator[list[int]]:
 
 def _poses(record: ClipRecord) -> Float[np.ndarray, "T V 3"]:
     """Poses of a clip's first person."""
-    skeleton = convert(field_of(record, "skeleton")[:, :1], text(field_of(record, "skeleton_layout")), LAYOUT)
+    skeleton = convert(
+        field_of(record, "skeleton")[:, :1], text(field_of(record, "skeleton_layout")), statistics.LAYOUT
+    )
     return sample_poses(skeleton, pose_times(len(skeleton), NUM_POSES), num_persons=1)[:, 0]
 
 

@@ -20,13 +20,16 @@ from jax.typing import DTypeLike
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.backbone import Backbone
-from musclemap_jax.models.skeleton.backbones import CTRGCN, HDGCN_BACKBONE, STGCN
+from musclemap_jax.models.skeleton.backbones import CTRGCN, HDGCN_BACKBONE, POSE_STATISTICS, STGCN
 from musclemap_jax.models.skeleton.streams import NUM_COORDINATES
 from musclemap_jax.models.video.backbones import C2D, I3D, MVIT, SLOW, SLOWFAST, SWIN
 from musclemap_jax.models.video.video_input import imagenet_rgb, normalised_flow, normalised_rgb, rgb_difference
 
 Batch = Mapping[str, jax.Array | np.ndarray]
 Inputs = tuple[jax.Array | np.ndarray, ...]
+
+OWN_WEIGHT = "own_weight"
+"""Key of a mixed batch: (B,) weight of each clip in its features and labels, the rest is that of clip B - 1 - i."""
 
 NUM_POSES = 8
 """Poses in an example of a skeleton backbone's input; no parameter's shape depends on it."""
@@ -43,6 +46,8 @@ class Branch:
       inputs: Preprocessing on the device: (batch, dtype) -> inputs of the module, whose first axis is B * S or B.
       example: Inputs by which the parameters' shapes are found: (spec, num_persons) -> inputs of one clip.
       present: Tells the clips in which the branch sees something: batch -> (B,) bool. None where every clip has input.
+      mixes_features: Whether the network itself mixes each clip's features with those of clip B - 1 - i where the batch
+        says how (`OWN_WEIGHT`): mixup and CutMix then leave its modality as it is.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Branch:
     inputs: Callable[[Batch, DTypeLike], Inputs]
     example: Callable[[Any, int], Inputs]
     present: Callable[[Batch], jax.Array] | None = None
+    mixes_features: bool = False
 
 
 def _clip_branch(
@@ -88,6 +94,16 @@ def _skeleton_branch(name: str, backbone: Backbone) -> Branch:
     return Branch(name, "skeleton", backbone, _skeleton_inputs, _skeleton_example, _anybody_seen)
 
 
+def _statistics_branch(name: str, backbone: Backbone) -> Branch:
+    """A skeleton branch that mixes the statistics of two clips, where the mean of their poses would be no pose."""
+
+    def inputs(batch: Batch, dtype: DTypeLike) -> Inputs:
+        own = batch.get(OWN_WEIGHT)
+        return (*_skeleton_inputs(batch, dtype), *(() if own is None else (own,)))
+
+    return Branch(name, "skeleton", backbone, inputs, _skeleton_example, _anybody_seen, mixes_features=True)
+
+
 BRANCHES: dict[str, Branch] = {
     branch.name: branch
     for branch in (
@@ -98,6 +114,7 @@ BRANCHES: dict[str, Branch] = {
         _clip_branch("swin", SWIN, "video", 3, imagenet_rgb),
         *(_clip_branch(backbone.name, backbone, "video", 3, normalised_rgb) for backbone in (C2D, I3D, SLOW, SLOWFAST)),
         *(_skeleton_branch(backbone.name, backbone) for backbone in (STGCN, CTRGCN)),
+        _statistics_branch("pose_statistics", POSE_STATISTICS),
     )
 }
 """Branches by name; a configuration's file may add its own."""

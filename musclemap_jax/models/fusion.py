@@ -36,15 +36,17 @@ Features = Float[Array, "B D"]
 class Fusion(nn.Module):
     """Base class of fusions, called as fusion(classification, receiver, train=...).
 
-    One with `reads_features` is also called with the `features` (B, N, D) of `BranchOutput`, and serves branches that
-    are not taught, which have no receiver tokens, too.
+    One with `reads_features` is also called with the `features` (B, N, D) of `BranchOutput`. One that does not need
+    receiver tokens also serves branches that are not taught, which have none; in the place of the others there, the
+    classification tokens are averaged.
     """
 
     reads_features: ClassVar[bool] = False
+    needs_receiver: ClassVar[bool] = True
     dtype: DTypeLike = jnp.float32
 
-    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features:
-        """Fuses both sets of tokens into one feature per clip.
+    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Features | Tokens:
+        """Fuses both sets of tokens into one feature per clip, or into one for each muscle region, (B, M, D).
 
         `receiver` is None where the branch has none, which `required` turns into an error. `train` turns on dropout and
         stochastic depth, which need the rng stream `dropout`.
@@ -170,6 +172,19 @@ class NoFusion(Fusion):
         return jnp.mean(classification, axis=1)
 
 
+class ByRegion(Fusion):
+    """Mean of both sets, token by token, so that a region's logit depends on its own tokens alone.
+
+    Source: the one query for each label of Query2Label (Liu et al., 2021, arXiv:2107.10834), whose group-wise head the
+    branch's head is then: the weights of region k read class token k. A token for each region is needed.
+    """
+
+    needs_receiver: ClassVar[bool] = False
+
+    def __call__(self, classification: Tokens, receiver: Tokens | None, *, train: bool = False) -> Tokens:
+        return classification if receiver is None else (classification + receiver) / 2
+
+
 class ConcatFusion(Fusion):
     """Both sets concatenated on channels, a linear layer to D, and the mean over tokens."""
 
@@ -222,6 +237,7 @@ class AttentivePooling(Fusion):
     """
 
     reads_features: ClassVar[bool] = True
+    needs_receiver: ClassVar[bool] = False
     mlp_ratio: float = 4.0
     head_width: int = 64
 
@@ -267,6 +283,7 @@ FUSIONS: dict[str, Callable[..., Fusion]] = {
     "self_attention": AttentionFusion,
     "cross_attention": functools.partial(AttentionFusion, cross=True),
     "attentive": AttentivePooling,
+    "by_region": ByRegion,
     "none": NoFusion,
     "mctf_released": functools.partial(MCTF, released_reshape=True),
 }

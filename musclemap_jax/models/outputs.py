@@ -20,8 +20,8 @@ class BranchOutput:
       final_classification: (B, M, D) classification tokens after the branch's final norm; (B, 1, D) pooled
         features where the branch has no class tokens.
       final_receiver: (B, M, D) receiver tokens after the final norm, or None.
-      features: (B, N, D) what the network ends with beside the tokens, before any final norm, for attentive pooling:
-        patches, or joints averaged over time and persons; None where it has no such thing, and outside the model.
+      features: (B, N, D) what the network ends with beside the tokens, for attentive pooling: patches or positions, or
+        joints averaged over time and persons; None where it has no such thing, and outside the model.
     """
 
     classification: tuple[jax.Array, ...]

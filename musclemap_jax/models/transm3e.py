@@ -174,8 +174,28 @@ class ModelSpec:
 
     def make_fusion(self, branch: str, **fields: Any) -> Fusion:
         """The fusion of a branch's token sets: its classification tokens' mean where there is only one."""
-        has_input = branch in self.taught or FUSIONS[self.fusion](parent=None).reads_features
+        has_input = branch in self.taught or not FUSIONS[self.fusion](parent=None).needs_receiver
         return FUSIONS[self.fusion if has_input else "none"](**fields)
+
+
+class Head(nn.Module):
+    """A linear layer to the K logits; of one feature for each region, (B, K, D), logit k reads feature k alone."""
+
+    num_regions: int
+
+    @nn.compact
+    def __call__(self, features: Float[Array, "B D"] | Float[Array, "B M D"]) -> Float[Array, "B K"]:
+        shape = (features.shape[-1], self.num_regions)
+        kernel = self.param("kernel", nn.initializers.truncated_normal(0.02), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape[1:], jnp.float32)
+        if features.ndim == 2:
+            return features @ kernel + bias[None]
+        if features.shape[1] != self.num_regions:
+            raise UserError(
+                f"config.model.num_tokens: a fusion by region needs a class token for each of the {self.num_regions} "
+                f"regions, got {features.shape[1]}"
+            )
+        return jnp.einsum("bkd,dk->bk", features, kernel) + bias[None]
 
 
 class TransM3E(nn.Module):
@@ -267,7 +287,7 @@ class TransM3E(nn.Module):
         extra = {"features": output.features} if fuse.reads_features else {}
         features = fuse(output.final_classification, output.final_receiver, train=train, **extra).astype(jnp.float32)
         features = nn.Dropout(spec.head_dropout_rate, deterministic=not train)(features)
-        head = nn.Dense(spec.num_regions, kernel_init=nn.initializers.truncated_normal(0.02), name=f"head_{name}")
+        head = Head(spec.num_regions, name=f"head_{name}")
         return head(features).reshape(num_clips, -1, spec.num_regions).mean(1)
 
     def _sites(self, branches: Mapping[str, BranchOutput], present: Mapping[str, Array]) -> dict[str, DistillationSite]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from musclemap_jax.arguments import expand_home
 from musclemap_jax.coach.exercise import repetitions_and_holds
 from musclemap_jax.coach.margins import AlertMargins, RightSession, calibrate_margins
+from musclemap_jax.coach.motion import motion_ranges
 from musclemap_jax.coach.movement import movement
 from musclemap_jax.coach.profiles import repetition_scores
 from musclemap_jax.errors import UserError
@@ -28,10 +30,9 @@ from musclemap_jax.predict.stored_margins import weights_digest, write_margins
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.activities.table import ACTIVITIES
-from musclemap_jax.synthetic.session import Session, sample_session
+from musclemap_jax.synthetic.session import LAYOUT, Session, sample_session
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
-LAYOUT = "coco17"
 ALPHA = 0.004
 """A session lasts about a minute: both kinds of alerts together are false less than once in two hours."""
 
@@ -41,22 +42,38 @@ SESSIONS = 10
 SEED = 7001
 
 
-def scored(answerer: SkeletonAnswerer, session: Session) -> tuple[np.ndarray, np.ndarray]:
-    """Times (R, 2) and log-odds (R, K) of the repetitions that are found in a session."""
+class Scored(NamedTuple):
+    """The repetitions that are found in a session.
+
+    Attributes:
+      times: (R, 2) start and end in seconds.
+      scores: (R, K) log-odds.
+      motion: (R, A) ranges of the joints' angles in degrees.
+    """
+
+    times: np.ndarray
+    scores: np.ndarray
+    motion: np.ndarray
+
+
+def scored(answerer: SkeletonAnswerer, session: Session) -> Scored | None:
+    """The repetitions of a session, found as prediction finds them; None if there are none."""
     moved = movement(session.skeleton[:, 0], get_layout(LAYOUT).joints, session.timeline.fps)
     times = np.zeros((0, 2)) if moved is None else repetitions_and_holds(moved)[0]
+    if moved is None or not len(times):
+        return None
     window_times, scores = answerer.windows(session.skeleton, LAYOUT, session.timeline.fps, OVERLAP)
-    return times, repetition_scores(scores, window_times, times)
+    return Scored(times, repetition_scores(scores, window_times, times), motion_ranges(moved, times))
 
 
 def right_sessions(answerer: SkeletonAnswerer, number: int, seed: int) -> Iterator[RightSession]:
     """Sessions of the activities that models are trained on; those without repetitions are left out."""
     for activity in (each for each in ACTIVITIES if each.known):
         for index in range(number):
-            _, scores = scored(answerer, sample_session(activity, seed, f"{activity.slug}_{index}"))
-            if len(scores):
+            found = scored(answerer, sample_session(activity, seed, f"{activity.slug}_{index}"))
+            if found is not None:
                 expected = np.isin(np.arange(len(MUSCLE_REGIONS)), activity.muscles)
-                yield RightSession(activity.name, expected, scores)
+                yield RightSession(activity.name, expected, found.scores, found.motion)
 
 
 def calibrate(model: Model, number: int = SESSIONS, alpha: float = ALPHA, seed: int = SEED) -> AlertMargins:
@@ -71,6 +88,12 @@ def calibrate(model: Model, number: int = SESSIONS, alpha: float = ALPHA, seed: 
     Raises:
       UserError: Another model.
     """
+    held_out = number * sum(activity.known for activity in ACTIVITIES) // 2
+    if number < 2 or not 1 / (held_out + 1) <= alpha < 1:
+        raise UserError(
+            f"--sessions, --alpha: expected at least 2 sessions, and an alpha from 1 / {held_out + 1} to below 1, got "
+            f"{number} and {alpha}: with fewer sessions, no margin is so rarely exceeded"
+        )
     if model.regions != MUSCLE_REGIONS:
         raise UserError(f"{model.name}: expected the {len(MUSCLE_REGIONS)} regions of MuscleMap, it has others")
     answerer = SkeletonAnswerer(model)
@@ -96,8 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def body() -> None:
         args = parser.parse_args(expand_home(arguments))
-        if args.sessions < 2 or not 0 < args.alpha < 1:
-            raise UserError("--sessions, --alpha: expected at least 2 sessions and a probability between 0 and 1")
         margins = calibrate(load(args.run), args.sessions, args.alpha)
         folder = str(SHIPPED) if args.run is None else args.run
         write_margins(folder, margins)

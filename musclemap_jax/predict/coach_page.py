@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from musclemap_jax.coach.coaching import UNEXPECTED, Alert, Coaching, Repetition
+from musclemap_jax.coach.coaching import MISSING, MOVING, Alert, Coaching, Repetition
 from musclemap_jax.predict.coach_text import summary
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.recorder import Recorder
@@ -23,13 +23,13 @@ class ShownAlert:
 
     Attributes:
       alert: The alert.
-      is_unexpected: Whether the region is active and not expected.
+      is_missing: Whether something is expected and not there.
       time_s: Time of the frame in seconds.
       jpeg: The frame; empty if there is none.
     """
 
     alert: Alert
-    is_unexpected: bool
+    is_missing: bool
     time_s: float = 0.0
     jpeg: bytes = b""
 
@@ -72,7 +72,7 @@ def coach_section(prediction: Prediction, order: Sequence[int], recorder: Record
     marked = {
         (number, index[alert.region]): alert.kind
         for alert in coaching.alerts
-        if alert.unit == "repetition"
+        if alert.unit == "repetition" and alert.kind != MOVING
         for number in range(alert.repetitions[0], alert.repetitions[1] + 1)
     }
     rows = [(number, each) for number, each in enumerate(coaching.repetitions, start=1)]
@@ -93,4 +93,4 @@ def coach_section(prediction: Prediction, order: Sequence[int], recorder: Record
 
 def _shown(alert: Alert, recorder: Recorder | None, person: int | None) -> ShownAlert:
     frame = recorder.nearest((alert.start_s + alert.end_s) / 2, person) if recorder else None
-    return ShownAlert(alert, alert.kind == UNEXPECTED, *(frame or ()))
+    return ShownAlert(alert, alert.kind == MISSING, *(frame or ()))

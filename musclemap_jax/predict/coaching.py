@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from musclemap_jax.coach.alerts import excess_over_expected, excess_over_reference, find_alerts
+from musclemap_jax.coach.alerts import excess_motion, excess_over_expected, excess_over_reference, find_alerts
 from musclemap_jax.coach.coaching import Coaching, Hold, Repetition
 from musclemap_jax.coach.exercise import repetitions_and_holds
 from musclemap_jax.coach.expectation import Expectation
+from musclemap_jax.coach.expected_motion import expected_motion
 from musclemap_jax.coach.margins import AlertMargins
+from musclemap_jax.coach.motion import MOTIONS, motion_ranges
 from musclemap_jax.coach.movement import movement
 from musclemap_jax.coach.profiles import log_odds, repetition_scores
 from musclemap_jax.errors import UserError
@@ -47,6 +49,7 @@ def with_repetitions(
     if moved is None:
         return dataclasses.replace(prediction, coaching=Coaching(notes=(NOT_SEEN,)))
     times, held = repetitions_and_holds(moved)
+    motion = motion_ranges(moved, times)
     logits = repetition_scores(prediction.logits.astype(np.float64), prediction.times_s, times)
     shown_probabilities, decided = probabilities(logits), active(logits)
     answered = ~np.isnan(logits).any(axis=1)
@@ -56,6 +59,7 @@ def with_repetitions(
             end,
             tuple(shown_probabilities[row].tolist()) if answered[row] else (),
             tuple(decided[row].tolist()) if answered[row] else (),
+            tuple(motion[row].tolist()),
         )
         for row, (start, end) in enumerate(times.tolist())
     )
@@ -88,14 +92,19 @@ def with_alerts(
     unit, times = _spans(coaching)
     scores = _scores(prediction, margins, times)
     if expectation is not None:
-        expected = expectation.sentence
+        expected, expected_ranges = expectation.sentence, expected_motion(expectation.name)
         excess = excess_over_expected(scores, expectation.mask(prediction.regions), margins)
     else:
         assert reference is not None
         expected = f"as in {shown(reference.source)}"
         excess = excess_over_reference(scores, _reference_scores(reference, margins), margins)
+        expected_ranges = _motion(reference.coaching).mean(axis=0) if reference.repetitions else None
     profile = repetition_scores(prediction.probabilities, prediction.times_s, times)
-    alerts = find_alerts(scores, profile, times, excess, prediction.regions, prediction.fps, unit)
+    alerts = find_alerts(excess, prediction.regions, profile, times, prediction.fps, unit)
+    motion = _motion(coaching)
+    if len(motion) and expected_ranges is not None:
+        more = excess_motion(motion, np.array(expected_ranges), margins)
+        alerts += find_alerts(more, tuple(MOTIONS), np.zeros_like(motion), times, prediction.fps)
     notes = [*coaching.notes]
     if not len(times):
         notes.append("No alerts are possible: no repetition and no hold was found.")
@@ -103,6 +112,11 @@ def with_alerts(
         notes.append("No alerts are possible: the model has no answer for any repetition.")
     coaching = dataclasses.replace(coaching, expected=expected, alerts=alerts, notes=tuple(notes))
     return dataclasses.replace(prediction, coaching=coaching)
+
+
+def _motion(coaching: Coaching) -> np.ndarray:
+    """(R, A) degrees by which the joints move in each repetition."""
+    return np.array([each.motion for each in coaching.repetitions], np.float64).reshape(-1, len(MOTIONS))
 
 
 def _spans(coaching: Coaching) -> tuple[str, np.ndarray]:

@@ -23,7 +23,7 @@ from musclemap_jax.taxonomy import NEW_SPLITS
 MACRO_ROW = "macro mean"
 """Name of the last row of the per-region tables."""
 _NO_INTERVAL = (math.nan, math.nan)
-_OF_BRANCH = "scores_"
+_OF_BRANCH, _OF_BASELINE = "scores_", "baseline_"
 """Beginning of the names of the branches' scores in an npz file."""
 
 
@@ -158,7 +158,7 @@ def write_predictions(
     ``predictions_<split>.csv``: clip_id, activity, muscles (active indices joined by ';', as in annotations.csv; empty
     for a background clip) and one column of scores per region. ``predictions_<split>.npz``: arrays scores (n, K),
     labels (n, K), clip_ids (n,), activities (n,) and regions (K,), readable without pickle; of a model of several
-    branches also scores_<branch> (n, K).
+    branches also scores_<branch> (n, K), and baseline_<name> (n, K) of the baselines that it is compared with.
 
     The folder is created if absent; unknown activities are written as empty cells.
 
@@ -175,6 +175,8 @@ def write_predictions(
         for clip_id, activity, labels, scores in clips
     ]
     write_csv(csv_path, ["clip_id", "activity", "muscles", *regions], rows)
+    beside = {f"{_OF_BRANCH}{branch}": scores for branch, scores in predictions.branch_scores.items()}
+    beside |= {f"{_OF_BASELINE}{name}": scores for name, scores in predictions.baseline_scores.items()}
     np.savez_compressed(
         npz_path,
         scores=predictions.scores,
@@ -182,7 +184,7 @@ def write_predictions(
         clip_ids=np.array(predictions.clip_ids, dtype=str),
         activities=np.array(activities, dtype=str),
         regions=np.array(regions, dtype=str),
-        **{f"{_OF_BRANCH}{branch}": scores for branch, scores in predictions.branch_scores.items()},  # ty: ignore[invalid-argument-type]
+        **beside,  # ty: ignore[invalid-argument-type]
     )
     return csv_path, npz_path
 
@@ -201,7 +203,10 @@ def read_predictions(npz_path: epath.PathLike) -> tuple[SplitPredictions, tuple[
             arrays["labels"],
             tuple(arrays["clip_ids"].tolist()),
             tuple(activities) if any(activities) else (),
-            {name.removeprefix(_OF_BRANCH): arrays[name] for name in arrays if name.startswith(_OF_BRANCH)},
+            *(
+                {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+                for prefix in (_OF_BRANCH, _OF_BASELINE)
+            ),
         )
         return predictions, tuple(arrays["regions"].tolist())
     except (OSError, KeyError, ValueError) as error:

@@ -3,7 +3,8 @@
 Scenic's configuration states how is trained: batch size, steps, optimizer, schedule. Data, input, model, loss and first
 weights stand in `dataset_configs.experiment`, with the keys of `experiment/config.py`; its other sections are left out
 there, so that each setting stands once. Translated are AdamW, its decay mask, the warm-up with cosine and the clipping
-by global norm, all to the same numbers; Scenic has no moving average of parameters, gradient accumulation or mesh.
+by global norm, all to the same numbers; other settings of the optimizer are refused. Scenic has no moving average of
+parameters, gradient accumulation or mesh.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ _SCENICS = ("optimizer", "train", "mesh")
 """Sections of ours whose place Scenic's own keys take."""
 
 
+_TRANSLATED = ("learning_rate", "warmup_fraction", "final_fraction", "weight_decay", "beta1", "beta2", "clip_norm")
+_TRANSLATED += ("ema_decay", "momentum")
+"""Settings of the optimizer that Scenic has too; Scenic's runs have no moving average, and AdamW no such momentum."""
+
+
 def scenic_config(source: str, num_steps: int = 0) -> ml_collections.ConfigDict:
     """Translates a configuration of ours for Scenic's `classification_trainer`.
 
@@ -40,10 +46,12 @@ def scenic_config(source: str, num_steps: int = 0) -> ml_collections.ConfigDict:
       num_steps: Length of the run; by default `train.num_steps`.
 
     Raises:
-      UserError: There is no such configuration, or its length is in epochs and `num_steps` is not given.
+      UserError: There is no such configuration, its length is in epochs and `num_steps` is not given, or a setting of
+        its optimizer has no translation.
     """
     ours = named_config(source)
     spec = resolve(ours)
+    _check_translated(source, spec.optimizer)
     num_steps = num_steps or spec.train.num_steps
     if not num_steps:
         raise UserError(f"scenic_config({source!r}): its length is in epochs: pass num_steps")
@@ -80,6 +88,17 @@ def scenic_config(source: str, num_steps: int = 0) -> ml_collections.ConfigDict:
     config.lr_configs = _schedule(spec.optimizer, num_steps)
     config.optimizer_configs = _optimizer(spec.optimizer, spec.model.frozen_branches)
     return config
+
+
+def _check_translated(source: str, spec: OptimizerSpec) -> None:
+    """Refuses settings of the optimizer that would be lost."""
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        if field.name not in _TRANSLATED and value != field.default:
+            raise UserError(
+                f"scenic_config({source!r}): config.optimizer.{field.name}={value!r} is not translated for Scenic's "
+                f"trainer: set it to {field.default!r}, or train by musclemap_jax.main"
+            )
 
 
 def _schedule(spec: OptimizerSpec, num_steps: int) -> dict[str, object]:

@@ -96,7 +96,8 @@ class TokenLearner(nn.Module):
             name="Transformer",
         )
         tokens = encoder(tubelets, train=train)
-        return BranchOutput((), (), tokens.mean(1, keepdims=True).astype(self.dtype))
+        pooled = tokens.mean(1, keepdims=True).astype(self.dtype)
+        return BranchOutput((), (), pooled, features=tokens.astype(self.dtype))
 
 
 def _build(

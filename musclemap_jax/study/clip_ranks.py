@@ -2,10 +2,11 @@
 
 Average precision is a function of the order of the clips alone, ties included, and so is every bootstrap of it over
 clips or activities. So the ranks of a region's scores replace the scores: one byte each for up to 256 clips. A clip
-takes about 95 bytes of compressed text, with twenty regions and three sets of scores (two branches and both together).
+takes about 95 bytes of compressed text, with twenty regions and three sets of scores (two branches and both together),
+and as much again with three baselines.
 
 The text is base64 of an npz file: `clip_ids` (n,), `activities` (n,), `labels` (n, K) as bits along the first axis, and
-for each set of scores `ranks_<name>` (n, K), 0 for the lowest score.
+for each set of scores `ranks_<name>` (n, K), for each baseline `baseline_<name>` (n, K), 0 for the lowest score.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from musclemap_jax.storage.npz_files import read_npz
 
 FUSED = "fused"
 """Name of the whole model's prediction beside the names of its branches."""
-_RANKS = "ranks_"
+_RANKS, _BASELINE = "ranks_", "baseline_"
 
 
 def pack(predictions: SplitPredictions) -> str:
@@ -28,6 +29,7 @@ def pack(predictions: SplitPredictions) -> str:
     scores = {FUSED: predictions.scores, **predictions.branch_scores}
     buffer = io.BytesIO()
     arrays = {f"{_RANKS}{name}": _ranks(values) for name, values in scores.items()}
+    arrays |= {f"{_BASELINE}{name}": _ranks(values) for name, values in predictions.baseline_scores.items()}
     np.savez_compressed(
         buffer,
         clip_ids=np.array(predictions.clip_ids, dtype=str),
@@ -46,14 +48,18 @@ def unpack(text: str) -> SplitPredictions:
     """
     arrays = read_npz(base64.b64decode(text, validate=True))
     try:
-        scores = {
-            name.removeprefix(_RANKS): ranks.astype(np.float32)
-            for name, ranks in arrays.items()
-            if name.startswith(_RANKS)
-        }
+        scores, baselines = (
+            {
+                name.removeprefix(prefix): ranks.astype(np.float32)
+                for name, ranks in arrays.items()
+                if name.startswith(prefix)
+            }
+            for prefix in (_RANKS, _BASELINE)
+        )
         clip_ids = arrays["clip_ids"].tolist()
         labels = np.unpackbits(arrays["labels"], axis=0, count=len(clip_ids))
-        return SplitPredictions(scores.pop(FUSED), labels, clip_ids, arrays["activities"].tolist(), scores)
+        activities = arrays["activities"].tolist()
+        return SplitPredictions(scores.pop(FUSED), labels, clip_ids, activities, scores, baselines)
     except KeyError as error:
         raise ValueError(f"without {error}") from error
 

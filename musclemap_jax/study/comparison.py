@@ -1,6 +1,7 @@
 """The comparison of a study's rows: means over seeds, and paired differences from the reference row.
 
-Rows are ordered by their score on validation clips, by which choices are made. Test is shown beside it.
+Rows are ordered by their score on validation clips, by which choices are made. Test is shown beside it. The linear
+models on skeletons, which every run's report compares it with, are rows beside the study's: they have no seeds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64
 
+from musclemap_jax.eval.baselines import LINEAR
 from musclemap_jax.eval.bootstrap import draw_activities, drawn_average_precision, macro_means
 from musclemap_jax.eval.metrics import MEANS
 from musclemap_jax.eval.paired_bootstrap import PairedDifference, mean_and_std, paired_difference, same_clips
@@ -33,9 +35,9 @@ class Score:
     """A row's mAP on a split.
 
     Attributes:
-      by_seed: Seed -> mAP in [0, 1]; not empty.
+      by_seed: Seed -> mAP in [0, 1]; empty of a baseline.
       mean: Mean over the seeds.
-      std: Standard deviation over the seeds (n - 1); NaN with one seed.
+      std: Standard deviation over the seeds (n - 1); NaN with one seed, and of a baseline.
     """
 
     by_seed: Mapping[int, float]
@@ -49,7 +51,7 @@ class RowScores:
 
     Attributes:
       name: Its name.
-      seeds: Seeds of its finished runs.
+      seeds: Seeds of its finished runs; none of a baseline, which depends on the data alone.
       scores: `FUSED` or branch -> split or mean -> score.
       differences: The same, from the reference row; what is not comparable is absent.
     """
@@ -72,6 +74,7 @@ class Comparison:
       chosen_by: The split or mean that orders the rows; empty if no validation split was scored.
       chance: Split or mean -> mAP of the stronger floor, where it is the same for all rows.
       codes: Code versions of the runs.
+      baselines: Linear models beside the rows, in the order of `baselines.LINEAR`.
     """
 
     study: Study
@@ -81,6 +84,12 @@ class Comparison:
     chosen_by: str
     chance: Mapping[str, float]
     codes: tuple[str, ...]
+    baselines: tuple[RowScores, ...] = ()
+
+    @property
+    def shown_rows(self) -> tuple[RowScores, ...]:
+        """The rows, then the baselines."""
+        return (*self.rows, *self.baselines)
 
     @property
     def num_missing(self) -> int:
@@ -114,7 +123,35 @@ def compare(study: Study, results: Sequence[RunResult]) -> Comparison:
         chosen_by,
         _common_chance(results),
         tuple(sorted({result.code for result in results})),
+        tuple(_baseline_row(name, of_rows, reference, draws) for name in LINEAR if _have(results, name)),
     )
+
+
+def _have(results: Sequence[RunResult], baseline: str) -> bool:
+    return any(baseline in result.baselines for result in results)
+
+
+def _baseline_row(
+    name: str, of_rows: Mapping[str, Mapping[int, RunResult]], reference: Mapping[int, RunResult], draws: _Bootstrap
+) -> RowScores:
+    """A linear model's row: its scores as those of a run, beside each run of the reference."""
+    beside = {}
+    for of_row in (reference, *of_rows.values()):
+        for seed, result in of_row.items():
+            if name in result.baselines:
+                beside.setdefault(seed, _as_run(result, name))
+    first = next(iter(beside.values()))
+    scores = {split: Score({}, value, math.nan) for split, value in first.scores[FUSED].items()}
+    return RowScores(name, (), {FUSED: scores}, _differences(beside, reference, draws))
+
+
+def _as_run(result: RunResult, baseline: str) -> RunResult:
+    """A baseline in the place of the model that it stands beside."""
+    clips = {
+        split: of_split._replace(scores=of_split.baseline_scores[baseline], branch_scores={}, baseline_scores={})
+        for split, of_split in result.clips.items()
+    }
+    return dataclasses.replace(result, scores={FUSED: result.baselines[baseline]}, clips=clips, baselines={})
 
 
 def _scores(of_row: Mapping[int, RunResult]) -> dict[str, dict[str, Score]]:
@@ -159,7 +196,7 @@ class _Bootstrap:
     """The mAP of each run in each repetition of the bootstrap over activities, computed once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, str, str], Drawn] = {}
+        self._known: dict[tuple[int, str, str], tuple[RunResult, Drawn]] = {}
         self._draws = functools.cache(draw_activities)
 
     def difference(self, one: RunResult, other: RunResult, branch: str, split: str) -> Drawn:
@@ -181,8 +218,8 @@ class _Bootstrap:
                 draws = self._draws(split, tuple(clips.activities))
                 scores = result.clip_scores(branch, split)
                 drawn = macro_means(drawn_average_precision(scores, clips.labels, clips.activities, draws))
-            self._known[key] = drawn
-        return self._known[key]
+            self._known[key] = result, drawn  # with the result, so that no other one gets its id
+        return self._known[key][1]
 
 
 def _common_chance(results: Sequence[RunResult]) -> dict[str, float]:

@@ -91,7 +91,7 @@ def score_plots(comparison: Comparison, branch: str) -> list[Plot]:
     """The rows' scores on the splits of validation, and on those of test."""
     plots = []
     for kind in _KINDS:
-        rows = [(row.name, _scores(row, branch, _splits(comparison, kind))) for row in comparison.rows]
+        rows = [(row.name, _scores(row, branch, _splits(comparison, kind))) for row in comparison.shown_rows]
         plots += _plot(f"mAP, {kind}, %", rows, is_difference=False)
     return plots
 
@@ -100,7 +100,7 @@ def difference_plots(comparison: Comparison, branch: str) -> list[Plot]:
     """The rows' differences from the reference on the splits of validation, and on those of test."""
     plots = []
     for kind in _KINDS:
-        rows = [(row.name, _differences(row, branch, _splits(comparison, kind))) for row in comparison.rows]
+        rows = [(row.name, _differences(row, branch, _splits(comparison, kind))) for row in comparison.shown_rows]
         title = f"Difference from {comparison.study.reference}, {kind}, points"
         plots += _plot(title, rows, is_difference=True)
     return plots

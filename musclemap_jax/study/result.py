@@ -1,8 +1,9 @@
 """What a finished run leaves for the comparison: one JSON file, small enough to be committed.
 
 It holds the mAP of every split and branch, the configuration, the code version, and the ranks of every clip's scores
-(`clip_ranks.py`), so that any two runs can be compared clip by clip on a machine that has neither the data nor the
-checkpoints. For 460 clips, twenty regions and two branches it has about 50 KiB.
+(`clip_ranks.py`), also by the linear models on skeletons that its report compares it with, so that any two runs can be
+compared clip by clip on a machine that has neither the data nor the checkpoints. For 460 clips, twenty regions and two
+branches it has about 50 KiB, with the linear models about 90.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.average_precision import macro_mean, per_region_average_precision
+from musclemap_jax.eval.baselines import LINEAR
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
@@ -49,6 +51,8 @@ class RunResult:
       scores: `FUSED` or branch -> split or mean -> mAP in [0, 1]; a model of one branch has the same under both.
       chance: Split or mean -> the mAP of the stronger floor.
       clips: Split -> its clips; only the order of their scores counts.
+      baselines: Linear baseline (`baselines.LINEAR`) -> split or mean -> mAP; empty without skeletons. The clips have
+        its scores.
     """
 
     row: str
@@ -60,6 +64,7 @@ class RunResult:
     scores: Mapping[str, Mapping[str, float]]
     chance: Mapping[str, float]
     clips: Mapping[str, SplitPredictions]
+    baselines: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
     def clip_scores(self, branch: str, split: str) -> np.ndarray:
         """(n, K) scores of the clips by the whole model, `FUSED`, or by a branch that has a mAP."""
@@ -104,7 +109,16 @@ def collect_run(run: Run) -> RunResult:
         },
         chance={split: headline.chance for split, headline in headlines[FUSED].items()},
         clips=clips,
+        baselines={
+            name: {split: each.headline.mean_ap for split, each in metrics.baselines[name].items()}
+            for name in _linear_baselines(clips)
+        },
     )
+
+
+def _linear_baselines(clips: Mapping[str, SplitPredictions]) -> list[str]:
+    """Those whose scores stand beside the model's in every split; none in reports of older versions."""
+    return [name for name in LINEAR if all(name in of_split.baseline_scores for of_split in clips.values())]
 
 
 def _read_report(folder: Path) -> tuple[Metrics, dict[str, SplitPredictions]]:
@@ -116,7 +130,8 @@ def _read_report(folder: Path) -> tuple[Metrics, dict[str, SplitPredictions]]:
     clips = {}
     for split in metrics.splits:
         logits, _ = read_predictions(folder / "predictions" / f"predictions_{split}.npz")
-        clips[split] = logits.rescored(metrics.scores)
+        linear = {name: scores for name, scores in logits.baseline_scores.items() if name in LINEAR}
+        clips[split] = logits.rescored(metrics.scores)._replace(baseline_scores=linear)
         _check_agrees(path, split, metrics, clips[split])
     return metrics, clips
 
@@ -144,6 +159,7 @@ def write_result(path: Path, result: RunResult) -> None:
         "times_s": {name: round(seconds, 1) for name, seconds in result.times_s.items()},
         "mAP": {branch: _as_json(scores) for branch, scores in result.scores.items()},
         "chance": _as_json(result.chance),
+        "baselines": {name: _as_json(scores) for name, scores in result.baselines.items()},
         "regions": list(result.regions),
         "config": config,
         "clips": {split: pack(predictions) for split, predictions in result.clips.items()},
@@ -172,6 +188,7 @@ def read_result(path: Path) -> RunResult:
             scores={branch: _from_json(scores) for branch, scores in content["mAP"].items()},
             chance=_from_json(content["chance"]),
             clips={split: unpack(text) for split, text in content["clips"].items()},
+            baselines={name: _from_json(scores) for name, scores in content.get("baselines", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
         raise UserError(f"{path}: damaged, or of another version ({error}): {_FIX}") from error

@@ -51,6 +51,11 @@ def notes(comparison: Comparison) -> list[str]:
             f"{split} {percent(comparison.chance[split])}" for split in comparison.splits if split in comparison.chance
         )
         sentences.append(f"Chance: {floors}.")
+    if comparison.baselines:
+        sentences.append(
+            "Rows without seeds are logistic regressions on statistics of the clips' skeletons, as in each run's "
+            "report: they depend on the data alone."
+        )
     if comparison.num_missing:
         sentences.append(f"{comparison.num_missing} of the study's runs have no result yet.")
     if len(comparison.codes) > 1:
@@ -61,17 +66,21 @@ def notes(comparison: Comparison) -> list[str]:
 def score_table(comparison: Comparison, branch: str) -> Table:
     """One row for each row of the study that has the branch."""
     rows = [
-        [row.name, str(len(row.seeds)), *(score_text(row.scores[branch].get(split)) for split in comparison.splits)]
-        for row in comparison.rows
+        [row.name, _seeds(row), *(score_text(row.scores[branch].get(split)) for split in comparison.splits)]
+        for row in comparison.shown_rows
         if branch in row.scores
     ]
     return ["row", "seeds", *comparison.splits], rows
 
 
+def _seeds(row: RowScores) -> str:
+    return str(len(row.seeds)) if row.seeds else ABSENT
+
+
 def difference_table(comparison: Comparison, branch: str) -> Table:
     """One row for each row of the study that can be compared with the reference on the branch."""
     rows = []
-    for row in comparison.rows:
+    for row in comparison.shown_rows:
         if of_branch := row.differences.get(branch):
             rows.append([row.name, *(difference_text(of_branch.get(split)) for split in comparison.splits)])
     return ["row", *comparison.splits], rows
@@ -98,15 +107,15 @@ def difference_text(difference: PairedDifference | None) -> str:
 def write_study_csv(path: Path, comparison: Comparison) -> None:
     """Writes one line for each row, branch and split.
 
-    Columns: study, row, branch (`fused` for the model's prediction), split, seeds (number of runs), mean, std; and of
-    the difference from the reference: reference, pairs, difference, difference_std, low, high (95 % interval). All
-    values are fractions; an undefined one is an empty cell.
+    Columns: study, row, branch (`fused` for the model's prediction), split, seeds (number of runs; 0 for a linear
+    model), mean, std; and of the difference from the reference: reference, pairs, difference, difference_std, low, high
+    (95 % interval). All values are fractions; an undefined one is an empty cell.
     """
     header = ["study", "row", "branch", "split", "seeds", "mean", "std"]
     header += ["reference", "pairs", "difference", "difference_std", "low", "high"]
     rows = [
         line
-        for row in comparison.rows
+        for row in comparison.shown_rows
         for branch, of_branch in row.scores.items()
         for line in _csv_lines(comparison, row, branch, of_branch)
     ]

@@ -47,7 +47,9 @@ class Mixture:
         """The movement as it is made."""
         base, other = self.activity.program, select((self.other,))[0].program
         if self.part == "body":
-            return other | _only(base, CHANNELS["arms"])
+            return _without_arm_modes(other) | _only(base, CHANNELS["arms"])
+        if self.part == "arms":
+            base = _without_arm_modes(base)
         return base | _only(other, CHANNELS[self.part])
 
     @property
@@ -62,6 +64,11 @@ class Mixture:
         return tuple(k for k in self.muscles if k not in self.activity.muscles)
 
     @property
+    def moving(self) -> tuple[str, ...]:
+        """Kinds of joints that the part moves."""
+        return {"arms": ("elbows", "shoulders"), "body": ("hips", "knees"), "trunk": ("trunk",)}.get(self.part, ())
+
+    @property
     def missing(self) -> tuple[int, ...]:
         """Regions that are expected and not active."""
         return tuple(k for k in self.activity.muscles if k not in self.muscles)
@@ -72,6 +79,12 @@ def _only(program: tracks.Part, names: frozenset[str]) -> tracks.Part:
         return {name: value for name, value in values.items() if name.removesuffix("_l").removesuffix("_r") in names}
 
     return tracks.Part(kept(dict(program.tracks)), kept(dict(program.modes)))
+
+
+def _without_arm_modes(program: tracks.Part) -> tracks.Part:
+    """The program with arms that are given by joint angles, unless a later part says otherwise."""
+    modes = {name: mode for name, mode in program.modes.items() if not name.startswith("arms")}
+    return tracks.Part(program.tracks, modes)
 
 
 MIXTURES: tuple[Mixture, ...] = (

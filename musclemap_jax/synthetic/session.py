@@ -27,6 +27,9 @@ from musclemap_jax.synthetic.session_timeline import Timeline, sample_holds, sam
 from musclemap_jax.synthetic.skeleton_noise import corrupt, sample_corruption
 
 FPS = 15.0
+LAYOUT = "coco17"
+"""Joint order of the skeletons."""
+
 SIZE = 128
 """Side of the picture in pixels, in which the skeleton is given."""
 

@@ -6,6 +6,7 @@ modality with the same coefficient, and so are their labels:
 
 - mixup: pixels, optical flow, and each joint's place and score are the weighted means of both. A joint that only one of
   them has stays in its place, with its score weighed.
+  A branch that takes statistics of the poses (`pose_statistics`) mixes those of both clips instead.
 - CutMix: a rectangle of the images, the same in all frames, is the partner's. Joints have no pixels, so of the skeleton
   a stretch of time is the partner's, the same fraction of the poses as the rectangle is of the frame.
 
@@ -34,7 +35,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from musclemap_jax.checkpoints.state import TrainState
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.branches import BRANCHES
+from musclemap_jax.models.branches import BRANCHES, OWN_WEIGHT
 from musclemap_jax.train.step import Batch, Metrics, StepFunction
 
 _STREAM = 2**31
@@ -187,9 +188,11 @@ def mix_batch(batch: Batch, mix: Mix, branches: Sequence[str], modalities: Seque
     mix = mix._replace(own=jnp.where(possible, mix.own, 1.0), cut=mix.cut & possible)
     # Not multiplied by zero alone: padding may hold NaN.
     partner = {name: jnp.where(_like(possible, value), value, batch[name]) for name, value in partner.items()}
-    mixed: dict[str, Array] = {}
+    mixed: dict[str, Array] = {OWN_WEIGHT: mix.own}
+    mixed_inside = {BRANCHES[name].modality for name in branches if BRANCHES[name].mixes_features}
     for name in modalities:
-        mixed |= MIXERS[name](batch, partner, mix)
+        if name not in mixed_inside:
+            mixed |= MIXERS[name](batch, partner, mix)
     own = mix.own[:, None]
     return {**batch, **mixed, "muscles": own * batch["muscles"] + (1 - own) * partner["muscles"]}
 

@@ -1,12 +1,16 @@
-"""AdamW with a cosine schedule and warm-up, clipped by global norm; learning rates by part of the model.
+"""AdamW or SGD with a cosine schedule and warm-up, clipped by global norm; learning rates by part of the model.
 
 Weight decay applies only to matrices and convolution kernels: biases, norm scales, class tokens, relative position
 tables and learned adjacencies are left out, as in PySlowFast's `optimizer.py`. Parameters are chosen by name, not by
 number of dimensions, since HD-GCN's biases and scales are stacked over its hierarchies.
+
+SGD is PyTorch's, by which the baselines were published: Nesterov's momentum of gradients to which the decay is added,
+times the learning rate.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,34 +35,50 @@ DECAYED_NAME = re.compile(r"(^|_)kernel$|^pool_[qkv]$|^spread$")
 """Parameters with weight decay; searched in the last name of their paths."""
 
 
+ADAMW, SGD = "adamw", "sgd"
+
+
 @dataclass(frozen=True)
 class OptimizerSpec:
     """Settings of the optimizer.
 
     Attributes:
+      name: `adamw` or `sgd`.
       learning_rate: The peak rate, reached at the end of the warm-up.
-      warmup_fraction: Fraction of the steps in which the rate rises linearly from zero, in [0, 1).
+      warmup_fraction: Fraction of the steps in which the rate rises linearly, in [0, 1).
+      initial_fraction: The first rate of the warm-up as a fraction of the peak rate.
       final_fraction: The last rate as a fraction of the peak rate.
-      weight_decay: Decoupled weight decay (Loshchilov and Hutter, 2019).
-      beta1: Decay of the first moment.
-      beta2: Decay of the second moment.
+      cosine_from_start: Whether the cosine has its peak at step 0 instead of at the end of the warm-up, which then ends
+        on the cosine below the peak rate, as in PySlowFast.
+      weight_decay: Of AdamW the decoupled one (Loshchilov and Hutter, 2019), of SGD the one of the gradient.
+      decay_all: Whether it applies to all parameters, as by default in PyTorch, instead of to kernels alone.
+      beta1: AdamW's decay of the first moment.
+      beta2: AdamW's decay of the second moment.
+      momentum: SGD's decay of the momentum.
       clip_norm: Global norm to which gradients are clipped; 0 for none.
       ema_decay: Decay of the moving average of the parameters; 0 for none.
       multipliers: Factors of the learning rate by part of the model: ((pattern, factor), ...), 0 to freeze
         (`multipliers.py`).
     """
 
+    name: str = ADAMW
     learning_rate: float = 1e-4
     warmup_fraction: float = 0.1
+    initial_fraction: float = 0.0
     final_fraction: float = 0.01
+    cosine_from_start: bool = False
     weight_decay: float = 0.05
+    decay_all: bool = False
     beta1: float = 0.9
     beta2: float = 0.999
+    momentum: float = 0.9
     clip_norm: float = 1.0
     ema_decay: float = 0.0
     multipliers: Multipliers = ()
 
     def __post_init__(self) -> None:
+        if self.name not in (ADAMW, SGD):
+            raise UserError(f"config.optimizer.name: expected {ADAMW} or {SGD}, got {self.name!r}")
         if self.learning_rate <= 0:
             raise UserError(f"config.optimizer.learning_rate must be positive, got {self.learning_rate}")
         if not 0 <= self.warmup_fraction < 1:
@@ -66,8 +86,11 @@ class OptimizerSpec:
                 f"config.optimizer.warmup_fraction: expected a fraction in [0, 1), got {self.warmup_fraction}: "
                 "a warm-up longer than the run never ends"
             )
-        for name in ("final_fraction", "beta1", "beta2", "ema_decay"):
-            if not 0 <= getattr(self, name) <= 1 or (name != "final_fraction" and getattr(self, name) == 1):
+        for name in ("initial_fraction", "final_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"config.optimizer.{name} must be in [0, 1], got {getattr(self, name)}")
+        for name in ("beta1", "beta2", "momentum", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"config.optimizer.{name} must be in [0, 1), got {getattr(self, name)}")
         if self.clip_norm < 0 or self.weight_decay < 0:
             raise UserError("config.optimizer.clip_norm and weight_decay must not be negative")
@@ -76,14 +99,20 @@ class OptimizerSpec:
 
 def make_schedule(spec: OptimizerSpec, num_steps: int) -> optax.Schedule:
     """Learning rate by step: linear warm-up, then a cosine to ``final_fraction`` of the peak rate."""
-    warmup_steps = int(spec.warmup_fraction * num_steps)
-    return optax.warmup_cosine_decay_schedule(
-        init_value=0.0 if warmup_steps else spec.learning_rate,
-        peak_value=spec.learning_rate,
-        warmup_steps=warmup_steps,
-        decay_steps=max(num_steps, warmup_steps + 1),
-        end_value=spec.learning_rate * spec.final_fraction,
-    )
+    warmup_steps, peak = int(spec.warmup_fraction * num_steps), spec.learning_rate
+    if not spec.cosine_from_start:
+        return optax.warmup_cosine_decay_schedule(
+            init_value=spec.initial_fraction * peak if warmup_steps else peak,
+            peak_value=peak,
+            warmup_steps=warmup_steps,
+            decay_steps=max(num_steps, warmup_steps + 1),
+            end_value=peak * spec.final_fraction,
+        )
+    cosine = optax.cosine_decay_schedule(peak, num_steps, spec.final_fraction)
+    there = 0.5 * (1 + math.cos(math.pi * warmup_steps / num_steps))
+    where_it_meets = peak * (spec.final_fraction + (1 - spec.final_fraction) * there)
+    warmup = optax.linear_schedule(spec.initial_fraction * peak, where_it_meets, warmup_steps)
+    return optax.join_schedules([warmup, lambda step: cosine(step + warmup_steps)], [warmup_steps])
 
 
 def decay_mask(params: Any) -> Any:
@@ -121,6 +150,15 @@ def _scale_by_part(multipliers: Multipliers) -> optax.GradientTransformation:
     return optax.stateless(update)
 
 
+def _at_rate_1(spec: OptimizerSpec) -> optax.GradientTransformation:
+    """The update rule at a learning rate of 1."""
+    mask = None if spec.decay_all else decay_mask
+    if spec.name == ADAMW:
+        return optax.adamw(1.0, spec.beta1, spec.beta2, weight_decay=spec.weight_decay, mask=mask)
+    decay = optax.add_decayed_weights(spec.weight_decay, mask)
+    return optax.chain(decay, optax.sgd(1.0, spec.momentum, nesterov=True))
+
+
 def make_optimizer(spec: OptimizerSpec, frozen: tuple[str, ...] = ()) -> optax.GradientTransformationExtraArgs:
     """The gradient transformation of a run.
 
@@ -129,10 +167,9 @@ def make_optimizer(spec: OptimizerSpec, frozen: tuple[str, ...] = ()) -> optax.G
     have no optimizer state. `init` raises UserError if a multiplier's pattern takes no parameter.
     """
     clip = [clip_by_norm(spec.clip_norm)] if spec.clip_norm else []
-    # The schedule's rate comes last; the updates of rate 1 point downhill already.
-    adamw = optax.adamw(1.0, spec.beta1, spec.beta2, weight_decay=spec.weight_decay, mask=decay_mask)
     by_part = [_scale_by_part(spec.multipliers)] if spec.multipliers else []
-    optimizer = optax.chain(*clip, adamw, *by_part, _scale_by(lambda *, learning_rate, **_: learning_rate))
+    # The schedule's rate comes last; the updates of rate 1 point downhill already.
+    optimizer = optax.chain(*clip, _at_rate_1(spec), *by_part, _scale_by(lambda *, learning_rate, **_: learning_rate))
     multipliers = (*frozen_parts(frozen), *spec.multipliers)
     if not any(factor == 0 for _, factor in multipliers):
         labelled = optimizer

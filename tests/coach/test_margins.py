@@ -8,9 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from musclemap_jax.coach.alerts import excess_over_expected, excess_over_reference, find_alerts
-from musclemap_jax.coach.coaching import MISSING, UNEXPECTED, Alert, Coaching, Hold, Repetition
+from musclemap_jax.coach.alerts import excess_motion, excess_over_expected, excess_over_reference, find_alerts
+from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert, Coaching, Hold, Repetition
 from musclemap_jax.coach.margins import AlertMargins, RightSession, calibrate_margins, conformal_quantile
+from musclemap_jax.coach.motion import MOTIONS, motion_ranges
+from musclemap_jax.coach.movement import Movement
 from musclemap_jax.coach.profiles import log_odds, repetition_scores
 from musclemap_jax.coach.runs import run_maximum, runs
 from musclemap_jax.errors import UserError
@@ -21,7 +23,9 @@ REGIONS = ("chest", "biceps", "quadriceps")
 def margins(**changes):
     fields = {
         "regions": REGIONS, "branch": "skeleton", "upper": (1.0, 2.0, math.inf), "lower": (-1.0, -2.0, -3.0),
-        "difference": (2.0, 2.0, 2.0), "alpha": 0.01, "num_sessions": 200, "made_on": "sessions", "weights": "abc",
+        "difference": (2.0, 2.0, 2.0),
+        "motion": (30.0, 30.0, 30.0, math.inf, 30.0), "alpha": 0.01, "num_sessions": 200, "made_on": "sessions",
+        "weights": "abc",
     }  # fmt: skip
     return AlertMargins(**(fields | changes))
 
@@ -39,7 +43,8 @@ def test_at_most_alpha_of_further_sessions_raise_an_alert():
     def session(index):
         expected = np.arange(6) < 1 + index % 3
         quirk = rng.normal(0, [0.2, 0.5, 1, 2, 3, 0.1])  # some regions are harder than others
-        return RightSession(f"a{index // 8}", expected, np.where(expected, 4, -4) + quirk + rng.normal(0, 0.5, (5, 6)))
+        scores = np.where(expected, 4, -4) + quirk + rng.normal(0, 0.5, (5, 6))
+        return RightSession(f"a{index // 8}", expected, scores, rng.uniform(0, 20, (5, 5)))
 
     alpha, false = 0.1, 0
     found = calibrate_margins(
@@ -48,9 +53,7 @@ def test_at_most_alpha_of_further_sessions_raise_an_alert():
     for index in range(1000):
         right = session(index)
         excess = excess_over_expected(right.scores, right.expected, found)
-        kinds = {
-            a.kind for a in find_alerts(right.scores, right.scores, np.zeros((5, 2)), excess, list("abcdef"), 30.0)
-        }
+        kinds = {a.kind for a in find_alerts(excess, list("abcdef"), right.scores, np.zeros((5, 2)), 30.0)}
         false += UNEXPECTED in kinds
     assert 0.03 < false / 1000 < 0.15
     assert max(found.lower) <= 0 <= min(found.upper)
@@ -58,7 +61,9 @@ def test_at_most_alpha_of_further_sessions_raise_an_alert():
 
 def test_a_region_that_is_never_unexpected_in_calibration_raises_no_alert():
     scores = np.array([[3.0, -3.0], [3.0, -3.0]])
-    sessions = [RightSession("squat", np.array([True, False]), scores + index / 10) for index in range(60)]
+    sessions = [
+        RightSession("squat", np.array([True, False]), scores + index / 10, np.zeros((2, 5))) for index in range(60)
+    ]
     found = calibrate_margins(sessions, ["a", "b"], alpha=0.1, branch="", made_on="", weights="")
     assert found.upper[0] == math.inf
     assert math.isfinite(found.upper[1])
@@ -91,7 +96,7 @@ def test_an_alert_stands_on_two_neighbouring_repetitions():
     scores = np.array([[5, -5, 5], [-5, 5, 5], [-5, 5, -5], [-5, 5, -5.0]])
     expected = np.array([False, False, True])
     excess = excess_over_expected(scores, expected, margins())
-    alerts = find_alerts(scores, np.full((4, 3), 0.5), times, excess, REGIONS, 10.0)
+    alerts = find_alerts(excess, REGIONS, np.full((4, 3), 0.5), times, 10.0)
     # The chest exceeds its margin in one repetition alone.
     assert alerts == (
         Alert(UNEXPECTED, "biceps", (2, 4), 2.0, 8.0, (20, 79), 0.5, 3.0),
@@ -103,16 +108,39 @@ def test_an_alert_stands_on_two_neighbouring_repetitions():
 def test_a_single_hold_raises_an_alert_and_repetitions_without_an_answer_do_not():
     times = np.array([[0, 20.0]])
     excess = excess_over_expected(np.array([[5.0, -5, 5]]), np.array([False, False, True]), margins())
-    (alert,) = find_alerts(np.zeros((1, 3)), np.ones((1, 3)), times, excess, REGIONS, 30.0, "hold")
+    (alert,) = find_alerts(excess, REGIONS, np.ones((1, 3)), times, 30.0, "hold")
     assert alert.sentence == "chest: active, but not expected, in hold 1 (0.0-20.0 s)"
     unanswered = np.full((1, 3), np.nan)
-    assert find_alerts(unanswered, unanswered, times, excess, REGIONS, 30.0) == ()
+    excess = excess_over_expected(unanswered, np.array([False, False, True]), margins())
+    assert find_alerts(excess, REGIONS, unanswered, times, 30.0) == ()
 
 
 def test_a_reference_is_compared_by_difference():
     excess = excess_over_reference(np.array([[3.0, 0, -4]]), np.array([0.0, 0, 0]), margins())
     np.testing.assert_array_equal(excess[UNEXPECTED], [[1, -2, -6]])
     np.testing.assert_array_equal(excess[MISSING], [[-5, -2, 2]])
+
+
+def test_joints_that_move_more_than_expected_raise_an_alert():
+    excess = excess_motion(np.array([[50.0, 20, 99, 99, 0]] * 2), np.array([10.0, 10, 80, 0, 0]), margins())
+    (alert,) = find_alerts(excess, tuple(MOTIONS), np.zeros((2, 5)), np.array([[0, 2], [2, 4.0]]), 30.0)
+    assert alert == Alert(MOVING, "elbows", (1, 2), 0.0, 4.0, (0, 119), 0.0, 10.0)
+    assert alert.sentence == "elbows: move more than expected, in repetitions 1 to 2 (0.0-4.0 s)"
+
+
+def test_ranges_of_angles_are_those_of_the_joints():
+    phase = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    names = ("left_shoulder", "left_elbow", "left_wrist", "left_hip", "left_knee", "right_knee")
+    flexion = np.pi / 4 * (1 - np.cos(phase))  # the elbow bends by 90 degrees
+    pose = np.zeros((60, 6, 2))
+    pose[:, 1] = (0, 1)
+    pose[:, 2] = np.stack([np.sin(flexion), 1 + np.cos(flexion)], axis=1)
+    pose[:, 3:5] = [(0.2, 2), (0.2, 3)]
+    moved = Movement(np.zeros((60, 1)), pose, names, np.ones(60, bool), 0.0)
+    ranges = motion_ranges(moved, np.array([[0.0, 4.0], [0.0, 0.1]]))
+    low, high = np.degrees(np.pi / 4 * (1 - np.cos(np.pi * np.array([0.1, 0.9]))))
+    np.testing.assert_allclose(ranges[0], [high - low, 0, 0, 0, 0], atol=2)
+    assert ranges[1, 0] < 5
 
 
 def test_runs_and_their_maximum_agree():

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from musclemap_jax.models.branches import BRANCHES, BackboneSpecs
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
-from musclemap_jax.models.transm3e import ModelSpec
+from musclemap_jax.models.transm3e import ModelSpec, TransM3E
 
 PACKAGE = Path(__file__).parents[2] / "musclemap_jax"
 OWN_FILES = (
@@ -86,9 +87,19 @@ def test_an_entry_builds_a_branch_whose_tokens_have_the_stated_width(name):
     module = branch.backbone.build(spec, 5, True, jnp.float32, "none", "branch")
     output, _ = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), *inputs, train=False))
     assert output.final_classification.shape == output.final_receiver.shape == (1, 5, spec.output_dim)
+    assert output.features.shape == (1, output.features.shape[1], spec.output_dim)
     assert len(output.classification) == spec.stage_ends[-1] + 1
     counted = branch.backbone.multiply_adds(spec, [array.shape[1:] for array in inputs], 10)
     assert counted > branch.backbone.multiply_adds(spec, [array.shape[1:] for array in inputs], 5) > 0
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_attentive_pooling_fits_every_branch(name):
+    model = TransM3E(ModelSpec(branches=(name,), num_tokens=0, sites="none", fusion="attentive"))
+    inputs = {name: BRANCHES[name].example(model.spec.architecture(name), 1)}
+    init = functools.partial(model.init, num_clips=1, train=False, distil=False, method="run")
+    params = jax.eval_shape(init, jax.random.key(0), inputs)["params"]
+    assert params[f"fusion_{name}"]["query"].shape == (1, 1, model.spec.architecture(name).output_dim)
 
 
 def test_architectures_that_are_left_out_have_defaults_and_specs_stay_values():

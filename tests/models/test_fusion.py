@@ -77,6 +77,13 @@ def test_parameterless_kinds_by_hand():
         np.testing.assert_allclose(ours, expected.mean(axis=1), rtol=1e-6, err_msg=kind)
 
 
+def test_by_region_keeps_the_tokens_apart():
+    classification, receiver = tokens()
+    both = FUSIONS["by_region"]().apply({}, classification, receiver)
+    np.testing.assert_allclose(both, (classification + receiver) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(FUSIONS["by_region"]().apply({}, classification, None), classification)
+
+
 @pytest.mark.parametrize("kind", FUSIONS)
 def test_every_kind_reads_both_sets_and_only_its_own_clip(kind):
     classification, receiver = tokens()
@@ -146,6 +153,6 @@ def test_stochastic_depth_falls_back_on_the_mean_of_both_sets():
 def test_a_missing_receiver_set_is_refused():
     classification, _ = tokens()
     for kind in FUSIONS:
-        if kind not in ("none", "attentive"):
+        if kind not in ("none", "attentive", "by_region"):
             with pytest.raises(UserError, match="expected a receiver set"):
                 FUSIONS[kind]().init(jax.random.key(0), classification, None)

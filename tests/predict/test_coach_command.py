@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musclemap_jax.coach.coaching import MISSING, UNEXPECTED, Alert
+from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
 from musclemap_jax.predict.__main__ import main
 from musclemap_jax.synthetic.mixtures import MIXTURES
 from tests.predict.videos import write_video
@@ -46,6 +46,9 @@ def test_an_alert_counts_if_it_names_what_differs_when_it_does():
     assert not is_right(alert(UNEXPECTED, "calves", 2.0), mixture, wrong)
     assert not is_right(alert(UNEXPECTED, "biceps", 12.0), mixture, wrong)
     assert not is_right(alert(MISSING, "calves", 12.0), mixture, wrong)
+    press = next(each for each in MIXTURES if each.part == "arms")
+    assert is_right(alert(MOVING, "elbows", 12.0), press, wrong)
+    assert not is_right(alert(MOVING, "knees", 12.0), press, wrong)
 
 
 def test_a_small_study_runs():

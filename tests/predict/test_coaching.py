@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from musclemap_jax.coach.coaching import MISSING, UNEXPECTED, Alert, Coaching, Hold, Repetition
+from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert, Coaching, Hold, Repetition
 from musclemap_jax.coach.exercise import repetitions_and_holds
-from musclemap_jax.coach.expectation import Expectation
+from musclemap_jax.coach.expectation import Expectation, built_in_table, find_exercise
 from musclemap_jax.coach.margins import AlertMargins
 from musclemap_jax.coach.movement import movement
 from musclemap_jax.coach.profiles import log_odds
@@ -38,7 +38,7 @@ def margins(stored, **changes):
     """Margins that nothing exceeds."""
     never = (1000.0,) * len(stored.regions)
     below = tuple(-each for each in never)
-    fields = {"upper": never, "lower": below, "difference": never, "branch": "skeleton"}
+    fields = {"upper": never, "lower": below, "difference": never, "motion": never[:5], "branch": "skeleton"}
     common = {"alpha": 0.01, "num_sessions": 9, "made_on": "tests", "weights": weights_digest(stored.variables)}
     return AlertMargins(regions=stored.regions, **(fields | common | changes))
 
@@ -70,6 +70,7 @@ def test_a_prediction_has_the_repetitions_of_its_skeleton(prediction, session):
     logits = overlap @ prediction.logits / overlap.sum()
     np.testing.assert_allclose(first.probabilities, 1 / (1 + np.exp(-logits)), rtol=1e-5)
     assert first.active == tuple((logits > 0).tolist())
+    assert first.motion[0] < 45 < max(first.motion)  # the elbows rest in a squat
     assert prediction.alerts == prediction.holds == ()
 
 
@@ -90,6 +91,18 @@ def test_alerts_are_what_exceeds_the_margin(model, prediction):
     alert = coached.alerts[0]
     assert alert.frames[0] == round(prediction.repetitions[0].start_s * FPS)
     assert coached.coaching.expected == "squat: quadriceps, gluteus"
+
+
+def test_joints_that_rest_in_the_exercise_raise_an_alert_where_they_move(model, prediction):
+    moving = tuple(dataclasses.replace(each, motion=(140.0, 0.0, 0.0, 0.0, 0.0)) for each in prediction.repetitions)
+    wrong = dataclasses.replace(prediction, coaching=dataclasses.replace(prediction.coaching, repetitions=moving))
+    narrow = margins(model, motion=(60.0,) * 5)
+    (alert,) = with_alerts(wrong, narrow, expectation=find_exercise("bodyweight squat", built_in_table())).alerts
+    assert (alert.kind, alert.region, alert.repetitions) == (MOVING, "elbows", (1, len(moving)))
+    (alert,) = with_alerts(wrong, narrow, reference=prediction).alerts
+    assert alert.region == "elbows"
+    # Nothing is known of the motion of an exercise of the user's table.
+    assert with_alerts(wrong, narrow, expectation=Expectation("my squat", ("quadriceps",))).alerts == ()
 
 
 def test_a_reference_may_be_shorter(model, prediction):

@@ -157,8 +157,8 @@ def test_predictions_come_back_from_csv_and_npz(predictions, tmp_path):
         np.testing.assert_allclose([float(row[region]) for region in MUSCLE_REGIONS], scores, rtol=1e-5)
 
 
-def test_predictions_are_read_back_with_their_branches(predictions, tmp_path):
-    expected = predictions["test_new"]
+def test_predictions_are_read_back_with_their_branches_and_baselines(predictions, tmp_path):
+    expected = predictions["test_new"]._replace(baseline_scores={"linear_both": -predictions["test_new"].scores})
     _, path = tables.write_predictions(tmp_path, "test_new", expected, MUSCLE_REGIONS)
     found, regions = tables.read_predictions(path)
     assert regions == MUSCLE_REGIONS
@@ -168,6 +168,8 @@ def test_predictions_are_read_back_with_their_branches(predictions, tmp_path):
     assert list(found.branch_scores) == ["video", "skeleton"]
     for branch, scores in expected.branch_scores.items():
         np.testing.assert_array_equal(found.branch_scores[branch], scores)
+    assert found.baseline_scores.keys() == {"linear_both"}
+    np.testing.assert_array_equal(found.baseline_scores["linear_both"], -expected.scores)
 
 
 def test_unknown_activities_are_read_back_as_none(tmp_path):

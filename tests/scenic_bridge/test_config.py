@@ -20,7 +20,7 @@ from musclemap_jax.train.optimizer import make_schedule
 def test_the_experiment_survives_the_translation(name, variant):
     config = named_config(f"scenic/{name}:{variant}")
     ours, back = resolve(named_config(f"{name}:{variant}")), experiment_spec(config)
-    assert back.train.num_steps == {"": 10_000, "synthetic": 2025, "smoke": 5}[variant]
+    assert back.train.num_steps == {"": 10_000, "synthetic": 1519, "smoke": 5}[variant]
     assert back.train.batch_size == ours.train.batch_size
     assert back.optimizer.warmup_fraction == pytest.approx(ours.optimizer.warmup_fraction, abs=1 / back.train.num_steps)
     # What Scenic counts in steps, and what it does not have.
@@ -42,6 +42,15 @@ def test_the_schedule_is_scenics_formula_of_ours():
         cosine = 0.5 * (1 + np.cos(np.pi * max(step - lr.warmup_steps, 0) / (20 - lr.warmup_steps)))
         rate = lr.base_learning_rate * warm * ((1 - lr.alpha) * cosine + lr.alpha)
         assert float(ours(step)) == pytest.approx(rate, rel=1e-5)
+
+
+def test_an_optimizer_that_has_no_translation_is_refused():
+    with pytest.raises(
+        UserError,
+        match=r"^scenic_config\('stgcn'\): config.optimizer.name='sgd' is not translated for Scenic's trainer: "
+        r"set it to 'adamw', or train by musclemap_jax.main$",
+    ):
+        scenic_config("stgcn", 10)
 
 
 def test_the_decay_mask_and_a_frozen_branch_are_translated():

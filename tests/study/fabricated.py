@@ -31,14 +31,17 @@ REVERSED = (1.0, 2.0, 3.0, 4.0)
 FAKE_JOB = Path(__file__).with_name("fake_job.py")
 
 
-def clips(scores, split="val_new", **branch_scores):
+def clips(scores, split="val_new", baselines=None, **branch_scores):
     """Predictions of four clips of two activities and one region."""
     return SplitPredictions(
         np.array(scores, np.float32)[:, None],
         LABELS,
         [f"{split}_{number}" for number in range(4)],
         list(ACTIVITIES),
-        {branch: np.array(values, np.float32)[:, None] for branch, values in branch_scores.items()},
+        *(
+            {name: np.array(values, np.float32)[:, None] for name, values in of_kind.items()}
+            for of_kind in (branch_scores, baselines or {})
+        ),
     )
 
 

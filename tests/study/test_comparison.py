@@ -142,7 +142,32 @@ def test_chance_is_named_where_all_rows_have_the_same(made_up):
     assert compare(study, [other, *results[1:]]).chance == {}
 
 
+def test_linear_models_are_rows_beside_the_others(tmp_path):
+    """Of two runs of the reference, with seeds 0 and 1, beside which the same linear model stands."""
+    study = study_of(reference=1e-3, other=2e-3)
+    scores = {("reference", 0): REVERSED, ("reference", 1): CROSSED, ("other", 0): PERFECT, ("other", 1): PERFECT}
+    beside = {"linear_joints": PERFECT, "linear_both": REVERSED, "activity_lookup": CROSSED}
+    results = [
+        result_of(run, {"val_new": clips(scores[run.row, run.seed], baselines=beside)}) for run in plan(study, tmp_path)
+    ]
+    comparison = compare(study, results)
+    assert [row.name for row in comparison.rows] == ["other", "reference"]
+    assert comparison.num_missing == 0
+    joints, both = comparison.baselines  # the lookup is told the clips' activities: it is no competitor
+    assert (joints.name, both.name, joints.seeds) == ("linear_joints", "linear_both", ())
+    assert (joints.scores[FUSED]["val_new"].mean, both.scores[FUSED]["val_new"].mean) == (1.0, 0.5)
+    found = joints.differences[FUSED]["val_new"]
+    # 1 - 1/2 and 1 - 5/6.
+    assert (found.mean, found.num_pairs, found.std) == pytest.approx((1 / 3, 2, 1 / 3 / math.sqrt(2)))
+    assert found.interval is not None
+    assert both.differences[FUSED]["val_new"].mean == pytest.approx(-1 / 6)
+    without = compare(study, [result for result in results if result.row == "other"]).baselines
+    assert [row.name for row in without] == ["linear_joints", "linear_both"]
+    assert without[0].differences == {}
+
+
 def test_a_study_without_results_is_empty(made_up):
     study, _, _ = made_up
     comparison = compare(study, [])
     assert (comparison.rows, comparison.branches, comparison.num_missing) == ((), (), 4)
+    assert comparison.baselines == ()

@@ -61,12 +61,16 @@ def test_a_run_of_two_branches(tmp_path):
 
 
 def test_a_result_comes_back_from_its_file(run, tmp_path):
-    write_finished_run(run.folder, run, {"val_new": clips(CROSSED)})
+    beside = {"linear_joints": REVERSED, "activity_lookup": PERFECT}
+    write_finished_run(run.folder, run, {"val_new": clips(CROSSED, baselines=beside)})
     expected = collect_run(run)
+    assert expected.baselines == {"linear_joints": {"val_new": 0.5}}
     write_result(run.result, expected)
     found = read_result(run.result)
-    for name in ("row", "seed", "spec", "code", "times_s", "regions", "scores", "chance"):
+    for name in ("row", "seed", "spec", "code", "times_s", "regions", "scores", "chance", "baselines"):
         assert getattr(found, name) == getattr(expected, name), name
+    assert found.clips["val_new"].baseline_scores["linear_joints"][:, 0].tolist() == [0, 1, 2, 3]
+    assert found.clips["val_new"].baseline_scores.keys() == {"linear_joints"}
     assert found.clips["val_new"].scores[:, 0].tolist() == [3, 2, 1, 0]
     assert found.clips["val_new"].labels.tolist() == LABELS.tolist()
     content = json.loads(run.result.read_text())
@@ -76,6 +80,15 @@ def test_a_result_comes_back_from_its_file(run, tmp_path):
     text = run.result.read_text()
     write_result(run.result, found)  # ranks of ranks are the same ranks
     assert run.result.read_text() == text
+
+
+def test_a_result_of_an_older_version_has_no_linear_models(run):
+    write_finished_run(run.folder, run, {"val_new": clips(CROSSED)})
+    write_result(run.result, collect_run(run))
+    content = json.loads(run.result.read_text())
+    assert content.pop("baselines") == {}
+    run.result.write_text(json.dumps(content))
+    assert read_result(run.result).baselines == {}
 
 
 def test_an_undefined_score_is_null(run):

@@ -39,6 +39,16 @@ def test_the_modalities_are_alone_and_in_pairs():
     assert len({frozenset(run.spec.model.branches) for run in runs}) == 10
 
 
+def test_the_baselines_are_one_network_each_trained_alike():
+    study = load_study("baselines")
+    specs = [run.spec for run in plan_runs(study, ROOT, ROOT, {}) if run.seed == 0]
+    networks = [[(name, spec.model.architecture(name)) for name in spec.model.branches] for spec in specs]
+    assert len(set(map(str, networks))) == len(study.rows) == 14
+    published = {"video", "swin", "c2d", "i3d", "slow", "slowfast", "skeleton", "stgcn", "ctrgcn"}
+    assert {name for spec in specs for name in spec.model.branches} == published
+    assert len({spec.optimizer for spec in specs}) == len({spec.train for spec in specs}) == 1
+
+
 def test_a_study_is_found_by_its_name_or_its_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert study_file("smoke") == study_file("smoke.py") == ROOT / "configs" / "studies" / "smoke.py"

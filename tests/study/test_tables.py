@@ -11,6 +11,7 @@ from musclemap_jax.eval.bootstrap import draw_activities
 from musclemap_jax.eval.paired_bootstrap import PairedDifference
 from musclemap_jax.study.clip_ranks import FUSED
 from musclemap_jax.study.comparison import Score, compare
+from musclemap_jax.study.plots import score_plots
 from musclemap_jax.study.tables import (
     difference_table,
     difference_text,
@@ -19,7 +20,17 @@ from musclemap_jax.study.tables import (
     score_text,
     write_study_csv,
 )
-from tests.study.fabricated import ACTIVITIES, named
+from tests.study.fabricated import (
+    ACTIVITIES,
+    CROSSED,
+    PERFECT,
+    REVERSED,
+    clips,
+    named,
+    plan,
+    result_of,
+    study_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +69,39 @@ def test_what_is_not_defined_is_left_out_or_a_dash(score, text):
 def test_a_difference_of_one_pair_without_activities_is_a_number():
     assert difference_text(PairedDifference(-0.012, math.nan, 1, None)) == "-1.2"
     assert difference_text(PairedDifference(-0.012, math.nan, 1, (-0.03, 0.01))) == "-1.2 [-3.0, +1.0]"
+
+
+def test_linear_models_stand_below_the_rows_without_seeds(tmp_path):
+    study = study_of(seeds=(0,), worse=1e-3, better=2e-3)
+    results = [
+        result_of(run, {"val_new": clips(scores, baselines={"linear_joints": CROSSED})})
+        for run, scores in zip(plan(study, tmp_path), (REVERSED, PERFECT), strict=True)
+    ]
+    comparison = compare(study, results)
+    _, rows = score_table(comparison, FUSED)
+    assert rows == [
+        ["better", "1", "100.0"],
+        ["worse", "1", "50.0"],
+        ["linear_joints", "–", "83.3"],  # noqa: RUF001 - a dash is meant
+    ]
+    assert [row[0] for row in score_table(comparison, "skeleton")[1]] == ["better", "worse"]
+    _, differences = difference_table(comparison, FUSED)
+    assert [(row[0], row[1].split(" ")[0]) for row in differences] == [("better", "+50.0"), ("linear_joints", "+33.3")]
+    assert "Rows without seeds are logistic regressions on statistics of the clips' skeletons" in markdown(comparison)
+    write_study_csv(tmp_path / "study.csv", comparison)
+    with (tmp_path / "study.csv").open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert [last[name] for name in ("row", "branch", "seeds", "mean", "std", "difference")] == [
+        "linear_joints",
+        "fused",
+        "0",
+        "0.833333",
+        "",
+        "0.333333",
+    ]
+    (plot,) = score_plots(comparison, FUSED)
+    assert [name for _, name in plot.labels] == ["better", "worse", "linear_joints"]
+    assert plot.lanes[2].dots == ()
 
 
 def test_markdown_has_everything_that_a_reader_needs(made_up, comparison):

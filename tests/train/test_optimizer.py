@@ -1,4 +1,6 @@
-"""Tests of the schedule and of what weight decay falls on."""
+"""Tests of the schedule, of the updates and of what weight decay falls on."""
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,18 @@ def test_schedule_warms_up_then_falls_along_a_cosine():
     rates = [float(schedule(step)) for step in (0, 10, 20, 60, 100)]
     halfway = 2.0 * (0.9 * 0.5 + 0.1)
     np.testing.assert_allclose(rates, [0.0, 1.0, 2.0, halfway, 0.2], rtol=1e-5)
+
+
+def test_a_cosine_from_the_start_is_pyslowfasts():
+    """196 epochs, of which 34 warm up from a tenth of the rate to where the cosine then is."""
+    spec = OptimizerSpec(
+        learning_rate=0.1, warmup_fraction=34 / 196, initial_fraction=0.1, final_fraction=0.0, cosine_from_start=True
+    )
+    schedule = make_schedule(spec, num_steps=196)
+    at_34 = 0.05 * (math.cos(math.pi * 34 / 196) + 1)
+    expected = [0.01, (0.01 + at_34) / 2, at_34, 0.05, 0.0]
+    np.testing.assert_allclose([float(schedule(step)) for step in (0, 17, 34, 98, 196)], expected, atol=1e-7)
+    assert at_34 < 0.093
 
 
 def test_without_warmup_the_rate_starts_at_its_peak():
@@ -75,6 +89,27 @@ def test_updates_are_those_of_adamw_with_the_schedule_inside():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), updates, expected)
 
 
+@pytest.mark.parametrize("decay_all", [False, True])
+def test_updates_are_those_of_sgd_in_pytorch(decay_all):
+    """gradient + decay * weight; momentum 0.9 of it; rate * (that + 0.9 * momentum)."""
+    optimizer = make_optimizer(OptimizerSpec(name="sgd", weight_decay=0.1, decay_all=decay_all, clip_norm=0.0))
+    params = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([0.5])}
+    state = optimizer.init(params)
+    expected = {name: np.asarray(leaf, np.float64) for name, leaf in params.items()}
+    momentum = dict.fromkeys(expected, 0.0)
+    for step in range(3):
+        gradient = {"kernel": np.array([[0.3, step - 1.0]]), "bias": np.array([1.0 + step])}
+        as_jax = jax.tree.map(jnp.float32, gradient)
+        updates, state = optimizer.update(as_jax, state, params, norm=jnp.ones(()), learning_rate=RATE)
+        params = optax.apply_updates(params, updates)
+        for name, weight in expected.items():
+            decayed = gradient[name] + (0.1 * weight if decay_all or name == "kernel" else 0.0)
+            momentum[name] = 0.9 * momentum[name] + decayed
+            expected[name] = weight - 0.1 * (decayed + 0.9 * momentum[name])
+    for name, leaf in params.items():
+        np.testing.assert_allclose(leaf, expected[name], rtol=1e-5)
+
+
 @pytest.mark.parametrize("size", [0.0, 0.3, 1.0, 50.0])
 def test_clipping_by_a_given_norm_equals_optax(size):
     gradient = {"a": jnp.array([[0.6, 0.0]]) * size, "b": jnp.array([0.8]) * size}
@@ -99,7 +134,16 @@ def test_frozen_parts_do_not_move_and_have_no_moments():
 
 @pytest.mark.parametrize(
     "change",
-    [{"learning_rate": 0.0}, {"warmup_fraction": 1.0}, {"beta2": 1.0}, {"clip_norm": -1.0}, {"ema_decay": 1.0}],
+    [
+        {"name": "adam"},
+        {"learning_rate": 0.0},
+        {"warmup_fraction": 1.0},
+        {"initial_fraction": 1.5},
+        {"beta2": 1.0},
+        {"momentum": 1.0},
+        {"clip_norm": -1.0},
+        {"ema_decay": 1.0},
+    ],
 )
 def test_invalid_settings_are_refused(change):
     with pytest.raises(UserError, match=next(iter(change))):

@@ -13,6 +13,11 @@ from musclemap_jax.models.skeleton.gcn import GCN
 from musclemap_jax.models.skeleton.gcn_multiply_adds import ctrgcn_multiply_adds, stgcn_multiply_adds
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.skeleton.multiply_adds import hdgcn_multiply_adds
+from musclemap_jax.models.skeleton.pose_statistics import (
+    PoseStatistics,
+    PoseStatisticsSpec,
+    pose_statistics_multiply_adds,
+)
 from musclemap_jax.models.skeleton.stgcn import STGCNSpec, make_stgcn
 from musclemap_jax.sharding.rules import Rules
 
@@ -74,3 +79,22 @@ def _gcn(
 _STGCN_RULES: Rules = ((r"graph/kernel$", ("fsdp", None, None)),)
 STGCN = _gcn("stgcn", STGCNSpec(), _build_stgcn, stgcn_multiply_adds, _STGCN_RULES)
 CTRGCN = _gcn("ctrgcn", CTRGCNSpec(), _build_ctrgcn, ctrgcn_multiply_adds)
+
+
+def _build_pose_statistics(
+    spec: PoseStatisticsSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str
+) -> PoseStatistics:
+    return PoseStatistics(spec, num_tokens, receiver, dtype, name=name)
+
+
+POSE_STATISTICS = Backbone(
+    name="pose_statistics",
+    default=PoseStatisticsSpec(),
+    build=_build_pose_statistics,
+    multiply_adds=pose_statistics_multiply_adds,
+    sharding_rules=((r"hidden_kernel$", (None, None, None, "fsdp")), (r"hidden_bias$", ())),
+    token_pattern=r"(?!)",
+    graph=lambda spec: spec.graph,
+    input_fields=lambda spec: {"layout": spec.layout},
+    variants={"smoke": {"width": 16}},
+)

@@ -190,10 +190,14 @@ class GCN(nn.Module):
             unit = self.unit_class(self.spec, units[group.first - 1], self.dtype, name=group.name("unit{:02d}"))
             (tokens, x), tokens_of_layers = scan_layers(body, unit, group, (tokens, x), None)
             layers += tokens_of_layers
+        joints = x.mean(2, dtype=at_least_float32(self.dtype)).transpose(1, 2, 0)  # (BP, V, D)
+        joints = mean_over_persons(joints, person_weight).astype(self.dtype)
         if tokens is None:
             features = x.mean((2, 3), dtype=at_least_float32(self.dtype)).T[:, None, :]
-            return BranchOutput((), (), mean_over_persons(features, person_weight).astype(self.dtype))
-        return split_layers(layers, token_norm(self.dtype)(layers[-1]), self.num_tokens)
+            pooled = mean_over_persons(features, person_weight).astype(self.dtype)
+            return BranchOutput((), (), pooled, features=joints)
+        tokens = split_layers(layers, token_norm(self.dtype)(layers[-1]), self.num_tokens)
+        return dataclasses.replace(tokens, features=joints)
 
     def _normalise_input(self, poses: jax.Array, train: bool) -> Float[Array, "3 BP T V"]:
         """Batch norm of the coordinates of every joint, and of every person if the network has it so."""

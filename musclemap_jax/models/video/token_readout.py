@@ -16,6 +16,7 @@ Letters of shapes: B clips, G class tokens of all sets, M of one set, N position
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -78,9 +79,10 @@ class TokenReadout(nn.Module):
           stages: Features after each stage.
           final: What the published network averages over positions before its head.
         """
+        positions = final.reshape(final.shape[0], -1, final.shape[-1])
         if not self.num_tokens:
-            pooled = final.mean(tuple(range(1, final.ndim - 1)), dtype=at_least_float32(self.dtype))
-            return BranchOutput((), (), pooled.astype(self.dtype)[:, None])
+            pooled = positions.mean(1, keepdims=True, dtype=at_least_float32(self.dtype))
+            return BranchOutput((), (), pooled.astype(self.dtype), features=positions)
         width, num_clips = stages[0].shape[-1], final.shape[0]
         class_tokens = ClassTokens(width, self.num_tokens, self.receiver, self.dtype, name="class_tokens")
         tokens, layers = class_tokens(num_clips), []
@@ -88,7 +90,7 @@ class TokenReadout(nn.Module):
             tokens = StageReadout(self.dtype, name=f"stage{stage + 1}")(tokens, features)
             layers.append(tokens)
         norm = LayerNorm(1, NORM_EPSILON, nn.initializers.zeros, self.dtype, name="norm")
-        return split_layers(layers, norm(tokens), self.num_tokens)
+        return dataclasses.replace(split_layers(layers, norm(tokens), self.num_tokens), features=positions)
 
 
 def readout_multiply_adds(positions: Sequence[int], widths: Sequence[int], num_tokens: int) -> int:

@@ -152,6 +152,25 @@ def test_a_published_file_of_the_full_size_gives_its_logits(name):
 
 
 @pytest.mark.parametrize(
+    ("branch", "spec", "counted"),
+    [
+        ("stgcn", STGCNSpec("coco17"), 3_078_424),
+        ("stgcn", STGCNSpec("ntu25"), 3_088_552),
+        ("ctrgcn", CTRGCNSpec("coco17"), 1_426_216),
+        ("ctrgcn", CTRGCNSpec("ntu25"), 1_436_392),
+        ("ctrgcn", CTRGCNSpec("ntu25", convention="authors"), 1_436_392),
+    ],
+)
+def test_there_are_as_many_parameters_as_published(branch, spec, counted):
+    """With a head of 20 classes; CTR-GCN's input norm is of two persons."""
+    poses = jax.ShapeDtypeStruct((1, 8, 2, spec.graph.num_joints, 3), jnp.float32)
+    valid = jax.ShapeDtypeStruct(poses.shape[:3], bool)
+    init = functools.partial(network(branch, spec).init, train=False)
+    params = jax.eval_shape(init, jax.random.key(0), poses, valid)["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) + NUM_CLASSES * (spec.output_dim + 1) == counted
+
+
+@pytest.mark.parametrize(
     ("layout", "published"),
     [("coco17", "pyskl/coco"), ("ntu25", "pyskl/nturgbd"), ("openpose18", "pyskl/openpose")],
 )
@@ -190,6 +209,18 @@ def test_absent_persons_do_not_count():
     (first, _), (second, _) = run(variables, x, present), run(variables, other, present)
     np.testing.assert_array_equal(first, second)
     assert np.abs(first - run(variables, x, np.ones_like(present))[0]).max() > 1e-3
+
+
+def test_the_features_of_attentive_pooling_are_joints_that_average_to_the_pooled_ones():
+    branch, spec, _, _ = NETS["stgcn"]
+    x = poses("stgcn")
+    present = np.ones(x.shape[:3], bool)
+    present[0, :, 1] = False
+    given = {collection: tree[branch] for collection, tree in tiny_variables("stgcn").items()}
+    output = jax.jit(functools.partial(network(branch, spec).apply, train=False))(given, x, present)
+    assert output.features.shape == (2, 17, spec.output_dim)
+    np.testing.assert_allclose(output.features.mean(1)[:, None], output.final_classification, rtol=1e-5, atol=1e-6)
+    assert np.abs(output.features[:, 0] - output.features[:, 1]).max() > 1e-3
 
 
 def test_weights_of_another_layout_come_by_the_joints_names():

@@ -35,6 +35,11 @@ def variables(name):
     return drawn, video
 
 
+def drop(tree):
+    """Without what is there for class tokens."""
+    return {part: leaf for part, leaf in tree.items() if part != "readout"}
+
+
 def test_reading_follows_its_formula():
     rng = np.random.default_rng(1)
     tokens, features = rng.standard_normal((2, 4, 6)), rng.standard_normal((2, 2, 3, 2, 8))
@@ -57,10 +62,7 @@ def test_reading_follows_its_formula():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tokens_change_nothing_in_the_network(name):
     given, video = variables(name)
-    without = {
-        collection: {part: leaf for part, leaf in tree.items() if part != "readout"}
-        for collection, tree in given.items()
-    }
+    without = {collection: drop(tree) for collection, tree in given.items()}
 
     def stages(num_tokens, variables):
         module = NETWORKS[name](num_tokens, num_tokens > 0)
@@ -72,6 +74,16 @@ def test_tokens_change_nothing_in_the_network(name):
     for ours, published in zip(stages(M, given), stages(0, without), strict=True):
         assert np.abs(published).max() > 0.01
         goldens.assert_close(ours, published, 1e-6)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_features_of_attentive_pooling_are_those_that_the_published_head_averages(name):
+    given, video = variables(name)
+    published = jax.jit(NETWORKS[name](0, False).apply)({key: drop(tree) for key, tree in given.items()}, video)
+    goldens.assert_close(published.features.mean(1, keepdims=True), published.final_classification, 1e-5)
+    assert np.abs(published.features[:, 0] - published.features[:, 1]).max() > 1e-3
+    ours = jax.jit(NETWORKS[name](M, True).apply)(given, video)
+    goldens.assert_close(ours.features, published.features, 1e-6)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

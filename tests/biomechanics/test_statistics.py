@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from musclemap_jax.biomechanics import statistics
 from musclemap_jax.biomechanics.channels import OF_JOINT
-from musclemap_jax.eval.skeleton_statistics import biomechanical_statistics, joint_statistics
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from tests.biomechanics.test_channels import NAMES, pose
 
@@ -19,6 +23,16 @@ def clip(*poses, absent=()):
     joints = np.stack([np.column_stack([each, np.ones(NUM_JOINTS, np.float32)]) for each in poses])
     joints[:, [NAMES.index(name) for name in absent]] = 0
     return joints[None]
+
+
+def joint_statistics(poses):
+    """NaN where they are undefined."""
+    return np.where(*statistics.joint_statistics(poses)[::-1], np.nan)
+
+
+def biomechanical_statistics(poses, poses_per_s):
+    """NaN where they are undefined."""
+    return np.where(*statistics.biomechanical_statistics(poses, poses_per_s)[::-1], np.nan)
 
 
 def parts(statistics):
@@ -88,3 +102,21 @@ def test_biomechanical_statistics_tell_what_moves_how_fast_and_against_what():
     np.testing.assert_allclose(powers[end, opened_by_load, opens, 0], np.sqrt(0.5 * np.pi / 2 / 2), rtol=0.02)
     powers[end, opened_by_load, opens, 0] = 0
     np.testing.assert_allclose(powers[end], 0, atol=1e-3)
+
+
+def test_jax_gives_the_same_and_gradients_are_finite():
+    random = np.random.default_rng(0)
+    poses = random.standard_normal((2, 6, NUM_JOINTS, 3)).astype(np.float32)
+    poses[..., 2] = random.random(poses.shape[:-1]) > 0.2
+    poses[1] = poses[1, :1]  # nothing moves: deviations of 0
+    rate = np.float32(6)
+    for function in (
+        statistics.joint_statistics,
+        functools.partial(statistics.biomechanical_statistics, poses_per_s=rate),
+    ):
+        by_numpy, by_jax = function(poses), function(jnp.asarray(poses))
+        np.testing.assert_array_equal(by_jax.valid, by_numpy.valid)
+        np.testing.assert_allclose(by_jax.values, by_numpy.values, atol=2e-3)
+        gradient = jax.grad(lambda poses, function=function: function(poses).values.sum())(jnp.asarray(poses))
+        assert np.isfinite(gradient).all()
+        assert np.abs(gradient[0]).max() > 0

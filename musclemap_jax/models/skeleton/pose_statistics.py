@@ -1,0 +1,210 @@
+"""Statistics of poses, read by a small perceptron: a skeleton branch for little data and new activities.
+
+Each person's means and deviations over the clip, of joints, distances and biomechanical channels
+(`biomechanics/statistics.py`), are standardised and go through one hidden layer. There are two views, one without legs
+for the class tokens of the arms' muscles and one without arms for all others (`limb_views.py` says why); a view's
+hidden layer is the class token of each of its regions. Fusion `by_region` keeps the regions apart up to the logits.
+Ours, beyond the paper.
+
+Letters of shapes: B clips, T poses, P persons, V joints, F statistics, M class tokens in one set, D width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from musclemap_jax.biomechanics.limbs import ARM_REGIONS
+from musclemap_jax.biomechanics.statistics import LAYOUT, Statistics, biomechanical_statistics, joint_statistics
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.layers.activations import gelu
+from musclemap_jax.models.outputs import BranchOutput
+from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
+from musclemap_jax.models.skeleton.hdgcn import mean_over_persons, person_weights
+from musclemap_jax.models.skeleton.limb_views import weights_of_views, without_limbs
+from musclemap_jax.sharding.mapped_axis import mapped_axis, mean_over
+from musclemap_jax.skeleton_layouts import LAYOUTS
+
+NUM_STATISTICS = 792
+"""F, of a view."""
+
+NUM_VIEWS = 2
+
+_MOMENTUM = 0.9
+_EPSILON = 1e-6
+_FARTHEST = 6.0
+"""Standard deviations at which a statistic is cut off, so that one joint in a wrong place does not decide a clip."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PoseStatisticsSpec:
+    """Shape of the network.
+
+    Attributes:
+      layout: A skeleton layout that has the joints of COCO-17.
+      width: Width of the hidden layer of a view, which is that of the class tokens.
+      input_dropout_rate: Dropout rate of the statistics.
+      dropout_rate: Dropout rate of the hidden layer.
+      arm_regions: Indices of the class tokens, which are those of muscle regions, of the arms' muscles.
+    """
+
+    layout: str = "coco19"
+    width: int = 128
+    input_dropout_rate: float = 0.5
+    dropout_rate: float = 0.5
+    arm_regions: tuple[int, ...] = ARM_REGIONS
+
+    def __post_init__(self) -> None:
+        where = "config.model.backbones.pose_statistics"
+        if self.width < 1:
+            raise UserError(f"{where}.width: expected at least 1, got {self.width}")
+        for name in ("input_dropout_rate", "dropout_rate"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{where}.{name}: expected a number in [0, 1), got {getattr(self, name)}")
+        if not set(LAYOUTS[LAYOUT].joints) <= set(self.graph_joints):
+            raise UserError(f"{where}.layout: {self.layout} lacks joints of {LAYOUT}: use coco19 or halpe26, say")
+
+    @property
+    def graph_joints(self) -> tuple[str, ...]:
+        """Names of the layout's joints."""
+        return LAYOUTS[self.layout].joints
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the class tokens."""
+        return self.width
+
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """There is one layer."""
+        return (0,)
+
+    @property
+    def graph(self) -> SkeletonGraph:
+        """The layout's joints."""
+        return skeleton_graph(self.layout)
+
+
+class RunningStandardisation(nn.Module):
+    """Standard deviations from the mean, over those rows in which a statistic is defined; 0 where it is not.
+
+    Training takes the batch's own moments, evaluation running ones, as a batch norm does.
+    """
+
+    @nn.compact
+    def __call__(
+        self, values: Float[Array, "*n 2 F"], valid: Bool[Array, "*n 2 F"], train: bool
+    ) -> Float[Array, "*n 2 F"]:
+        """Standardises the statistics of each view."""
+        shape = values.shape[-2:]
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_variance = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        mean, variance = running_mean.value, running_variance.value
+        if train:
+            axis_name, rows = mapped_axis(), tuple(range(values.ndim - 2))
+            count = mean_over(axis_name, valid.sum(rows, dtype=jnp.float32))
+            known, total = count > 0, jnp.maximum(count, 1e-9)
+            batch_mean = mean_over(axis_name, jnp.where(valid, values, 0.0).sum(rows)) / total
+            centred = jnp.where(valid, values - _like(batch_mean, values), 0.0)
+            batch_variance = mean_over(axis_name, jnp.square(centred).sum(rows)) / total
+            mean, variance = jnp.where(known, batch_mean, mean), jnp.where(known, batch_variance, variance)
+            if not self.is_initializing() and self.is_mutable_collection("batch_stats"):
+                for running, batch in ((running_mean, mean), (running_variance, variance)):
+                    moved = _MOMENTUM * running.value + (1 - _MOMENTUM) * batch
+                    running.value = jax.lax.stop_gradient(moved)
+        scaled = (values - _like(mean, values)) * _like(jax.lax.rsqrt(variance + _EPSILON), values)
+        return jnp.where(valid, jnp.clip(scaled, -_FARTHEST, _FARTHEST), 0.0)
+
+
+class PoseStatistics(nn.Module):
+    """The branch.
+
+    Attributes:
+      spec: Shape of the network.
+      num_tokens: M, one class token for each muscle region.
+      receiver: Adds a second set of M tokens, which receives another branch's knowledge in distillation.
+      dtype: Dtype of the hidden layer; statistics and parameters are float32.
+    """
+
+    spec: PoseStatisticsSpec
+    num_tokens: int
+    receiver: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        poses: Float[Array, "B T P V 3"],
+        pose_valid: Bool[Array, "B T P"],
+        own_weight: Float[Array, " B"] | None = None,
+        *,
+        train: bool,
+    ) -> BranchOutput:
+        """Applies the branch; poses, `pose_valid`, `train` and the result as in `hdgcn.HDGCN`.
+
+        Args:
+          poses: x, y, score.
+          pose_valid: True where the person is in the frame.
+          own_weight: Weight of each clip's standardised statistics, the rest is that of clip B - 1 - i (manifold mixup:
+            Verma et al., 2019, arXiv:1806.05236); None for 1.
+          train: Turns on dropout and the batch's own moments.
+
+        Raises:
+          UserError: There are no class tokens.
+        """
+        spec, num_sets = self.spec, 1 + self.receiver
+        if not self.num_tokens:
+            raise UserError(
+                "config.model.num_tokens: the branch pose_statistics needs a class token for each muscle region, got 0"
+            )
+        values, valid = statistics_of_views(jnp.asarray(poses, jnp.float32), spec.layout)
+        x = RunningStandardisation(name="standardisation")(values, valid, train)
+        if own_weight is not None:
+            own = own_weight[:, None, None, None]
+            x = own * x + (1 - own) * x[::-1]
+        x = nn.Dropout(spec.input_dropout_rate, deterministic=not train)(x).astype(self.dtype)
+        shape = (num_sets, NUM_VIEWS, x.shape[-1], spec.width)
+        init = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0, 1))
+        kernel = self.param("hidden_kernel", init, shape, jnp.float32).astype(self.dtype)
+        bias = self.param("hidden_bias", nn.initializers.zeros, (*shape[:2], spec.width), jnp.float32)
+        hidden = jnp.einsum("bpuf,sufd->bpsud", x, kernel) + bias.astype(self.dtype)[None, None]
+        hidden = nn.Dropout(spec.dropout_rate, deterministic=not train)(gelu(hidden))
+        sets = [self._tokens(hidden[:, :, index], jnp.asarray(pose_valid)) for index in range(num_sets)]
+        classification, receiver = sets[-1], sets[0] if self.receiver else None
+        return BranchOutput((classification,), (receiver,) if self.receiver else (), classification, receiver)
+
+    def _tokens(self, hidden: Float[Array, "B P 2 D"], pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B M D"]:
+        """Each region's view, averaged over persons."""
+        weights = weights_of_views(person_weights(pose_valid), self.num_tokens, 1, self.spec.arm_regions)
+        by_view = hidden.swapaxes(1, 2).reshape(-1, 1, hidden.shape[-1])  # persons of one view, then of the other
+        spread = jnp.broadcast_to(by_view, (len(by_view), self.num_tokens, by_view.shape[-1]))
+        return mean_over_persons(spread, weights)
+
+
+def statistics_of_views(poses: Float[Array, "B T P V 3"], layout: str) -> Statistics:
+    """Statistics (B, P, 2, F) of each person without legs and without arms; speeds are per clip."""
+    num_clips, num_poses, num_persons = poses.shape[:3]
+    joints = [LAYOUTS[layout].joints.index(name) for name in LAYOUTS[LAYOUT].joints]
+    views = without_limbs(poses[..., joints, :], LAYOUTS[LAYOUT]).swapaxes(1, 2)
+    parts = joint_statistics(views), biomechanical_statistics(views, float(num_poses))
+    arrays = (jnp.concatenate(kind, axis=-1) for kind in zip(*parts, strict=True))
+    by_view = (array.reshape(num_clips, NUM_VIEWS, num_persons, -1).swapaxes(1, 2) for array in arrays)
+    return Statistics(*by_view)
+
+
+def pose_statistics_multiply_adds(
+    spec: PoseStatisticsSpec, shapes: Sequence[tuple[int, ...]], num_tokens: int = 0
+) -> int:
+    """Counts the hidden layer of one set of class tokens, for every person; the statistics are not counted."""
+    _, num_persons, *_ = shapes[0]
+    return num_persons * NUM_VIEWS * NUM_STATISTICS * spec.width
+
+
+def _like(of_statistic: Float[Array, "2 F"], values: Array) -> Array:
+    return of_statistic.reshape((1,) * (values.ndim - 2) + of_statistic.shape)

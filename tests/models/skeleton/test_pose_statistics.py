@@ -1,0 +1,162 @@
+"""The branch on statistics of poses: which regions see what, standardisation, mixed clips, persons, bad settings."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from musclemap_jax.biomechanics.statistics import biomechanical_statistics, joint_statistics
+from musclemap_jax.errors import UserError
+from musclemap_jax.models.branches import OWN_WEIGHT
+from musclemap_jax.models.skeleton.pose_statistics import (
+    NUM_STATISTICS,
+    PoseStatistics,
+    PoseStatisticsSpec,
+    RunningStandardisation,
+    statistics_of_views,
+)
+from musclemap_jax.models.transm3e import ModelSpec, TransM3E
+from musclemap_jax.skeleton_layouts import LAYOUTS
+from musclemap_jax.taxonomy import MUSCLE_REGIONS
+
+JOINTS = LAYOUTS["coco19"].joints
+OF_ARMS = np.isin(
+    MUSCLE_REGIONS, ["chest", "shoulder", "biceps", "triceps", "forearms", "upper back", "latissimus", "wrists"]
+)
+MODEL = ModelSpec(branches=("pose_statistics",), sites="none", fusion="by_region", head_dropout_rate=0.0)
+
+
+def _joints(*parts):
+    return [joint for joint, name in enumerate(JOINTS) if name.endswith(parts)]
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Four clips of one person, every joint present."""
+    poses = np.random.default_rng(0).standard_normal((4, 8, 1, 19, 3)).astype(np.float32)
+    poses[..., 2] = 0.5
+    return {"skeleton": poses, "skeleton_valid": np.ones((4, 8, 1), bool)}
+
+
+@pytest.fixture(scope="module")
+def trained(batch):
+    """A model, and its variables with running moments of the batch."""
+    model = TransM3E(MODEL)
+    variables = model.init(jax.random.key(0), batch)
+    for step in range(60):
+        rngs = {"dropout": jax.random.key(step)}
+        _, changed = model.apply(variables, batch, train=True, mutable=["batch_stats"], rngs=rngs)
+        variables = {**variables, **changed}
+    return model, variables
+
+
+@pytest.mark.parametrize(("moved", "blind"), [(("elbow", "wrist"), ~OF_ARMS), (("knee", "ankle"), OF_ARMS)])
+def test_a_regions_logit_depends_on_its_own_limbs_alone(trained, batch, moved, blind):
+    model, variables = trained
+    other = batch["skeleton"].copy()
+    other[:, :, :, _joints(*moved), :2] *= 1.5
+    before, after = (model.apply(variables, {**batch, "skeleton": poses}) for poses in (batch["skeleton"], other))
+    change = np.abs(after.logits - before.logits).max(axis=0)
+    np.testing.assert_array_equal(change == 0, blind)
+
+
+def test_statistics_are_those_of_the_linear_models(batch):
+    found = statistics_of_views(jnp.asarray(batch["skeleton"]), "coco19")
+    assert found.values.shape == (4, 1, 2, NUM_STATISTICS)
+    poses = batch["skeleton"][:, :, 0, :17].copy()
+    for view, absent in enumerate((_joints("knee", "ankle"), _joints("elbow", "wrist"))):
+        seen = poses.copy()
+        seen[:, :, absent] = 0
+        parts = joint_statistics(seen), biomechanical_statistics(seen, np.float32(8))
+        values, valid = (np.concatenate(kind, axis=-1) for kind in zip(*parts, strict=True))
+        np.testing.assert_array_equal(found.valid[:, 0, view], valid)
+        np.testing.assert_allclose(found.values[:, 0, view], values, atol=2e-3)
+
+
+def test_standardisation_is_over_the_rows_that_define_a_statistic():
+    values = jnp.array([[[1.0, 5.0], [0.0, 2.0]], [[3.0, 7.0], [0.0, 4.0]], [[100.0, 9.0], [0.0, 90.0]]])
+    valid = jnp.array([[[1, 1], [0, 1]], [[1, 1], [0, 1]], [[0, 1], [0, 0]]], bool)
+    norm = RunningStandardisation()
+    variables = norm.init(jax.random.key(0), values, valid, False)
+    y, changed = norm.apply(variables, values, valid, True, mutable=["batch_stats"])
+    third = np.sqrt(1.5)
+    expected = [[[-1, -third], [0, -1]], [[1, 0], [0, 1]], [[0, third], [0, 0]]]
+    np.testing.assert_allclose(y, expected, atol=1e-4)
+    mean = changed["batch_stats"]["mean"]
+    np.testing.assert_allclose(mean, 0.1 * np.array([[2, 7], [0, 3]]), atol=1e-5)
+    np.testing.assert_allclose(changed["batch_stats"]["var"][1], [1.0, 0.9 + 0.1], atol=1e-5)
+
+
+def test_an_outlier_is_cut_off():
+    norm = RunningStandardisation()
+    values, valid = jnp.full((1, 2, 3), 1e6), jnp.ones((1, 2, 3), bool)
+    variables = norm.init(jax.random.key(0), values, valid, False)
+    np.testing.assert_allclose(norm.apply(variables, values, valid, False), 6)
+
+
+def test_a_mixed_clip_is_between_the_two(trained, batch):
+    model, variables = trained
+    alone = model.apply(variables, batch).branches["pose_statistics"]
+    same = model.apply(variables, {**batch, OWN_WEIGHT: jnp.ones(4)})
+    np.testing.assert_array_equal(same.branches["pose_statistics"].final_classification, alone.final_classification)
+    swapped = model.apply(variables, {**batch, OWN_WEIGHT: jnp.zeros(4)})
+    np.testing.assert_allclose(
+        swapped.branches["pose_statistics"].final_classification, alone.final_classification[::-1], atol=1e-5
+    )
+    half = model.apply(variables, {**batch, OWN_WEIGHT: jnp.array([0.5, 1.0, 1.0, 0.5])})
+    np.testing.assert_allclose(half.logits[0], half.logits[3], atol=1e-5)
+    np.testing.assert_array_equal(half.logits[1], same.logits[1])
+
+
+def test_an_absent_person_has_no_part(batch):
+    poses = np.concatenate([batch["skeleton"], np.zeros_like(batch["skeleton"])], axis=2)
+    valid = np.concatenate([batch["skeleton_valid"], np.zeros_like(batch["skeleton_valid"])], axis=2)
+    model = PoseStatistics(PoseStatisticsSpec(width=8), num_tokens=20, receiver=True)
+    variables = model.init(jax.random.key(0), poses, valid, train=False)
+    one = model.apply(variables, batch["skeleton"], batch["skeleton_valid"], train=False)
+    two = model.apply(variables, poses, valid, train=False)
+    np.testing.assert_allclose(two.final_classification, one.final_classification, atol=1e-6)
+    np.testing.assert_allclose(two.final_receiver, one.final_receiver, atol=1e-6)
+    assert np.abs(one.final_receiver - one.final_classification).max() > 0
+    nobody = model.apply(variables, 0 * poses, valid & False, train=False)
+    assert not nobody.final_classification.any()
+
+
+def test_gradients_reach_the_poses_and_are_finite(trained, batch):
+    model, variables = trained
+
+    def logit(poses):
+        return model.apply(variables, {**batch, "skeleton": poses}).logits[:, OF_ARMS].sum()
+
+    poses = jnp.asarray(batch["skeleton"]).at[0].set(batch["skeleton"][0, :1])  # nothing moves
+    gradient = jax.grad(logit)(poses)
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient[:, :, :, _joints("wrist")]).max() > 0
+    assert not gradient[:, :, :, _joints("ankle")].any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 0}, "pose_statistics.width: expected at least 1, got 0"),
+        ({"dropout_rate": 1.0}, r"pose_statistics.dropout_rate: expected a number in \[0, 1\), got 1.0"),
+        ({"input_dropout_rate": -0.1}, r"pose_statistics.input_dropout_rate: expected a number in \[0, 1\), got -0.1"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        PoseStatisticsSpec(**settings)
+
+
+@pytest.mark.parametrize(
+    ("num_tokens", "message"),
+    [
+        (0, "num_tokens: the branch pose_statistics needs a class token for each muscle region, got 0"),
+        (7, "num_tokens: a fusion by region needs a class token for each of the 20 regions, got 7"),
+    ],
+)
+def test_it_needs_a_token_for_each_region(batch, num_tokens, message):
+    with pytest.raises(UserError, match=message):
+        TransM3E(dataclasses.replace(MODEL, num_tokens=num_tokens)).init(jax.random.key(0), batch)
