@@ -105,7 +105,9 @@ def _answer(model: Model, request: Request, max_s: float, task: dict[str, Any], 
         if frame.number % _REPORT_EVERY == 0 and num_frames:
             send({"progress": min(1.0, frame.number / num_frames)})
 
-    coach = exercises.coach_of(model, task["expect"]) if task["expect"] else None
+    coach = None
+    if task["expect"]:
+        coach, request = exercises.coach_of(model, task["expect"]), exercises.coach_request(request)
     write_results(model, video, folder / RESULTS, request, coach=coach, on_frame=observe, show_progress=False)
 
 
