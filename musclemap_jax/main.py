@@ -60,6 +60,9 @@ _STRESS = flags.DEFINE_list("stress", [], "Perturbations of --mode=stress, such 
 _STRESS_SPLITS = flags.DEFINE_list("stress_splits", list(DEFAULT_SPLITS), "Splits that --mode=stress tests.")
 _EXTEND = flags.DEFINE_bool("extend", False, "Allow the run in the workdir to become longer than it was started with.")
 _PROFILE_STEPS = flags.DEFINE_string("profile_steps", "", "Steps to trace into <workdir>/profile, such as 10-20.")
+_COMPILED_STEP = flags.DEFINE_string(
+    "compiled_step", "", "File of `musclemap_jax.compile_ahead --save`: the training step is loaded, not compiled."
+)
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0; by default from the scheduler.")
 _NUM_PROCESSES = flags.DEFINE_integer(
     "num_processes", 0, "Number of processes; by default from the scheduler. 1 runs one process alone."
@@ -92,6 +95,7 @@ class Task:
       title: Title of the report.
       extend: Whether the run in the workdir may become longer.
       profile_steps: Steps to trace.
+      compiled_step: File of the training step, compiled ahead.
     """
 
     workdir: str
@@ -100,6 +104,7 @@ class Task:
     title: str
     extend: bool = False
     profile_steps: range = range(0)
+    compiled_step: str = ""
 
     @property
     def output(self) -> str:
@@ -144,7 +149,7 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
     laps.end("model")
     if mode != "eval":
         with out_of_memory_is_user_error("config.train.batch_size", *_LESS_MEMORY):
-            experiment.train(task.profile_steps, laps, task.extend)
+            experiment.train(task.profile_steps, laps, task.extend, task.compiled_step)
         laps.end("training")
         laps.save()
     if mode != "train":
@@ -243,6 +248,7 @@ def _task() -> Task:
         title=config_name(),
         extend=_EXTEND.value,
         profile_steps=parse_steps(_PROFILE_STEPS.value),
+        compiled_step=_COMPILED_STEP.value,
     )
 
 

@@ -10,7 +10,13 @@ from musclemap_jax import skeleton_layouts
 from musclemap_jax.data import augmentation
 from musclemap_jax.eval import average_precision, conformal, predictions
 from musclemap_jax.models import class_tokens, distillation, fusion, outputs
-from musclemap_jax.models.kernels import depthwise_conv, dot_product_attention, flash_attention_tpu, max_pool
+from musclemap_jax.models.kernels import (
+    depthwise_conv,
+    dot_product_attention,
+    flash_attention_tpu,
+    fused_mlp_tpu,
+    max_pool,
+)
 from musclemap_jax.models.layers import channel_matmul, drop_path, layer_norm, linear
 from musclemap_jax.models.skeleton import edge_conv, hdgcn, hierarchical_conv, skeleton_tokens
 from musclemap_jax.models.video import mvit, patch_embed, relative_position, video_input
@@ -35,7 +41,16 @@ WRONG_SHAPES = {
         ones((1, 2, 3, 4)), ones((1, 2, 5, 4)), ones((1, 2, 6, 4)), ones((5, 0))
     ),
     "kernels: flash_attention_tpu": lambda: flash_attention_tpu.flash_attention(
-        ones((1, 3, 2, 8)), ones((1, 3, 2, 5)), ones((1, 4, 2, 8)), ones((1, 4, 2, 8)), ones((4, 6)), None
+        *(ones((1, rows, 8)) for rows in (4, 1, 5, 6)),
+        ones((6, 4)),
+        ones((9, 4)),
+        query_grid=(1, 2, 2),
+        key_grid=(1, 2, 2),
+        epsilon=1e-6,
+        vmem_bytes=None,
+    ),
+    "kernels: fused_mlp_tpu": lambda: fused_mlp_tpu.fused_mlp(
+        *map(ones, ((1, 3, 16), (1,), (16,), (16,), (16, 128), (128,), (120, 16), (16,))), epsilon=1e-6, vmem_bytes=None
     ),
     "video: mvit": lambda: mvit.MViT().init(jax.random.key(0), ones((4, 16, 16, 3))),
     "video: patch_embed": lambda: patch_embed.PatchEmbed(8, (3, 3, 3), (1, 1, 1)).init(

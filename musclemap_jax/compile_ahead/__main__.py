@@ -18,14 +18,15 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from musclemap_jax.compile_ahead.largest_batch import find_largest
-from musclemap_jax.compile_ahead.report_table import report_table
-from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, StepReport, report_step
+from musclemap_jax.compile_ahead.report_table import operations_table, report_table
+from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, StepReport, compile_step
 from musclemap_jax.compile_ahead.topology import CHIP_KINDS, Topology, describe_topology
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.experiment import command_line
 from musclemap_jax.experiment.command_line import CONFIG, config_name, parse_flags
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.runtime.process_exit import run_and_exit
+from musclemap_jax.runtime.saved_program import identity_of, save_program
 from musclemap_jax.sharding.mesh import batch_ways, make_mesh
 
 _print = functools.partial(print, flush=True)
@@ -41,28 +42,55 @@ _TOPOLOGY = flags.DEFINE_string(
 _NUM_SLICES = flags.DEFINE_integer("num_slices", 1, "Number of slices, connected by the data centre's network.")
 _BATCH = flags.DEFINE_integer("batch", None, "Clips per step over all chips, instead of config.train.batch_size.")
 _LARGEST = flags.DEFINE_bool("largest_batch", False, "Search for the largest batch that fits; compiles several times.")
+_TOP_OPS = flags.DEFINE_integer("top_ops", 0, "Also list so many operations that move most bytes.", lower_bound=0)
+_SAVE = flags.DEFINE_string(
+    "save", None, "Also write the compiled step to this file, for `musclemap_jax.main --compiled_step`."
+)
 _OUT = flags.DEFINE_string("out", None, "Also write the report to this JSON file.")
 
 
-def run(spec: ExperimentSpec, title: str, topology: Topology, batch_size: int | None, out: str | None) -> int:
-    """Compiles, prints the table and writes the JSON, if any; returns the exit status, 1 if the step does not fit.
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What the command compiles and shows.
 
-    Without a batch size it searches for the largest that fits. `title` is the configuration's.
+    Attributes:
+      batch_size: Clips over all chips; None searches for the largest number that fits.
+      out: JSON file of the report, if any.
+      save: File of the compiled step, if any; it is then compiled with all of the compiler's effort.
+      top_ops: Number of operations that are listed.
+    """
+
+    batch_size: int | None = None
+    out: str | None = None
+    save: str | None = None
+    top_ops: int = 0
+
+
+def run(spec: ExperimentSpec, title: str, topology: Topology, wanted: Wanted) -> int:
+    """Compiles, prints the tables and writes the files; returns the exit status, 1 if the step does not fit.
+
+    `title` is the configuration's.
 
     Raises:
       UserError: The mesh does not divide the chips, or the batch.
     """
     mesh = make_mesh(spec.mesh.sizes(), topology.devices)
-    compile_step = functools.partial(report_step, spec, mesh, options=COMPILER_OPTIONS)
+    options = {} if wanted.save else COMPILER_OPTIONS
+    compile_batch = functools.partial(compile_step, spec, mesh, options=options)
     ways = batch_ways(mesh) * spec.train.grad_accum_steps
     try:
-        report = compile_step(batch_size) if batch_size else find_largest(compile_step, ways, _print)
+        step = compile_batch(wanted.batch_size) if wanted.batch_size else find_largest(compile_batch, ways, _print)
     except OutOfMemoryError as error:
-        _print(_does_not_fit(error, title, topology, batch_size or ways))
+        _print(_does_not_fit(error, title, topology, wanted.batch_size or ways))
         return DOES_NOT_FIT_STATUS
-    _print(report_table(report, title, topology))
-    if out:
-        pathlib.Path(out).write_text(json.dumps(as_json(report, title, topology), indent=2) + "\n")
+    _print(report_table(step.report, title, topology))
+    if wanted.top_ops:
+        _print(operations_table(step.operations(), wanted.top_ops))
+    if wanted.out:
+        pathlib.Path(wanted.out).write_text(json.dumps(as_json(step.report, title, topology), indent=2) + "\n")
+    if wanted.save:
+        size = save_program(step.compiled, identity_of(step.lowered, topology.devices), wanted.save)
+        _print(f"saved: {wanted.save}, {size / 2**20:.1f} MiB")
     return 0
 
 
@@ -99,9 +127,11 @@ def main(argv: Sequence[str]) -> int:
         if _BATCH.value is not None and _BATCH.value < 1:
             raise UserError(f"--batch={_BATCH.value}: expected at least 1")
         spec = resolve(CONFIG.value)
+        if _SAVE.value and not spec.train.num_steps:
+            raise UserError("--save: the schedule is part of the program: set --config.train.num_steps")
         topology = describe_topology(_TOPOLOGY.value, _NUM_SLICES.value)
         batch_size = None if _LARGEST.value else _BATCH.value or spec.train.batch_size
-        return run(spec, title, topology, batch_size, _OUT.value)
+        return run(spec, title, topology, Wanted(batch_size, _OUT.value, _SAVE.value, _TOP_OPS.value))
 
     return exit_on_user_error(body)
 

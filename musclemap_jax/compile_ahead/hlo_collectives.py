@@ -12,18 +12,10 @@ import functools
 import math
 import re
 
-BYTES = {"pred": 1, "bf16": 2, "c64": 8, "c128": 16} | {
-    f"{kind}{bits}": max(bits // 8, 1) for kind in "sufc" for bits in (2, 4, 8, 16, 32, 64)
-}
-"""Bytes per element by HLO type; eight-bit floats (``f8e4m3`` and the like) have one byte."""
+from musclemap_jax.compile_ahead.hlo_text import Instruction, array_bytes, read_module
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (?P<type>\(.*?\)|\S+) (?P<op>[a-z][a-z\-]*)\((?P<rest>.*)$")
-_CALLED = re.compile(r"(?:body|calls|to_apply|called_computations=\{)=?%?([\w.\-]+)|branch_computations=\{([^}]*)\}")
-_TRIPS = re.compile(r'"?known_trip_count"?:\{"?n"?:"?(\d+)')
-_ARRAY = re.compile(r"([a-z]+\d*(?:e\d+m\d+\w*)?)\[([\d,<=]*)\]")
 _GROUPS_LISTED = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _GROUPS_BY_AXES = re.compile(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}")
 _GROUPS_COUNTED = re.compile(r"replica_groups=\[(\d+),(\d+)\]<=")
@@ -44,69 +36,34 @@ class CollectiveTotal:
 Totals = dict[str, CollectiveTotal]
 
 
-@dataclasses.dataclass
-class _Computation:
-    own: Totals = dataclasses.field(default_factory=lambda: collections.defaultdict(CollectiveTotal))
-    calls: list[tuple[str, int]] = dataclasses.field(default_factory=list)
-
-
-def array_bytes(text: str) -> int:
-    """Bytes of an HLO type, such as ``f32[4,8]{1,0}`` or ``(bf16[16], u32[])``, without the padding of layouts."""
-    total = 0
-    for kind, sizes in _ARRAY.findall(text):
-        size = 1 if kind.startswith("f8") else BYTES.get(kind, 0)
-        total += size * math.prod(int(part.lstrip("<=")) for part in sizes.split(",") if part)
-    return total
-
-
 def collectives(hlo: str, num_chips: int) -> Totals:
     """Totals of the kinds that occur in a compiled module's text (`jax.stages.Compiled.as_text`).
 
     In a collective without replica groups all `num_chips` chips take part.
     """
-    computations, entry = _read(hlo, num_chips)
+    module = read_module(hlo)
 
     @functools.cache
     def totals(name: str) -> tuple[tuple[str, CollectiveTotal], ...]:
-        computation = computations.get(name, _Computation())
-        result = dict(computation.own)
-        for called, times in computation.calls:
-            for kind, total in totals(called):
-                result[kind] = result.get(kind, CollectiveTotal()).plus(total, times)
+        result: Totals = collections.defaultdict(CollectiveTotal)
+        for instruction in module.computations.get(name, []):
+            kind = instruction.op.removesuffix("-start")
+            if kind in KINDS:  # the computation that an all-reduce calls is its addition
+                result[kind] = result[kind].plus(_total(instruction, kind, num_chips))
+                continue
+            for called in instruction.called:
+                for called_kind, total in totals(called):
+                    result[called_kind] = result[called_kind].plus(total, instruction.trips)
         return tuple(result.items())
 
-    found = dict(totals(entry))
+    found = dict(totals(module.entry))
     return {kind: found[kind] for kind in KINDS if kind in found}
 
 
-def _read(hlo: str, num_chips: int) -> tuple[dict[str, _Computation], str]:
-    """The computations by name, and the name of the entry computation."""
-    computations, entry = {}, ""
-    current = _Computation()
-    for line in hlo.splitlines():
-        if header := _COMPUTATION.match(line):
-            current = computations.setdefault(header[2], _Computation())
-            entry = header[2] if header[1] else entry
-        elif instruction := _INSTRUCTION.match(line):
-            _add(current, instruction, num_chips)
-    return computations, entry
-
-
-def _add(computation: _Computation, instruction: re.Match[str], num_chips: int) -> None:
-    op, rest = instruction["op"], instruction["rest"]
-    kind = op.removesuffix("-start")
-    if kind in KINDS:
-        size = array_bytes(instruction["type"])
-        if op != kind and kind != "all-reduce":
-            size = _result_bytes(instruction["type"])
-        total = CollectiveTotal(1, size * _sent_fraction(kind, _group_size(rest, num_chips)))
-        computation.own[kind] = computation.own[kind].plus(total)
-        return  # the computation that an all-reduce calls is its addition
-    trips = _TRIPS.search(rest)
-    times = int(trips[1]) if op == "while" and trips else 1
-    for one, several in _CALLED.findall(rest):
-        names = [one] if one else [name.strip().lstrip("%") for name in several.split(",")]
-        computation.calls += [(name, times) for name in names]
+def _total(instruction: Instruction, kind: str, num_chips: int) -> CollectiveTotal:
+    asynchronous = instruction.op != kind and kind != "all-reduce"
+    size = _result_bytes(instruction.type) if asynchronous else array_bytes(instruction.type)
+    return CollectiveTotal(1, size * _sent_fraction(kind, _group_size(instruction.rest, num_chips)))
 
 
 def _result_bytes(text: str) -> int:

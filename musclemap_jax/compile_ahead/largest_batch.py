@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
-from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, StepReport
+from musclemap_jax.compile_ahead.step_report import OutOfMemoryError
+
+Step = TypeVar("Step")
 
 
 def find_largest(
-    compile_step: Callable[[int], StepReport], unit: int, progress: Callable[[str], object] = lambda line: None
-) -> StepReport:
-    """Doubles the batch until it does not fit, then bisects; returns the report of the largest that fits.
+    compile_step: Callable[[int], Step], unit: int, progress: Callable[[str], object] = lambda line: None
+) -> Step:
+    """Doubles the batch until it does not fit, then bisects; returns the step of the largest that fits.
 
     Args:
       compile_step: Compiles the step for a batch size; raises OutOfMemoryError if it does not fit.

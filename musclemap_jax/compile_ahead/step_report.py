@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 
 from musclemap_jax.checkpoints.state import TrainState, abstract_state
 from musclemap_jax.compile_ahead.hlo_collectives import CollectiveTotal, collectives
+from musclemap_jax.compile_ahead.hlo_traffic import OpTraffic, traffic
 from musclemap_jax.cost.flops import training_flops
 from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
@@ -61,7 +62,10 @@ class StepReport:
       total_bytes: State, batch and temporaries, with the padding of layouts, and the program.
       flops: FLOPs by the compiler's count of the compiled program.
       analytic_flops: FLOPs by the model's shapes, without recomputation.
-      bytes_accessed: Bytes read and written, summed over the operations.
+      bytes_accessed: Bytes read and written, summed over the operations, by the compiler's count.
+      kernel_bytes: Those of our own kernels, as each states them from its blocks.
+      fast_bytes: Bytes that operations read from or write to fast memory (VMEM), where the compiler keeps some arrays
+        from one operation to the next; part of bytes_accessed that is no traffic of HBM.
       collectives: Communication with other chips, by kind of collective.
       compile_s: Seconds that the compilation took on this machine.
     """
@@ -79,13 +83,28 @@ class StepReport:
     flops: float
     analytic_flops: float
     bytes_accessed: float
+    kernel_bytes: float
+    fast_bytes: float
     collectives: dict[str, CollectiveTotal]
     compile_s: float
 
 
-def report_step(
+@dataclasses.dataclass(frozen=True)
+class CompiledStep:
+    """A training step that was compiled for a mesh: its cost, what it was compiled from, and the program."""
+
+    report: StepReport
+    lowered: jax.stages.Lowered
+    compiled: jax.stages.Compiled
+
+    def operations(self) -> list[OpTraffic]:
+        """What the program moves, operation by operation."""
+        return traffic(self.compiled.as_text() or "")
+
+
+def compile_step(
     spec: ExperimentSpec, mesh: Mesh, batch_size: int, options: Mapping[str, Any] | None = None
-) -> StepReport:
+) -> CompiledStep:
     """Compiles the training step and reports its cost.
 
     The mesh's devices need not be present, `batch_size` counts clips over all chips, and `options` are the compiler's.
@@ -109,13 +128,9 @@ def report_step(
             raise
         raise OutOfMemoryError(" ".join(str(error).split())) from error
     compile_s = time.perf_counter() - started
-    memory: Any = compiled.memory_analysis()
-    cost: Any = compiled.cost_analysis()
-    total_bytes = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    total_bytes += memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
     batch_shardings = jax.tree.map(lambda _: batch_sharding(mesh), batch)
     parts = batch_ways(mesh) * spec.train.grad_accum_steps
-    return StepReport(
+    report = StepReport(
         batch_size=batch_size,
         num_chips=mesh.size,
         mesh=dict(mesh.shape),
@@ -124,14 +139,30 @@ def report_step(
         ema_bytes=bytes_per_device(state.ema, shardings.ema),
         batch_bytes=bytes_per_device(batch, batch_shardings),
         activation_bytes=_activation_bytes_of_a_clip(program, spec, state) * batch_size // parts,
-        temporary_bytes=memory.temp_size_in_bytes,
-        total_bytes=total_bytes,
-        flops=cost["flops"],
         analytic_flops=training_flops(spec.model, spec.input) * batch_size / mesh.size,
-        bytes_accessed=cost["bytes accessed"],
-        collectives=collectives(compiled.as_text() or "", mesh.size),
         compile_s=compile_s,
+        **_costs_of_program(compiled, mesh.size),
     )
+    return CompiledStep(report, lowered, compiled)
+
+
+def _costs_of_program(compiled: jax.stages.Compiled, num_chips: int) -> dict[str, Any]:
+    """The fields of a report that the compiled program answers."""
+    memory: Any = compiled.memory_analysis()
+    cost: Any = compiled.cost_analysis()
+    total_bytes = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    total_bytes += memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
+    hlo = compiled.as_text() or ""
+    operations = traffic(hlo)
+    return {
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "total_bytes": total_bytes,
+        "flops": cost["flops"],
+        "bytes_accessed": cost["bytes accessed"],
+        "kernel_bytes": sum(operation.bytes_moved for operation in operations if operation.is_custom),
+        "fast_bytes": sum(operation.fast_bytes for operation in operations),
+        "collectives": collectives(hlo, num_chips),
+    }
 
 
 def _activation_bytes_of_a_clip(program: TrainProgram, spec: ExperimentSpec, state: TrainState) -> int:

@@ -99,16 +99,24 @@ class Experiment:
         """Number of steps of the whole run."""
         return self._setup.num_steps
 
-    def train(self, profile_steps: range = range(0), times: RunTimes | None = None, extend: bool = False) -> None:
+    def train(
+        self,
+        profile_steps: range = range(0),
+        times: RunTimes | None = None,
+        extend: bool = False,
+        compiled_step: str = "",
+    ) -> None:
         """Trains to the end, from the newest checkpoint if the workdir holds one.
 
         Args:
           profile_steps: Steps to trace.
           times: Times of the run, saved with each checkpoint.
           extend: Whether the run in the workdir may become longer.
+          compiled_step: File of the training step, compiled ahead; by default it is compiled here.
 
         Raises:
-          UserError: The workdir holds a run with another configuration or other regions, or a save failed.
+          UserError: The workdir holds a run with another configuration or other regions, `compiled_step` has another
+            step, or a save failed.
           Preempted: The run was asked to stop; its state is saved.
         """
         setup, train = self._setup, self.spec.train
@@ -124,7 +132,7 @@ class Experiment:
             run_log = RunLog(self.workdir, first_step, primary, times)
             progress = Progress(first_step, setup.num_steps, primary)
             loop = TrainingLoop(
-                step_function=setup.step_function(),
+                step_function=setup.step_function(compiled_step),
                 kd_gradient=setup.kd_gradient(),
                 batches=batches,
                 mesh=setup.mesh,

@@ -89,9 +89,9 @@ class Setup:
             spec.data.num_threads,
         )
 
-    def step_function(self) -> StepFunction:
-        """The training step, compiled at its first call."""
-        return compile_train_step(self.program.step, self.shardings, self.mesh)
+    def step_function(self, saved: str = "") -> StepFunction:
+        """The training step, compiled at its first call, or loaded from the file of one that was compiled ahead."""
+        return compile_train_step(self.program.step, self.shardings, self.mesh, saved)
 
     def kd_gradient(self) -> KdGradient | None:
         """Distillation's fraction of the gradient, compiled at its first call; None where it is not measured."""

@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from musclemap_jax.runtime.gc_control import gc_paused
 from musclemap_jax.runtime.heap import tidy_heap
 
+Obtain = Callable[[jax.stages.Lowered], jax.stages.Compiled]
 _LONGEST_WAIT_S = 3600
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,11 @@ class SynchronizedJit:
     Args:
       function: The result of `jax.jit`; called with the same shapes in the same order on every process.
       name: Name of the function, for the barriers.
+      obtain: Makes a program of the lowered function; by default compiles it.
     """
 
-    def __init__(self, function: jax.stages.Wrapped, name: str) -> None:
-        self._function, self._name = function, name
+    def __init__(self, function: jax.stages.Wrapped, name: str, obtain: Obtain = jax.stages.Lowered.compile) -> None:
+        self._function, self._name, self._obtain = function, name, obtain
         self._programs: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
@@ -51,7 +53,7 @@ class SynchronizedJit:
         if shapes not in self._programs:
             log.info("compiling %s", self._name)
             started = time.perf_counter()
-            self._programs[shapes] = self.lower(*arguments).compile()
+            self._programs[shapes] = self._obtain(self.lower(*arguments))
             log.info("compiled %s in %.0f s", self._name, time.perf_counter() - started)
             tidy_heap()
             barrier(f"{self._name}/{len(self._programs)}")

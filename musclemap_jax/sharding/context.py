@@ -43,6 +43,12 @@ def kernels_for_tpu(num_clips: int) -> bool:
     return not mesh.empty and platform() == "tpu" and num_clips % batch_ways(mesh) == 0
 
 
+def shards_widths() -> bool:
+    """Whether the current mesh shards the widths of linear layers, whose kernels then lie in parts on the devices."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return not mesh.empty and mesh.shape["tensor"] > 1
+
+
 def vmem_capacity(num_clips: int) -> int:
     """Bytes of fast memory (VMEM) of a core of the current mesh's TPUs; 0 if `kernels_for_tpu` does not hold."""
     return pltpu.get_tpu_info().vmem_capacity_bytes if kernels_for_tpu(num_clips) else 0
@@ -52,9 +58,28 @@ def over_clips(function: Callable[..., Any], arrays: Sequence[jax.Array], shared
     """Calls a function of both kinds of arrays on each device's own clips; `kernels_for_tpu` must hold.
 
     The first axis of `arrays`, which are sharded over the mesh's batch axes, and of the results is clips; `shared` ones
-    are replicated on every device.
+    are replicated on every device. Only the operands are kept for the backward pass, which traces the function again:
+    it should be one whose own backward pass needs nothing else.
     """
-    clips = PartitionSpec(BATCH_AXES)
-    specs = (*(clips for _ in arrays), *(PartitionSpec() for _ in shared))
+    clips, whole = PartitionSpec(BATCH_AXES), PartitionSpec()
     # The results of a kernel do not say over which mesh axes they vary.
-    return jax.shard_map(function, in_specs=specs, out_specs=clips, check_vma=False)(*arrays, *shared)
+    shard = functools.partial(jax.shard_map, check_vma=False)
+
+    @jax.custom_vjp
+    def call(arrays: tuple[jax.Array, ...], shared: tuple[jax.Array, ...]) -> Any:
+        return shard(lambda arrays, shared: function(*arrays, *shared), in_specs=(clips, whole), out_specs=clips)(
+            arrays, shared
+        )
+
+    # Written out, because JAX would sum the arrays' gradients over the mesh axes that do not shard them. An axis of one
+    # device would be summed too, which copies them.
+    def backward(operands: tuple[Any, Any], gradients: Any) -> tuple[Any, Any]:
+        def local(operands: tuple[Any, Any], gradients: Any) -> tuple[Any, Any]:
+            _, transpose = jax.vjp(lambda arrays, shared: function(*arrays, *shared), *operands)
+            of_arrays, of_shared = transpose(gradients)
+            return of_arrays, jax.lax.psum(of_shared, BATCH_AXES)
+
+        return shard(local, in_specs=((clips, whole), clips), out_specs=(clips, whole))(operands, gradients)
+
+    call.defvjp(lambda *operands: (call(*operands), operands), backward)
+    return call(tuple(arrays), tuple(shared))

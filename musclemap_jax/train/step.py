@@ -7,6 +7,7 @@ it changes only the two counters.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from jax.sharding import Mesh
 
 from musclemap_jax.checkpoints.state import TrainState
 from musclemap_jax.runtime.barrier import SynchronizedJit
+from musclemap_jax.runtime.saved_program import load_program
 from musclemap_jax.sharding.activation_sharding import clip_sharding
 from musclemap_jax.sharding.context import with_mesh
 from musclemap_jax.sharding.mesh import batch_sharding, count_slices, replicated
@@ -122,8 +124,11 @@ def _moved_average(params: Any, average: Any, follow: jax.Array, multipliers: Mu
     return map_factors(lambda factor, new, given: new if factor else given, params, multipliers, moved, params)
 
 
-def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) -> SynchronizedJit:
-    """The jitted step: state sharded and donated, batch over the mesh's batch axes, metrics replicated."""
+def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh, saved: str = "") -> SynchronizedJit:
+    """The jitted step: state sharded and donated, batch over the mesh's batch axes, metrics replicated.
+
+    `saved` is the file of a step that was compiled ahead, which is loaded instead of compiling.
+    """
 
     def spread_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         with clip_sharding(batch_sharding(mesh)):
@@ -136,7 +141,10 @@ def compile_train_step(step: StepFunction, shardings: TrainState, mesh: Mesh) ->
         donate_argnums=0,
         compiler_options=compiler_options(mesh),
     )
-    return SynchronizedJit(compiled, "train_step")
+    if not saved:
+        return SynchronizedJit(compiled, "train_step")
+    load = functools.partial(load_program, saved, devices=list(mesh.devices.flat))
+    return SynchronizedJit(compiled, "train_step", load)
 
 
 def compiler_options(mesh: Mesh) -> dict[str, str] | None:

@@ -1,5 +1,6 @@
 """Tests of the compile-ahead command as a user starts it, and of topologies; libtpu is needed for some."""
 
+import json
 import os
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def test_an_unknown_topology_is_refused_with_examples(name):
         (["--config=configs/none.py", "--topology=v5e:2x2"], "configs/none.py"),
         (["--config=configs/transm3e.py", "--topology=v5x:2x2"], "--topology=v5x:2x2: expected one of v4"),
         (["--config=configs/transm3e.py", "--topology=v5e:2x2", "--batch=4", "--largest_batch"], "exclude each other"),
+        (["--config=configs/transm3e.py", "--topology=v5e:2x2", "--save=step.bin"], "set --config.train.num_steps"),
     ],
 )
 def test_invalid_input_ends_with_one_line(arguments, message):
@@ -71,7 +73,12 @@ def test_a_mesh_that_does_not_divide_the_chips_ends_with_one_line():
 def test_the_smoke_variant_is_compiled_for_a_slice(tmp_path):
     pytest.importorskip("libtpu", reason="needs the extra tpu")
     out = tmp_path / "report.json"
-    process = run("--config=configs/transm3e.py:smoke", "--topology=v5e:2x2", f"--out={out}")
+    saved = tmp_path / "step.bin"
+    arguments = ("--top_ops=3", f"--save={saved}", "--config.train.num_steps=10", f"--out={out}")
+    process = run("--config=configs/transm3e.py:smoke", "--topology=v5e:2x2", *arguments)
     assert process.returncode == 0, process.stderr
+    assert f"saved: {saved}" in process.stdout
+    assert json.loads(saved.read_bytes().partition(b"\n")[0])["devices"] == "4 x TPU v5 lite"
+    assert "GB by the operands and results of all operations" in process.stdout
     assert "on v5e:2x2: 4 chips (data 4 x fsdp 1 x tensor 1), 8 clips a step" in process.stdout
     assert '"num_chips": 4' in out.read_text()

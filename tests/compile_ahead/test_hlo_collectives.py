@@ -2,7 +2,8 @@
 
 import pytest
 
-from musclemap_jax.compile_ahead.hlo_collectives import array_bytes, collectives
+from musclemap_jax.compile_ahead.hlo_collectives import collectives
+from musclemap_jax.compile_ahead.hlo_text import array_bytes
 
 HLO = """HloModule jit_train_step, is_scheduled=true, num_partitions=8
 

@@ -4,18 +4,21 @@ import dataclasses
 import json
 
 import jax
+import numpy as np
 import pytest
 
 from musclemap_jax.checkpoints.state import abstract_state
 from musclemap_jax.compile_ahead.__main__ import as_json
 from musclemap_jax.compile_ahead.report_table import report_table
-from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, report_step
+from musclemap_jax.compile_ahead.step_report import OutOfMemoryError, compile_step
 from musclemap_jax.compile_ahead.topology import CHIP_KINDS, Topology
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.errors import UserError
 from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.program import batch_shapes, make_program
-from musclemap_jax.sharding.mesh import make_mesh
+from musclemap_jax.runtime.saved_program import identity_of, save_program
+from musclemap_jax.sharding.mesh import batch_sharding, make_mesh
+from musclemap_jax.train.step import compile_train_step
 
 NUM_DEVICES = 4
 
@@ -32,8 +35,13 @@ def mesh():
 
 
 @pytest.fixture(scope="module")
-def report(spec, mesh):
-    return report_step(spec, mesh, batch_size=8)
+def step(spec, mesh):
+    return compile_step(spec, mesh, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def report(step):
+    return step.report
 
 
 def test_state_bytes_per_chip_follow_the_shardings(spec, mesh, report):
@@ -80,9 +88,31 @@ def test_table_and_json_agree(report, mesh):
     assert values["collectives"]["all-reduce"]["count"] == report.collectives["all-reduce"].count
 
 
+def test_a_saved_step_trains_as_the_compiled_one(spec, mesh, step, tmp_path):
+    path = tmp_path / "step.bin"
+    devices = list(mesh.devices.flat)
+    save_program(step.compiled, identity_of(step.lowered, devices), path)
+    program, shapes = make_program(spec, spec.train.total_steps(8)), batch_shapes(spec.input, 8)
+    _, abstract, shardings = abstract_state(program.model, program.optimizer, shapes, spec.seed, mesh, ema=False)
+
+    def start():
+        return jax.tree.map(lambda x, place: jax.device_put(np.full(x.shape, 0.5, x.dtype), place), abstract, shardings)
+
+    batch = {name: np.ones(shape.shape, shape.dtype) for name, shape in shapes.items()}
+    batch = jax.device_put(batch, batch_sharding(mesh))
+    state, metrics = compile_train_step(program.step, shardings, mesh, str(path))(start(), batch)
+    expected, its_metrics = step.compiled(start(), batch)
+    assert float(metrics["loss"]) == float(its_metrics["loss"])
+    for one, other in zip(jax.tree.leaves(state.params), jax.tree.leaves(expected.params), strict=True):
+        np.testing.assert_array_equal(one, other)
+    longer = make_program(spec, 10_000)  # another schedule
+    with pytest.raises(UserError, match=r"step.bin: compiled from or for something else \(program"):
+        compile_train_step(longer.step, shardings, mesh, str(path))(start(), batch)
+
+
 def test_a_batch_that_the_mesh_does_not_divide_is_refused(spec, mesh):
     with pytest.raises(UserError, match="batch=6 is not a multiple of 4"):
-        report_step(spec, mesh, batch_size=6)
+        compile_step(spec, mesh, batch_size=6)
 
 
 def test_bytes_are_read_from_the_compilers_message():

@@ -24,6 +24,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
+from musclemap_jax.models.kernels.block_traffic import moved_bytes
 from musclemap_jax.models.kernels.sliding_windows import Axes, Triple, strided_grid, tap_offsets
 from musclemap_jax.models.kernels.tpu_tiles import NUM_LANES, VMEM_FRACTION, round_up
 
@@ -252,20 +253,23 @@ def _call(
     operands = [x, *weights, *gradients]
     products = 2 if gradients else 1
     multiply_adds = math.prod(config.size) * sum(math.prod(shape) for shape in _output_shapes(config, x.shape))
+    grid = (num_clips, num_frames + reach)
+    in_specs = [
+        frames(x.shape, True),
+        *[weight_spec] * len(weights),
+        *(frames(gradient.shape, True) for gradient in gradients),
+    ]
+    out_specs = [frames(out.shape, False) if len(out.shape) == 5 else clip_spec for out in outputs]
     cost = pl.CostEstimate(
         flops=2 * products * multiply_adds,
         transcendentals=0,
-        bytes_accessed=sum(math.prod(a.shape) * a.dtype.itemsize for a in (*operands, *outputs)),
+        bytes_accessed=moved_bytes(grid, [*in_specs, *out_specs], [*operands, *outputs]),
     )
     return pl.pallas_call(
         functools.partial(kernel, config),
-        grid=(num_clips, num_frames + reach),
-        in_specs=[
-            frames(x.shape, True),
-            *[weight_spec] * len(weights),
-            *(frames(gradient.shape, True) for gradient in gradients),
-        ],
-        out_specs=[frames(out.shape, False) if len(out.shape) == 5 else clip_spec for out in outputs],
+        grid=grid,
+        in_specs=in_specs,
+        out_specs=out_specs,
         out_shape=outputs,
         scratch_shapes=[pltpu.VMEM(_ring_shape(x.shape, config.size), jnp.float32)] * num_rings,
         cost_estimate=cost,

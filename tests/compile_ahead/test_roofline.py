@@ -1,0 +1,103 @@
+"""Tests of the roofline model, with numbers computed by hand, and of its command."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from musclemap_jax.compile_ahead.roofline import StepCost, estimate
+from musclemap_jax.cost.machines import MACHINES, Machine
+
+ROOT = Path(__file__).parents[2]
+
+# 1 FLOP/s, 1 B/s of memory, 10 B/s of fast links in domains of 4, 2 B/s between them; two chips and five cores a host.
+MACHINE = Machine("toy", 1.0, 1.0, 10.0, 4, 2.0, 2, 5)
+COST = StepCost(clips=2, flops=100, bytes_moved=300, parameter_bytes=20, state_bytes=60)
+
+
+def test_arithmetic_and_memory_scale_with_the_clips_but_not_the_update():
+    row = estimate(COST, MACHINE, num_chips=1, clips=4)
+    update = 2 * 60 + 4 * 20
+    assert (row.compute_s, row.memory_s, row.network_s) == (200, (300 - update) * 2 + update, 0)
+    assert (row.best_s, row.worst_s, row.bound) == (400, 600, "memory")
+
+
+def test_the_gradient_is_summed_within_and_between_domains():
+    assert estimate(COST, MACHINE, 4, 2).network_s == pytest.approx(2 * 20 * 3 / 4 / 10)
+    two = estimate(COST, MACHINE, 8, 2)
+    assert two.network_s == pytest.approx(2 * 20 * 3 / 4 / 10 + 2 * 20 / 4 * 1 / 2 / 2)
+    assert two.batch_size == 16
+
+
+def test_sharded_parameters_are_gathered_twice_and_updated_in_parts():
+    row = estimate(COST, MACHINE, 4, 2, fsdp=2)
+    assert row.network_s == pytest.approx((3 * 20 * 1 / 2 + 2 * 10 * 1 / 2) / 10)
+    assert row.memory_s == 100 + 200 / 2
+
+
+def test_input_and_checkpoint_are_those_of_a_host():
+    row = estimate(COST, MACHINE, 4, 2, clips_per_core=0.001, save_bandwidth=3.0)
+    assert row.input_need == pytest.approx(2 * 2 / row.best_s / (5 * 0.001))
+    assert row.bound == "input"
+    assert row.save_s == 60 / 3
+    assert estimate(COST, MACHINE, 4, 2, fsdp=4, save_bandwidth=3.0).save_s == 60 / 2 / 3
+
+
+@pytest.fixture
+def report(tmp_path):
+    values = {"parameter_bytes": 2e8, "optimizer_bytes": 4e8, "ema_bytes": 2e8, "batch_size": 16, "num_chips": 4}
+    values |= {"flops": 1.6e12, "bytes_accessed": 4e10, "mesh": {"data": 4, "fsdp": 1, "tensor": 1}}
+    path = tmp_path / "step.json"
+    path.write_text(json.dumps(values))
+    return path, values
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "musclemap_jax.compile_ahead.scaling", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_prints_a_line_for_each_number_of_chips(report):
+    path, _ = report
+    process = run(f"--report={path}", "--chips=16,256", "--fsdp=1,8")
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert "4 clips a chip, state 0.75 GiB" in lines[0]
+    assert [line.split()[:3] for line in lines[2:]] == [
+        ["16", "1", "64"],
+        ["256", "1", "1024"],
+        ["16", "8", "64"],
+        ["256", "8", "1024"],
+    ]
+    memory_s = 4e10 / MACHINES["v5e"].hbm_bandwidth
+    assert f"{memory_s * 1e3:.1f} ms" in lines[2]
+    assert "memory" in lines[2]
+
+
+def test_invalid_input_ends_with_one_line(report):
+    path, values = report
+    sharded = path.with_name("sharded.json")
+    sharded.write_text(json.dumps(values | {"mesh": {"data": 2, "fsdp": 2, "tensor": 1}}))
+    for arguments, message in (
+        ([], "flag --report is needed"),
+        ([f"--report={path}x"], "No such file"),
+        ([f"--report={__file__}"], "not a report of compile_ahead --out"),
+        ([f"--report={sharded}"], "expected mesh.fsdp=1"),
+        ([f"--report={path}", "--chips=16,x"], "--chips=16,x: expected whole numbers"),
+        ([f"--report={path}", "--chips=16", "--fsdp=3"], "--fsdp=3: divides none of --chips=16"),
+    ):
+        process = run(*arguments)
+        assert process.returncode == 2
+        assert message in process.stderr
+        assert len(process.stderr.strip().splitlines()) == 1
+
+
+def test_every_machine_has_all_its_numbers():
+    for name, machine in MACHINES.items():
+        assert machine.name == name
+        assert all(value > 0 for value in dataclasses.asdict(machine).values() if not isinstance(value, str))
+        assert machine.hbm_bandwidth < machine.peak_flops
+        assert machine.outer_bandwidth < machine.send_bandwidth < machine.hbm_bandwidth
