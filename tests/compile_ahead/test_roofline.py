@@ -30,6 +30,7 @@ def test_the_gradient_is_summed_within_and_between_domains():
     two = estimate(COST, MACHINE, 8, 2)
     assert two.network_s == pytest.approx(2 * 20 * 3 / 4 / 10 + 2 * 20 / 4 * 1 / 2 / 2)
     assert two.batch_size == 16
+    assert two.efficiency == pytest.approx((100 + 300) / (100 + 300 + two.network_s))
 
 
 def test_sharded_parameters_are_gathered_twice_and_updated_in_parts():
