@@ -90,6 +90,11 @@ class Estimate:
         return self.compute_s + self.memory_s + self.network_s
 
     @property
+    def efficiency(self) -> float:
+        """Throughput of a chip over that of one alone with the same clips, if nothing overlaps."""
+        return 1 - self.network_s / self.worst_s
+
+    @property
     def bound(self) -> str:
         """What a step spends most of its time on."""
         times = {"arithmetic": self.compute_s, "memory": self.memory_s, "network": self.network_s}

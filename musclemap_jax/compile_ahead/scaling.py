@@ -66,8 +66,7 @@ class RunLength:
 
 
 def scaling_table(estimates: Sequence[Estimate], machine: Machine, run: RunLength) -> str:
-    """A line for each estimate; efficiency is clips per second and chip, against the first line's, at best."""
-    first = estimates[0].batch_size / estimates[0].num_chips / estimates[0].best_s
+    """A line for each estimate; clips per second and the run are at best, the efficiency is at worst."""
     lines = [HEAD]
     for row in estimates:
         rate = row.batch_size / row.best_s
@@ -76,7 +75,7 @@ def scaling_table(estimates: Sequence[Estimate], machine: Machine, run: RunLengt
             f"{row.num_chips:>5} {row.fsdp:>4} {row.batch_size:>6}",
             f"{_ms(row.compute_s)} {_ms(row.memory_s)} {_ms(row.network_s)}",
             f"{_ms(row.best_s)} {_ms(row.worst_s)} {row.bound:>10}",
-            f"{rate:>8,.0f} {rate / row.num_chips / first:>10.0%}",
+            f"{rate:>8,.0f} {row.efficiency:>10.0%}",
             f"{row.input_need:>8.1%} of {machine.host_cores:>3} {row.save_s:>8.1f} s",
             f"{run_s / 60:>6.1f} min {run.start_s / run_s:>8.0%}",
         )

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from musclemap_jax.compile_ahead.roofline import StepCost, estimate
+from musclemap_jax.compile_ahead.scaling import read_cost
 from musclemap_jax.cost.machines import MACHINES, Machine
+from musclemap_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +32,7 @@ def test_the_gradient_is_summed_within_and_between_domains():
     two = estimate(COST, MACHINE, 8, 2)
     assert two.network_s == pytest.approx(2 * 20 * 3 / 4 / 10 + 2 * 20 / 4 * 1 / 2 / 2)
     assert two.batch_size == 16
+    assert two.efficiency == pytest.approx((100 + 300) / (100 + 300 + two.network_s))
 
 
 def test_sharded_parameters_are_gathered_twice_and_updated_in_parts():
@@ -77,22 +80,31 @@ def test_the_command_prints_a_line_for_each_number_of_chips(report):
     assert "memory" in lines[2]
 
 
-def test_invalid_input_ends_with_one_line(report):
+def test_reports_that_say_nothing_about_scaling_are_refused(report):
     path, values = report
     sharded = path.with_name("sharded.json")
     sharded.write_text(json.dumps(values | {"mesh": {"data": 2, "fsdp": 2, "tensor": 1}}))
-    for arguments, message in (
+    with pytest.raises(UserError, match=r"sharded.json: expected mesh.fsdp=1: compile the step without it"):
+        read_cost(str(sharded))
+    with pytest.raises(UserError, match=r"--report=.*absent.json: No such file"):
+        read_cost(str(path.with_name("absent.json")))
+    with pytest.raises(UserError, match="not a report of compile_ahead --out"):
+        read_cost(__file__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         ([], "flag --report is needed"),
-        ([f"--report={path}x"], "No such file"),
-        ([f"--report={__file__}"], "not a report of compile_ahead --out"),
-        ([f"--report={sharded}"], "expected mesh.fsdp=1"),
-        ([f"--report={path}", "--chips=16,x"], "--chips=16,x: expected whole numbers"),
-        ([f"--report={path}", "--chips=16", "--fsdp=3"], "--fsdp=3: divides none of --chips=16"),
-    ):
-        process = run(*arguments)
-        assert process.returncode == 2
-        assert message in process.stderr
-        assert len(process.stderr.strip().splitlines()) == 1
+        (["--chips=16,x"], "--chips=16,x: expected whole numbers"),
+        (["--chips=16", "--fsdp=3"], "--fsdp=3: divides none of --chips=16"),
+    ],
+)
+def test_invalid_input_ends_with_one_line(report, arguments, message):
+    process = run(*arguments, *([f"--report={report[0]}"] if arguments else []))
+    assert process.returncode == 2
+    assert message in process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
 
 
 def test_every_machine_has_all_its_numbers():
