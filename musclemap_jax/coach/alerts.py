@@ -14,6 +14,7 @@ import numpy as np
 
 from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
 from musclemap_jax.coach.margins import AlertMargins
+from musclemap_jax.coach.motion import AT_REST
 from musclemap_jax.coach.runs import runs
 
 
@@ -86,11 +87,11 @@ def excess_over_reference(scores: np.ndarray, reference: np.ndarray, margins: Al
 
 
 def excess_motion(motion: np.ndarray, expected: np.ndarray, margins: AlertMargins) -> dict[str, np.ndarray]:
-    """{kind: (R, A)} degrees by which joints move more than expected and the margin.
+    """{kind: (R, A)} degrees by which joints that are expected to rest move more than expected and the margin.
 
     Args:
       motion: (R, A) as `motion.motion_ranges` returns it.
       expected: (A,) ranges that are expected.
       margins: The margins.
     """
-    return {MOVING: motion - expected - np.array(margins.motion)}
+    return {MOVING: np.where(expected < AT_REST, motion - expected - np.array(margins.motion), -np.inf)}

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from musclemap_jax.coach.motion import MOTIONS
+from musclemap_jax.coach.motion import AT_REST, MOTIONS
 from musclemap_jax.coach.runs import run_maximum
 from musclemap_jax.errors import UserError
 
@@ -44,7 +44,7 @@ class AlertMargins:
       upper: A region that is not expected raises an alert above this; infinite (null in JSON) for never.
       lower: One that is expected raises an alert below this.
       difference: A region raises an alert if it differs by more than this from a reference.
-      motion: Joints raise an alert if they move by so many degrees more than in a reference (`motion.MOTIONS`).
+      motion: Joints that rest in the reference raise an alert if they move by so many degrees more (`motion.MOTIONS`).
       alpha: Probability that a session that is done right raises an alert, for each kind of alert.
       num_sessions: Number of sessions that they were calibrated on.
       made_on: What the sessions were, in words.
@@ -135,13 +135,14 @@ def calibrate_margins(
     pairs = [(session, other) for index, session in enumerate(sessions) if (other := _partner(sessions, index))]
     apart = np.stack([_difference(session.scores, other.scores.mean(axis=0)) for session, other in pairs])
     moved = np.stack([run_maximum(session.motion - other.motion.mean(axis=0)) for session, other in pairs])
+    at_rest = np.stack([other.motion.mean(axis=0) < AT_REST for _, other in pairs])
     return AlertMargins(
         regions=tuple(regions),
         branch=branch,
         upper=tuple(np.maximum(_margin(highest, ~expected, alpha), 0.0).tolist()),
         lower=tuple((-np.maximum(_margin(lowest, expected, alpha), 0.0)).tolist()),
         difference=tuple(_margin(apart, np.ones(apart.shape, bool), alpha).tolist()),
-        motion=tuple(_margin(moved, np.ones(moved.shape, bool), alpha, _LEAST_MOTION).tolist()),
+        motion=tuple(_margin(moved, at_rest, alpha, _LEAST_MOTION).tolist()),
         alpha=alpha,
         num_sessions=len(sessions),
         made_on=made_on,
