@@ -219,10 +219,6 @@ class Experiment:
         predictions, remarks = with_baselines(self.data, predictions)
         return predictions, self._evaluator.metrics(predictions, remarks)
 
-    def _validate(self, state: TrainState) -> dict[str, float]:
-        present = validation_splits(self.data)
-        return self._evaluator.evaluate(state.eval_variables, present)[0].scalars() if present else {}
-
     def predict_clips(self, clips: EvalSplit) -> SplitPredictions:
         """Predictions of the state on clips that need not be a split of the data, such as changed ones."""
         return self._evaluator.predict_clips(self.state.eval_variables, clips)
