@@ -1,13 +1,11 @@
 """The models, compared with their peers in alternation, and with the machine's matmul speed.
 
     python -m benchmarks.model --arch=mvitv2_s --mode=train --peer_python=PYTHON [--batch=1] [--turns=7]
-    python -m benchmarks.model --arch=stgcn --batch=4 --peer_python=PYTHON --pyskl=pyskl
 
 The peers of MViTv2-S and Video Swin-T are torchvision's `mvit_v2_s` and `swin3d_t` in an environment of their own (`pip
-install torch==2.14.1 torchvision==0.29.1`), whose interpreter is PYTHON; those of ST-GCN and CTR-GCN are pyskl's, from
-a checkout of github.com/kennymckormick/pyskl. TransM3E is compared with its video branch alone, HD-GCN with the times
-of the published code on this kind of machine. Every rival is a process of its own and waits while another runs.
-`--mode=step` is the main job's training step, including its initialisation.
+install torch==2.14.1 torchvision==0.29.1`), whose interpreter is PYTHON. TransM3E is compared with its video branch
+alone, HD-GCN with the times of the published code on this kind of machine. Every rival is a process of its own and
+waits while another runs. `--mode=step` is the main job's training step, including its initialisation.
 """
 
 from __future__ import annotations
@@ -21,40 +19,32 @@ from benchmarks.our_model import ARCHITECTURES, MODES
 from benchmarks.timing import RESULTS, alternate, medians, plot_bars, speedup, write_results
 from benchmarks.worker import Worker
 
-OURS, TORCHVISION, PYSKL = "musclemap_jax", "torchvision", "pyskl"
-VIDEO_ALONE, PRODUCT = "MViTv2-S alone", "2048^3 product"
-PEERS = {"mvitv2_s": TORCHVISION, "swin3d_t": TORCHVISION, "stgcn": PYSKL, "ctrgcn": PYSKL}
-PEER_MODULES = {TORCHVISION: "benchmarks.torchvision_video", PYSKL: "benchmarks.pyskl_gcn"}
+OURS, PEER, VIDEO_ALONE, PRODUCT = "musclemap_jax", "torchvision", "MViTv2-S alone", "2048^3 product"
+WITH_PEER = ("mvitv2_s", "swin3d_t")
 PUBLISHED_HDGCN_S = {"forward": 0.27, "train": 0.95}
 """Seconds of the published PyTorch code for (4, 3, 64, 25, 1) with 2 threads, on a 2-core machine of this kind."""
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 
 
-def rivals(arch: str, mode: str, batch: int, peer_python: str | None, pyskl: Path | None) -> dict[str, Worker]:
-    """Starts the processes; arguments as in `measure`."""
+def rivals(arch: str, mode: str, batch: int, peer_python: str | None) -> dict[str, Worker]:
+    """Starts the processes."""
     arguments = [f"--batch={batch}", f"--mode={mode}"]
     workers = {PRODUCT: Worker("benchmarks.our_model", ["--arch=product"])}
     workers[OURS] = Worker("benchmarks.our_model", [f"--arch={arch}", *arguments])
     if arch == "transm3e":
         workers[VIDEO_ALONE] = Worker("benchmarks.our_model", ["--arch=mvitv2_s", *arguments])
-    peer = PEERS.get(arch)
-    if peer and peer_python and (peer != PYSKL or pyskl):
+    if arch in WITH_PEER and peer_python:
         peer_mode = "forward" if mode == "forward" else "train"
-        arguments = [f"--arch={arch}", f"--batch={batch}", f"--mode={peer_mode}", f"--threads={num_cores()}"]
-        arguments += [f"--checkout={pyskl}"] * (peer == PYSKL)
-        workers[peer] = Worker(PEER_MODULES[peer], arguments, peer_python)
+        workers[PEER] = Worker(
+            "benchmarks.torchvision_video",
+            [f"--arch={arch}", f"--batch={batch}", f"--mode={peer_mode}", f"--threads={os.cpu_count()}"],
+            peer_python,
+        )
     return workers
 
 
-def num_cores() -> int:
-    """Cores that this process and its rivals may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def measure(
-    arch: str, mode: str, batch: int, turns: int, peer_python: str | None, pyskl: Path | None, results: Path
-) -> None:
+def measure(arch: str, mode: str, batch: int, turns: int, peer_python: str | None, results: Path) -> None:
     """Runs the benchmark and writes ``model_{arch}_{mode}.json`` and ``.png``.
 
     Args:
@@ -63,10 +53,9 @@ def measure(
       batch: Number of clips.
       turns: Number of alternating runs, without the warm-up.
       peer_python: Interpreter with torch and torchvision, or None.
-      pyskl: Checkout of pyskl for the GCNs' peer, or None.
       results: Folder of the JSON file and the plot.
     """
-    workers = rivals(arch, mode, batch, peer_python, pyskl)
+    workers = rivals(arch, mode, batch, peer_python)
     times = alternate({name: worker.run for name, worker in workers.items()}, turns)
     facts = {name: worker.facts for name, worker in workers.items()}
     multiply_adds = facts[OURS]["multiply_adds"]
@@ -79,8 +68,8 @@ def measure(
         "peak_gib": {name: worker.close() for name, worker in workers.items()},
         "facts": facts,
     }
-    if (peer := PEERS.get(arch, "")) in workers:
-        metrics["times_as_fast_as_peer"] = round(speedup(times, OURS, peer), 2)
+    if PEER in workers:
+        metrics["times_as_fast_as_peer"] = round(speedup(times, OURS, PEER), 2)
     if VIDEO_ALONE in workers:
         metrics["times_the_cost_of_the_video_branch"] = round(1 / speedup(times, OURS, VIDEO_ALONE), 2)
     if arch == "hdgcn" and mode in PUBLISHED_HDGCN_S and batch == 4:
@@ -90,7 +79,7 @@ def measure(
         "mode": mode,
         "batch": batch,
         "turns": turns,
-        "cores": num_cores(),
+        "cores": os.cpu_count(),
         "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", ""),
     }
     stem = results / f"model_{arch}_{mode}"
@@ -108,7 +97,6 @@ def main() -> None:
     parser.add_argument("--mode", choices=MODES, default="forward", help="what to run (forward)")
     parser.add_argument("--turns", type=int, default=7, help="alternating runs (7)")
     parser.add_argument("--peer_python", help="interpreter with torch and torchvision")
-    parser.add_argument("--pyskl", type=Path, help="checkout of pyskl, the peer of stgcn and ctrgcn")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file and the plot")
     arguments = parser.parse_args()
     measure(
@@ -117,7 +105,6 @@ def main() -> None:
         arguments.batch,
         arguments.turns,
         arguments.peer_python,
-        arguments.pyskl,
         arguments.results,
     )
 

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from benchmarks.clips import write_raw_dataset
-from benchmarks.model import OURS, TORCHVISION
+from benchmarks.model import OURS, PEER
 from benchmarks.our_model import random_variables
 from benchmarks.timing import RESULTS, Times, alternate, medians, plot_lines, timed, write_results
 from benchmarks.worker import Worker
@@ -65,7 +65,7 @@ def straight_line(points: Points) -> dict[str, float]:
 
 def model_costs(quantity: str, turns: int, peer_python: str | None) -> tuple[dict[str, Points], Times, Points]:
     """Cost against the quantity, all times, and our cost against multiply-adds in units of 1e9."""
-    lines: dict[str, Points] = {OURS: []} | ({TORCHVISION: []} if peer_python else {})
+    lines: dict[str, Points] = {OURS: []} | ({PEER: []} if peer_python else {})
     times: Times = {}
     by_work: Points = []
     for size in SIZES[quantity]:
@@ -73,7 +73,7 @@ def model_costs(quantity: str, turns: int, peer_python: str | None) -> tuple[dic
         workers = {OURS: Worker("benchmarks.our_model", ["--arch=mvitv2_s", *flag])}
         if peer_python:
             threads = f"--threads={os.cpu_count()}"
-            workers[TORCHVISION] = Worker("benchmarks.torchvision_video", [threads, *flag], peer_python)
+            workers[PEER] = Worker("benchmarks.torchvision_video", [threads, *flag], peer_python)
         measured = alternate({name: worker.run for name, worker in workers.items()}, turns)
         for name, seconds in measured.items():
             times[f"{name}, {size} {quantity}"] = seconds

@@ -96,8 +96,7 @@ class TokenLearner(nn.Module):
             name="Transformer",
         )
         tokens = encoder(tubelets, train=train)
-        pooled = tokens.mean(1, keepdims=True).astype(self.dtype)
-        return BranchOutput((), (), pooled, features=tokens.astype(self.dtype))
+        return BranchOutput((), (), tokens.mean(1, keepdims=True).astype(self.dtype))
 
 
 def _build(

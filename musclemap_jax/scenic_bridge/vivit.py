@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.backbone import Backbone, Shape
 from musclemap_jax.models.branches import BRANCHES, Branch
-from musclemap_jax.models.class_tokens import ClassTokens, split_layers
+from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.scenic_bridge.installed import scenic_module
 from musclemap_jax.scenic_bridge.tubelets import (
@@ -81,10 +81,7 @@ class PositionEmbedding(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """Scenic's encoder, over frames, with any number of class tokens.
-
-    Returns the tokens after each layer and after the norm, and the frames after the last layer.
-    """
+    """Scenic's encoder, over frames, with any number of class tokens, returned after each layer and after the norm."""
 
     spec: ViViTSpec
     dtype: DTypeLike
@@ -92,7 +89,7 @@ class TemporalTransformer(nn.Module):
     @nn.compact
     def __call__(
         self, tokens: Float[Array, "B M D"], frames: Float[Array, "B t D"], *, train: bool
-    ) -> tuple[list[Float[Array, "B M D"]], Float[Array, "B t D"]]:
+    ) -> list[Float[Array, "B M D"]]:
         spec, num_tokens = self.spec, tokens.shape[1]
         x = jnp.concatenate(PositionEmbedding(name="posembed_input")(tokens, frames), axis=1)
         x = nn.Dropout(spec.dropout_rate)(x, deterministic=not train)
@@ -109,8 +106,7 @@ class TemporalTransformer(nn.Module):
                 name=f"encoderblock_{layer}",
             )(x, deterministic=not train)
             layers.append(x[:, :num_tokens])
-        final = nn.LayerNorm(name="encoder_norm")(x)[:, :num_tokens].astype(self.dtype)
-        return [*layers, final], x[:, num_tokens:]
+        return [*layers, nn.LayerNorm(name="encoder_norm")(x)[:, :num_tokens].astype(self.dtype)]
 
 
 class ViViT(nn.Module):
@@ -148,11 +144,14 @@ class ViViT(nn.Module):
         frames = frames.astype(self.dtype).reshape(num_clips, time, spec.width)
         over_time = TemporalTransformer(spec, self.dtype, name="TemporalTransformer")
         if not self.num_tokens:
-            (*_, final), frames = over_time(self._class_token("TemporalTransformer", num_clips), frames, train=train)
-            return BranchOutput((), (), final, features=frames)
+            *_, final = over_time(self._class_token("TemporalTransformer", num_clips), frames, train=train)
+            return BranchOutput((), (), final)
         tokens = ClassTokens(spec.width, self.num_tokens, self.receiver, self.dtype, name="class_tokens")(num_clips)
-        (*layers, final), frames = over_time(tokens, frames, train=train)
-        return dataclasses.replace(split_layers(layers, final, self.num_tokens), features=frames)
+        sets = [split_token_sets(layer, self.num_tokens) for layer in over_time(tokens, frames, train=train)]
+        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
+        return BranchOutput(
+            tuple(classification), tuple(receiver) if self.receiver else (), final_classification, final_receiver
+        )
 
     def _class_token(self, encoder: str, batch_size: int) -> Float[Array, "B 1 D"]:
         """Scenic's one class token of an encoder."""
