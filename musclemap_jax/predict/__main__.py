@@ -9,6 +9,7 @@ line on stderr, the other videos are predicted, and the exit status is 2.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
+from musclemap_jax.explain.region_names import asked_regions
 from musclemap_jax.predict.command import (
     add_model_arguments,
     add_person_arguments,
@@ -44,6 +46,14 @@ def _parser() -> Parser:
     existing.add_argument("--overwrite", action="store_true", help="replace results that exist")
     existing.add_argument("--skip_existing", action="store_true", help="leave out videos that have results")
     parser.add_argument("--annotate", action="store_true", help="also write the video with the answer drawn in")
+    parser.add_argument(
+        "--explain",
+        action="append",
+        type=_names,
+        default=[],
+        metavar="REGION",
+        help="say why: a muscle region, several joined by commas, or top for the most probable ones",
+    )
     parser.add_argument("--quiet", action="store_true", help="no table and no progress bar")
     group = add_person_arguments(parser)
     group.add_argument("--skeleton", metavar="PATH", help="pose results: a file or folder (default: beside the video)")
@@ -79,12 +89,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         use_compilation_cache()
         model = load(args.run)
+        explain = asked_regions([name for names in args.explain for name in names], model.regions, "--explain")
         skeleton = Path(args.skeleton) if args.skeleton else None
         status = 0
         for video, target in targets.items():
             try:
                 predictions = write_results(
-                    model, video, target, request, skeleton, annotate=args.annotate, show_progress=not args.quiet
+                    model,
+                    video,
+                    target,
+                    request,
+                    skeleton,
+                    annotate=args.annotate,
+                    explain=explain,
+                    show_progress=not args.quiet,
                 )
             except OutputError:
                 raise
@@ -99,6 +117,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
 
     return run_command(body)
+
+
+def _names(text: str) -> list[str]:
+    """Names of an argument, which has at least one."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names of muscle regions joined by commas, got {text!r}")
+    return names
 
 
 def _targets(videos: Sequence[Path], out: str, overwrite: bool, skip_existing: bool) -> dict[Path, Path]:

@@ -7,6 +7,7 @@ tokens in one set, D width.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 from collections.abc import Generator, Mapping
@@ -22,7 +23,9 @@ from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.pose.estimator import PoseEstimator
 from musclemap_jax.pose.mediapipe_pose import open_estimator
 from musclemap_jax.predict.answers import Answer, answer_windows, make_prediction
+from musclemap_jax.predict.explaining import Explainer
 from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahead, video_frames
+from musclemap_jax.predict.kept_windows import KeptWindows
 from musclemap_jax.predict.model_folder import StoredModel, read_model
 from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
@@ -124,14 +127,14 @@ class Model:
         Raises:
           UserError: The video, the skeleton or an argument is invalid, or no pose estimator is installed.
         """
-        chosen = () if person is None else (person,)
+        chosen, kept = () if person is None else (person,), self._kept_windows()
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=person is not None) as (stream, persons):
             cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, on_frame)
-            answers = list(answer_windows(self, ((window, person) for window in cut)))
+            answers = list(answer_windows(self, kept.watch((window, person) for window in cut)))
         seen = sorted({number for answer in answers for number in answer.persons})
         if not set(chosen) <= set(seen):
             raise UserError(f"person: expected one of those seen in the video, {seen or 'none'}, got {person}")
-        return make_prediction(self, stream, answers, person)
+        return self._prediction(stream, answers, person, kept)
 
     def predict_each_person(
         self,
@@ -151,12 +154,25 @@ class Model:
           One prediction per person, in the order of their numbers; empty if nobody is seen.
         """
         by_person: dict[int, list[Answer]] = {}
+        kept = self._kept_windows()
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=True) as (stream, persons):
             cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, on_frame)
             each = ((window, number) for window in cut for number in window.seen)
-            for answer in answer_windows(self, each):
+            for answer in answer_windows(self, kept.watch(each)):
                 by_person.setdefault(cast(int, answer.person), []).append(answer)
-        return tuple(make_prediction(self, stream, by_person[number], number) for number in sorted(by_person))
+        return tuple(self._prediction(stream, by_person[number], number, kept) for number in sorted(by_person))
+
+    def _kept_windows(self) -> KeptWindows:
+        return KeptWindows(needs_person=self.modalities == ("skeleton",))
+
+    def _prediction(
+        self, stream: FrameStream, answers: list[Answer], person: int | None, kept: KeptWindows
+    ) -> Prediction:
+        """The prediction, which can explain the kept windows that have an answer."""
+        index = {answer.times_s: number for number, answer in enumerate(answers) if answer.spoke}
+        windows = {index[window.times_s]: window for window in kept.of_person(person) if window.times_s in index}
+        prediction = make_prediction(self, stream, answers, person)
+        return dataclasses.replace(prediction, explainer=Explainer(self, windows))
 
     def check_pose(self, pose: str = AUTO) -> None:
         """Checks that a video without a skeleton can be predicted: that the pose estimator can be opened.

@@ -36,6 +36,7 @@ def write_results(
     skeleton: Path | None = None,
     *,
     annotate: bool = False,
+    explain: Sequence[str] = (),
     show_progress: bool = True,
 ) -> Sequence[Prediction]:
     """Predicts a video and writes its results.
@@ -47,6 +48,7 @@ def write_results(
       request: How to predict.
       skeleton: Pose results; by default those beside the video, if there are any.
       annotate: Whether to write the video with the answer drawn in.
+      explain: Regions to explain, "top" for the most probable ones.
       show_progress: Whether to show a progress bar where stderr is a terminal.
 
     Returns:
@@ -70,6 +72,8 @@ def write_results(
                 dataclasses.replace(prediction, source=shown(prediction.source))
                 for prediction in request.predict(model, video, skeleton, observe)
             ]
+        if explain:
+            predictions = [prediction.with_explanations(explain) for prediction in predictions]
         write_muscles(folder, predictions)
         thresholds = model.decisions.probability_thresholds if model.decisions else None
         for prediction in predictions:
