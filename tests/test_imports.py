@@ -15,7 +15,7 @@ FLOORS = (
     {"stress", "coach"},
     {"experiment"},
     {"tfds_musclemap"},
-    {"train", "reporting", "pretrained", "cost", "synthetic", "pose"},
+    {"train", "reporting", "pretrained", "cost", "synthetic", "pose", "explain"},
     {"models", "data", "checkpoints", "eval"},
     {"sharding", "runtime", "biomechanics"},
     {"storage", "skeleton_layouts"},

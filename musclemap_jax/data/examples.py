@@ -64,14 +64,14 @@ def write_example(
     batch["clip_valid"][row] = True
     batch["clip_index"][row] = position
     try:
-        draw = _draw(record, spec, rng)
+        draw = clip_draw(record, spec, rng)
         for modality in batch_modalities(spec):
             modality.write(batch, row, record, spec, draw)
     except FrameError as error:
         raise UserError(f"clip {text(record['clip_id'])}: {error}: prepare the data again") from error
 
 
-def _draw(record: ClipRecord, spec: InputSpec, rng: np.random.Generator | None) -> ClipDraw:
+def clip_draw(record: ClipRecord, spec: InputSpec, rng: np.random.Generator | None = None) -> ClipDraw:
     """Time and geometry of the clip's views: drawn at random, or the fixed ones where there is no generator."""
     flip = rng is not None and bool(rng.uniform() < spec.augmentation.flip_probability)
     frames_field = next((modality.frames_field for modality in batch_modalities(spec) if modality.frames_field), None)

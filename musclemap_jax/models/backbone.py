@@ -16,8 +16,32 @@ from musclemap_jax.sharding.rules import Rules
 
 Shape = tuple[int, ...]
 
+READ_PATCHES = "read_patches"
+"""Name of the tap (layers/tap.py) of the patches (rows, *grid, D) that class tokens, or a pooling, read."""
+
+TOKEN_LOGITS = "token_logits"
+"""Name under which the logits of the tokens' attention to them are sown, (rows, heads, tokens, keys) or without heads;
+the last keys are the patches."""
+
 _NOTHING = r"(?!)"
 """A regular expression that matches nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchReading:
+    """The last place where a network's output reads patches (T H W), of which its heat maps are made (explain/).
+
+    Attributes:
+      module: Path below the branch's name of the module with the tap `READ_PATCHES`.
+      attention: Path of the module that sows `TOKEN_LOGITS`; None where there are no tokens.
+      layer: Leading index into their values where the layer is one of a group (layers/scanned_layers.py).
+      key_stride: Stride (t, h, w) of the attention's keys over the patches.
+    """
+
+    module: tuple[str, ...]
+    attention: tuple[str, ...] | None = None
+    layer: tuple[int, ...] = ()
+    key_stride: tuple[int, int, int] = (1, 1, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +69,7 @@ class Backbone:
         additional input streams; where one side lacks a stream, ours keeps its initial values.
       graph: The skeleton graph of an architecture, for comparison; None where there is none.
       input_fields: Fields of `config.input` that must equal the architecture's: spec -> {field: value}.
+      reading: Where it reads patches last: (spec, M) -> PatchReading, or None where no heat map can be made.
       variants: Fields of the architecture in the variants of a configuration, {variant: {field: value}}; `smoke` starts
         from `synthetic` (experiment/variants.py).
     """
@@ -60,4 +85,5 @@ class Backbone:
     stream_pattern: str = _NOTHING
     graph: Callable[[Any], Any] = lambda spec: None
     input_fields: Callable[[Any], Mapping[str, Any]] = lambda spec: {}
+    reading: Callable[[Any, int], PatchReading | None] = lambda spec, num_tokens: None
     variants: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)

@@ -251,7 +251,7 @@ class TransM3E(nn.Module):
         branches = {name: self._branch(name, inputs[name], train) for name in self.spec.branches}
         logits = {name: self._classify(name, branches[name], num_clips, train) for name in self.spec.weights}
         return ModelOutput(
-            logits=self._prediction(logits, present),
+            logits=self.combine(logits, present),
             branch_logits=logits,
             sites=self._sites(branches, present) if distil else {},
             learners=self.spec.learners if distil else (),
@@ -260,8 +260,14 @@ class TransM3E(nn.Module):
             branches={name: dataclasses.replace(branch, features=None) for name, branch in branches.items()},
         )
 
-    def _prediction(self, logits: Mapping[str, Array], present: Mapping[str, Array]) -> Float[Array, "B K"]:
-        """Weighted mean of the logits of the branches that see something; of all branches where none does."""
+    @nn.nowrap
+    def combine(self, logits: Mapping[str, Array], present: Mapping[str, Array]) -> Float[Array, "B K"]:
+        """Weighted mean of the logits of the branches that see something; of all branches where none does.
+
+        Args:
+          logits: {branch with a head: (B, K)}.
+          present: {branch: (B,) bool}; a branch that is left out sees something in every clip.
+        """
         weights = self.spec.weights
         if len(weights) == 1 or not present:
             return functools.reduce(jnp.add, [weight * logits[name] for name, weight in weights.items()])

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
+from musclemap_jax.explain.region_names import asked_regions
 from musclemap_jax.predict.coach_arguments import add_coach_arguments, coach_of, coach_request
 from musclemap_jax.predict.command import (
     add_model_arguments,
@@ -49,6 +50,14 @@ def _parser() -> Parser:
     existing.add_argument("--overwrite", action="store_true", help="replace results that exist")
     existing.add_argument("--skip_existing", action="store_true", help="leave out videos that have results")
     parser.add_argument("--annotate", action="store_true", help="also write the video with the answer drawn in")
+    parser.add_argument(
+        "--explain",
+        action="append",
+        type=_names,
+        default=[],
+        metavar="REGION",
+        help="say why: a muscle region, several joined by commas, or top for the most probable ones",
+    )
     parser.add_argument("--quiet", action="store_true", help="no table and no progress bar")
     add_camera_arguments(parser)
     group = add_person_arguments(parser)
@@ -87,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         use_compilation_cache()
         model = load(args.run)
+        explain = asked_regions([name for names in args.explain for name in names], model.regions, "--explain")
         skeleton = Path(args.skeleton) if args.skeleton else None
         coach = coach_of(args, model, request)
         status = 0
@@ -100,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     skeleton,
                     annotate=args.annotate,
                     coach=coach,
+                    explain=explain,
                     show_progress=not args.quiet,
                 )
             except OutputError:
@@ -124,6 +135,14 @@ def _answer_camera(args: argparse.Namespace, request: Request) -> int:
         return 0
     run_live(args, request, target)
     return 0
+
+
+def _names(text: str) -> list[str]:
+    """Names of an argument, which has at least one."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names of muscle regions joined by commas, got {text!r}")
+    return names
 
 
 def _targets(videos: Sequence[Path], names: Sequence[str], args: argparse.Namespace) -> dict[Path, Path]:

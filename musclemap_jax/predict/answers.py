@@ -14,6 +14,7 @@ import numpy as np
 
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.data.examples import empty_batch, write_example
+from musclemap_jax.data.modalities.fields import ClipRecord
 from musclemap_jax.eval import score_link
 from musclemap_jax.eval.decisions import Decisions
 from musclemap_jax.experiment.config import ExperimentSpec
@@ -116,11 +117,8 @@ def compile_answers(model: Answerer) -> None:
 
 def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_size: int) -> Iterator[Answer]:
     """Answers of one batch, which is padded to a fixed size so that it is compiled once."""
-    batch = empty_batch(model.input, batch_size, batch_size - len(rows), model.input.views_per_clip)
-    for place, (window, person) in enumerate(rows):
-        write_example(batch, place, window.record(person), place, model.input)
-    inputs = {name: value for name, value in batch.items() if name not in LABEL_KEYS}
-    output = jax.device_get(model.apply(cast(dict[str, np.ndarray], inputs)))
+    inputs = model_inputs(model.input, [window.record(person) for window, person in rows], batch_size)
+    output = jax.device_get(model.apply(inputs))
     branches, always = tuple(model.spec.model.weights), np.ones(batch_size, bool)
     for place, (window, person) in enumerate(rows):
         spoke = tuple(name for name in branches if output.present.get(name, always)[place])
@@ -133,6 +131,14 @@ def _answer(model: Answerer, rows: Sequence[tuple[Window, int | None]], batch_si
             spoke=spoke,
             limb_motion=window.limb_motion(person),
         )
+
+
+def model_inputs(spec: InputSpec, records: Sequence[ClipRecord], batch_size: int) -> dict[str, np.ndarray]:
+    """What a model takes of windows: arrays with a row a window, and empty rows up to the size of the batch."""
+    batch = empty_batch(spec, batch_size, batch_size - len(records), spec.views_per_clip)
+    for place, record in enumerate(records):
+        write_example(batch, place, record, place, spec)
+    return {name: cast(np.ndarray, value) for name, value in batch.items() if name not in LABEL_KEYS}
 
 
 def make_prediction(

@@ -7,6 +7,7 @@ tokens in one set, D width.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 from collections.abc import Generator, Mapping
@@ -25,8 +26,10 @@ from musclemap_jax.pose.estimator import PoseEstimator
 from musclemap_jax.pose.mediapipe_pose import open_estimator
 from musclemap_jax.predict.answers import Answer, Uncalibrated, answer_windows, make_prediction
 from musclemap_jax.predict.coaching import with_alerts, with_repetitions
+from musclemap_jax.predict.explaining import Explainer
 from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahead, video_frames
 from musclemap_jax.predict.joint_track import JointTrack
+from musclemap_jax.predict.kept_windows import KeptWindows
 from musclemap_jax.predict.model_folder import StoredModel, read_model
 from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
@@ -130,15 +133,15 @@ class Model:
         Raises:
           UserError: The video, the skeleton or an argument is invalid, or no pose estimator is installed.
         """
-        chosen = () if person is None else (person,)
+        chosen, kept = () if person is None else (person,), self._kept_windows()
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=person is not None) as (stream, persons):
             track = JointTrack(stream.fps, on_frame)
             cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, track)
-            answers = list(answer_windows(self, ((window, person) for window in cut)))
+            answers = list(answer_windows(self, kept.watch((window, person) for window in cut)))
         seen = sorted({number for answer in answers for number in answer.persons})
         if not set(chosen) <= set(seen):
             raise UserError(f"person: expected one of those seen in the video, {seen or 'none'}, got {person}")
-        return self._coached(make_prediction(self, stream, answers, person), track)
+        return self._prediction(stream, answers, person, kept, track)
 
     def predict_each_person(
         self,
@@ -158,16 +161,14 @@ class Model:
           One prediction per person, in the order of their numbers; empty if nobody is seen.
         """
         by_person: dict[int, list[Answer]] = {}
+        kept = self._kept_windows()
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=True) as (stream, persons):
             track = JointTrack(stream.fps, on_frame)
             cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, track)
             each = ((window, number) for window in cut for number in window.seen)
-            for answer in answer_windows(self, each):
+            for answer in answer_windows(self, kept.watch(each)):
                 by_person.setdefault(cast(int, answer.person), []).append(answer)
-        return tuple(
-            self._coached(make_prediction(self, stream, by_person[number], number), track)
-            for number in sorted(by_person)
-        )
+        return tuple(self._prediction(stream, by_person[number], number, kept, track) for number in sorted(by_person))
 
     def coach(
         self, prediction: Prediction, expect: str | Expectation | None = None, reference: Prediction | None = None
@@ -194,9 +195,19 @@ class Model:
             )
         return self.margins
 
-    def _coached(self, prediction: Prediction, track: JointTrack) -> Prediction:
+    def _kept_windows(self) -> KeptWindows:
+        return KeptWindows(needs_person=self.modalities == ("skeleton",))
+
+    def _prediction(
+        self, stream: FrameStream, answers: list[Answer], person: int | None, kept: KeptWindows, track: JointTrack
+    ) -> Prediction:
+        """The prediction with its repetitions, which can explain the kept windows that have an answer."""
+        index = {answer.times_s: number for number, answer in enumerate(answers) if answer.spoke}
+        windows = {index[window.times_s]: window for window in kept.of_person(person) if window.times_s in index}
         decided = self.decisions or Uncalibrated(self.spec.loss.kind)
-        return with_repetitions(prediction, track, decided.probabilities, decided.active)
+        prediction = make_prediction(self, stream, answers, person)
+        coached = with_repetitions(prediction, track, decided.probabilities, decided.active)
+        return dataclasses.replace(coached, explainer=Explainer(self, windows))
 
     def check_pose(self, pose: str = AUTO) -> None:
         """Checks that a video without a skeleton can be predicted: that the pose estimator can be opened.

@@ -15,7 +15,8 @@
          "limb_motion": {"arms": [left, right], "legs": [...]},  in trunk lengths
          "leading_side": {"arms": "left", "legs": null},         the side that moved clearly more, if one did
          "probabilities": [K], "active": [K booleans], "logits": [K],
-         "branch_probabilities": {"video": [K], "skeleton": [K]}}]}]}
+         "branch_probabilities": {"video": [K], "skeleton": [K]}}],
+       "explanations": [...]}]}                                  of the regions asked for (`explanation_json`)
 
 There is one prediction, or one per person. It is strict JSON: a number that does not exist, such as the probabilities
 of a window without an answer, is null.
@@ -34,6 +35,7 @@ from etils import epath
 
 from musclemap_jax.coach.coaching import Coaching
 from musclemap_jax.errors import UserError
+from musclemap_jax.predict.explanation_json import explanation_entry, read_explanation
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.sides import LIMBS, SIDES, leading_side
@@ -135,6 +137,7 @@ def _prediction_entry(prediction: Prediction) -> dict[str, Any]:
         "active_fraction": _numbers(prediction.active_fraction()),
         "coaching": prediction.coaching.to_json(),
         "windows": [_window_entry(prediction, window) for window in range(len(prediction.times_s))],
+        "explanations": [explanation_entry(each) for each in prediction.explanations.values()],
     }
 
 
@@ -187,6 +190,8 @@ def _read_prediction(content: dict[str, Any], entry: dict[str, Any]) -> Predicti
         decision_rule=entry["decision_rule"],
         warnings=tuple(entry["warnings"]),
         coaching=Coaching.from_json(entry["coaching"]) if "coaching" in entry else Coaching(),
+        # Files of before there were explanations have none.
+        explanations={each["region"]: read_explanation(each) for each in entry.get("explanations", [])},
     )
 
 

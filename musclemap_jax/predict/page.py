@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import jinja2
@@ -19,6 +19,7 @@ from etils import epath
 
 from musclemap_jax.predict import body_map
 from musclemap_jax.predict.coach_page import coach_section
+from musclemap_jax.predict.explanation_page import explained_regions
 from musclemap_jax.predict.prediction import Prediction
 from musclemap_jax.predict.recorder import Preview, Recorder
 from musclemap_jax.predict.shading import shading
@@ -53,6 +54,7 @@ def write_page(
     *,
     model: str = "",
     thresholds: np.ndarray | None = None,
+    truth: Collection[str] | None = None,
 ) -> None:
     """Writes the page of a prediction; with several persons, each prediction has a page of its own.
 
@@ -62,12 +64,17 @@ def write_page(
       recorder: What observed the video while it was read. Without it, the page has no pictures.
       model: One sentence on the weights, such as what they were trained on.
       thresholds: (K,) probabilities from which each region counts as active, where the decisions rest on any.
+      truth: Names of the regions that are known to be active, for the explanations; None if that is not known.
     """
-    replace_text(epath.Path(path), render_page(prediction, recorder, model, thresholds))
+    replace_text(epath.Path(path), render_page(prediction, recorder, model, thresholds, truth))
 
 
 def render_page(
-    prediction: Prediction, recorder: Recorder | None, model: str = "", thresholds: np.ndarray | None = None
+    prediction: Prediction,
+    recorder: Recorder | None,
+    model: str = "",
+    thresholds: np.ndarray | None = None,
+    truth: Collection[str] | None = None,
 ) -> str:
     """The page as HTML; the arguments are those of `write_page`."""
     means, fractions = prediction.mean_probabilities(), prediction.active_fraction()
@@ -93,6 +100,7 @@ def render_page(
         doubts=doubts(prediction, thresholds),
         persons=_persons(prediction),
         coach=coach_section(prediction, order, recorder),
+        explanations=explained_regions(prediction, truth),
         model=model,
     )
 

@@ -6,12 +6,26 @@ Letters of shapes: W windows, K muscle regions, V joints.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from musclemap_jax.coach.coaching import Alert, Coaching, Hold, Repetition
+from musclemap_jax.errors import UserError
+from musclemap_jax.explain.explanation import Explanation
+from musclemap_jax.explain.region_names import NUM_TOP, TOP, asked_regions, find_region
+
+if TYPE_CHECKING:
+    from musclemap_jax.predict.kept_windows import KeptWindow
+
+
+class Explainer(Protocol):
+    """The part of `explaining.Explainer` that a prediction needs."""
+
+    windows: Mapping[int, KeptWindow]
+
+    def explain(self, region: str) -> Explanation: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +55,8 @@ class Prediction:
       decision_rule: One sentence that says how `active` was decided.
       warnings: Sentences on what limits the answer, such as the times without a person.
       coaching: Repetitions and holds of the person, the alerts, and what they compare with.
+      explanations: {region: why the model says so}, of the regions that were asked for.
+      explainer: Explains further regions; None for a prediction that was read from a file.
     """
 
     source: str
@@ -58,6 +74,8 @@ class Prediction:
     person: int | None = None
     decision_rule: str = ""
     warnings: tuple[str, ...] = ()
+    explanations: Mapping[str, Explanation] = dataclasses.field(default_factory=dict)
+    explainer: Explainer | None = dataclasses.field(default=None, repr=False, compare=False)
     coaching: Coaching = dataclasses.field(default_factory=Coaching)
 
     @property
@@ -89,6 +107,50 @@ class Prediction:
         """(K,) fraction of the answered windows in which each region is active; NaN if there is none."""
         answered = self.active[self.answered]
         return answered.mean(axis=0) if len(answered) else np.full(len(self.regions), np.nan)
+
+    @property
+    def can_be_explained(self) -> bool:
+        """Whether a window that was kept has an answer; of a prediction that was read from a file, any window."""
+        return bool(self.answered.any()) and (self.explainer is None or bool(self.explainer.windows))
+
+    def explain(self, region: str) -> Explanation:
+        """Says why the model says what it says of a region.
+
+        Args:
+          region: Name of one of the regions.
+
+        Raises:
+          UserError: There is no such region, no window has an answer, or the prediction was read from a file that has
+            no explanation of the region.
+        """
+        name = find_region(region, self.regions)
+        if name in self.explanations:
+            return self.explanations[name]
+        if not self.can_be_explained:
+            raise UserError("explain: expected a window with an answer, got none: nothing was seen to explain")
+        if self.explainer is None:
+            has = ", ".join(self.explanations) or "none"
+            raise UserError(
+                f"explain: this prediction has explanations of {has} alone, got {name!r}: predict the video again with "
+                f"--explain={name!r}"
+            )
+        return self.explainer.explain(name)
+
+    def with_explanations(self, regions: Sequence[str]) -> Prediction:
+        """The prediction with explanations of some regions; as it is if there is nothing to explain.
+
+        Args:
+          regions: Names of regions, "top" for the most probable ones.
+
+        Raises:
+          UserError: As `explain`.
+        """
+        if not self.can_be_explained:
+            return self
+        top = [self.regions[k] for k in np.argsort(-self.mean_probabilities(), kind="stable")[:NUM_TOP]]
+        asked = asked_regions(regions, self.regions, "explain")
+        names = dict.fromkeys(name for each in asked for name in (top if each == TOP else [each]))
+        return dataclasses.replace(self, explanations={name: self.explain(name) for name in names})
 
 
 class SeenFrame(Protocol):

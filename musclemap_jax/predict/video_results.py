@@ -37,6 +37,7 @@ def write_results(
     *,
     annotate: bool = False,
     coach: Callable[[Prediction], Prediction] | None = None,
+    explain: Sequence[str] = (),
     show_progress: bool = True,
     on_frame: FrameObserver | None = None,
 ) -> Sequence[Prediction]:
@@ -50,6 +51,7 @@ def write_results(
       skeleton: Pose results; by default those beside the video, if there are any.
       annotate: Whether to write the video with the answer drawn in.
       coach: Adds alerts to a prediction.
+      explain: Regions to explain, "top" for the most probable ones.
       show_progress: Whether to show a progress bar where stderr is a terminal.
       on_frame: Called with every frame; what it raises ends the work.
 
@@ -74,6 +76,8 @@ def write_results(
                 dataclasses.replace(coach(prediction) if coach else prediction, source=shown(prediction.source))
                 for prediction in request.predict(model, video, skeleton, observe)
             ]
+        if explain:
+            predictions = [prediction.with_explanations(explain) for prediction in predictions]
         write_muscles(folder, predictions)
         thresholds = model.decisions.probability_thresholds if model.decisions else None
         for prediction in predictions:

@@ -10,10 +10,13 @@ class ConeList:
 
     Attributes:
       base: Materials of the cones to come start after this one.
+      part: Part of the body that the cones to come belong to (person.PARTS); empty for none.
+      parts: The parts of all cones.
     """
 
     def __init__(self, num_frames: int, base: int = 0):
-        self.base = base
+        self.base, self.part = base, ""
+        self.parts: list[str] = []
         self._shape = (num_frames, 3)
         self._ends: list[tuple[np.ndarray, np.ndarray]] = []
         self._rest: list[tuple[float, float, int, float]] = []
@@ -23,6 +26,7 @@ class ConeList:
     ) -> None:
         """Adds one cone; start and end are (T, 3) or (3,), ``radius`` is that of the start."""
         self._ends.append((np.broadcast_to(start, self._shape), np.broadcast_to(end, self._shape)))
+        self.parts.append(self.part)
         self._rest.append((radius, end_radius, self.base + material, stripes))
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from musclemap_jax.synthetic import person, props
 from musclemap_jax.synthetic.body import unit
 from musclemap_jax.synthetic.cones import ConeList
 from musclemap_jax.synthetic.kinematics import Body
-from musclemap_jax.synthetic.raster import Canvas, colour_table
+from musclemap_jax.synthetic.raster import SHADES, Canvas, colour_table
 from musclemap_jax.synthetic.room import draw_room
 from musclemap_jax.synthetic.scene import Scene
 
@@ -78,6 +78,8 @@ class ClipRenderer:
             person.add_person(cones, body, appearance, detail=index == 0)
             colours.append(appearance.colours)
             cones.base += person.NUM_BODY_MATERIALS
+            if index == 0:
+                self._subject_parts = tuple(cones.parts)
         self._shadows = self._project_shadows(*cones.arrays())
         props.add_held(cones, scene.body, scene.props, scene.weight_size)
         colours.append(props.sample_colours(rng))
@@ -153,9 +155,37 @@ class ClipRenderer:
             x, y, w, h = cv2.boundingRect((canvas.code > 0).view(np.uint8))
             box = slice(y, y + h), slice(x, x + w)
             np.copyto(picture[box], self._table[canvas.code[box]], where=canvas.code[box][..., None] > 0)
-            frame = self._photograph(picture, self._scene.motion[t])
+            frame = self._photograph(picture, t)
             row, column = corners[t]
             yield cv2.add(frame, noise[row : row + size, column : column + size], dtype=cv2.CV_8U)
+
+    def part_masks(self) -> Iterator[np.ndarray]:
+        """Yields uint8 (size, size) for each frame: the part of the subject that is seen at each pixel.
+
+        A value is an index into `person.PARTS` plus 1; 0 is everything else, also what hides the subject.
+        """
+        canvas = Canvas(self._side, self._light)
+        plates, depths, _ = self._plates
+        material = 9  # of the columns of `_projected`
+        materials = np.zeros(self._cones.shape[1])
+        materials[: len(self._subject_parts)] = [person.PARTS.index(part) + 1 for part in self._subject_parts]
+        for t in range(self._num_frames):
+            canvas.copy_from(self._static)
+            canvas.code[:] = 0
+            cones = self._cones[t].copy()
+            cones[:, material] = materials
+            canvas.draw_cones(cones)
+            for plate, depth in zip(plates[t], depths[t], strict=True):
+                canvas.draw_polygon(plate, depth, 0, 0.5)
+            parts = (canvas.code // SHADES).astype(np.uint8)
+            yield cv2.warpAffine(parts, self._to_picture(t), (self._size, self._size), flags=cv2.INTER_NEAREST)
+
+    def _to_picture(self, t: int) -> np.ndarray:
+        """(2, 3) from pixels of the canvas to those of the frame."""
+        shrink = np.eye(3)
+        shrink[:2, :2] /= SUPERSAMPLING
+        shrink[:2, 2] = -(self._margin + (SUPERSAMPLING - 1) / 2) / SUPERSAMPLING
+        return self._scene.motion[t] @ shrink
 
     def _shaded_room(self, t: int) -> np.ndarray:
         picture = self._room_picture.copy()
@@ -172,15 +202,12 @@ class ClipRenderer:
             picture[box] = cv2.multiply(picture[box], cv2.merge((keep, keep, keep)), scale=1 / 255)
         return picture
 
-    def _photograph(self, picture: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    def _photograph(self, picture: np.ndarray, t: int) -> np.ndarray:
         """Applies blur and the camera's motion, and scales the picture down."""
         if self._blur:
             picture = cv2.GaussianBlur(picture, (5, 5), self._blur * SUPERSAMPLING * 0.6)
-        shrink = np.eye(3)
-        shrink[:2, :2] /= SUPERSAMPLING
-        shrink[:2, 2] = -(self._margin + (SUPERSAMPLING - 1) / 2) / SUPERSAMPLING
-        size = (self._size, self._size)
-        return cv2.warpAffine(picture, motion @ shrink, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        size, matrix = (self._size, self._size), self._to_picture(t)
+        return cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def _find_visible_joints(self, canvas: Canvas, t: int) -> None:
         for index, body in enumerate(self._bodies):

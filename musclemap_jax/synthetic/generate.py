@@ -85,6 +85,21 @@ def render_clip(
     return frames, np.stack(persons, axis=1)
 
 
+def render_truth(
+    activity_name: str, seed: int, clip_id: str, num_frames: int, size: int, fps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is true of the clip that `render_clip` draws.
+
+    Returns:
+      uint8 (T, size, size): the part of the subject that each pixel shows, an index into `person.PARTS` plus 1, or 0;
+      and the subject's joints, float64 (T, 17, 2) in pixels, without any error.
+    """
+    (activity,) = select((activity_name,))
+    scene = sample_scene(activity, seed, clip_id, num_frames, size, fps)
+    renderer = ClipRenderer(scene, size, clip_rng(seed, clip_id, "drawing"))
+    return np.stack(list(renderer.part_masks())), joint_positions(scene, scene.body)
+
+
 def _write_clip(out: str, spec: SyntheticSpec, activity_name: str, clip_id: str, num_frames: int) -> None:
     frames, skeleton = render_clip(activity_name, spec.seed, clip_id, num_frames, spec.size, spec.fps)
     crf = int(clip_rng(spec.seed, clip_id, "compression").integers(_CRF[0], _CRF[1] + 1))

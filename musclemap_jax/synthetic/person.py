@@ -13,6 +13,9 @@ from musclemap_jax.synthetic.kinematics import SIDE_SIGN, SIDES, Body
 SKIN, HAIR, SHIRT, TROUSERS, SHOE, EYE, SOLE = range(1, 8)
 NUM_BODY_MATERIALS = 7
 
+PARTS = ("head", "trunk", "left arm", "right arm", "left leg", "right leg")
+"""Parts of the body; an arm begins at the shoulder, a leg at the hip."""
+
 _SKIN_TONES = np.array(
     [(244, 208, 177), (231, 180, 143), (214, 156, 118), (181, 122, 84), (141, 89, 58), (98, 62, 42), (75, 48, 34)],
     float,
@@ -76,11 +79,16 @@ def sample_appearance(rng: np.random.Generator, background: np.ndarray | None = 
 
 def add_person(cones: ConeList, body: Body, appearance: Appearance, detail: bool) -> None:
     """Adds a person's cones; without ``detail``, the face has no nose, eyes and ears."""
+    cones.part = "trunk"
     _add_trunk(cones, body, appearance)
+    cones.part = "head"
     _add_head(cones, body, appearance, detail)
-    for side in SIDES:
+    for side, name in zip(SIDES, ("left", "right"), strict=True):
+        cones.part = f"{name} arm"
         _add_arm(cones, body, appearance, side)
+        cones.part = f"{name} leg"
         _add_leg(cones, body, appearance, side)
+    cones.part = ""
 
 
 def _add_trunk(cones: ConeList, body: Body, appearance: Appearance) -> None:

@@ -218,6 +218,10 @@ def test_hostile_names_are_names(here, capsys, name):
         (["squat.mp4", "--overlap=x"], "argument --overlap: expected a number from 0 to below 1, got 'x': see --help"),
         (["squat.mp4", "--person=0"], "argument --person: expected a number from 1 or all, got '0': see --help"),
         (["squat.mp4", "--person=3"], "person: expected one of those seen in the video, got 3"),
+        (["squat.mp4", "--explain=chest,"], "argument --explain: expected names of muscle regions joined by commas, "
+         "got 'chest,': see --help"),
+        (["squat.mp4", "--explain=top,quadricep"], "--explain: expected a muscle region of the model, got 'quadricep': "
+         "try quadriceps, triceps, biceps"),
         (["squat.mp4", "--out=gs://b/c"], "--out: expected a local folder, got gs://b/c: python -m "
          "musclemap_jax.predict.corpus writes there"),
         (["squat.mp4", "--pose=none", "--pose_model=x.task"], "--pose_model: goes with a pose estimator, got "

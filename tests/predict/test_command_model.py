@@ -73,6 +73,19 @@ def test_files_hold_what_the_model_says(model):
     assert "person.mp4" in Path("muscles/person/report.html").read_text()
 
 
+def test_explanations_are_those_of_the_regions_asked_for(model):
+    assert predict("person.mp4", "--explain=Calves,top", "--explain=biceps") == 0
+    (found,) = muscles("person")
+    expected = model.predict("person.mp4")
+    order = np.argsort(-expected.mean_probabilities(), kind="stable")
+    top = [expected.regions[k] for k in order[:3]]
+    assert list(found.explanations) == list(dict.fromkeys(["calves", *top, "biceps"]))
+    np.testing.assert_array_equal(found.explain("calves").heat["video"], expected.explain("calves").heat["video"])
+    page = Path("muscles/person/report.html").read_text()
+    assert page.count("Heat map of biceps, frame") == 4
+    assert page.count("<h4>Joints</h4>") == len(found.explanations)
+
+
 def test_without_pose_the_video_branch_answers_alone():
     assert predict("person.mp4", "--pose=none") == 0
     (found,) = muscles("person")

@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.activities.table import ACTIVITIES, select
 from musclemap_jax.synthetic.camera import look_at, sample_motion
 from musclemap_jax.synthetic.drawing import ClipRenderer, joint_positions
+from musclemap_jax.synthetic.person import PARTS
 from musclemap_jax.synthetic.raster import SHADES, Canvas, colour_table
 from musclemap_jax.synthetic.scene import clip_rng, sample_scene
 
@@ -121,3 +123,37 @@ def test_dark_scenes_are_dark():
         for d in (0.0, 0.9)
     )
     assert dark < 0.4 * light
+
+
+def test_part_masks_show_the_part_of_the_body_at_every_pixel():
+    """In a push-up, each visible elbow, knee and nose lies on its own part."""
+    (activity,) = select(("push-up",))
+    scene = dataclasses.replace(sample_scene(activity, 5, "parts", 6, 96, 15.0), bystander=None)
+    renderer = ClipRenderer(scene, 96, clip_rng(5, "parts", "drawing"))
+    masks = np.stack(list(renderer.part_masks()))
+    frames = np.stack(list(renderer.frames()))
+    assert masks.shape == frames.shape[:3]
+    names = get_layout("coco17").joints
+    joints = np.rint(joint_positions(scene, scene.body)).astype(int)
+    checked = set()
+    for joint, part in {
+        "nose": "head", "left_elbow": "left arm", "right_elbow": "right arm", "left_knee": "left leg",
+        "right_knee": "right leg",
+    }.items():  # fmt: skip
+        v = names.index(joint)
+        for t in np.flatnonzero(renderer.visible[:, 0, v]):
+            x, y = joints[t, v]
+            assert PARTS.index(part) + 1 in masks[t, y - 1 : y + 2, x - 1 : x + 2], (joint, t)
+            checked.add(part)
+    assert {"head"} < checked
+    assert set(np.unique(masks)) <= set(range(len(PARTS) + 1))
+    assert 0.02 < (masks > 0).mean() < 0.4
+
+
+def test_masks_do_not_change_the_frames():
+    (activity,) = select(("push-up",))
+    scene = sample_scene(activity, 5, "same", 3, 64, 15.0)
+    first = ClipRenderer(scene, 64, clip_rng(5, "same", "drawing"))
+    list(first.part_masks())
+    second = ClipRenderer(scene, 64, clip_rng(5, "same", "drawing"))
+    np.testing.assert_array_equal(list(first.frames()), list(second.frames()))

@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 import jax
 from flax import linen as nn
 
+from musclemap_jax.models.layers.tap import TAPS
 from musclemap_jax.sharding.context import platform
 
 Layer = TypeVar("Layer", bound=nn.Module)
 Carry = TypeVar("Carry")
 
-STACKED_COLLECTIONS = ("params", "batch_stats", "intermediates")
+STACKED_COLLECTIONS = ("params", "batch_stats", "intermediates", TAPS)
 
 
 @dataclasses.dataclass(frozen=True)

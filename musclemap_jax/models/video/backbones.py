@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from jax.typing import DTypeLike
 
-from musclemap_jax.models.backbone import Backbone
+from musclemap_jax.models.backbone import Backbone, PatchReading
 from musclemap_jax.models.video.multiply_adds import mvit_multiply_adds, resnet_multiply_adds, swin_multiply_adds
 from musclemap_jax.models.video.mvit import MViT, MViTSpec
 from musclemap_jax.models.video.resnet import ResNet
 from musclemap_jax.models.video.resnet_spec import C2D_R50, I3D_R50, SLOW_R50, SLOWFAST_R50, ResNetSpec
 from musclemap_jax.models.video.swin import Swin, SwinSpec
-from musclemap_jax.models.video.token_readout import TOKEN_PATTERN
+from musclemap_jax.models.video.token_readout import TOKEN_PATTERN, readout_reading
 
 
 def _build_mvit(spec: MViTSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> MViT:
     return MViT(spec, num_tokens or 1, receiver, dtype, remat=remat, name=name)
+
+
+def _mvit_reading(spec: MViTSpec, num_tokens: int) -> PatchReading:
+    """The last block, whose input is the last that the tokens see of the patches."""
+    last = spec.block_groups()[-1]
+    block = last.name("blocks_{}")
+    return PatchReading((block,), (block, "attn"), last.index(spec.depth - 1), spec.blocks()[-1].kv_stride)
 
 
 MVIT = Backbone(
@@ -32,6 +39,7 @@ MVIT = Backbone(
         (r"(rel_pos_[thw]|classification|receiver)$", ()),
     ),
     table_pattern=r"/rel_pos_[thw]$",
+    reading=_mvit_reading,
     variants={
         # Two stages only, which makes the weights small enough to ship.
         "synthetic": {
@@ -65,6 +73,7 @@ SWIN = Backbone(
         (r"(relative_position_bias_table|classification|receiver)$", ()),
     ),
     token_pattern=TOKEN_PATTERN,
+    reading=lambda spec, num_tokens: readout_reading(len(spec.depths), num_tokens),
     variants={
         "synthetic": {
             "embed_dim": 32,
@@ -95,6 +104,7 @@ def _resnet(name: str, default: ResNetSpec) -> Backbone:
             (r"(classification|receiver)$", ()),
         ),
         token_pattern=TOKEN_PATTERN,
+        reading=lambda spec, num_tokens: readout_reading(len(spec.depths), num_tokens),
         variants={
             "synthetic": {"width": 16, "depths": (1, 1, 2, 1)},
             "smoke": {"width": 8, "depths": (1, 1, 1, 1)},

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from musclemap_jax.models.backbone import READ_PATCHES
 from musclemap_jax.models.kernels.depthwise_conv import depthwise_conv3d
 from musclemap_jax.models.kernels.depthwise_conv_tpu import ChannelGroup, grouped_depthwise, grouped_depthwise_fits
 from musclemap_jax.models.kernels.dot_product_attention import attend, attention_logits
@@ -35,6 +36,7 @@ from musclemap_jax.models.layers.drop_path import scale_clips
 from musclemap_jax.models.layers.initializers import WEIGHT_INIT
 from musclemap_jax.models.layers.layer_norm import LayerNorm, LayerNormParams, layer_norm
 from musclemap_jax.models.layers.linear import Mlp, dense
+from musclemap_jax.models.layers.tap import tap
 from musclemap_jax.models.video.relative_position import (
     key_coordinates,
     position_embeddings,
@@ -280,6 +282,7 @@ class MViTBlock(nn.Module):
     ) -> tuple[Float[Array, "B L D2"], Float[Array, "B T2 H2 W2 D2"]]:
         """Applies the block; `drop_path` multiplies the attention's and the MLP's branch, None keeps both."""
         spec = self.spec
+        patches = tap(self, READ_PATCHES, patches)
         attention_factor, mlp_factor = (None, None) if drop_path is None else drop_path
 
         norm = LayerNorm(dtype=self.dtype, name="norm1")

@@ -25,10 +25,12 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from musclemap_jax.models.backbone import READ_PATCHES, TOKEN_LOGITS, PatchReading
 from musclemap_jax.models.class_tokens import ClassTokens, split_layers
 from musclemap_jax.models.layers.initializers import identity_or_orthogonal
 from musclemap_jax.models.layers.layer_norm import LayerNorm
 from musclemap_jax.models.layers.precision import at_least_float32
+from musclemap_jax.models.layers.tap import tap
 from musclemap_jax.models.outputs import BranchOutput
 
 NORM_EPSILON = 1e-6
@@ -47,6 +49,7 @@ class StageReadout(nn.Module):
         """Updates the tokens by the features."""
         width = features.shape[-1]
         zero_bias = nn.initializers.zeros
+        features = tap(self, READ_PATCHES, features)
         positions = features.reshape(features.shape[0], -1, width)
         positions = LayerNorm(1, NORM_EPSILON, zero_bias, self.dtype, name="feature_norm")(positions)
         keep = nn.Dense(width, False, self.dtype, kernel_init=identity_or_orthogonal, name="keep")
@@ -54,6 +57,7 @@ class StageReadout(nn.Module):
         asking = LayerNorm(1, NORM_EPSILON, zero_bias, self.dtype, name="token_norm")(tokens)
         query = nn.Dense(width, False, self.dtype, name="query")(asking)
         logits = jnp.einsum("bgd,bnd->bgn", query, positions).astype(at_least_float32(self.dtype)) * width**-0.5
+        self.sow("intermediates", TOKEN_LOGITS, logits)
         gathered = jnp.einsum("bgn,bnd->bgd", jax.nn.softmax(logits).astype(self.dtype), positions)
         return tokens + nn.Dense(width, False, self.dtype, name="value")(gathered)
 
@@ -79,6 +83,8 @@ class TokenReadout(nn.Module):
           stages: Features after each stage.
           final: What the published network averages over positions before its head.
         """
+        if not self.num_tokens:
+            final = tap(self, READ_PATCHES, final)
         positions = final.reshape(final.shape[0], -1, final.shape[-1])
         if not self.num_tokens:
             pooled = positions.mean(1, keepdims=True, dtype=at_least_float32(self.dtype))
@@ -100,3 +106,11 @@ def readout_multiply_adds(positions: Sequence[int], widths: Sequence[int], num_t
         narrow * width + 2 * width**2 + 2 * count * width
         for count, narrow, width in zip(positions, before, widths, strict=True)
     )
+
+
+def readout_reading(num_stages: int, num_tokens: int) -> PatchReading:
+    """The last stage, which the tokens read last; without tokens, what is pooled."""
+    if not num_tokens:
+        return PatchReading(("readout",))
+    stage = ("readout", f"stage{num_stages}")
+    return PatchReading(stage, attention=stage)
