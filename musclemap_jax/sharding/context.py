@@ -46,7 +46,7 @@ def kernels_for_tpu(num_clips: int) -> bool:
 def shards_widths() -> bool:
     """Whether the current mesh shards the widths of linear layers, whose kernels then lie in parts on the devices."""
     mesh = jax.sharding.get_abstract_mesh()
-    return not mesh.empty and mesh.shape["tensor"] > 1
+    return not mesh.empty and mesh.shape.get("tensor", 1) > 1
 
 
 def vmem_capacity(num_clips: int) -> int:
