@@ -32,7 +32,7 @@ OTHER_SUBJECTS = {
     "predict/model.py": "the modality that a pose estimator makes",
     "predict/windows.py": "the same",
     "predict/skeleton_answers.py": "the modality that a branch reads, and fields of a record",
-    "predict/skeleton_sessions.py": "the same",
+    "predict/explanation_pictures.py": "modalities that are drawn",
     "predict/corpus_files.py": "a column of a table",
     "scenic_bridge/": "modalities of the batch, and branches of its own",
     "stress/": "modalities of the batch and fields of a record",

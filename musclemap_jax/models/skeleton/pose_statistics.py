@@ -205,9 +205,9 @@ def statistics_of_views(poses: Float[Array, "B T P V 3"], layout: str, limb_view
 def pose_statistics_multiply_adds(
     spec: PoseStatisticsSpec, shapes: Sequence[tuple[int, ...]], num_tokens: int = 0
 ) -> int:
-    """Counts the hidden layer of one set of class tokens, for every person; the statistics are not counted."""
+    """Counts the hidden layer of one set, and the mean of the class tokens over persons; not the statistics."""
     _, num_persons, *_ = shapes[0]
-    return num_persons * NUM_VIEWS * NUM_STATISTICS * spec.width
+    return num_persons * NUM_VIEWS * spec.width * (NUM_STATISTICS + num_tokens)
 
 
 def _like(of_statistic: Float[Array, "2 F"], values: Array) -> Array:
