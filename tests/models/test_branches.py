@@ -33,6 +33,7 @@ OTHER_SUBJECTS = {
     "predict/windows.py": "the same",
     "predict/skeleton_answers.py": "the modality that a branch reads, and fields of a record",
     "predict/explanation_pictures.py": "modalities that are drawn",
+    "predict/web/worker.py": "a field of a message",
     "predict/corpus_files.py": "a column of a table",
     "scenic_bridge/": "modalities of the batch, and branches of its own",
     "stress/": "modalities of the batch and fields of a record",
