@@ -88,4 +88,4 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     assert prediction.probabilities.shape == (len(prediction.times_s), 20) == prediction.active.shape
     assert len(prediction.modalities) == len(prediction.times_s) >= 1
     assert output.logits.shape == (2, 20)
-    assert output.branches["skeleton"].final_classification.shape[:2] == (2, 20)
+    assert output.branches["rgb_diff"].final_classification.shape[:2] == (2, 20)

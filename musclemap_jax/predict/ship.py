@@ -1,7 +1,7 @@
 """Writes the shipped model, the one that `load()` returns, from a run on rendered people.
 
-    make demo
-    .venv/bin/python -m musclemap_jax.predict.ship --run=runs/demo
+    python -m musclemap_jax.main --config=configs/transm3e_plus.py:synthetic --workdir=runs/plus
+    python -m musclemap_jax.predict.ship --run=runs/plus
 
 The folder is a model folder (`model_folder.py`) with a model card. The card's metrics are those of the weights as they
 are stored, in float16, on the data of the run.
