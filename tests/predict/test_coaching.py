@@ -14,6 +14,7 @@ from musclemap_jax.coach.margins import AlertMargins
 from musclemap_jax.coach.movement import movement
 from musclemap_jax.coach.profiles import log_odds
 from musclemap_jax.errors import UserError
+from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.predict.coach_text import coach_lines
 from musclemap_jax.predict.coaching import NOT_SEEN, OVERLAP, with_alerts
 from musclemap_jax.predict.joint_track import JointTrack
@@ -156,7 +157,7 @@ def test_the_shipped_model_has_margins():
     found = read_model().margins
     if found is None:
         pytest.skip("not calibrated for these weights: python -m musclemap_jax.predict.calibrate_alerts")
-    assert (found.regions, found.branch) == (MUSCLE_REGIONS, "skeleton")
+    assert (found.regions, BRANCHES[found.branch].modality) == (MUSCLE_REGIONS, "skeleton")
     assert np.isfinite([*found.upper, *found.lower, *found.difference]).all()
 
 
