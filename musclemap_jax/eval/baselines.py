@@ -26,7 +26,7 @@ TITLES: dict[str, str] = {
     JOINTS: "linear model on joints",
     BIOMECHANICS: "linear model on biomechanics",
     BOTH: "linear model on joints and biomechanics",
-    LIMBS: "the same, each region by its limbs",
+    LIMBS: "linear model by limbs",
     LOOKUP: "activity lookup",
 }
 """Baseline -> its name for readers, in the order of tables."""
