@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from musclemap_jax.interrupts import interrupts_kept
+
 USER_ERROR_STATUS = 2
 """Exit status of every command of this project on invalid input."""
 
@@ -37,7 +39,8 @@ def exit_on_user_error(function: Callable[[], int | None]) -> int:
       The exit status.
     """
     try:
-        return function() or 0
+        with interrupts_kept():
+            return function() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.status
