@@ -19,7 +19,7 @@ ARM_MUSCLES = ("chest", "shoulder", "biceps", "triceps", "forearms", "upper back
 """Names of MuscleMap's regions of the muscles that move or hold the arms."""
 
 ARM_REGIONS = tuple(MUSCLE_REGIONS.index(name) for name in ARM_MUSCLES)
-"""Their indices."""
+"""Their indices in `taxonomy.MUSCLE_REGIONS`."""
 
 _JOINTS = {
     "arms": ("elbow", "wrist", "pinky", "index", "thumb"),

@@ -25,6 +25,7 @@ from musclemap_jax.experiment.config import WHOLE_MODEL, ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.program import TrainProgram, batch_shapes, make_program
 from musclemap_jax.experiment.workdir import trained_backbones, trained_regions
+from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.pretrained.initial_weights import GRAPH, HEAD, STREAM, initialise, same_graphs
 from musclemap_jax.pretrained.result import load_initial, read_report
 from musclemap_jax.sharding.mesh import BatchShard, batch_shard, check_batch_size, make_mesh
@@ -203,7 +204,14 @@ def load_initial_weights(setup: Setup, state: TrainState) -> TrainState:
 
 
 def for_regions(spec: ExperimentSpec, regions: Sequence[str]) -> ExperimentSpec:
-    """The configuration for data that is labelled with the given regions."""
+    """The configuration for data that is labelled with the given regions.
+
+    Raises:
+      UserError: A backbone does not know what to do with them.
+    """
+    for branch in spec.model.branches:
+        backbone = BRANCHES[branch].backbone
+        backbone.check_regions(spec.model.backbones[backbone.name], regions)
     return dataclasses.replace(
         spec,
         input=dataclasses.replace(spec.input, num_regions=len(regions)),

@@ -69,6 +69,7 @@ class Backbone:
         additional input streams; where one side lacks a stream, ours keeps its initial values.
       graph: The skeleton graph of an architecture, for comparison; None where there is none.
       input_fields: Fields of `config.input` that must equal the architecture's: spec -> {field: value}.
+      check_regions: Raises UserError where the architecture does not fit muscle regions of these names: (spec, names).
       reading: Where it reads patches last: (spec, M) -> PatchReading, or None where no heat map can be made.
       variants: Fields of the architecture in the variants of a configuration, {variant: {field: value}}; `smoke` starts
         from `synthetic` (experiment/variants.py).
@@ -85,5 +86,6 @@ class Backbone:
     stream_pattern: str = _NOTHING
     graph: Callable[[Any], Any] = lambda spec: None
     input_fields: Callable[[Any], Mapping[str, Any]] = lambda spec: {}
+    check_regions: Callable[[Any, Sequence[str]], None] = lambda spec, regions: None
     reading: Callable[[Any, int], PatchReading | None] = lambda spec, num_tokens: None
     variants: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)

@@ -24,7 +24,6 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from musclemap_jax.biomechanics.limbs import ARM_REGIONS
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.class_tokens import split_token_sets
 from musclemap_jax.models.layers.activations import relu
@@ -78,7 +77,7 @@ class HDGCNSpec:
       streams: Input streams, names in `streams.STREAMS`: the first in place of the published one, the others beside it.
       limb_views: Whether the class tokens of the arms' muscles see skeletons without legs, and all others skeletons
         without arms (`limb_views.py`); then every person is computed twice.
-      arm_regions: Indices of the class tokens, which are those of muscle regions, of the arms' muscles.
+      arm_regions: Indices of the muscle regions of the arms' muscles; None for MuscleMap's.
       widths: Width of each unit, multiples of 4.
       strided_units: Units, counted from 1, with temporal stride 2; None for those that are wider than the one before,
         as published (5 and 8).
@@ -92,7 +91,7 @@ class HDGCNSpec:
     centre: str | None = None
     streams: tuple[str, ...] = (JOINT,)
     limb_views: bool = False
-    arm_regions: tuple[int, ...] = ARM_REGIONS
+    arm_regions: tuple[int, ...] | None = None
     widths: tuple[int, ...] = (64,) * 4 + (128,) * 3 + (256,) * 3
     strided_units: tuple[int, ...] | None = None
     joint_neighbours: int = 5

@@ -10,12 +10,16 @@ Letters of shapes: B clips, T poses, P persons, V joints, M class tokens in one 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from musclemap_jax.biomechanics.limbs import joints_without
+from musclemap_jax.biomechanics.limbs import ARM_REGIONS, joints_without
+from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import SkeletonLayout
+from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
 
 def without_limbs(poses: Float[Array, "B T P V 3"], layout: SkeletonLayout) -> Float[Array, "B T 2*P V 3"]:
@@ -24,9 +28,43 @@ def without_limbs(poses: Float[Array, "B T P V 3"], layout: SkeletonLayout) -> F
     return jnp.concatenate([jnp.where(joints, poses, 0.0) for joints in kept], axis=2)
 
 
+def check_arm_regions(
+    regions: Sequence[str], limb_views: bool, arm_regions: tuple[int, ...] | None, backbone: str
+) -> None:
+    """Checks that it is known which regions are those of the arms' muscles.
+
+    Args:
+      regions: Names of the muscle regions that the clips are labelled with.
+      limb_views: Whether the backbone has limb views at all.
+      arm_regions: As of `weights_of_views`.
+      backbone: Its name, for messages.
+
+    Raises:
+      UserError: The regions are not MuscleMap's and none are named, or there are none of these indices.
+    """
+    if not limb_views:
+        return
+    field = f"config.model.backbones.{backbone}"
+    if arm_regions is None and tuple(regions) != MUSCLE_REGIONS:
+        raise UserError(
+            f"{field}.arm_regions: the data set has muscle regions of its own: give the indices of those whose muscles "
+            f"move or hold the arms, or set {field}.limb_views=False; from 0 they are {', '.join(regions)}"
+        )
+    if not set(arm_regions or ()) <= set(range(len(regions))):
+        raise UserError(f"{field}.arm_regions: expected indices from 0 to {len(regions) - 1}, got {arm_regions}")
+
+
 def weights_of_views(
-    weights: Float[Array, "B P"], num_tokens: int, num_sets: int, arm_regions: tuple[int, ...]
+    weights: Float[Array, "B P"], num_tokens: int, num_sets: int, arm_regions: tuple[int, ...] | None
 ) -> Float[Array, "B 2*P G"]:
-    """Weights of the persons of `without_limbs` for each class token, of which every set has the regions' order."""
-    of_arms = np.tile(np.isin(np.arange(num_tokens), arm_regions), num_sets)[None, None]
+    """Weights of the persons of `without_limbs` for each class token, of which every set has the regions' order.
+
+    Args:
+      weights: Weight of each person.
+      num_tokens: M.
+      num_sets: The number of sets.
+      arm_regions: Indices of the regions of the arms' muscles; None for MuscleMap's.
+    """
+    indices = ARM_REGIONS if arm_regions is None else arm_regions
+    of_arms = np.tile(np.isin(np.arange(num_tokens), indices), num_sets)[None, None]
     return jnp.concatenate([weights[..., None] * of_arms, weights[..., None] * ~of_arms], axis=1)

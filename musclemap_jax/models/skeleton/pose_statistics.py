@@ -20,7 +20,6 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from musclemap_jax.biomechanics.limbs import ARM_REGIONS
 from musclemap_jax.biomechanics.statistics import LAYOUT, Statistics, biomechanical_statistics, joint_statistics
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.layers.activations import gelu
@@ -52,7 +51,7 @@ class PoseStatisticsSpec:
       input_dropout_rate: Dropout rate of the statistics.
       dropout_rate: Dropout rate of the hidden layer.
       limb_views: Whether each view lacks limbs; otherwise both views are of the whole body.
-      arm_regions: Indices of the class tokens, which are those of muscle regions, of the arms' muscles.
+      arm_regions: Indices of the muscle regions of the arms' muscles; None for MuscleMap's.
     """
 
     layout: str = "coco19"
@@ -60,7 +59,7 @@ class PoseStatisticsSpec:
     input_dropout_rate: float = 0.5
     dropout_rate: float = 0.5
     limb_views: bool = True
-    arm_regions: tuple[int, ...] = ARM_REGIONS
+    arm_regions: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         where = "config.model.backbones.pose_statistics"

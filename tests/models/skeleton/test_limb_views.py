@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.experiment.config import ExperimentSpec
+from musclemap_jax.experiment.setup import for_regions
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
 from musclemap_jax.models.skeleton.limb_views import weights_of_views, without_limbs
 from musclemap_jax.models.skeleton.multiply_adds import hdgcn_multiply_adds
+from musclemap_jax.models.transm3e import ModelSpec
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
@@ -65,6 +68,21 @@ def test_weights_of_each_token_are_those_of_the_persons_of_its_view():
     np.testing.assert_array_equal(weights[1, :, 1], [1, 0, 0, 0])  # of the arms: persons without legs
     np.testing.assert_array_equal(weights[1, :, 3], [0, 0, 1, 0])  # first token of the second set
     np.testing.assert_allclose(weights.sum(1), 1)
+
+
+def test_regions_of_its_own_have_to_say_which_are_the_arms():
+    def check(regions, spec):
+        model = ModelSpec(branches=("skeleton",), backbones={"hdgcn": spec})
+        return for_regions(ExperimentSpec(model=model), regions).model.num_regions
+
+    own = ("grip", "calf")
+    assert check(MUSCLE_REGIONS, SPEC) == 20
+    with pytest.raises(UserError, match=r"hdgcn\.arm_regions: the data set has muscle regions of its own: .* grip"):
+        check(own, SPEC)
+    assert check(own, dataclasses.replace(SPEC, arm_regions=(0,))) == 2
+    with pytest.raises(UserError, match=r"arm_regions: expected indices from 0 to 1, got \(0, 2\)"):
+        check(own, dataclasses.replace(SPEC, arm_regions=(0, 2)))
+    assert check(own, dataclasses.replace(SPEC, limb_views=False)) == 2
 
 
 def test_they_need_class_tokens_and_cost_twice(poses):
