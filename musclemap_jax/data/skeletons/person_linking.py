@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from musclemap_jax.data.skeletons.detection import Box, Detection, overlap
-from musclemap_jax.data.skeletons.track_joining import LINK_GAP_FRAMES, LINK_IOU, join_tracks
+from musclemap_jax.data.skeletons.track_joining import LINK_DETECTIONS, LINK_GAP_FRAMES, LINK_IOU, join_tracks
 
 
 def link_persons(detections: list[Detection]) -> list[list[Detection]]:
@@ -45,21 +45,29 @@ def _without_shared_idx(detections: list[Detection]) -> list[Detection]:
 
 @dataclasses.dataclass
 class _Person:
-    """What linking needs to know of a person: the last detection, and whether an idx belongs to the person."""
+    """What linking needs to know of a person: frames and boxes of the last detections, and whether there is an idx."""
 
     number: int
-    frame: int
-    box: Box
+    last: list[tuple[int, Box]]
     has_idx: bool
+
+    def add(self, frame: int, box: Box) -> None:
+        self.last = [*self.last, (frame, box)][-LINK_DETECTIONS:]
+
+    def boxes(self, frame: int) -> list[Box]:
+        """The boxes that a detection of a later frame may continue; none if the person is in that frame already."""
+        if self.last[-1][0] == frame:
+            return []
+        return [box for seen, box in self.last if frame - seen <= LINK_GAP_FRAMES]
 
 
 class PersonLinker:
     """Numbers the persons of a video while it is read, from 1 in the order of their first appearance.
 
     Detections with the same ``idx`` are one person. A detection without one is linked by greedy overlap of boxes to a
-    person who has no other detection in its frame: the pair with the largest intersection over union comes first. The
-    overlap is at least 0.3, and a person who has not been seen for more than 30 frames takes no further detections. A
-    person found by overlap takes the idx of its first detection that has one, since trackers number a person late.
+    person who has no other detection in its frame: the pair with the largest intersection over union comes first, of
+    the detection's box and any of the person's last three in the last 30 frames; it is at least 0.3. A person found by
+    overlap takes the idx of its first detection that has one, since trackers number a person late.
 
     A person without an idx is forgotten when out of sight for too long, so that memory does not grow with the video.
     """
@@ -86,12 +94,12 @@ class PersonLinker:
             frames = sorted({detection.frame for detection in found})
             raise ValueError(f"expected the detections of one frame after frame {self._last_frame}, got {frames}")
         self._last_frame = frame
-        self._persons = [person for person in self._persons if person.has_idx or _is_recent(person, frame)]
+        self._persons = [person for person in self._persons if person.has_idx or person.boxes(frame)]
 
         persons = [None if detection.idx is None else self._by_idx.get(detection.idx) for detection in found]
         for detection, person in zip(found, persons, strict=True):
             if person is not None:
-                person.frame, person.box = frame, detection.box
+                person.add(frame, detection.box)
         unknown = [place for place, person in enumerate(persons) if person is None]
         continued = self._match_by_overlap([found[place] for place in unknown])
         for place, person in zip(unknown, continued, strict=True):
@@ -102,9 +110,9 @@ class PersonLinker:
         """Adds a detection to the person whom it continues, or to a new one."""
         if person is None:
             self._num_persons += 1
-            person = _Person(self._num_persons, detection.frame, detection.box, has_idx=False)
+            person = _Person(self._num_persons, [], has_idx=False)
             self._persons.append(person)
-        person.frame, person.box = detection.frame, detection.box
+        person.add(detection.frame, detection.box)
         if detection.idx is not None:
             self._by_idx[detection.idx] = person
             person.has_idx = True
@@ -116,10 +124,10 @@ class PersonLinker:
         Args:
           found: Detections whose idx, if any, belongs to no person yet.
         """
-        recent = [person for person in self._persons if found and _is_recent(person, found[0].frame)]
         pairs = [
-            (overlap(person.box, detection.box), place, number)
-            for place, person in enumerate(recent)
+            (max(overlap(box, detection.box) for box in boxes), place, number)
+            for place, person in enumerate(self._persons)
+            if found and (boxes := person.boxes(found[0].frame))
             for number, detection in enumerate(found)
             if detection.idx is None or not person.has_idx
         ]
@@ -127,12 +135,7 @@ class PersonLinker:
         for common, place, number in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
             if common >= LINK_IOU and place not in matches.values() and number not in matches:
                 matches[number] = place
-        return [recent[matches[number]] if number in matches else None for number in range(len(found))]
-
-
-def _is_recent(person: _Person, frame: int) -> bool:
-    """Whether overlap may link a detection of that frame to the person, who is not in that frame yet."""
-    return 0 < frame - person.frame <= LINK_GAP_FRAMES
+        return [self._persons[matches[number]] if number in matches else None for number in range(len(found))]
 
 
 def joints_by_person(persons: list[list[Detection]], num_frames: int, num_joints: int, first: int = 0) -> np.ndarray:

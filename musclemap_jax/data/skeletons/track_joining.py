@@ -2,7 +2,8 @@
 
 Two tracks are joined if they share no frame and continue each other wherever one hands over to the other: at most 30
 frames apart, at the same place, and where either one's motion leads. The last condition keeps two persons apart who
-swap places while the tracker sees neither. A track that could continue in two ways is left as it is: a person in two
+swap places while the tracker sees neither. Before a person is lost, part of the body often is; so any of the last three
+detections may be the one that is continued. A track that could continue in two ways is left as it is: a person in two
 parts costs poses, a person made of two would teach wrong ones.
 """
 
@@ -20,6 +21,9 @@ LINK_IOU = 0.3
 
 LINK_GAP_FRAMES = 30
 """Number of frames for which a person may be out of sight."""
+
+LINK_DETECTIONS = 3
+"""A person is continued from any of so many last detections, since the box of a body half seen is a box half as big."""
 
 _CLEAR_LEAD = 0.2
 """How much better than any other continuation of either track the chosen one has to overlap."""
@@ -125,7 +129,13 @@ def continuity(first: Track, second: Track) -> float:
 
 
 def _handover(before: Track, end: int, after: Track, start: int) -> float:
-    """Overlap of the boxes where one track ends and another begins, as seen from either one's motion; 0 if too late."""
+    """How well a detection continues the best of the last ones of another track; 0 if it comes too late."""
+    places = range(max(end + 1 - LINK_DETECTIONS, 0), end + 1)
+    return max(_continuation(before, place, after, start) for place in places)
+
+
+def _continuation(before: Track, end: int, after: Track, start: int) -> float:
+    """Overlap of the boxes of two detections, as seen from either track's motion; 0 if they are too far apart."""
     last, first = before[end], after[start]
     gap = first.frame - last.frame
     if gap > LINK_GAP_FRAMES:

@@ -56,11 +56,12 @@ def reference_numbers(frames):
         chosen = {}
         while True:
             pairs = [
-                (-overlap(person[-1].box, one.box), number, place)
+                (-overlap(last.box, one.box), number, place)
                 for number, person in enumerate(persons)
+                for last in person[-3:]
                 for place, one in enumerate(found)
                 if number not in chosen.values() and place not in chosen
-                if one.frame - person[-1].frame <= GAP_FRAMES and overlap(person[-1].box, one.box) >= 0.3
+                if one.frame - last.frame <= GAP_FRAMES and overlap(last.box, one.box) >= 0.3
             ]
             if not pairs:
                 break

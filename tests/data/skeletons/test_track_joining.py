@@ -119,3 +119,13 @@ def test_rendered_people_who_walk_past_each_other_are_never_mixed(smoke_data, lo
         num_joined += len(tracks) - len(persons)
         num_tracks += len(tracks)
     assert num_joined >= fraction_joined * num_tracks
+
+
+@pytest.mark.parametrize("idx", [(None, None), (1.0, 2.0)])
+def test_a_body_half_seen_before_it_is_lost_is_the_same_person(idx):
+    """As of a real pull-up: the box shrinks to the arms, and frames later the tracker gives a new number."""
+    first, second = idx
+    seen = track(range(12), 50, idx=first)
+    shrunk = [one._replace(box=(50.0, 0.0, 40.0, height)) for one, height in zip(seen[10:], (20.0, 11.0), strict=True)]
+    detections = [*seen[:10], *shrunk, *track(range(14, 30), 50, idx=second)]
+    assert spans(link_persons(detections)) == [(0, 29, 28)]
