@@ -18,7 +18,7 @@ from musclemap_jax.models.kernels import (
     max_pool,
 )
 from musclemap_jax.models.layers import channel_matmul, drop_path, layer_norm, linear
-from musclemap_jax.models.skeleton import edge_conv, hdgcn, hierarchical_conv, skeleton_tokens
+from musclemap_jax.models.skeleton import edge_conv, hdgcn, hierarchical_conv, persons, skeleton_tokens
 from musclemap_jax.models.video import mvit, patch_embed, relative_position, video_input
 from musclemap_jax.stress.perturbations import joint_noise, tilt
 from musclemap_jax.train import losses, objective
@@ -60,7 +60,7 @@ WRONG_SHAPES = {
         ones((1, 2, 2, 2, 1, 4)), (ones((3, 4)), ones((3, 4)), ones((3, 5))), (2, 2, 2)
     ),
     "video: video_input": lambda: video_input.normalised_rgb(jnp.ones((2, 4, 4, 2), jnp.uint8)),
-    "skeleton: hdgcn": lambda: hdgcn.mean_over_persons(ones((6, 1, 4)), ones(6)),
+    "skeleton: persons": lambda: persons.mean_over_persons(ones((6, 1, 4)), ones(6)),
     "skeleton: edge_conv": lambda: edge_conv.EdgeConv(4, 3).init(jax.random.key(0), ones((2, 5, 4)), False),
     "skeleton: hierarchical_conv": lambda: hierarchical_conv.HierarchyAttention(hdgcn.HDGCNSpec().graph, 3).init(
         jax.random.key(0), ones((4, 5, 19)), False

@@ -31,10 +31,9 @@ from musclemap_jax.models.skeleton.hdgcn import (
     TOKEN_STDDEV,
     TokensAndJoints,
     UnitSpec,
-    mean_over_persons,
-    person_weights,
 )
 from musclemap_jax.models.skeleton.hierarchical_conv import PointwiseConv
+from musclemap_jax.models.skeleton.persons import mean_over_persons, person_weights
 from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, token_norm
 from musclemap_jax.models.skeleton.spatial_graph import SpatialGraph, spatial_graph
 from musclemap_jax.models.skeleton.streams import NUM_COORDINATES

@@ -28,12 +28,13 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.class_tokens import split_token_sets
 from musclemap_jax.models.layers.activations import relu
 from musclemap_jax.models.layers.batch_norm import BatchNorm
-from musclemap_jax.models.layers.precision import at_least_float32, upcast
+from musclemap_jax.models.layers.precision import at_least_float32
 from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
 from musclemap_jax.models.skeleton.hierarchical_conv import HierarchicalGraphConv, PointwiseConv, Streams
 from musclemap_jax.models.skeleton.limb_views import weights_of_views, without_limbs
+from musclemap_jax.models.skeleton.persons import mean_over_persons, person_weights
 from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, token_norm
 from musclemap_jax.models.skeleton.streams import JOINT, STREAMS, check_streams
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES, MultiScaleTemporalConv
@@ -295,18 +296,3 @@ class HDGCN(nn.Module):
         (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
         receiver = tuple(receiver) if self.receiver else ()
         return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)
-
-
-def person_weights(pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B P"]:
-    """Float32 weights of persons: equal for those that are seen, with sum 1 (0 if there are none)."""
-    seen = pose_valid.any(1).astype(jnp.float32)
-    return seen / jnp.maximum(seen.sum(1, keepdims=True), 1)
-
-
-def mean_over_persons(
-    x: Float[Array, "BP G D"], weights: Float[Array, "B P"] | Float[Array, "B P G"]
-) -> Float[Array, "B G D"]:
-    """Averages over persons with their weights, which may be each token's own; in float32 inside."""
-    by_person = upcast(x).reshape(*weights.shape[:2], *x.shape[1:])
-    weights = weights if weights.ndim == 3 else weights[:, :, None]
-    return (by_person * weights[..., None]).sum(1).astype(x.dtype)

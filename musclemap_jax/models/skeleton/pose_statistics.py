@@ -25,8 +25,8 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.layers.activations import gelu
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
-from musclemap_jax.models.skeleton.hdgcn import mean_over_persons, person_weights
 from musclemap_jax.models.skeleton.limb_views import weights_of_views, without_limbs
+from musclemap_jax.models.skeleton.persons import mean_over_persons, person_weights
 from musclemap_jax.sharding.mapped_axis import mapped_axis, mean_over
 from musclemap_jax.skeleton_layouts import LAYOUTS
 
