@@ -105,6 +105,7 @@ setuptools.setup(
             "reporting/*.css",
             "study/*.html",
             "study/*.css",
+            "study/*.svg",
             "stress/*.html",
             "predict/*.html",
             "predict/*.css",

@@ -1,4 +1,4 @@
-"""Collects the results of a study's runs and writes the comparison: study.html, study.md and study.csv."""
+"""Collects the results of a study's runs and writes the comparison: study.html, study.md, study.csv and plots."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from musclemap_jax.reporting.tables import markdown_table
 from musclemap_jax.storage.files import replace_text
 from musclemap_jax.study.comparison import Comparison, compare
 from musclemap_jax.study.configurations import deciding_changes
-from musclemap_jax.study.page import render_page
+from musclemap_jax.study.page import render_page, render_plot
+from musclemap_jax.study.plots import difference_plots, score_plots
 from musclemap_jax.study.result import RunResult, read_result
 from musclemap_jax.study.runs import Run
 from musclemap_jax.study.study import Study
 from musclemap_jax.study.tables import difference_table, markdown, score_table, write_study_csv
 
-PAGE, MARKDOWN, CSV = "study.html", "study.md", "study.csv"
+PAGE, MARKDOWN, CSV, PLOTS = "study.html", "study.md", "study.csv", "plots"
 
 
 def collect(study: Study, runs: Sequence[Run], workdir: Path) -> Comparison:
@@ -36,8 +37,20 @@ def collect(study: Study, runs: Sequence[Run], workdir: Path) -> Comparison:
     replace_text(workdir / MARKDOWN, markdown(comparison))
     replace_text(workdir / PAGE, render_page(comparison, runs, results))
     write_study_csv(workdir / CSV, comparison)
+    _write_plots(workdir / PLOTS, comparison)
     print(f"\n{console_text(comparison)}\nstudy: {workdir / PAGE}", flush=True)
     return comparison
+
+
+def _write_plots(folder: Path, comparison: Comparison) -> None:
+    """Writes the plots of the models' predictions in place of earlier ones."""
+    branch = comparison.branches[0] if comparison.rows else None
+    plots = [*score_plots(comparison, branch), *difference_plots(comparison, branch)] if branch else []
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    for plot in plots:
+        replace_text(folder / f"{plot.name}.svg", render_plot(plot))
 
 
 def _results(runs: Sequence[Run]) -> list[RunResult]:

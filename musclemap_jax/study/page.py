@@ -1,4 +1,4 @@
-"""``study.html``: a study's tables and plots on one page, without scripts or external content."""
+"""``study.html``: a study's tables and plots on one page, without scripts or external content; a plot as a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from musclemap_jax.reporting.formatting import duration, percent
 from musclemap_jax.reporting.html_pages import page_environment
 from musclemap_jax.study.comparison import Comparison
-from musclemap_jax.study.plots import WIDTH, difference_plots, score_plots
+from musclemap_jax.study.plots import WIDTH, Plot, difference_plots, score_plots
 from musclemap_jax.study.result import RunResult, validation_scores
 from musclemap_jax.study.runs import Run, row_overrides
 from musclemap_jax.study.tables import branch_title, difference_table, notes, score_table
@@ -52,6 +52,11 @@ def render_page(comparison: Comparison, runs: Sequence[Run], results: Sequence[R
             runs=[_run_line(run, results) for run in runs],
         )
     )
+
+
+def render_plot(plot: Plot) -> str:
+    """A plot as a file of its own, SVG with its colours and the key to its marks."""
+    return page_environment("musclemap_jax.study").get_template("plot.svg").render(drawn=plot, width=WIDTH)
 
 
 def _run_line(run: Run, results: Sequence[RunResult]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The plots of a study, prepared for the page: a line for each row and split, with ticks and a description in words.
+"""The plots of a study, prepared for drawing: a line for each row and split, with ticks and a description in words.
 
 In a plot of scores a line has a dot for each seed and a bar at their mean; in a plot of differences the mean and its
 95 % interval.
@@ -51,6 +51,7 @@ class Plot:
     """A plot of one kind of split.
 
     Attributes:
+      name: Of its file.
       title: What is drawn.
       description: All values in words.
       left: Left end of the area of the values.
@@ -61,6 +62,7 @@ class Plot:
       lanes: The lines.
     """
 
+    name: str
     title: str
     description: str
     left: float
@@ -92,7 +94,7 @@ def score_plots(comparison: Comparison, branch: str) -> list[Plot]:
     plots = []
     for kind in _KINDS:
         rows = [(row.name, _scores(row, branch, _splits(comparison, kind))) for row in comparison.shown_rows]
-        plots += _plot(f"mAP, {kind}, %", rows, is_difference=False)
+        plots += _plot(kind, f"mAP, {kind}, %", rows, is_difference=False)
     return plots
 
 
@@ -102,7 +104,7 @@ def difference_plots(comparison: Comparison, branch: str) -> list[Plot]:
     for kind in _KINDS:
         rows = [(row.name, _differences(row, branch, _splits(comparison, kind))) for row in comparison.shown_rows]
         title = f"Difference from {comparison.study.reference}, {kind}, points"
-        plots += _plot(title, rows, is_difference=True)
+        plots += _plot(f"{kind}_difference", title, rows, is_difference=True)
     return plots
 
 
@@ -128,26 +130,27 @@ def _differences(row: RowScores, branch: str, splits: Sequence[str]) -> list[_Va
     ]
 
 
-def _plot(title: str, rows: Sequence[tuple[str, list[_Value]]], *, is_difference: bool) -> list[Plot]:
+def _plot(name: str, title: str, rows: Sequence[tuple[str, list[_Value]]], *, is_difference: bool) -> list[Plot]:
     """The plot of some rows; none if they have no values."""
-    rows = [(name, values) for name, values in rows if values]
+    rows = [(row, values) for row, values in rows if values]
     if not rows:
         return []
-    left = 16 + _CHARACTER * max(len(name) for name, _ in rows)
+    left = 16 + _CHARACTER * max(len(row) for row, _ in rows)
     axis = _axis([value for _, values in rows for value in values], left, is_difference)
     labels, lanes, words = [], [], []
     top = float(_TOP)
-    for name, values in rows:
-        labels.append((top + _LANE * len(values) / 2, name))
+    for row, values in rows:
+        labels.append((top + _LANE * len(values) / 2, row))
         for number, value in enumerate(values):
             low, high = map(float, axis.places(value.interval))
             height = top + _LANE * (number + 0.5)
             dots = tuple(map(float, axis.places(value.values)))
             lanes.append(Lane(value.split, height, dots, float(axis.places(value.mean)), low, high, value.text))
-        words.append(f"{name}: {', '.join(f'{value.split} {value.text}' for value in values)}")
+        words.append(f"{row}: {', '.join(f'{value.split} {value.text}' for value in values)}")
         top += _LANE * len(values) + _GAP
     return [
         Plot(
+            name,
             title,
             f"{title}. {'; '.join(words)}",
             left,

@@ -235,7 +235,9 @@ def _luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_colours_have_the_contrast_of_wcag_aa(scheme):
-    sheets = "".join((Path(report.__file__).parent / name).read_text() for name in ("base.css", "report.css"))
+    sheets = "".join(
+        (Path(report.__file__).parent / name).read_text() for name in ("colours.css", "base.css", "report.css")
+    )
     dark = re.findall(r"@media screen and \(prefers-color-scheme: dark\) \{\s*:root \{(.*?)\}", sheets, re.DOTALL)
     light = re.findall(r"^:root \{(.*?)^\}", sheets, re.DOTALL | re.MULTILINE)
     blocks = light if scheme == "light" else light + dark

@@ -89,7 +89,7 @@ def test_results_in_a_folder_are_compared_without_the_runs(finished, tmp_path, c
     workdir, _ = finished
     shutil.copytree(workdir / "results", tmp_path / "results")
     assert collect(tmp_path / "elsewhere", f"--results={tmp_path / 'results'}") == 0
-    for name in ("study.md", "study.csv"):
+    for name in ("study.md", "study.csv", "plots/test.svg"):
         assert (tmp_path / "elsewhere" / name).read_text() == (workdir / name).read_text()
     assert not (tmp_path / "elsewhere" / "runs").exists()
     assert "\n| skeleton " in capsys.readouterr().out

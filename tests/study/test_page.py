@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from xml.etree import ElementTree
 
 import pytest
 
 from musclemap_jax.study.clip_ranks import FUSED
 from musclemap_jax.study.comparison import compare
-from musclemap_jax.study.page import render_page
+from musclemap_jax.study.page import render_page, render_plot
 from musclemap_jax.study.plots import WIDTH, difference_plots, score_plots
 from musclemap_jax.study.study import Row
 from tests.html_pages import parse
@@ -89,3 +90,14 @@ def test_a_plot_of_differences_has_zero_and_the_interval(comparison):
     per_point = (lane.mean - plot.zero) / found.mean
     assert lane.low == pytest.approx(plot.zero + found.interval[0] * per_point)
     assert difference_plots(comparison, "video") == []
+
+
+def test_a_plot_is_a_file_of_its_own(comparison):
+    (plot,) = difference_plots(comparison, FUSED)
+    root = ElementTree.fromstring(render_plot(plot))
+    namespace = "{http://www.w3.org/2000/svg}"
+    assert root.tag == f"{namespace}svg"
+    texts = [element.text for element in root.iter(f"{namespace}text")]
+    assert {plot.title, "known activities", *(name for _, name in plot.labels)} <= set(texts)
+    assert "var(--known)" in root.find(f"{namespace}style").text
+    assert plot.name == "val_difference"

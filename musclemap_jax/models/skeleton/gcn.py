@@ -1,9 +1,9 @@
 """The common frame of ST-GCN and CTR-GCN: an input norm, ten units of graph and temporal convolution, a mean.
 
-Sources: stgcn.py and ctrgcn.py, whose units fill it. Differs from what was published as hdgcn.py does: absent persons
-do not count in the final mean over persons, and class tokens (skeleton_tokens.py) may join the graph. Channels are the
-leading axis and joints the last, so that both the convolutions over channels and the products with the edges are matrix
-products without transposes. Consecutive equal units are one loop (scanned_layers.py).
+Sources: stgcn.py and ctrgcn.py, whose units fill it. Differs from what was published as hdgcn.py does: persons count
+in the final mean by their share of the poses, and class tokens (skeleton_tokens.py) may join the graph. Channels are
+the leading axis and joints the last, so that both the convolutions over channels and the products with the edges are
+matrix products without transposes. Consecutive equal units are one loop (scanned_layers.py).
 
 Letters of shapes: B clips, T poses, P persons, BP skeletons (clips times persons), V joints, M class tokens in one set,
 G class tokens of all sets, D width; 2 marks the output of a unit.

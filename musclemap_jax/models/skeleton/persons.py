@@ -12,9 +12,12 @@ from musclemap_jax.models.layers.precision import upcast
 
 
 def person_weights(pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B P"]:
-    """Float32 weights of persons: equal for those that are seen, with sum 1 (0 if there are none)."""
-    seen = pose_valid.any(1).astype(jnp.float32)
-    return seen / jnp.maximum(seen.sum(1, keepdims=True), 1)
+    """Float32 weights of persons: their shares of the poses, with sum 1 (0 if there are none).
+
+    In real videos a person of a few poses is often the first one under a new number, or nobody.
+    """
+    num_poses = pose_valid.sum(1, dtype=jnp.float32)
+    return num_poses / jnp.maximum(num_poses.sum(1, keepdims=True), 1)
 
 
 def mean_over_persons(

@@ -105,7 +105,8 @@ def page_files(max_bytes: int, model: str, exercises: Sequence[str]) -> dict[str
     """{path: (type, content)} of the page."""
     folder = importlib.resources.files("musclemap_jax.predict.web")
     page = page_environment("musclemap_jax.predict.web").get_template("page.html")
-    base = importlib.resources.files("musclemap_jax.reporting").joinpath("base.css").read_bytes()
+    shared = importlib.resources.files("musclemap_jax.reporting")
+    base = b"".join(shared.joinpath(name).read_bytes() for name in ("colours.css", "base.css"))
     html = page.render(max_bytes=max_bytes, model=model, exercises=exercises, max_recording_s=MAX_RECORDING_S)
     return {
         "": ("text/html; charset=utf-8", html.encode()),
