@@ -6,13 +6,13 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 _AGAIN_AFTER_S = 0.05
 
 
 @contextlib.contextmanager
-def interrupts_kept() -> Iterator[None]:
+def interrupts_kept() -> Generator[None]:
     """Sends an interrupt again that Python has swallowed.
 
     A KeyboardInterrupt is raised wherever the main thread happens to be. In a destructor or a callback of the garbage

@@ -6,6 +6,8 @@ number (the last number in ``image_id``; the first frame is 0), never by the ord
 a person are absent from the file. ``pose_results`` turns results of other tools into this format.
 
 Everywhere a joint with score 0 is absent and has x = y = 0.
+
+Letters of shapes: N entries, V joints.
 """
 
 from __future__ import annotations
@@ -16,17 +18,19 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
+from jaxtyping import Float
 
-from musclemap_jax.data.skeletons.detection import Detection, bounding_box
+from musclemap_jax.data.skeletons.detection import Box, Detection, bounding_box
 from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detections
 from musclemap_jax.data.skeletons.person_linking import joints_by_person, link_persons
 from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 from musclemap_jax.storage.files import replace_text
 
+_PLAIN_NAME = re.compile(r"(\d+)\.[A-Za-z]\w*")
 TAIL_FRAMES = 2
 """Number of frames past the end of the video that are ignored: decoders disagree about the last frame or two."""
 
@@ -137,24 +141,52 @@ def parse_detections(entries: Sequence[Any], layout: str, name: str, max_score: 
       UserError: Unknown layout.
     """
     num_joints = get_layout(layout).num_joints
-    detections = []
+    parts = []
     for number, entry in enumerate(entries):
         try:
-            detections.append(_detection(entry, layout, num_joints))
+            parts.append(_parts(entry, layout, num_joints))
         except (ValueError, TypeError, OverflowError) as error:
             raise SkeletonError(f"{name}: entry {number}: {error}") from error
-    _scale_scores(detections, name, max_score)
-    return detections
+    if not parts:
+        return []
+    joints = np.stack([part.joints for part in parts])  # all at once, since this is a part of every build's time
+    num_nan = _without_nan(joints, name)
+    means = joints[..., 2].mean(axis=1).tolist()
+    _scale_scores(joints, name, max_score)
+    return [
+        Detection(
+            part.frame,
+            part.idx,
+            of_person,
+            bounding_box(of_person) if part.box is None else part.box,
+            mean if math.isnan(part.score) else part.score,
+            count,
+        )
+        for part, of_person, mean, count in zip(parts, joints, means, num_nan, strict=True)
+    ]
 
 
-def _scale_scores(detections: Sequence[Detection], name: str, max_score: float) -> None:
+def _without_nan(joints: Float[np.ndarray, "N V 3"], name: str) -> list[int]:
+    """Sets joints without a score, or with NaN, to zero, in place; returns how many of each entry are NaN."""
+    num_nan = [0] * len(joints)
+    if not np.isfinite(joints).all():
+        if (infinite := np.isinf(joints).any(axis=(1, 2))).any():
+            number = int(infinite.argmax())
+            raise SkeletonError(f"{name}: entry {number}: keypoints: expected finite numbers, got infinity")
+        is_nan = np.isnan(joints).any(axis=2)
+        joints[is_nan] = 0
+        num_nan = is_nan.sum(axis=1).tolist()
+    joints[joints[..., 2] <= 0] = 0
+    return num_nan
+
+
+def _scale_scores(joints: Float[np.ndarray, "N V 3"], name: str, max_score: float) -> None:
     """Brings joint scores to [0, 1], in place. Raises SkeletonError for another scale."""
-    if not detections:
-        return
-    all_scores = np.concatenate([detection.joints[:, 2] for detection in detections])
-    present = all_scores[all_scores > 0]
+    scores = joints[..., 2]
+    present = scores[scores > 0]
     if len(present) and present.mean() > 1.2 * max_score:
-        if max(np.mean(detection.joints.ravel()[-len(detection.joints) :]) for detection in detections) <= 1:
+        num_joints = joints.shape[1]
+        if joints.reshape(len(joints), -1)[:, -num_joints:].mean(axis=1).max() <= 1:
             raise SkeletonError(
                 f"{name}: expected [x, y, score] for each joint, got what looks like all x, then all y, then all "
                 "scores: write the numbers joint by joint"
@@ -163,10 +195,8 @@ def _scale_scores(detections: Sequence[Detection], name: str, max_score: float) 
             f"{name}: expected joint scores from 0 to {max_score:g}, got {present.mean():.3g} on average: import them "
             "with --max_score (100 for percentages)"
         )
-    if max_score == 1 and all_scores.max() <= 1:
-        return
-    for detection in detections:
-        detection.joints[:, 2] = np.minimum(detection.joints[:, 2] / np.float32(max_score), 1)
+    if max_score != 1 or scores.max() > 1:
+        joints[..., 2] = np.minimum(scores / np.float32(max_score), 1)
 
 
 def write_alphapose(path: str | Path, skeleton: np.ndarray) -> None:
@@ -205,8 +235,18 @@ def write_persons(path: str | Path, persons: Sequence[Sequence[Detection]]) -> N
     replace_text(epath.Path(path), json.dumps(entries, separators=(",", ":")) + "\n")
 
 
-def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
-    """One entry of the file. Raises ValueError or TypeError, saying what was expected and what came."""
+class _Parts(NamedTuple):
+    """An entry of the file: joints (V, 3) as they are; a score of NaN and a box of None are still to be found."""
+
+    frame: int
+    idx: float | None
+    joints: np.ndarray
+    box: Box | None
+    score: float
+
+
+def _parts(entry: Any, layout: str, num_joints: int) -> _Parts:
+    """Reads an entry. Raises ValueError or TypeError, saying what was expected and what came."""
     if not isinstance(entry, dict):
         raise TypeError(f"expected an object, got {type(entry).__name__}")
     for field in ("image_id", "keypoints"):
@@ -216,26 +256,15 @@ def _detection(entry: Any, layout: str, num_joints: int) -> Detection:
         joints = np.array(entry["keypoints"], np.float32).ravel()
     except (ValueError, TypeError):
         raise ValueError("keypoints: expected numbers [x, y, score] for each joint") from None
-    if any((layout, joints.size) == (kept, 3 * count) for kept, count in EXTENDED_LAYOUTS.values()):
-        joints = joints[: 3 * num_joints]
     if joints.size != 3 * num_joints:
-        raise ValueError(_wrong_count(layout, num_joints, joints.size))
-    joints = joints.reshape(num_joints, 3)
-    num_nan = 0
-    if not np.isfinite(joints).all():
-        if np.isinf(joints).any():
-            raise ValueError("keypoints: expected finite numbers, got infinity")
-        is_nan = np.isnan(joints).any(axis=1)
-        joints[is_nan] = 0
-        num_nan = int(np.sum(is_nan))
-    joints[joints[:, 2] <= 0] = 0
-
+        if not any((layout, joints.size) == (kept, 3 * count) for kept, count in EXTENDED_LAYOUTS.values()):
+            raise ValueError(_wrong_count(layout, num_joints, joints.size))
+        joints = joints[: 3 * num_joints]
     score = float(entry.get("score", math.nan))
-    score = float(joints[:, 2].mean()) if math.isnan(score) else score
     if math.isinf(score):
         raise ValueError(f"score: expected a finite number, got {score}")
     frame, idx = frame_number(entry["image_id"]), _idx(entry.get("idx"))
-    return Detection(frame, idx, joints, _box(entry, joints), score, num_nan)
+    return _Parts(frame, idx, joints.reshape(num_joints, 3), _box(entry), score)
 
 
 def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
@@ -254,6 +283,8 @@ def frame_number(image_id: Any) -> int:
         if image_id < 0:
             raise ValueError(f"image_id: expected a frame number of at least 0, got {image_id}")
         return image_id
+    if plain := _PLAIN_NAME.fullmatch(str(image_id)):  # nearly always; the rest is slower
+        return int(plain[1])
     stem = re.sub(r"\.[A-Za-z]\w*$", "", str(image_id))
     numbers = re.findall(r"\d+", stem)
     if not numbers:
@@ -268,15 +299,17 @@ def _idx(idx: Any) -> float | None:
     return float(idx) if isinstance(idx, int | float) and not isinstance(idx, bool) else None
 
 
-def _box(entry: dict[str, Any], joints: np.ndarray) -> tuple[float, float, float, float]:
-    """The entry's box, or the bounding box of its joints where it has none or NaN."""
-    box = np.asarray(entry.get("box", [math.nan] * 4), np.float64)
-    if box.shape != (4,) or not np.isnan(box).any():
-        values = tuple(box.ravel().tolist())
-        if box.shape != (4,) or not all(map(math.isfinite, values)) or min(values[2:]) < 0:
-            raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")
-        return values
-    return bounding_box(joints)
+def _box(entry: dict[str, Any]) -> Box | None:
+    """The entry's box; None where it has none or NaN."""
+    if "box" not in entry:
+        return None
+    box = np.asarray(entry["box"], np.float64)
+    x, y, width, height = values = box.tolist() if box.shape == (4,) else [math.inf] * 4
+    if any(map(math.isnan, values)):
+        return None
+    if not all(map(math.isfinite, values)) or min(width, height) < 0:
+        raise ValueError(f"box: expected [x, y, width, height], got {entry['box']!r:.60}")
+    return x, y, width, height
 
 
 def _rounded(joints: np.ndarray) -> np.ndarray:
