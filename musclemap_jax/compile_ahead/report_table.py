@@ -12,8 +12,8 @@ GIB = 2**30
 
 
 def report_table(report: StepReport, title: str, topology: Topology) -> str:
-    """The cost of one chip, a line each, under a head with the configuration's title."""
-    hbm = topology.chip.hbm_bytes
+    """The cost of one device, a line each, under a head with the configuration's title."""
+    hbm, unit = topology.chip.hbm_bytes, topology.chip.device
     axes = " x ".join(f"{axis} {size}" for axis, size in report.mesh.items())
     excess = report.flops / report.analytic_flops - 1
     rows = [
@@ -35,7 +35,9 @@ def report_table(report: StepReport, title: str, topology: Topology) -> str:
         for kind, total in report.collectives.items()
     ]
     rows.append(("compilation", f"{report.compile_s:.0f} s"))
-    head = f"{title} on {topology.text}: {report.num_chips} chips ({axes}), {report.batch_size} clips a step; per chip"
+    head = (
+        f"{title} on {topology.text}: {report.num_chips} {unit}s ({axes}), {report.batch_size} clips a step; per {unit}"
+    )
     return "\n".join([head, *(f"  {name:<40}{value:>10}" for name, value in rows)])
 
 

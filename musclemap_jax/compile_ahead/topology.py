@@ -1,7 +1,7 @@
 """TPU topologies as the compiler sees them, without the TPUs, and the memory of each kind of chip.
 
 libtpu (extra `tpu`) describes any topology on any machine and compiles for it; nothing is run.
-Source: HBM of the chip kinds from Google's Cloud TPU documentation (pages "TPU v4" to "TPU v6e").
+Source: HBM of the chip kinds from Google's Cloud TPU documentation (pages "TPU v4" to "TPU7x (Ironwood)").
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ class ChipKind:
 
     Attributes:
       name: Its name in topologies.
-      hbm_bytes: Memory of a chip; the compiler reserves about 2 % of it.
-      options: Options of `get_topology_desc` that make one JAX device of each chip.
+      hbm_bytes: Memory of a JAX device; the compiler reserves about 2 % of it.
+      options: Options of `get_topology_desc` that make as few JAX devices as possible of each chip.
+      device: What a JAX device is.
     """
 
     name: str
     hbm_bytes: int
     options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    device: str = "chip"
 
 
 CHIP_KINDS: dict[str, ChipKind] = {
@@ -39,13 +41,14 @@ CHIP_KINDS: dict[str, ChipKind] = {
         ChipKind("v5e", 16 << 30),
         ChipKind("v5p", 95 << 30),
         ChipKind("v6e", 32 << 30),
+        ChipKind("tpu7x", 96 << 30, device="half chip"),
     )
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """The chips that a program is compiled for: `devices` has one for each, in all slices.
+    """The chips that a program is compiled for: `devices` has those of all slices, of TPU7x two for each chip.
 
     `name` is the chip kind and the number of chips on each axis of a slice, such as ``v5e:16x16``; slices are connected
     by the data centre's network.

@@ -56,6 +56,7 @@ def test_without_numbers_the_compilers_message_is_quoted():
 def test_libtpu_describes_chips_and_slices():
     pytest.importorskip("libtpu", reason="needs the extra tpu")
     assert len(describe_topology("v4:2x2x2").devices) == 8
+    assert len(describe_topology("tpu7x:2x2x1").devices) == 8  # two of each chip
     slices = describe_topology("v5e:2x4", num_slices=2)
     assert len(slices.devices) == 16
     assert slices.text == "2 x v5e:2x4"
