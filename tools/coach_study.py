@@ -28,10 +28,15 @@ from typing import Any
 
 import numpy as np
 
-from musclemap_jax.coach.alerts import excess_motion, excess_over_expected, excess_over_reference, find_alerts
+from musclemap_jax.coach.alerts import (
+    excess_motion,
+    excess_over_expected,
+    excess_over_reference,
+    find_alerts,
+    motion_limits,
+)
 from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
 from musclemap_jax.coach.exercise import repetitions_and_holds
-from musclemap_jax.coach.expected_motion import expected_motion
 from musclemap_jax.coach.motion import MOTIONS
 from musclemap_jax.coach.movement import movement
 from musclemap_jax.predict.calibrate_alerts import Scored, scored
@@ -124,15 +129,15 @@ class AlertStudy:
         if found is None:
             return dict.fromkeys(KINDS, ())
         expected = np.isin(np.arange(len(MUSCLE_REGIONS)), session.activity.muscles)
-        motion = np.array(expected_motion(session.activity.name))
-        alerts = {"expect": self._found(found, excess_over_expected(found.scores, expected, self.margins), motion)}
+        margins = self.margins.of(session.activity.name)
+        alerts = {"expect": self._found(found, excess_over_expected(found.scores, expected, margins), margins.motion)}
         if reference is not None:
             excess = excess_over_reference(found.scores, reference.scores.mean(axis=0), self.margins)
-            alerts["reference"] = self._found(found, excess, reference.motion.mean(axis=0))
+            alerts["reference"] = self._found(found, excess, motion_limits(reference.motion.mean(axis=0), self.margins))
         return {kind: alerts.get(kind, ()) for kind in KINDS}
 
-    def _found(self, found: Scored, excess: Mapping[str, np.ndarray], motion: np.ndarray) -> tuple[Alert, ...]:
-        moving = excess_motion(found.motion, motion, self.margins)
+    def _found(self, found: Scored, excess: Mapping[str, np.ndarray], limits: Sequence[float]) -> tuple[Alert, ...]:
+        moving = excess_motion(found.motion, limits)
         return (
             *find_alerts(excess, MUSCLE_REGIONS, np.zeros_like(found.scores), found.times, FPS),
             *find_alerts(moving, tuple(MOTIONS), np.zeros_like(found.motion), found.times, FPS),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
-from musclemap_jax.coach.margins import AlertMargins
+from musclemap_jax.coach.margins import AlertMargins, ExerciseMargins
 from musclemap_jax.coach.motion import AT_REST
 from musclemap_jax.coach.runs import runs
 
@@ -60,13 +60,13 @@ def find_alerts(
     return tuple(sorted(alerts, key=lambda alert: (alert.start_s, -alert.excess)))
 
 
-def excess_over_expected(scores: np.ndarray, expected: np.ndarray, margins: AlertMargins) -> dict[str, np.ndarray]:
+def excess_over_expected(scores: np.ndarray, expected: np.ndarray, margins: ExerciseMargins) -> dict[str, np.ndarray]:
     """{kind: (R, K)} excess of scores over the margins of an exercise.
 
     Args:
       scores: (R, K) log-odds.
       expected: (K,) bool.
-      margins: The margins.
+      margins: The exercise's margins.
     """
     unknown = np.where(np.isnan(scores), np.nan, -np.inf)
     above = np.where(expected, unknown, scores - np.array(margins.upper))
@@ -86,12 +86,21 @@ def excess_over_reference(scores: np.ndarray, reference: np.ndarray, margins: Al
     return {UNEXPECTED: difference - margin, MISSING: -difference - margin}
 
 
-def excess_motion(motion: np.ndarray, expected: np.ndarray, margins: AlertMargins) -> dict[str, np.ndarray]:
-    """{kind: (R, A)} degrees by which joints that are expected to rest move more than expected and the margin.
+def excess_motion(motion: np.ndarray, limits: Sequence[float]) -> dict[str, np.ndarray]:
+    """{kind: (R, A)} degrees by which joints move more than they may.
 
     Args:
       motion: (R, A) as `motion.motion_ranges` returns it.
-      expected: (A,) ranges that are expected.
+      limits: (A,) ranges; infinite for joints that may move in any way.
+    """
+    return {MOVING: motion - np.array(limits)}
+
+
+def motion_limits(reference: np.ndarray, margins: AlertMargins) -> tuple[float, ...]:
+    """(A,) ranges beyond which joints that rest in a reference move too much.
+
+    Args:
+      reference: (A,) mean ranges of the reference's repetitions.
       margins: The margins.
     """
-    return {MOVING: np.where(expected < AT_REST, motion - expected - np.array(margins.motion), -np.inf)}
+    return tuple(np.where(reference < AT_REST, reference + np.array(margins.motion), np.inf).tolist())

@@ -6,9 +6,12 @@ sessions (Vovk, Gammerman, Shafer, "Algorithmic learning in a random world", 200
 arXiv:2107.07511, section 1), so a further session that is done right, and is exchangeable with these, raises an alert
 of one kind with a probability of at most alpha. What is usual is measured on other sessions than the n.
 
+What is usual depends on the exercise: a model that takes the arms of a runner for those of a boxer always does. So each
+exercise has margins of its own; one that was not calibrated has those of all together.
+
 Nothing is guaranteed for sessions of another kind, such as real ones after a calibration on rendered ones.
 
-Letters of shapes: R repetitions, K muscle regions, N sessions.
+Letters of shapes: R repetitions, K muscle regions, N sessions, A angles, E exercises.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +28,45 @@ from musclemap_jax.coach.motion import AT_REST, MOTIONS
 from musclemap_jax.coach.runs import run_maximum
 from musclemap_jax.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 
-_LEAST_SPREAD, _LEAST_MOTION = 0.5, 5.0
+_LEAST_SPREAD, _LEAST_MOTION = 0.5, 8.0
 """Log-odds and degrees: what hardly varied in calibration may vary by that much."""
+
+_SURE = 5.0
+"""Log-odds of a region that is surely not what an alert would say: how sure the model is of that, beyond this, differs
+between the sessions of one exercise and says nothing."""
+
+_PRIOR = 4.0
+"""Sessions that an exercise's own spread has to outweigh: it is measured on few."""
 
 _NEVER = {"upper": math.inf, "lower": -math.inf, "difference": math.inf, "motion": math.inf}
 """Margins that are never exceeded; null in JSON."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExerciseMargins:
+    """Margins of an exercise whose regions are known.
+
+    Attributes:
+      upper: (K,) log-odds; a region that is not expected raises an alert above this; infinite for never.
+      lower: (K,) one that is expected raises an alert below this.
+      motion: (A,) degrees; joints that rest in this exercise raise an alert if they move by more (`motion.MOTIONS`).
+    """
+
+    upper: tuple[float, ...]
+    lower: tuple[float, ...]
+    motion: tuple[float, ...]
+
+
+def loosest(margins: Sequence[ExerciseMargins]) -> ExerciseMargins:
+    """Margins that nothing exceeds which stays within any of the given ones."""
+    upper, lower, motion = ([getattr(each, side) for each in margins] for side in ("upper", "lower", "motion"))
+    return ExerciseMargins(
+        tuple(map(max, zip(*upper, strict=True))),
+        tuple(map(min, zip(*lower, strict=True))),
+        tuple(map(max, zip(*motion, strict=True))),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +76,10 @@ class AlertMargins:
     Attributes:
       regions: Names of the regions.
       branch: The branch whose scores they are for; empty for the whole model's.
-      upper: A region that is not expected raises an alert above this; infinite (null in JSON) for never.
-      lower: One that is expected raises an alert below this.
-      difference: A region raises an alert if it differs by more than this from a reference.
-      motion: Joints that rest in the reference raise an alert if they move by so many degrees more (`motion.MOTIONS`).
+      general: Margins of an exercise that was not calibrated.
+      exercises: {name: margins} of those that were; where one of them is infinite, that of `general` holds.
+      difference: (K,) a region raises an alert if it differs by more than this from a reference.
+      motion: (A,) joints that rest in the reference raise an alert if they move by so many degrees more.
       alpha: Probability that a session that is done right raises an alert, for each kind of alert.
       num_sessions: Number of sessions that they were calibrated on.
       made_on: What the sessions were, in words.
@@ -53,8 +88,8 @@ class AlertMargins:
 
     regions: tuple[str, ...]
     branch: str
-    upper: tuple[float, ...]
-    lower: tuple[float, ...]
+    general: ExerciseMargins
+    exercises: Mapping[str, ExerciseMargins]
     difference: tuple[float, ...]
     motion: tuple[float, ...]
     alpha: float
@@ -62,16 +97,28 @@ class AlertMargins:
     made_on: str
     weights: str
 
+    def of(self, exercise: str) -> ExerciseMargins:
+        """The margins of an exercise by its name."""
+        own = self.exercises.get(exercise)
+        if own is None:
+            return self.general
+
+        def filled(margins: Sequence[float], general: Sequence[float]) -> tuple[float, ...]:
+            return tuple(one if math.isfinite(one) else other for one, other in zip(margins, general, strict=True))
+
+        return ExerciseMargins(filled(own.upper, self.general.upper), filled(own.lower, self.general.lower), own.motion)
+
     def to_json(self) -> str:
         """Strict JSON; infinite margins are null."""
         entry: dict[str, Any] = {"format": FORMAT} | dataclasses.asdict(self)
-        for name in _NEVER:
-            entry[name] = [round(value, 4) if math.isfinite(value) else None for value in entry[name]]
-        return json.dumps(entry, indent=1, allow_nan=False) + "\n"
+        for each in (entry, entry["general"], *entry["exercises"].values()):
+            for name in _NEVER.keys() & each.keys():
+                each[name] = [round(value, 3) if math.isfinite(value) else None for value in each[name]]
+        return json.dumps(entry, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> AlertMargins:
-        """The inverse of `to_json`, to four digits.
+        """The inverse of `to_json`, to three digits.
 
         Raises:
           UserError: Anything else.
@@ -81,14 +128,19 @@ class AlertMargins:
             entry: dict[str, Any] = json.loads(text)
             if entry.pop("format") != FORMAT:
                 raise UserError(f"{where}: expected format {FORMAT}: {fix}")
-            for name, value in _NEVER.items():
-                entry[name] = tuple(value if each is None else float(each) for each in entry[name])
+            for each in (entry, entry["general"], *entry["exercises"].values()):
+                for name in _NEVER.keys() & each.keys():
+                    each[name] = tuple(_NEVER[name] if value is None else float(value) for value in each[name])
             entry["regions"] = tuple(entry["regions"])
+            entry["general"] = ExerciseMargins(**entry["general"])
+            entry["exercises"] = {name: ExerciseMargins(**each) for name, each in entry["exercises"].items()}
             margins = cls(**entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{where}: no alert margins, or damaged: {error!r}: {fix}") from error
-        lengths = {len(margins.upper), len(margins.lower), len(margins.difference)}
-        if lengths != {len(margins.regions)} or len(margins.motion) != len(MOTIONS):
+        every = (margins.general, *margins.exercises.values())
+        of_regions = {len(margins.difference), *(len(side) for each in every for side in (each.upper, each.lower))}
+        of_motion = {len(margins.motion), *(len(each.motion) for each in every)}
+        if of_regions != {len(margins.regions)} or of_motion != {len(MOTIONS)}:
             raise UserError(f"{where}: expected a margin of each kind for each region: {fix}")
         return margins
 
@@ -132,17 +184,38 @@ def calibrate_margins(
     expected = np.stack([session.expected for session in sessions])
     highest = np.stack([run_maximum(session.scores) for session in sessions])
     lowest = np.stack([run_maximum(-session.scores) for session in sessions])
+    moved = np.stack([run_maximum(session.motion) for session in sessions])
+    names = list(dict.fromkeys(session.activity for session in sessions))
+    exercise = np.array([names.index(session.activity) for session in sessions])
+    usual_motion = np.stack(
+        [
+            np.mean([session.motion.mean(axis=0) for session in sessions if session.activity == name], axis=0)
+            for name in names
+        ]
+    )
+    rests = (usual_motion < AT_REST)[exercise]
+    together = np.zeros(len(sessions), int)
+
+    def both_sides(exercise: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+        upper = _margin(np.maximum(highest, least), ~expected, exercise, alpha)
+        lower = _margin(np.maximum(lowest, least), expected, exercise, alpha)
+        return np.maximum(upper, 0.0), -np.maximum(lower, 0.0)
+
+    (upper,), (lower,) = both_sides(together, -math.inf)
+    general = ExerciseMargins(tuple(upper.tolist()), tuple(lower.tolist()), (math.inf,) * len(MOTIONS))
+    own_motion = _margin(moved, rests, exercise, alpha, _LEAST_MOTION)
+    own = zip(names, *both_sides(exercise, -_SURE), own_motion, strict=True)
     pairs = [(session, other) for index, session in enumerate(sessions) if (other := _partner(sessions, index))]
     apart = np.stack([_difference(session.scores, other.scores.mean(axis=0)) for session, other in pairs])
-    moved = np.stack([run_maximum(session.motion - other.motion.mean(axis=0)) for session, other in pairs])
+    more = np.stack([run_maximum(session.motion - other.motion.mean(axis=0)) for session, other in pairs])
     at_rest = np.stack([other.motion.mean(axis=0) < AT_REST for _, other in pairs])
     return AlertMargins(
         regions=tuple(regions),
         branch=branch,
-        upper=tuple(np.maximum(_margin(highest, ~expected, alpha), 0.0).tolist()),
-        lower=tuple((-np.maximum(_margin(lowest, expected, alpha), 0.0)).tolist()),
-        difference=tuple(_margin(apart, np.ones(apart.shape, bool), alpha).tolist()),
-        motion=tuple(_margin(moved, at_rest, alpha, _LEAST_MOTION).tolist()),
+        general=general,
+        exercises={name: ExerciseMargins(*(tuple(each.tolist()) for each in margins)) for name, *margins in own},
+        difference=tuple(_margin(apart, np.ones(apart.shape, bool), together[: len(pairs)], alpha)[0].tolist()),
+        motion=tuple(_margin(more, at_rest, together[: len(pairs)], alpha, _LEAST_MOTION)[0].tolist()),
         alpha=alpha,
         num_sessions=len(sessions),
         made_on=made_on,
@@ -161,15 +234,26 @@ def conformal_quantile(values: np.ndarray, alpha: float) -> float:
     return float(np.sort(values)[place - 1]) if place <= len(values) else math.inf
 
 
-def _margin(values: np.ndarray, counts: np.ndarray, alpha: float, least_spread: float = _LEAST_SPREAD) -> np.ndarray:
-    """(K,) margins of (N, K) values, of which those with `counts` are of the kind; infinite where there are none."""
-    usual, held_out = slice(0, None, 2), slice(1, None, 2)
-    of_kind = np.where(counts[usual], values[usual], np.nan)
-    known = (~np.isnan(of_kind)).sum(axis=0) >= 2
-    of_kind[:, ~known] = 0.0
-    centre = np.nanmean(of_kind, axis=0)
-    spread = np.maximum(np.nanstd(of_kind, axis=0), least_spread)
-    strays = np.where(counts[held_out] & known, (values[held_out] - centre) / spread, -np.inf).max(axis=1)
+def _margin(
+    values: np.ndarray, counts: np.ndarray, exercise: np.ndarray, alpha: float, least_spread: float = _LEAST_SPREAD
+) -> np.ndarray:
+    """(E, K) margins of (N, K) values, of which those with `counts` are of the kind; infinite where there are none.
+
+    `exercise` (N,) numbers the exercises from 0, whose sessions are side by side.
+    """
+    first = np.searchsorted(exercise, exercise)
+    usual = (np.arange(len(exercise)) - first) % 2 == 0
+    of_kind = np.where(counts & usual[:, None], values, np.nan)
+    groups = [of_kind[exercise == number] for number in range(exercise.max() + 1)]
+    number = np.stack([(~np.isnan(group)).sum(axis=0) for group in groups])
+    known = number >= 2
+    centre = np.stack([np.nansum(group, axis=0) for group in groups]) / np.maximum(number, 1)
+    squares = np.stack([np.nansum((group - middle) ** 2, axis=0) for group, middle in zip(groups, centre, strict=True)])
+    freedom = np.where(known, number - 1, 0)
+    pooled = (squares * known).sum(axis=0) / np.maximum(freedom.sum(axis=0), 1)
+    spread = np.maximum(np.sqrt((_PRIOR * pooled + squares) / (_PRIOR + freedom)), least_spread)
+    held_out = counts & known[exercise] & ~usual[:, None]
+    strays = np.where(held_out, (values - centre[exercise]) / spread[exercise], -np.inf)[~usual].max(axis=1)
     return np.where(known, centre + conformal_quantile(strays, alpha) * spread, np.inf)
 
 

@@ -24,7 +24,7 @@ TRUNK = "trunk"
 MOTIONS = (*ANGLES, TRUNK)
 """Names of the A ranges: of the angles, and of the trunk's inclination."""
 
-AT_REST = 30.0
+AT_REST = 20.0
 """A joint rests if its range is below this, in degrees; that of one that moves depends too much on the camera."""
 
 _PERCENTILES = (10, 90)

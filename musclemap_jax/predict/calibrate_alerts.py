@@ -8,6 +8,7 @@ from then on. `coach/margins.py` says what the margins guarantee: nothing for re
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 
 from musclemap_jax.arguments import expand_home
 from musclemap_jax.coach.exercise import repetitions_and_holds
-from musclemap_jax.coach.margins import AlertMargins, RightSession, calibrate_margins
+from musclemap_jax.coach.margins import AlertMargins, RightSession, calibrate_margins, loosest
 from musclemap_jax.coach.motion import motion_ranges
 from musclemap_jax.coach.movement import movement
 from musclemap_jax.coach.profiles import repetition_scores
@@ -30,11 +31,12 @@ from musclemap_jax.predict.stored_margins import weights_digest, write_margins
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.activities.table import ACTIVITIES
+from musclemap_jax.synthetic.movements import MOVEMENTS
 from musclemap_jax.synthetic.session import LAYOUT, Session, sample_session
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
 ALPHA = 0.004
-"""A session lasts about a minute: both kinds of alerts together are false less than once in two hours."""
+"""A session lasts about a minute: the three kinds of alerts together are false less than once an hour."""
 
 SESSIONS = 10
 """Sessions of each activity."""
@@ -67,8 +69,8 @@ def scored(answerer: SkeletonAnswerer, session: Session) -> Scored | None:
 
 
 def right_sessions(answerer: SkeletonAnswerer, number: int, seed: int) -> Iterator[RightSession]:
-    """Sessions of the activities that models are trained on; those without repetitions are left out."""
-    for activity in (each for each in ACTIVITIES if each.known):
+    """Sessions of all activities, also of those that no model is trained on; without repetitions they are left out."""
+    for activity in ACTIVITIES:
         for index in range(number):
             found = scored(answerer, sample_session(activity, seed, f"{activity.slug}_{index}"))
             if found is not None:
@@ -88,17 +90,17 @@ def calibrate(model: Model, number: int = SESSIONS, alpha: float = ALPHA, seed: 
     Raises:
       UserError: Another model.
     """
-    held_out = number * sum(activity.known for activity in ACTIVITIES) // 2
-    if number < 2 or not 1 / (held_out + 1) <= alpha < 1:
+    held_out = number * len(ACTIVITIES) // 2
+    if number < 4 or not 1 / (held_out + 1) <= alpha < 1:
         raise UserError(
-            f"--sessions, --alpha: expected at least 2 sessions, and an alpha from 1 / {held_out + 1} to below 1, got "
+            f"--sessions, --alpha: expected at least 4 sessions, and an alpha from 1 / {held_out + 1} to below 1, got "
             f"{number} and {alpha}: with fewer sessions, no margin is so rarely exceeded"
         )
     if model.regions != MUSCLE_REGIONS:
         raise UserError(f"{model.name}: expected the {len(MUSCLE_REGIONS)} regions of MuscleMap, it has others")
     answerer = SkeletonAnswerer(model)
     sessions = list(right_sessions(answerer, number, seed))
-    return calibrate_margins(
+    margins = calibrate_margins(
         sessions,
         model.regions,
         alpha=alpha,
@@ -106,6 +108,17 @@ def calibrate(model: Model, number: int = SESSIONS, alpha: float = ALPHA, seed: 
         made_on=f"rendered sessions of {len({session.activity for session in sessions})} activities, done right",
         weights=weights_digest(model.variables),
     )
+    return with_movements(margins)
+
+
+def with_movements(margins: AlertMargins) -> AlertMargins:
+    """Adds margins for each movement, such as "squat", of which some activities consist alone: the loosest of these."""
+    found = dict(margins.exercises)
+    for name in MOVEMENTS:
+        alone = [activity.name for activity in ACTIVITIES if activity.movements == (name,)]
+        if of_activities := [margins.exercises[each] for each in alone if each in margins.exercises]:
+            found.setdefault(name, loosest(of_activities))
+    return dataclasses.replace(margins, exercises=found)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,11 +10,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from musclemap_jax.coach.alerts import excess_motion, excess_over_expected, excess_over_reference, find_alerts
+from musclemap_jax.coach.alerts import (
+    excess_motion,
+    excess_over_expected,
+    excess_over_reference,
+    find_alerts,
+    motion_limits,
+)
 from musclemap_jax.coach.coaching import Coaching, Hold, Repetition
 from musclemap_jax.coach.exercise import repetitions_and_holds
 from musclemap_jax.coach.expectation import Expectation
-from musclemap_jax.coach.expected_motion import expected_motion
 from musclemap_jax.coach.margins import AlertMargins
 from musclemap_jax.coach.motion import MOTIONS, motion_ranges
 from musclemap_jax.coach.movement import movement
@@ -91,19 +96,22 @@ def with_alerts(
     coaching = prediction.coaching
     unit, times = _spans(coaching)
     scores = _scores(prediction, margins, times)
+    limits: tuple[float, ...] = ()
     if expectation is not None:
-        expected, expected_ranges = expectation.sentence, expected_motion(expectation.name)
-        excess = excess_over_expected(scores, expectation.mask(prediction.regions), margins)
+        expected, of_exercise = expectation.sentence, margins.of(expectation.name)
+        excess = excess_over_expected(scores, expectation.mask(prediction.regions), of_exercise)
+        limits = of_exercise.motion
     else:
         assert reference is not None
         expected = f"as in {shown(reference.source)}"
         excess = excess_over_reference(scores, _reference_scores(reference, margins), margins)
-        expected_ranges = _motion(reference.coaching).mean(axis=0) if reference.repetitions else None
+        if reference.repetitions:
+            limits = motion_limits(_motion(reference.coaching).mean(axis=0), margins)
     profile = repetition_scores(prediction.probabilities, prediction.times_s, times)
     alerts = find_alerts(excess, prediction.regions, profile, times, prediction.fps, unit)
     motion = _motion(coaching)
-    if len(motion) and expected_ranges is not None:
-        more = excess_motion(motion, np.array(expected_ranges), margins)
+    if len(motion) and limits:
+        more = excess_motion(motion, limits)
         alerts += find_alerts(more, tuple(MOTIONS), np.zeros_like(motion), times, prediction.fps)
     notes = [*coaching.notes]
     if not len(times):

@@ -8,9 +8,22 @@ import math
 import numpy as np
 import pytest
 
-from musclemap_jax.coach.alerts import excess_motion, excess_over_expected, excess_over_reference, find_alerts
+from musclemap_jax.coach.alerts import (
+    excess_motion,
+    excess_over_expected,
+    excess_over_reference,
+    find_alerts,
+    motion_limits,
+)
 from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert, Coaching, Hold, Repetition
-from musclemap_jax.coach.margins import AlertMargins, RightSession, calibrate_margins, conformal_quantile
+from musclemap_jax.coach.margins import (
+    AlertMargins,
+    ExerciseMargins,
+    RightSession,
+    calibrate_margins,
+    conformal_quantile,
+    loosest,
+)
 from musclemap_jax.coach.motion import MOTIONS, motion_ranges
 from musclemap_jax.coach.movement import Movement
 from musclemap_jax.coach.profiles import log_odds, repetition_scores
@@ -20,9 +33,13 @@ from musclemap_jax.errors import UserError
 REGIONS = ("chest", "biceps", "quadriceps")
 
 
+GENERAL = ExerciseMargins((1.0, 2.0, math.inf), (-1.0, -2.0, -3.0), (math.inf,) * 5)
+SQUAT = ExerciseMargins((0.5, 1.5, math.inf), (-math.inf, -math.inf, -2.5), (40.0, 30.0, math.inf, math.inf, 50.0))
+
+
 def margins(**changes):
     fields = {
-        "regions": REGIONS, "branch": "skeleton", "upper": (1.0, 2.0, math.inf), "lower": (-1.0, -2.0, -3.0),
+        "regions": REGIONS, "branch": "skeleton", "general": GENERAL, "exercises": {"squat": SQUAT},
         "difference": (2.0, 2.0, 2.0),
         "motion": (30.0, 30.0, 30.0, math.inf, 30.0), "alpha": 0.01, "num_sessions": 200, "made_on": "sessions",
         "weights": "abc",
@@ -52,11 +69,11 @@ def test_at_most_alpha_of_further_sessions_raise_an_alert():
     )
     for index in range(1000):
         right = session(index)
-        excess = excess_over_expected(right.scores, right.expected, found)
+        excess = excess_over_expected(right.scores, right.expected, found.general)
         kinds = {a.kind for a in find_alerts(excess, list("abcdef"), right.scores, np.zeros((5, 2)), 30.0)}
         false += UNEXPECTED in kinds
     assert 0.03 < false / 1000 < 0.15
-    assert max(found.lower) <= 0 <= min(found.upper)
+    assert max(found.general.lower) <= 0 <= min(found.general.upper)
 
 
 def test_a_region_that_is_never_unexpected_in_calibration_raises_no_alert():
@@ -65,15 +82,44 @@ def test_a_region_that_is_never_unexpected_in_calibration_raises_no_alert():
         RightSession("squat", np.array([True, False]), scores + index / 10, np.zeros((2, 5))) for index in range(60)
     ]
     found = calibrate_margins(sessions, ["a", "b"], alpha=0.1, branch="", made_on="", weights="")
-    assert found.upper[0] == math.inf
-    assert math.isfinite(found.upper[1])
-    assert found.lower[1] == -math.inf
-    assert math.isfinite(found.lower[0])
+    for each in (found.general, found.of("squat")):
+        assert each.upper[0] == math.inf
+        assert math.isfinite(each.upper[1])
+        assert each.lower[1] == -math.inf
+        assert math.isfinite(each.lower[0])
+
+
+def test_an_exercise_has_margins_of_its_own():
+    """A model that always takes an exercise for another one raises no alert in it, and misses none in others."""
+    rng = np.random.default_rng(0)
+    usual = {"squat": [4.0, -5, -5, -5], "lunge": [4.0, 3, -5, -5]}  # the second region is active in neither
+    sessions = [
+        RightSession(name, np.arange(4) == 0, np.array(scores) + rng.normal(0, 0.3, (5, 4)), rng.uniform(0, 9, (5, 5)))
+        for name, scores in usual.items()
+        for _ in range(100)
+    ]
+    found = calibrate_margins(sessions, list("abcd"), alpha=0.05, branch="", made_on="", weights="")
+    assert found.of("squat").upper[1] < 3 < found.of("lunge").upper[1]
+    assert found.general.upper[1] > 3
+    assert found.of("a new exercise") == found.general
+    assert np.isfinite(found.of("squat").motion).all()
+
+
+def test_what_an_exercise_lacks_is_taken_from_all_together():
+    assert margins().of("squat") == ExerciseMargins((0.5, 1.5, math.inf), (-1.0, -2.0, -2.5), SQUAT.motion)
+
+
+def test_the_loosest_margins_contain_all():
+    wide = ExerciseMargins((2.0, 0.0, 1.0), (-1.0, -3.0, -4.0), (0.0,) * 5)
+    assert loosest([SQUAT, wide]) == ExerciseMargins(
+        (2.0, 1.5, math.inf), (-math.inf, -math.inf, -4.0), (40.0, 30.0, math.inf, math.inf, 50.0)
+    )
 
 
 def test_margins_are_read_as_they_were_written():
     text = margins().to_json()
-    assert json.loads(text)["upper"] == [1.0, 2.0, None]
+    assert json.loads(text)["general"]["upper"] == [1.0, 2.0, None]
+    assert json.loads(text)["exercises"]["squat"]["lower"] == [None, None, -2.5]
     assert AlertMargins.from_json(text, "alerts.json") == margins()
 
 
@@ -81,8 +127,12 @@ def test_margins_are_read_as_they_were_written():
     ("text", "message"),
     [
         ("{", "alerts.json: no alert margins, or damaged: JSONDecodeError"),
-        ('{"format": 2}', "alerts.json: expected format 1: calibrate again, with python -m"),
-        ('{"format": 1, "upper": [1]}', "alerts.json: no alert margins, or damaged: KeyError('lower')"),
+        ('{"format": 1}', "alerts.json: expected format 2: calibrate again, with python -m"),
+        ('{"format": 2, "motion": [1]}', "alerts.json: no alert margins, or damaged: KeyError('general')"),
+        (
+            margins().to_json().replace("[0.5, 1.5, null]", "[0.5]"),
+            "alerts.json: expected a margin of each kind for each region: calibrate again",
+        ),
     ],
 )
 def test_other_files_are_refused(text, message):
@@ -95,7 +145,7 @@ def test_an_alert_stands_on_two_neighbouring_repetitions():
     times = np.array([[0, 2], [2, 4], [4, 6], [6, 8.0]])
     scores = np.array([[5, -5, 5], [-5, 5, 5], [-5, 5, -5], [-5, 5, -5.0]])
     expected = np.array([False, False, True])
-    excess = excess_over_expected(scores, expected, margins())
+    excess = excess_over_expected(scores, expected, GENERAL)
     alerts = find_alerts(excess, REGIONS, np.full((4, 3), 0.5), times, 10.0)
     # The chest exceeds its margin in one repetition alone.
     assert alerts == (
@@ -107,11 +157,11 @@ def test_an_alert_stands_on_two_neighbouring_repetitions():
 
 def test_a_single_hold_raises_an_alert_and_repetitions_without_an_answer_do_not():
     times = np.array([[0, 20.0]])
-    excess = excess_over_expected(np.array([[5.0, -5, 5]]), np.array([False, False, True]), margins())
+    excess = excess_over_expected(np.array([[5.0, -5, 5]]), np.array([False, False, True]), GENERAL)
     (alert,) = find_alerts(excess, REGIONS, np.ones((1, 3)), times, 30.0, "hold")
     assert alert.sentence == "chest: active, but not expected, in hold 1 (0.0-20.0 s)"
     unanswered = np.full((1, 3), np.nan)
-    excess = excess_over_expected(unanswered, np.array([False, False, True]), margins())
+    excess = excess_over_expected(unanswered, np.array([False, False, True]), GENERAL)
     assert find_alerts(excess, REGIONS, unanswered, times, 30.0) == ()
 
 
@@ -122,7 +172,9 @@ def test_a_reference_is_compared_by_difference():
 
 
 def test_joints_that_move_more_than_expected_raise_an_alert():
-    excess = excess_motion(np.array([[50.0, 20, 99, 99, 0]] * 2), np.array([10.0, 10, 80, 0, 0]), margins())
+    limits = motion_limits(np.array([10.0, 10, 80, 0, 0]), margins())
+    assert limits == (40.0, 40.0, math.inf, math.inf, 30.0)  # the hips move in the reference
+    excess = excess_motion(np.array([[50.0, 20, 99, 99, 0]] * 2), limits)
     (alert,) = find_alerts(excess, tuple(MOTIONS), np.zeros((2, 5)), np.array([[0, 2], [2, 4.0]]), 30.0)
     assert alert == Alert(MOVING, "elbows", (1, 2), 0.0, 4.0, (0, 119), 0.0, 10.0)
     assert alert.sentence == "elbows: move more than expected, in repetitions 1 to 2 (0.0-4.0 s)"

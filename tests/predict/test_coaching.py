@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert, Coaching, Hold, Repetition
 from musclemap_jax.coach.exercise import repetitions_and_holds
 from musclemap_jax.coach.expectation import Expectation, built_in_table, find_exercise
-from musclemap_jax.coach.margins import AlertMargins
+from musclemap_jax.coach.margins import AlertMargins, ExerciseMargins
 from musclemap_jax.coach.movement import movement
 from musclemap_jax.coach.profiles import log_odds
 from musclemap_jax.errors import UserError
@@ -26,7 +27,7 @@ from musclemap_jax.predict.recorder import Recorder
 from musclemap_jax.predict.skeleton_answers import SkeletonAnswerer
 from musclemap_jax.predict.stored_margins import weights_digest, write_margins
 from musclemap_jax.skeleton_layouts import get_layout
-from musclemap_jax.synthetic.activities.table import select
+from musclemap_jax.synthetic.activities.table import ACTIVITIES, select
 from musclemap_jax.synthetic.session import FPS, SIZE, sample_session
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 from tests.predict.handmade import blank_frames
@@ -35,13 +36,13 @@ from tests.predict.predictions import squat
 COCO17 = get_layout("coco17").joints
 
 
-def margins(stored, **changes):
-    """Margins that nothing exceeds."""
-    never = (1000.0,) * len(stored.regions)
-    below = tuple(-each for each in never)
-    fields = {"upper": never, "lower": below, "difference": never, "motion": never[:5], "branch": "skeleton"}
+def margins(stored, *, upper=1000.0, lower=-1000.0, **changes):
+    """Margins that nothing exceeds, unless said otherwise."""
+    num_regions = len(stored.regions)
+    general = ExerciseMargins((upper,) * num_regions, (lower,) * num_regions, (math.inf,) * 5)
+    fields = {"difference": (1000.0,) * num_regions, "motion": (1000.0,) * 5, "branch": "skeleton", "exercises": {}}
     common = {"alpha": 0.01, "num_sessions": 9, "made_on": "tests", "weights": weights_digest(stored.variables)}
-    return AlertMargins(regions=stored.regions, **(fields | common | changes))
+    return AlertMargins(regions=stored.regions, general=general, **(fields | common | changes))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_the_skeleton_branch_answers_without_a_video_as_with_one(model, predicti
 
 def test_alerts_are_what_exceeds_the_margin(model, prediction):
     assert model.coach(prediction, expect="squat").alerts == ()
-    lowest = margins(model, upper=(-1000.0,) * 20, lower=(1000.0,) * 20)
+    lowest = margins(model, upper=-1000.0, lower=1000.0)
     coached = with_alerts(prediction, lowest, expectation=Expectation("squat", ("quadriceps", "gluteus")))
     count = len(prediction.repetitions)
     assert {alert.repetitions for alert in coached.alerts} == {(1, count)}
@@ -97,7 +98,9 @@ def test_alerts_are_what_exceeds_the_margin(model, prediction):
 def test_joints_that_rest_in_the_exercise_raise_an_alert_where_they_move(model, prediction):
     moving = tuple(dataclasses.replace(each, motion=(140.0, 0.0, 0.0, 0.0, 0.0)) for each in prediction.repetitions)
     wrong = dataclasses.replace(prediction, coaching=dataclasses.replace(prediction.coaching, repetitions=moving))
-    narrow = margins(model, motion=(60.0,) * 5)
+    never = margins(model).general
+    of_squat = dataclasses.replace(never, motion=(60.0, math.inf, math.inf, math.inf, 60.0))
+    narrow = margins(model, motion=(60.0,) * 5, exercises={"bodyweight squat": of_squat})
     (alert,) = with_alerts(wrong, narrow, expectation=find_exercise("bodyweight squat", built_in_table())).alerts
     assert (alert.kind, alert.region, alert.repetitions) == (MOVING, "elbows", (1, len(moving)))
     (alert,) = with_alerts(wrong, narrow, reference=prediction).alerts
@@ -130,7 +133,7 @@ def test_what_cannot_be_compared_is_said(model, prediction):
 
 def test_a_hold_is_compared_as_a_repetition_is(model, prediction):
     held = dataclasses.replace(prediction, coaching=Coaching(holds=(Hold(2.0, 12.0),)))
-    lowest = margins(model, upper=(-1000.0,) * 20)
+    lowest = margins(model, upper=-1000.0)
     alerts = with_alerts(held, lowest, expectation=Expectation("plank", ("shoulder",))).alerts
     assert len(alerts) == 19
     assert alerts[0].sentence.endswith("active, but not expected, in hold 1 (2.0-12.0 s)")
@@ -158,7 +161,11 @@ def test_the_shipped_model_has_margins():
     if found is None:
         pytest.skip("not calibrated for these weights: python -m musclemap_jax.predict.calibrate_alerts")
     assert (found.regions, BRANCHES[found.branch].modality) == (MUSCLE_REGIONS, "skeleton")
-    assert np.isfinite([*found.upper, *found.lower, *found.difference]).all()
+    assert np.isfinite([*found.general.upper, *found.general.lower, *found.difference]).all()
+    assert {activity.name for activity in ACTIVITIES} <= set(found.exercises)
+    resting = found.of("biceps curl").motion
+    assert math.isinf(resting[0])  # the elbows
+    assert np.isfinite(resting[2:]).all()
 
 
 def test_nobody_has_no_repetitions(model):
