@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
-from musclemap_jax.coach.margins import AlertMargins, ExerciseMargins
+from musclemap_jax.coach.margins import AlertMargins, ExerciseMargins, difference_from
 from musclemap_jax.coach.motion import AT_REST
 from musclemap_jax.coach.runs import runs
 
@@ -82,7 +82,7 @@ def excess_over_reference(scores: np.ndarray, reference: np.ndarray, margins: Al
       reference: (K,) mean log-odds of the reference's repetitions.
       margins: The margins.
     """
-    difference, margin = scores - reference, np.array(margins.difference)
+    difference, margin = difference_from(scores, reference), np.array(margins.difference)
     return {UNEXPECTED: difference - margin, MISSING: -difference - margin}
 
 

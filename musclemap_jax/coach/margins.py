@@ -33,9 +33,9 @@ FORMAT = 2
 _LEAST_SPREAD, _LEAST_MOTION = 0.5, 8.0
 """Log-odds and degrees: what hardly varied in calibration may vary by that much."""
 
-_SURE = 5.0
-"""Log-odds of a region that is surely not what an alert would say: how sure the model is of that, beyond this, differs
-between the sessions of one exercise and says nothing."""
+SURE = 5.0
+"""Log-odds of a region that is surely active, or surely not: how sure the model is beyond that differs between the
+sessions of one exercise and says nothing."""
 
 _PRIOR = 4.0
 """Sessions that an exercise's own spread has to outweigh: it is measured on few."""
@@ -204,7 +204,7 @@ def calibrate_margins(
     (upper,), (lower,) = both_sides(together, -math.inf)
     general = ExerciseMargins(tuple(upper.tolist()), tuple(lower.tolist()), (math.inf,) * len(MOTIONS))
     own_motion = _margin(moved, rests, exercise, alpha, _LEAST_MOTION)
-    own = zip(names, *both_sides(exercise, -_SURE), own_motion, strict=True)
+    own = zip(names, *both_sides(exercise, -SURE), own_motion, strict=True)
     pairs = [(session, other) for index, session in enumerate(sessions) if (other := _partner(sessions, index))]
     apart = np.stack([_difference(session.scores, other.scores.mean(axis=0)) for session, other in pairs])
     more = np.stack([run_maximum(session.motion - other.motion.mean(axis=0)) for session, other in pairs])
@@ -225,7 +225,13 @@ def calibrate_margins(
 
 def _difference(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """(K,) largest difference of (R, K) scores from a reference, either way, that holds over a run."""
-    return np.maximum(run_maximum(scores - reference), run_maximum(reference - scores))
+    difference = difference_from(scores, reference)
+    return np.maximum(run_maximum(difference), run_maximum(-difference))
+
+
+def difference_from(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(R, K) differences of log-odds from a reference's (K,), neither beyond `SURE`."""
+    return np.clip(scores, -SURE, SURE) - np.clip(reference, -SURE, SURE)
 
 
 def conformal_quantile(values: np.ndarray, alpha: float) -> float:
