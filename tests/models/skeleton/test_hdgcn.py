@@ -189,11 +189,15 @@ def test_the_mean_of_the_joints_features_is_the_pooled_one(apply):
     np.testing.assert_allclose(output.features.mean(1), pooled, rtol=1e-4, atol=1e-5)
 
 
-def test_a_person_seen_in_one_frame_has_full_weight(evaluate):
+def test_a_person_seen_in_one_pose_of_eight_counts_by_it(evaluate):
     poses, pose_valid = random_poses(2, 2)
     both = evaluate(poses, pose_valid)
     pose_valid[:, 1:, 1] = False
-    np.testing.assert_array_equal(evaluate(poses, pose_valid), both)
+    once = evaluate(poses, pose_valid)
+    pose_valid[:, 0, 1] = False
+    alone = evaluate(poses, pose_valid)
+    # both = (alone + other) / 2, once = (8 alone + other) / 9
+    np.testing.assert_allclose(once, (7 * alone + 2 * both) / 9, rtol=1e-5, atol=1e-6)
 
 
 def test_a_clip_without_persons_gives_zero_features(evaluate):
