@@ -9,7 +9,7 @@ from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
 from musclemap_jax.predict.__main__ import main
 from musclemap_jax.synthetic.mixtures import MIXTURES
 from tests.predict.videos import write_video
-from tools.coach_study import is_right, poisson_upper, study_holds, study_repetitions
+from tools.coach_study import is_right, num_alarms, poisson_upper, study_holds, study_repetitions
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,11 @@ def test_a_small_study_runs():
     assert found["within_one"] == 1.0
     assert found["best_constant_error"] > 0
     assert study_holds(1, print, ("glute bridge",))["within_a_second"] == 1.0
+
+
+def test_alerts_at_the_same_time_are_one_alarm():
+    def alert(start_s, end_s):
+        return Alert(UNEXPECTED, "chest", (1, 2), start_s, end_s, (0, 1), 0.5, 1.0)
+
+    assert num_alarms([]) == 0
+    assert num_alarms([alert(5, 9), alert(0, 4), alert(3, 4.5), alert(8, 8.5)]) == 2
