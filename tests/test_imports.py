@@ -21,6 +21,7 @@ FLOORS = (
     {"storage", "skeleton_layouts"},
     {"taxonomy"},
     {"errors", "arguments", "version"},
+    {"interrupts"},
 )
 """Rooms, topmost first. A room may import the rooms of lower floors, and in its own floor no other room."""
 

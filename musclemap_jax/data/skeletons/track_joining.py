@@ -23,7 +23,7 @@ LINK_GAP_FRAMES = 30
 """Number of frames for which a person may be out of sight."""
 
 LINK_DETECTIONS = 3
-"""A person is continued from any of so many last detections, since the box of a body half seen is a box half as big."""
+"""How many of the last detections of a person may be continued: the box of a body half seen is half as big."""
 
 _CLEAR_LEAD = 0.2
 """How much better than any other continuation of either track the chosen one has to overlap."""

@@ -1,7 +1,7 @@
 """The common frame of ST-GCN and CTR-GCN: an input norm, ten units of graph and temporal convolution, a mean.
 
 Sources: stgcn.py and ctrgcn.py, whose units fill it. Differs from what was published as hdgcn.py does: persons count
-in the final mean by their share of the poses, and class tokens (skeleton_tokens.py) may join the graph. Channels are
+in the final mean by their number of poses, and class tokens (skeleton_tokens.py) may join the graph. Channels are
 the leading axis and joints the last, so that both the convolutions over channels and the products with the edges are
 matrix products without transposes. Consecutive equal units are one loop (scanned_layers.py).
 

@@ -1,7 +1,7 @@
 """HD-GCN: the skeleton branch, with or without class tokens.
 
 Source: HD-GCN (Lee et al., ICCV 2023) and its published code, which the branch without tokens equals (reference numbers
-in tests/data/goldens/hdgcn). Differs from it: persons count in the final mean by their share of the poses; class tokens
+in tests/data/goldens/hdgcn). Differs from it: persons count in the final mean by their number of poses; class tokens
 (skeleton_tokens.py) may join the graph. As in the published code an absent person is a skeleton of zeros that passes
 through the units and enters the batch statistics like any other. Consecutive equal units are one loop
 (scanned_layers.py).

@@ -12,7 +12,7 @@ from musclemap_jax.models.layers.precision import upcast
 
 
 def person_weights(pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B P"]:
-    """Float32 weights of persons: their shares of the poses, with sum 1 (0 if there are none).
+    """Float32 weights of persons: in proportion to their poses, with sum 1 (0 if there are none).
 
     In real videos a person of a few poses is often the first one under a new number, or nobody.
     """
