@@ -35,10 +35,10 @@ from musclemap_jax.synthetic.movements import MOVEMENTS
 from musclemap_jax.synthetic.session import LAYOUT, Session, sample_session
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
-ALPHA = 0.004
-"""A session lasts about a minute: the three kinds of alerts together are false less than once an hour."""
+ALPHA = 0.002
+"""A session lasts about a minute: the three kinds of alerts together are false once in three hours."""
 
-SESSIONS = 10
+SESSIONS = 20
 """Sessions of each activity."""
 
 SEED = 7001
