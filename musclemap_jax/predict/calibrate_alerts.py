@@ -36,7 +36,7 @@ from musclemap_jax.synthetic.session import LAYOUT, Session, sample_session
 from musclemap_jax.taxonomy import MUSCLE_REGIONS
 
 ALPHA = 0.002
-"""A session lasts about a minute: the three kinds of alerts together are false once in three hours."""
+"""A false alert of any of the three kinds in at most one of 160 sessions, which are two hours."""
 
 SESSIONS = 20
 """Sessions of each activity."""
