@@ -10,8 +10,8 @@ the margins of the alerts were calibrated; no pixels are rendered, and the model
   of the truth.
 - holds: sessions with one to three holds: fraction whose length is right within a second.
 - alerts: sessions of `synthetic.mixtures`, every second one done right at first: an alert counts as detection if it
-  names a region that really differs, or joints that the mixed part moves, in a wrong repetition; "region named" counts
-  regions alone. Right sessions: false alarms an hour, with the 95 % upper bound of a Poisson rate; alerts at the same
+  names a region that really differs, or joints of the mixed part, in a wrong repetition; "region named" counts regions
+  alone. Right sessions: false alarms an hour, with the 95 % upper bound of a Poisson rate; alerts at the same
   time are one alarm, since one mistake of a camera or a model often raises several. With a reference, each session is
   compared with a right one of another subject.
 """
@@ -152,11 +152,11 @@ class AlertStudy:
 
 
 def is_right(alert: Alert, mixture: Mixture, wrong_times: np.ndarray) -> bool:
-    """Whether an alert names a region that differs, or joints that the mixed part moves, in a wrong repetition."""
+    """Whether an alert names a region that differs, or joints of the mixed part, in a wrong repetition."""
     right = {
         UNEXPECTED: [MUSCLE_REGIONS[k] for k in mixture.unexpected],
         MISSING: [MUSCLE_REGIONS[k] for k in mixture.missing],
-        MOVING: mixture.moving,
+        MOVING: mixture.joints,
     }
     overlaps = (wrong_times[:, 0] < alert.end_s) & (wrong_times[:, 1] > alert.start_s)
     return alert.region in right[alert.kind] and bool(overlaps.any())

@@ -87,13 +87,13 @@ def excess_over_reference(scores: np.ndarray, reference: np.ndarray, margins: Al
 
 
 def excess_motion(motion: np.ndarray, limits: Sequence[float]) -> dict[str, np.ndarray]:
-    """{kind: (R, A)} degrees by which joints move more than they may.
+    """{kind: (R, A)} by how much joints move more than they may; -inf where they are not seen.
 
     Args:
       motion: (R, A) as `motion.motion_ranges` returns it.
       limits: (A,) ranges; infinite for joints that may move in any way.
     """
-    return {MOVING: motion - np.array(limits)}
+    return {MOVING: np.where(np.isnan(motion), -np.inf, motion - np.array(limits))}
 
 
 def motion_limits(reference: np.ndarray, margins: AlertMargins) -> tuple[float, ...]:

@@ -30,14 +30,15 @@ class Repetition:
       probabilities: K probabilities of the muscle regions, from the windows that it lies in, each weighted by its
         overlap; empty if none of them has an answer.
       active: K decisions; empty likewise.
-      motion: How far the joints and the trunk move in it (`motion.MOTIONS`), in degrees.
+      motion: How far the joints and the trunk move in it (`motion.MOTIONS`), in degrees, and the ankles, in hundredths
+        of the body's size; None for what is not seen.
     """
 
     start_s: float
     end_s: float
     probabilities: tuple[float, ...] = ()
     active: tuple[bool, ...] = ()
-    motion: tuple[float, ...] = ()
+    motion: tuple[float | None, ...] = ()
 
     @property
     def tempo_s(self) -> float:
@@ -75,7 +76,8 @@ class Alert:
       end_s: End of the last one.
       frames: Numbers of the first and of the last frame, from 0.
       probability: Mean probability of the region over these repetitions; 0 for joints.
-      excess: By how much the margin is exceeded, in log-odds, or degrees for joints: the mean over these repetitions.
+      excess: By how much the margin is exceeded, in log-odds, or for joints in the unit of `Repetition.motion`: the
+        mean over these repetitions.
       unit: "repetition", or "hold" for a static exercise: what is numbered.
     """
 

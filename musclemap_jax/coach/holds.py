@@ -17,8 +17,8 @@ MIN_HOLD_S = 5.0
 """Shorter stretches are pauses of a movement."""
 
 _COMPARED_S = 1.0
-_LATE = 0.35
-"""A stretch is seen to begin too late, and to end too early, by this fraction of that time."""
+_LATE = 0.12
+"""A stretch is seen to begin too late, and to end too early, by this fraction of that time (chosen on rendered holds)."""
 
 _STILL, _STILL_NOISE = 0.045, 2.2
 """Root mean square of the joints' displacement, in body sizes, between the means before and after a moment; or in units

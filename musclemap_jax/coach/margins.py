@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 
-from musclemap_jax.coach.motion import AT_REST, MOTIONS
+from musclemap_jax.coach.motion import ANKLES, AT_REST, MOTIONS
 from musclemap_jax.coach.runs import run_maximum
 from musclemap_jax.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 
-_LEAST_SPREAD, _LEAST_MOTION = 0.5, 8.0
-"""Log-odds and degrees: what hardly varied in calibration may vary by that much."""
+_LEAST_SPREAD, _LEAST_MOTION = 0.5, np.array([0.4 * at_rest for at_rest in AT_REST])
+"""Log-odds, and (A,) ranges of motion: what hardly varied in calibration may vary by that much."""
 
 SURE = 5.0
 """Log-odds of a region that is surely active, or surely not: how sure the model is beyond that differs between the
@@ -44,6 +44,10 @@ _NEVER = {"upper": math.inf, "lower": -math.inf, "difference": math.inf, "motion
 """Margins that are never exceeded; null in JSON."""
 
 
+class OlderMarginsError(UserError):
+    """The margins were written by an earlier version of the program, for alerts of other kinds."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ExerciseMargins:
     """Margins of an exercise whose regions are known.
@@ -51,7 +55,7 @@ class ExerciseMargins:
     Attributes:
       upper: (K,) log-odds; a region that is not expected raises an alert above this; infinite for never.
       lower: (K,) one that is expected raises an alert below this.
-      motion: (A,) degrees; joints that rest in this exercise raise an alert if they move by more (`motion.MOTIONS`).
+      motion: (A,) joints that rest in this exercise raise an alert if they move by more (`motion.MOTIONS`).
     """
 
     upper: tuple[float, ...]
@@ -79,7 +83,7 @@ class AlertMargins:
       general: Margins of an exercise that was not calibrated.
       exercises: {name: margins} of those that were; where one of them is infinite, that of `general` holds.
       difference: (K,) a region raises an alert if it differs by more than this from a reference.
-      motion: (A,) joints that rest in the reference raise an alert if they move by so many degrees more.
+      motion: (A,) joints that rest in the reference raise an alert if they move by so much more.
       alpha: Probability that a session that is done right raises an alert, for each kind of alert.
       num_sessions: Number of sessions that they were calibrated on.
       made_on: What the sessions were, in words.
@@ -121,13 +125,15 @@ class AlertMargins:
         """The inverse of `to_json`, to three digits.
 
         Raises:
+          OlderMarginsError: They are of an earlier format.
           UserError: Anything else.
         """
         fix = "calibrate again, with python -m musclemap_jax.predict.calibrate_alerts"
         try:
             entry: dict[str, Any] = json.loads(text)
-            if entry.pop("format") != FORMAT:
-                raise UserError(f"{where}: expected format {FORMAT}: {fix}")
+            if (found := int(entry.pop("format"))) != FORMAT:
+                error_class = OlderMarginsError if found < FORMAT else UserError
+                raise error_class(f"{where}: expected format {FORMAT}, got {found}: {fix}")
             for each in (entry, entry["general"], *entry["exercises"].values()):
                 for name in _NEVER.keys() & each.keys():
                     each[name] = tuple(_NEVER[name] if value is None else float(value) for value in each[name])
@@ -153,7 +159,7 @@ class RightSession:
       activity: Name of the exercise.
       expected: (K,) bool, its regions.
       scores: (R, K) log-odds of its repetitions, all with an answer.
-      motion: (R, A) ranges of the joints' angles, as in `motion.motion_ranges`.
+      motion: (R, A) ranges, as in `motion.motion_ranges`.
     """
 
     activity: str
@@ -184,16 +190,10 @@ def calibrate_margins(
     expected = np.stack([session.expected for session in sessions])
     highest = np.stack([run_maximum(session.scores) for session in sessions])
     lowest = np.stack([run_maximum(-session.scores) for session in sessions])
-    moved = np.stack([run_maximum(session.motion) for session in sessions])
     names = list(dict.fromkeys(session.activity for session in sessions))
     exercise = np.array([names.index(session.activity) for session in sessions])
-    usual_motion = np.stack(
-        [
-            np.mean([session.motion.mean(axis=0) for session in sessions if session.activity == name], axis=0)
-            for name in names
-        ]
-    )
-    rests = (usual_motion < AT_REST)[exercise]
+    moved = np.stack([run_maximum(session.motion) for session in sessions])
+    rests = _rests(np.stack([session.motion.mean(axis=0) for session in sessions]), exercise)
     together = np.zeros(len(sessions), int)
 
     def both_sides(exercise: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +203,7 @@ def calibrate_margins(
 
     (upper,), (lower,) = both_sides(together, -math.inf)
     general = ExerciseMargins(tuple(upper.tolist()), tuple(lower.tolist()), (math.inf,) * len(MOTIONS))
-    own_motion = _margin(moved, rests, exercise, alpha, _LEAST_MOTION)
+    own_motion = _motion_margin(moved, rests, exercise, alpha)
     own = zip(names, *both_sides(exercise, -SURE), own_motion, strict=True)
     pairs = [(session, other) for index, session in enumerate(sessions) if (other := _partner(sessions, index))]
     apart = np.stack([_difference(session.scores, other.scores.mean(axis=0)) for session, other in pairs])
@@ -215,12 +215,34 @@ def calibrate_margins(
         general=general,
         exercises={name: ExerciseMargins(*(tuple(each.tolist()) for each in margins)) for name, *margins in own},
         difference=tuple(_margin(apart, np.ones(apart.shape, bool), together[: len(pairs)], alpha)[0].tolist()),
-        motion=tuple(_margin(more, at_rest, together[: len(pairs)], alpha, _LEAST_MOTION)[0].tolist()),
+        motion=tuple(_motion_margin(more, at_rest, together[: len(pairs)], alpha)[0].tolist()),
         alpha=alpha,
         num_sessions=len(sessions),
         made_on=made_on,
         weights=weights,
     )
+
+
+def _rests(motion: np.ndarray, exercise: np.ndarray) -> np.ndarray:
+    """(N, A) bool: joints that rest in the exercise of each session, as far as they are seen in (N, A) mean ranges."""
+    usual, rests = _is_usual(exercise), []
+    for number in range(exercise.max() + 1):
+        of_exercise = motion[(exercise == number) & usual]
+        seen = ~np.isnan(of_exercise)
+        rests.append(np.sum(of_exercise, axis=0, where=seen) < seen.sum(axis=0) * np.array(AT_REST))
+    return np.array(rests)[exercise]
+
+
+def _motion_margin(motion: np.ndarray, rests: np.ndarray, exercise: np.ndarray, alpha: float) -> np.ndarray:
+    """(E, A) margins of (N, A) ranges of motion, of joints that rest; those of the angles and of the ankles apart."""
+    counts, ankles = rests & ~np.isnan(motion), np.array([name == ANKLES for name in MOTIONS])
+    margins = [_margin(motion, counts & which, exercise, alpha, _LEAST_MOTION) for which in (~ankles, ankles)]
+    return np.where(ankles, margins[1], margins[0])
+
+
+def _is_usual(exercise: np.ndarray) -> np.ndarray:
+    """(N,) bool, every second session of each exercise: they say what is usual."""
+    return (np.arange(len(exercise)) - np.searchsorted(exercise, exercise)) % 2 == 0
 
 
 def _difference(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -241,14 +263,17 @@ def conformal_quantile(values: np.ndarray, alpha: float) -> float:
 
 
 def _margin(
-    values: np.ndarray, counts: np.ndarray, exercise: np.ndarray, alpha: float, least_spread: float = _LEAST_SPREAD
+    values: np.ndarray,
+    counts: np.ndarray,
+    exercise: np.ndarray,
+    alpha: float,
+    least_spread: float | np.ndarray = _LEAST_SPREAD,
 ) -> np.ndarray:
     """(E, K) margins of (N, K) values, of which those with `counts` are of the kind; infinite where there are none.
 
-    `exercise` (N,) numbers the exercises from 0, whose sessions are side by side.
+    `exercise` (N,) numbers the exercises from 0, whose sessions are side by side. Values that do not count may be NaN.
     """
-    first = np.searchsorted(exercise, exercise)
-    usual = (np.arange(len(exercise)) - first) % 2 == 0
+    usual = _is_usual(exercise)
     of_kind = np.where(counts & usual[:, None], values, np.nan)
     groups = [of_kind[exercise == number] for number in range(exercise.max() + 1)]
     number = np.stack([(~np.isnan(group)).sum(axis=0) for group in groups])

@@ -1,12 +1,21 @@
 """How far the joints of a person move in each repetition: the ranges of their angles in the picture.
 
-A joint that rests looks at rest from every camera, while the range of one that moves depends on the view; so more
-motion than expected says more than less of it.
+A joint that rests looks at rest from every camera, while the range of one that moves depends on the view. There is one
+exception: of a limb that points at the camera, the angle in the picture is that of the estimator's errors. How far each
+limb is turned to the camera is estimated from its length in the picture, since the lengths of a body's segments are
+about in the same proportion in everybody (Drillis and Contini, 1966; in Winter, "Biomechanics and motor control of
+human movement", 4th edition, figure 4.1).
 
-Letters of shapes: S samples, R repetitions, A angles.
+The heels have no joint in most layouts of a skeleton, and rise by a few centimetres; but the ankles rise with them. So
+the last of the ranges is that of the ankles' height in the picture, from which the straight line between the start and
+the end of the repetition is taken: a camera that is held by hand drifts.
+
+Letters of shapes: S samples, R repetitions, A motions.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
@@ -20,41 +29,91 @@ ANGLES: dict[str, tuple[str, str, str]] = {
 }
 """Name -> the joints between which the angle is, at the middle one; that of the side that moves less counts."""
 
-TRUNK = "trunk"
-MOTIONS = (*ANGLES, TRUNK)
-"""Names of the A ranges: of the angles, and of the trunk's inclination."""
+TRUNK, ANKLES = "trunk", "ankles"
+MOTIONS = (*ANGLES, TRUNK, ANKLES)
+"""Names of the A ranges: of the angles and of the trunk's inclination in degrees, and of the height of the ankle that
+moves less in hundredths of the body's size (`movement.Movement`)."""
 
-AT_REST = 20.0
-"""A joint rests if its range is below this, in degrees; that of one that moves depends too much on the camera."""
+AT_REST = (20.0, 20.0, 20.0, 20.0, 20.0, 10.0)
+"""(A,) what moves rests if its range is below this; that of what moves depends too much on the camera."""
+
+_LENGTHS = {
+    frozenset({"shoulder", "elbow"}): 0.186,
+    frozenset({"elbow", "wrist"}): 0.146,
+    frozenset({"shoulder", "hip"}): 0.288,
+    frozenset({"hip", "knee"}): 0.245,
+    frozenset({"knee", "ankle"}): 0.246,
+}
+"""Joints of a segment -> its length as a fraction of the person's height."""
+
+_LEAST_SHOWN = 0.2
+"""Fraction of a segment's length that the picture has to show in nine tenths of the repetition."""
+
+_SCALE_PERCENTILE = 75
+"""Of the longest segment over time, relative to its length: what is shown in full."""
 
 _PERCENTILES = (10, 90)
 _SIDES = ("left", "right")
+_ENDS = 8
+"""The first and the last eighth of a repetition are its start and end."""
 
 
 def motion_ranges(movement: Movement, repetitions: np.ndarray) -> np.ndarray:
-    """(R, A) ranges of the `MOTIONS` in each repetition, in degrees; 0 where a joint is not seen.
+    """(R, A) ranges of the `MOTIONS` in each repetition; NaN where a joint is not seen, or a limb points at the camera.
 
     Args:
       movement: The movement.
       repetitions: (R, 2) times in seconds.
     """
     index = {name: v for v, name in enumerate(movement.joint_names)}
-    all_paths = []
-    for chain in ANGLES.values():
+    shown = _fractions_shown(movement)
+    paths: dict[str, list[np.ndarray]] = {}  # of each side that is seen
+    segments: dict[str, list[tuple[str, str]]] = {ANKLES: []}  # that must not point at the camera
+    for motion, chain in ANGLES.items():
         sides = [[f"{side}_{joint}" for joint in chain] for side in _SIDES]
-        all_paths.append(
-            [_angle(movement.pose, [index[name] for name in side]) for side in sides if set(side) <= set(index)]
-        )
-    corners = [
-        [index[name] for side in _SIDES if (name := f"{side}_{joint}") in index] for joint in ("shoulder", "hip")
-    ]
-    all_paths.append([_inclination(movement.pose, corners)] if all(len(pair) == 2 for pair in corners) else [])
-    ranges = np.zeros((len(repetitions), len(MOTIONS)))
-    for column, paths in enumerate(all_paths):
-        for row, (start, end) in enumerate((RATE * repetitions).astype(int).tolist()):
-            found = [np.ptp(np.percentile(path[start : max(end, start + 1)], _PERCENTILES)) for path in paths]
-            ranges[row, column] = min(found, default=0.0)
+        seen = [side for side in sides if set(side) <= set(index)]
+        paths[motion] = [_angle(movement.pose, [index[name] for name in side]) for side in seen]
+        segments[motion] = [pair for side in seen for pair in itertools.pairwise(side)]
+    segments[TRUNK] = [(f"{side}_shoulder", f"{side}_hip") for side in _SIDES]
+    is_seen = all(pair in shown for pair in segments[TRUNK])
+    corners = [[index[name] for name in ends] for ends in zip(*segments[TRUNK], strict=True)] if is_seen else []
+    paths[TRUNK] = [_inclination(movement.pose, corners)] if is_seen else []
+    heights = 100 * (movement.pose[..., 1] + movement.middle[:, None, 1])
+    paths[ANKLES] = [heights[:, index[name]] for side in _SIDES if (name := f"{side}_ankle") in index]
+    ranges = np.full((len(repetitions), len(MOTIONS)), np.nan)
+    for row, (start, end) in enumerate((RATE * repetitions).astype(int).tolist()):
+        inside = slice(start, max(end, start + 1))
+        for column, motion in enumerate(MOTIONS):
+            parts = [path[inside] for path in paths[motion]]
+            if motion == ANKLES:
+                parts = [_without_line(height) for height in parts]
+            least = [np.percentile(shown[pair][inside], _PERCENTILES[0]) for pair in segments[motion] if parts]
+            if parts and min(least, default=1.0) >= _LEAST_SHOWN:
+                ranges[row, column] = min(np.ptp(np.percentile(part, _PERCENTILES)) for part in parts)
     return ranges
+
+
+def _fractions_shown(movement: Movement) -> dict[tuple[str, str], np.ndarray]:
+    """{names of a segment's joints, either way: (S,) fraction of its length that the picture shows}."""
+    index = {name: v for v, name in enumerate(movement.joint_names)}
+    relative = {}
+    for side in _SIDES:
+        for joints, length in _LENGTHS.items():
+            first, second = (f"{side}_{joint}" for joint in sorted(joints))
+            if first in index and second in index:
+                offset = movement.pose[:, index[first]] - movement.pose[:, index[second]]
+                relative[first, second] = relative[second, first] = np.linalg.norm(offset, axis=-1) / length
+    if not relative:
+        return {}
+    scale = np.percentile(np.max(list(relative.values()), axis=0), _SCALE_PERCENTILE)
+    return {pair: lengths / max(float(scale), 1e-9) for pair, lengths in relative.items()}
+
+
+def _without_line(height: np.ndarray) -> np.ndarray:
+    """(S,) heights, less the straight line through the means of the first and of the last part."""
+    part = max(1, len(height) // _ENDS)
+    rise = height[-part:].mean() - height[:part].mean()
+    return height - rise / max(1, len(height) - part) * np.arange(len(height))
 
 
 def _inclination(pose: np.ndarray, corners: list[list[int]]) -> np.ndarray:

@@ -53,6 +53,7 @@ class Movement:
     Attributes:
       curve: (S, C) float64, in units of the noise, with mean zero.
       pose: (S, J, 2) float64 places of the J joints that were seen, in body sizes from the body's middle.
+      middle: (S, 2) float64 place of the body's middle in the picture, in body sizes.
       joint_names: Their names.
       seen: (S,) bool, whether the person was seen.
       noise: Root mean square over the joints of the error of a place that differs from frame to frame, in body sizes.
@@ -60,6 +61,7 @@ class Movement:
 
     curve: np.ndarray
     pose: np.ndarray
+    middle: np.ndarray
     joint_names: tuple[str, ...]
     seen: np.ndarray
     noise: float
@@ -96,7 +98,9 @@ def movement(joints: np.ndarray, joint_names: Sequence[str], fps: float) -> Move
     curve = _principal_components((smooth - smooth.mean(axis=0)) / np.maximum(noise, _LEAST_NOISE))
     pose = smooth[:, : 2 * len(names)].reshape(places.shape)
     rms_noise = float(np.sqrt(2 * np.square(noise[: 2 * len(names)]).mean()))
-    return Movement(curve, pose, names, _near_true(seen[:, 0] > 0.5, round(_UNSEEN_S * RATE)), rms_noise)
+    place = _smoothed(middle[:, 0] / size)
+    was_seen = _near_true(seen[:, 0] > 0.5, round(_UNSEEN_S * RATE))
+    return Movement(curve, pose, place, names, was_seen, rms_noise)
 
 
 def _without_gaps(places: np.ndarray, present: np.ndarray) -> np.ndarray:

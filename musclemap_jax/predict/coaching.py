@@ -6,6 +6,7 @@ Letters of shapes: W windows, R repetitions, K muscle regions.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -64,7 +65,7 @@ def with_repetitions(
             end,
             tuple(shown_probabilities[row].tolist()) if answered[row] else (),
             tuple(decided[row].tolist()) if answered[row] else (),
-            tuple(motion[row].tolist()),
+            tuple(None if math.isnan(value) else value for value in motion[row].tolist()),
         )
         for row, (start, end) in enumerate(times.tolist())
     )
@@ -123,7 +124,7 @@ def with_alerts(
 
 
 def _motion(coaching: Coaching) -> np.ndarray:
-    """(R, A) degrees by which the joints move in each repetition."""
+    """(R, A) ranges of motion in each repetition; NaN for what is not seen."""
     return np.array([each.motion for each in coaching.repetitions], np.float64).reshape(-1, len(MOTIONS))
 
 

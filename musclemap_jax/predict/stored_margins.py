@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
-from musclemap_jax.coach.margins import AlertMargins
+from musclemap_jax.coach.margins import AlertMargins, OlderMarginsError
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.files import replace_text
 
@@ -22,15 +22,18 @@ UNUSED = "kd_"
 
 
 def read_margins(folder: epath.PathLike, variables: Mapping[str, Any]) -> AlertMargins | None:
-    """The margins of a model; None if there are none, or they are for other weights.
+    """The margins of a model; None if there are none, or they are for other weights or of an earlier format.
 
     Raises:
-      UserError: The file is damaged.
+      UserError: The file is damaged, or was written by a later version of the program.
     """
     path = epath.Path(folder) / ALERTS
     if not path.exists():
         return None
-    margins = AlertMargins.from_json(path.read_text(), str(path))
+    try:
+        margins = AlertMargins.from_json(path.read_text(), str(path))
+    except OlderMarginsError:
+        return None
     return margins if margins.weights == weights_digest(variables) else None
 
 

@@ -37,7 +37,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> dict[str, float]:
       workdir: The run's workdir.
 
     Returns:
-      Scenic's last summaries of training and evaluation, {name: mean}; {} if the run was complete.
+      Scenic's last summaries of training and evaluation, {train_NAME or valid_NAME: mean}; {} if the run was complete.
 
     Raises:
       UserError: Invalid configuration or data, or Scenic is not installed.
@@ -83,7 +83,8 @@ def _run_trainer(
         _, trained, evaluated = trainer.train(
             rng=rng, config=config, model_cls=model_cls, dataset=dataset, workdir=workdir, writer=writer
         )
-    return {name: float(value) for name, value in sorted((trained | evaluated).items())}
+    parts = {"train": trained or {}, "valid": evaluated or {}}
+    return {f"{part}_{name}": float(value) for part, names in parts.items() for name, value in sorted(names.items())}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -18,6 +18,13 @@ CHANNELS = {
 }
 """Name of a part of the body -> its channels and modes (see kinematics.py). "body" is all but the arms."""
 
+_JOINTS = {
+    "arms": ("elbows", "shoulders"),
+    "feet": ("ankles",),
+    "trunk": ("trunk",),
+    "body": ("hips", "knees", "ankles"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
@@ -64,9 +71,9 @@ class Mixture:
         return tuple(k for k in self.muscles if k not in self.activity.muscles)
 
     @property
-    def moving(self) -> tuple[str, ...]:
-        """Kinds of joints that the part moves."""
-        return {"arms": ("elbows", "shoulders"), "body": ("hips", "knees"), "trunk": ("trunk",)}.get(self.part, ())
+    def joints(self) -> tuple[str, ...]:
+        """Kinds of joints that the part moves (`coach.motion.MOTIONS`)."""
+        return _JOINTS[self.part]
 
     @property
     def missing(self) -> tuple[int, ...]:

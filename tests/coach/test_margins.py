@@ -33,15 +33,16 @@ from musclemap_jax.errors import UserError
 REGIONS = ("chest", "biceps", "quadriceps")
 
 
-GENERAL = ExerciseMargins((1.0, 2.0, math.inf), (-1.0, -2.0, -3.0), (math.inf,) * 5)
-SQUAT = ExerciseMargins((0.5, 1.5, math.inf), (-math.inf, -math.inf, -2.5), (40.0, 30.0, math.inf, math.inf, 50.0))
+NUM_MOTIONS = len(MOTIONS)
+GENERAL = ExerciseMargins((1.0, 2.0, math.inf), (-1.0, -2.0, -3.0), (math.inf,) * NUM_MOTIONS)
+SQUAT = ExerciseMargins((0.5, 1.5, math.inf), (-math.inf, -math.inf, -2.5), (40.0, 30.0, math.inf, math.inf, 50.0, 9.0))
 
 
 def margins(**changes):
     fields = {
         "regions": REGIONS, "branch": "skeleton", "general": GENERAL, "exercises": {"squat": SQUAT},
         "difference": (2.0, 2.0, 2.0),
-        "motion": (30.0, 30.0, 30.0, math.inf, 30.0), "alpha": 0.01, "num_sessions": 200, "made_on": "sessions",
+        "motion": (30.0, 30.0, 30.0, math.inf, 30.0, 8.0), "alpha": 0.01, "num_sessions": 200, "made_on": "sessions",
         "weights": "abc",
     }  # fmt: skip
     return AlertMargins(**(fields | changes))
@@ -61,7 +62,7 @@ def test_at_most_alpha_of_further_sessions_raise_an_alert():
         expected = np.arange(6) < 1 + index % 3
         quirk = rng.normal(0, [0.2, 0.5, 1, 2, 3, 0.1])  # some regions are harder than others
         scores = np.where(expected, 4, -4) + quirk + rng.normal(0, 0.5, (5, 6))
-        return RightSession(f"a{index // 8}", expected, scores, rng.uniform(0, 20, (5, 5)))
+        return RightSession(f"a{index // 8}", expected, scores, rng.uniform(0, 20, (5, NUM_MOTIONS)))
 
     alpha, false = 0.1, 0
     found = calibrate_margins(
@@ -79,7 +80,8 @@ def test_at_most_alpha_of_further_sessions_raise_an_alert():
 def test_a_region_that_is_never_unexpected_in_calibration_raises_no_alert():
     scores = np.array([[3.0, -3.0], [3.0, -3.0]])
     sessions = [
-        RightSession("squat", np.array([True, False]), scores + index / 10, np.zeros((2, 5))) for index in range(60)
+        RightSession("squat", np.array([True, False]), scores + index / 10, np.zeros((2, NUM_MOTIONS)))
+        for index in range(60)
     ]
     found = calibrate_margins(sessions, ["a", "b"], alpha=0.1, branch="", made_on="", weights="")
     for each in (found.general, found.of("squat")):
@@ -93,8 +95,9 @@ def test_an_exercise_has_margins_of_its_own():
     """A model that always takes an exercise for another one raises no alert in it, and misses none in others."""
     rng = np.random.default_rng(0)
     usual = {"squat": [4.0, -5, -5, -5], "lunge": [4.0, 3, -5, -5]}  # the second region is active in neither
+    motion = rng.uniform(0, 9, (5, NUM_MOTIONS))
     sessions = [
-        RightSession(name, np.arange(4) == 0, np.array(scores) + rng.normal(0, 0.3, (5, 4)), rng.uniform(0, 9, (5, 5)))
+        RightSession(name, np.arange(4) == 0, np.array(scores) + rng.normal(0, 0.3, (5, 4)), motion)
         for name, scores in usual.items()
         for _ in range(100)
     ]
@@ -110,10 +113,8 @@ def test_what_an_exercise_lacks_is_taken_from_all_together():
 
 
 def test_the_loosest_margins_contain_all():
-    wide = ExerciseMargins((2.0, 0.0, 1.0), (-1.0, -3.0, -4.0), (0.0,) * 5)
-    assert loosest([SQUAT, wide]) == ExerciseMargins(
-        (2.0, 1.5, math.inf), (-math.inf, -math.inf, -4.0), (40.0, 30.0, math.inf, math.inf, 50.0)
-    )
+    wide = ExerciseMargins((2.0, 0.0, 1.0), (-1.0, -3.0, -4.0), (0.0,) * NUM_MOTIONS)
+    assert loosest([SQUAT, wide]) == ExerciseMargins((2.0, 1.5, math.inf), (-math.inf, -math.inf, -4.0), SQUAT.motion)
 
 
 def test_margins_are_read_as_they_were_written():
@@ -127,8 +128,8 @@ def test_margins_are_read_as_they_were_written():
     ("text", "message"),
     [
         ("{", "alerts.json: no alert margins, or damaged: JSONDecodeError"),
-        ('{"format": 1}', "alerts.json: expected format 2: calibrate again, with python -m"),
-        ('{"format": 2, "motion": [1]}', "alerts.json: no alert margins, or damaged: KeyError('general')"),
+        ('{"format": 1}', "alerts.json: expected format 3, got 1: calibrate again, with python -m"),
+        ('{"format": 3, "motion": [1]}', "alerts.json: no alert margins, or damaged: KeyError('general')"),
         (
             margins().to_json().replace("[0.5, 1.5, null]", "[0.5]"),
             "alerts.json: expected a margin of each kind for each region: calibrate again",
@@ -172,12 +173,28 @@ def test_a_reference_is_compared_by_difference():
 
 
 def test_joints_that_move_more_than_expected_raise_an_alert():
-    limits = motion_limits(np.array([10.0, 10, 80, 0, 0]), margins())
-    assert limits == (40.0, 40.0, math.inf, math.inf, 30.0)  # the hips move in the reference
-    excess = excess_motion(np.array([[50.0, 20, 99, 99, 0]] * 2), limits)
-    (alert,) = find_alerts(excess, tuple(MOTIONS), np.zeros((2, 5)), np.array([[0, 2], [2, 4.0]]), 30.0)
+    limits = motion_limits(np.array([10.0, 10, 80, 0, 0, 2]), margins())
+    assert limits == (40.0, 40.0, math.inf, math.inf, 30.0, 10.0)  # the hips move in the reference
+    excess = excess_motion(np.array([[50.0, 20, 99, 99, 0, np.nan]] * 2), limits)  # the ankles are not seen
+    (alert,) = find_alerts(excess, MOTIONS, np.zeros((2, NUM_MOTIONS)), np.array([[0, 2], [2, 4.0]]), 30.0)
     assert alert == Alert(MOVING, "elbows", (1, 2), 0.0, 4.0, (0, 119), 0.0, 10.0)
     assert alert.sentence == "elbows: move more than expected, in repetitions 1 to 2 (0.0-4.0 s)"
+
+
+def test_joints_have_a_margin_where_they_rest_and_the_ankles_one_of_their_own():
+    rng = np.random.default_rng(0)
+    usual = np.array([100, 5, 100, 5, 50, 3]) + np.zeros((60, 5, 1))
+    usual[0, :, 3] = np.nan  # the knees are not seen in one session
+    usual[9, :, 1] += 60  # in one, the shoulders look as if they moved
+    sessions = [
+        RightSession("jack", np.ones(1, bool), np.full((5, 1), 3.0), each)
+        for each in usual + rng.normal(0, 1, usual.shape)
+    ]
+    found = calibrate_margins(sessions, ["a"], alpha=0.05, branch="", made_on="", weights="").of("jack")
+    assert np.isinf(found.motion).tolist() == [True, False, True, False, True, False]
+    assert found.motion[1] > 60
+    assert found.motion[3] > 60  # one margin for all joints, in units of their spread
+    assert 3 < found.motion[5] < 9
 
 
 def test_ranges_of_angles_are_those_of_the_joints():
@@ -188,11 +205,33 @@ def test_ranges_of_angles_are_those_of_the_joints():
     pose[:, 1] = (0, 1)
     pose[:, 2] = np.stack([np.sin(flexion), 1 + np.cos(flexion)], axis=1)
     pose[:, 3:5] = [(0.2, 2), (0.2, 3)]
-    moved = Movement(np.zeros((60, 1)), pose, names, np.ones(60, bool), 0.0)
+    moved = Movement(np.zeros((60, 1)), pose, np.zeros((60, 2)), names, np.ones(60, bool), 0.0)
     ranges = motion_ranges(moved, np.array([[0.0, 4.0], [0.0, 0.1]]))
     low, high = np.degrees(np.pi / 4 * (1 - np.cos(np.pi * np.array([0.1, 0.9]))))
-    np.testing.assert_allclose(ranges[0], [high - low, 0, 0, 0, 0], atol=2)
+    np.testing.assert_allclose(ranges[0], [high - low, 0, 0, np.nan, np.nan, np.nan], atol=2)
     assert ranges[1, 0] < 5
+    pose[30:, 2] = pose[30:, 1] + 0.01 * (pose[30:, 2] - pose[30:, 1])  # the forearm points at the camera
+    assert np.isnan(motion_ranges(moved, np.array([[0.0, 4.0]]))[0, 0])
+
+
+def test_ankles_that_rise_are_told_from_a_camera_that_drifts_and_a_body_that_sinks():
+    phase = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    sinks, drift = 0.5 * (1 - np.cos(phase)), np.linspace(0, 0.4, 60)
+    rises = 0.1 * (1 - np.cos(phase))
+    middle = np.stack([np.zeros(60), sinks + drift], axis=1)
+    pose = np.zeros((60, 2, 2))
+    pose[..., 1] = 1 - sinks[:, None]  # the feet stay where they are
+    names = ("left_ankle", "right_ankle")
+
+    def ankles(pose):
+        moved = Movement(np.zeros((60, 1)), pose, middle, names, np.ones(60, bool), 0.0)
+        return motion_ranges(moved, np.array([[0.0, 4.0]]))[0, MOTIONS.index("ankles")]
+
+    assert ankles(pose) < 1
+    pose[:, 0, 1] -= rises
+    assert ankles(pose) < 1  # of one foot alone
+    pose[:, 1, 1] -= rises
+    assert 15 < ankles(pose) < 20
 
 
 def test_runs_and_their_maximum_agree():

@@ -49,6 +49,7 @@ def test_an_alert_counts_if_it_names_what_differs_when_it_does():
     press = next(each for each in MIXTURES if each.part == "arms")
     assert is_right(alert(MOVING, "elbows", 12.0), press, wrong)
     assert not is_right(alert(MOVING, "knees", 12.0), press, wrong)
+    assert is_right(alert(MOVING, "ankles", 12.0), mixture, wrong)
 
 
 def test_a_small_study_runs():

@@ -12,6 +12,7 @@ from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert, Coa
 from musclemap_jax.coach.exercise import repetitions_and_holds
 from musclemap_jax.coach.expectation import Expectation, built_in_table, find_exercise
 from musclemap_jax.coach.margins import AlertMargins, ExerciseMargins
+from musclemap_jax.coach.motion import MOTIONS
 from musclemap_jax.coach.movement import movement
 from musclemap_jax.coach.profiles import log_odds
 from musclemap_jax.errors import UserError
@@ -33,14 +34,16 @@ from musclemap_jax.taxonomy import MUSCLE_REGIONS
 from tests.predict.handmade import blank_frames
 from tests.predict.predictions import squat
 
+NUM_MOTIONS = len(MOTIONS)
 COCO17 = get_layout("coco17").joints
 
 
 def margins(stored, *, upper=1000.0, lower=-1000.0, **changes):
     """Margins that nothing exceeds, unless said otherwise."""
     num_regions = len(stored.regions)
-    general = ExerciseMargins((upper,) * num_regions, (lower,) * num_regions, (math.inf,) * 5)
-    fields = {"difference": (1000.0,) * num_regions, "motion": (1000.0,) * 5, "branch": "skeleton", "exercises": {}}
+    general = ExerciseMargins((upper,) * num_regions, (lower,) * num_regions, (math.inf,) * NUM_MOTIONS)
+    motion = (1000.0,) * NUM_MOTIONS
+    fields = {"difference": (1000.0,) * num_regions, "motion": motion, "branch": "skeleton", "exercises": {}}
     common = {"alpha": 0.01, "num_sessions": 9, "made_on": "tests", "weights": weights_digest(stored.variables)}
     return AlertMargins(regions=stored.regions, general=general, **(fields | common | changes))
 
@@ -96,11 +99,12 @@ def test_alerts_are_what_exceeds_the_margin(model, prediction):
 
 
 def test_joints_that_rest_in_the_exercise_raise_an_alert_where_they_move(model, prediction):
-    moving = tuple(dataclasses.replace(each, motion=(140.0, 0.0, 0.0, 0.0, 0.0)) for each in prediction.repetitions)
+    motion = (140.0, 0.0, 0.0, 0.0, 0.0, None)  # the ankles are not seen
+    moving = tuple(dataclasses.replace(each, motion=motion) for each in prediction.repetitions)
     wrong = dataclasses.replace(prediction, coaching=dataclasses.replace(prediction.coaching, repetitions=moving))
     never = margins(model).general
-    of_squat = dataclasses.replace(never, motion=(60.0, math.inf, math.inf, math.inf, 60.0))
-    narrow = margins(model, motion=(60.0,) * 5, exercises={"bodyweight squat": of_squat})
+    of_squat = dataclasses.replace(never, motion=(60.0, math.inf, math.inf, math.inf, 60.0, 9.0))
+    narrow = margins(model, motion=(60.0,) * NUM_MOTIONS, exercises={"bodyweight squat": of_squat})
     (alert,) = with_alerts(wrong, narrow, expectation=find_exercise("bodyweight squat", built_in_table())).alerts
     assert (alert.kind, alert.region, alert.repetitions) == (MOVING, "elbows", (1, len(moving)))
     (alert,) = with_alerts(wrong, narrow, reference=prediction).alerts
@@ -151,6 +155,11 @@ def test_margins_are_of_the_weights_that_they_were_calibrated_on(tiny_stored_mod
     assert read_model(tmp_path).margins == margins(tiny_stored_model)
     write_margins(tmp_path, margins(tiny_stored_model, weights="of another model"))
     assert read_model(tmp_path).margins is None
+    (tmp_path / "alerts.json").write_text('{"format": 2}')  # of an earlier version, to be calibrated again
+    assert read_model(tmp_path).margins is None
+    (tmp_path / "alerts.json").write_text('{"format": 99}')
+    with pytest.raises(UserError, match=r"alerts\.json: expected format 3, got 99"):
+        read_model(tmp_path)
     (tmp_path / "alerts.json").write_text("[]")
     with pytest.raises(UserError, match=r"alerts\.json: no alert margins, or damaged"):
         read_model(tmp_path)

@@ -68,7 +68,7 @@ def compare(name, data_dir, folder):
     start, end = read_scenic(workdir / "checkpoint_0"), read_scenic(newest_checkpoint(workdir))
     experiment = Experiment(spec, workdir, data)
     experiment.restore()
-    scores, _ = experiment.evaluate(["val_known", "test_new"])
+    scores = experiment.metrics({split: experiment.predict(split) for split in ("val_known", "test_new")})
     return {
         "scenic": scenics,
         "ours": ours,
