@@ -18,7 +18,7 @@ MIN_HOLD_S = 5.0
 
 _COMPARED_S = 1.0
 _LATE = 0.12
-"""A stretch is seen to begin too late, and to end too early, by this fraction of that time (chosen on rendered holds)."""
+"""A stretch is seen to begin too late, and to end too early, by this fraction of that time, on rendered holds."""
 
 _STILL, _STILL_NOISE = 0.045, 2.2
 """Root mean square of the joints' displacement, in body sizes, between the means before and after a moment; or in units
@@ -27,6 +27,10 @@ of the noise, if that is more."""
 _GAP_S, _NEAR, _NEAR_NOISE = 1.2, 0.04, 2.0
 """Two stretches are one if there is at most this time between them, and their poses are as near as this, or as this in
 units of the noise."""
+
+_TWO_POSES, _REACHED = 5.0, 0.9
+"""Distance of two poses between which a stretch changes, in standard deviations within each, from which they are two
+(that of the halves of a uniform distribution is 3.5); and the fraction of the way on which a pose counts as reached."""
 
 _LONGEST_PERCENTILE, _STRAIGHT, _LOWERED = 95, 0.85, 0.25
 """Of the legs' height over the video, the percentile that is their length; the least fraction of it for straight legs;
@@ -45,6 +49,11 @@ def still_stretches(movement: Movement) -> list[tuple[int, int]]:
             stretches[-1] = (stretches[-1][0], end)
         else:
             stretches.append((start, end))
+    parts = [part for stretch in _long(stretches) for part in _parts_of_one_pose(movement, stretch)]
+    return _long(parts)
+
+
+def _long(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return [(start, end) for start, end in stretches if end - start >= MIN_HOLD_S * RATE]
 
 
@@ -53,6 +62,41 @@ def _is_one(movement: Movement, first: tuple[int, int], second: tuple[int, int])
     before, after = (np.median(movement.pose[slice(*each)], axis=0) for each in (first, second))
     is_near = pose_distance(before, after) < max(_NEAR, _NEAR_NOISE * movement.noise)
     return second[0] - first[1] <= _GAP_S * RATE and bool(is_near)
+
+
+def _parts_of_one_pose(movement: Movement, stretch: tuple[int, int]) -> list[tuple[int, int]]:
+    """The parts of a stretch in which one of two poses is kept, or the whole stretch if it has one pose.
+
+    A movement of few joints, such as hips that sink between two holds, hardly shows in the mean over all joints. But
+    then the pose lies near two places on the line along which it varies most (Otsu, "A threshold selection method from
+    gray-level histograms", 1979).
+    """
+    start, end = stretch
+    pose = movement.pose[start:end].reshape(end - start, -1)
+    pose = pose - pose.mean(axis=0)
+    along: np.ndarray = pose @ np.linalg.svd(pose, full_matrices=False)[2][0]
+    ordered, number = np.sort(along), np.arange(1, end - start)
+    below = np.cumsum(ordered)[:-1] / number
+    above = (ordered.sum() - number * below) / number[::-1]
+    place = int(np.argmax(number * number[::-1] * np.square(above - below)))
+    apart, threshold = above[place] - below[place], (above[place] + below[place]) / 2
+    is_above = along > threshold
+    within = np.std(along - np.where(is_above, above[place], below[place]))
+    if apart < _TWO_POSES * within:
+        return [stretch]
+    for value in (True, False):
+        for first, last in _runs(is_above == value):
+            if first > 0 and last < end - start and last - first <= _GAP_S * RATE:
+                is_above[first:last] = not value  # an error of the estimator
+    parts = []
+    for value in (True, False):
+        inside = is_above == value
+        away = np.abs(along - np.median(along[inside])) if inside.any() else along
+        for first, last in _runs(inside):
+            reached = start + first + np.flatnonzero(away[first:last] <= (1 - _REACHED) * apart)
+            if len(reached):
+                parts.append((int(reached[0]), int(reached[-1]) + 1))
+    return sorted(parts)
 
 
 def is_at_ease(movement: Movement, stretch: tuple[int, int]) -> bool:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from musclemap_jax.coach.exercise import repetitions_and_holds
-from musclemap_jax.coach.movement import RATE, movement
+from musclemap_jax.coach.holds import still_stretches
+from musclemap_jax.coach.movement import RATE, Movement, movement
 from musclemap_jax.coach.repetitions import repetition_times
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.activities.table import select
@@ -78,7 +79,7 @@ def test_repetitions_of_rendered_sessions_are_counted(name):
     assert len(holds) == 0
 
 
-@pytest.mark.parametrize("name", ["forearm plank", "glute bridge"])
+@pytest.mark.parametrize("name", ["forearm plank", "glute bridge", "side plank hip lift"])
 def test_holds_of_rendered_sessions_are_right_within_a_second(name):
     (activity,) = select((name,))
     session = sample_hold_session(activity, 5, name)
@@ -86,6 +87,17 @@ def test_holds_of_rendered_sessions_are_right_within_a_second(name):
     assert len(repetitions) == 0
     assert holds.shape == session.timeline.holds.shape
     np.testing.assert_allclose(np.diff(holds), np.diff(session.timeline.holds), atol=1.0)
+
+
+def test_holds_are_told_apart_by_hips_that_sink_between_them_and_an_error_of_a_moment_is_no_end():
+    times = np.arange(round(40 * RATE)) / RATE
+    lifted = np.interp(times, [2, 3, 15, 16, 18, 19, 35, 36], [0, 1, 1, 0, 0, 1, 1, 0])
+    lifted[(times > 25) & (times < 25.5)] = 0  # the estimator loses the hips
+    pose = np.random.default_rng(0).normal(0, 0.005, (len(times), 13, 2)) + np.arange(13)[:, None] / 13
+    pose[:, 7:9, 1] -= 0.1 * lifted[:, None]
+    names = tuple(f"joint_{v}" for v in range(13))
+    moved = Movement(np.zeros((len(times), 1)), pose, np.zeros((len(times), 2)), names, np.ones(len(times), bool), 0.01)
+    np.testing.assert_allclose(np.array(still_stretches(moved)) / RATE, [[3, 15], [19, 35]], atol=0.3)
 
 
 def test_frame_rate_size_and_place_change_nothing():
