@@ -167,7 +167,11 @@ def study_alerts(run: str | None, per_mixture: int, hours: float, progress: Call
     study = AlertStudy(run)
     table = []
     for mixture in MIXTURES:
-        row = {"expected": mixture.base, "mixed with": f"{mixture.part} of {mixture.other}", "sessions": per_mixture}
+        row: dict[str, Any] = {
+            "expected": mixture.base,
+            "mixed with": f"{mixture.part} of {mixture.other}",
+            "sessions": per_mixture,
+        }
         hits, by_region = dict.fromkeys(KINDS, 0), dict.fromkeys(KINDS, 0)
         for index in range(per_mixture):
             name = f"wrong_{mixture.base}_{mixture.other}_{index}"

@@ -53,15 +53,15 @@ def wait_for(moment: str, workdir: epath.Path, process: subprocess.Popen, rng: r
     log, checkpoints = workdir / "scalars.jsonl", workdir / "checkpoints"
     deadline = time.monotonic() + (rng.uniform(0, typical_s) if moment == "any" else TIME_LIMIT_S)
     skipped = rng.randrange(4)  # which of the new lines, or of the saves, it is
-    seen: Any = _size(log)
+    size, saves = _size(log), set[str]()
     pause_s = rng.choice([0.0, 0.002, 0.02, 0.2])
     while process.poll() is None and time.monotonic() < deadline:
         if moment == "step":
-            size = _size(log)
-            new, seen = size > seen, size
+            now = _size(log)
+            new, size = now > size, now
         else:
             begun = _unfinished(checkpoints) if moment == "save" else set()
-            new, seen = bool(begun - seen) if isinstance(seen, set) else bool(begun), begun
+            new, saves = bool(begun - saves), begun
         if new:
             skipped -= 1
             if skipped < 0:

@@ -7,8 +7,9 @@ about in the same proportion in everybody (Drillis and Contini, 1966; in Winter,
 human movement", 4th edition, figure 4.1).
 
 The heels have no joint in most layouts of a skeleton, and rise by a few centimetres; but the ankles rise with them. So
-the last of the ranges is that of the ankles' height in the picture, from which the straight line between the start and
-the end of the repetition is taken: a camera that is held by hand drifts.
+the last of the ranges is that of the ankles' height in the picture. A camera that is held by hand moves it too, but not
+in time with the exercise: the straight line between the start and the end of a repetition is taken from it, and then
+the mean over neighbouring repetitions.
 
 Letters of shapes: S samples, R repetitions, A motions.
 """
@@ -34,7 +35,7 @@ MOTIONS = (*ANGLES, TRUNK, ANKLES)
 """Names of the A ranges: of the angles and of the trunk's inclination in degrees, and of the height of the ankle that
 moves less in hundredths of the body's size (`movement.Movement`)."""
 
-AT_REST = (20.0, 20.0, 20.0, 20.0, 20.0, 10.0)
+AT_REST = (20.0, 20.0, 20.0, 20.0, 20.0, 8.0)
 """(A,) what moves rests if its range is below this; that of what moves depends too much on the camera."""
 
 _LENGTHS = {
@@ -54,8 +55,9 @@ _SCALE_PERCENTILE = 75
 
 _PERCENTILES = (10, 90)
 _SIDES = ("left", "right")
-_ENDS = 8
-"""The first and the last eighth of a repetition are its start and end."""
+_ENDS, _PHASES, _NEIGHBOURS = 8, 32, 2
+"""The first and the last eighth of a repetition are its start and end; heights are averaged at that many phases, over a
+repetition and at most two on each side of it."""
 
 
 def motion_ranges(movement: Movement, repetitions: np.ndarray) -> np.ndarray:
@@ -68,7 +70,7 @@ def motion_ranges(movement: Movement, repetitions: np.ndarray) -> np.ndarray:
     index = {name: v for v, name in enumerate(movement.joint_names)}
     shown = _fractions_shown(movement)
     paths: dict[str, list[np.ndarray]] = {}  # of each side that is seen
-    segments: dict[str, list[tuple[str, str]]] = {ANKLES: []}  # that must not point at the camera
+    segments: dict[str, list[tuple[str, str]]] = {}  # that must not point at the camera
     for motion, chain in ANGLES.items():
         sides = [[f"{side}_{joint}" for joint in chain] for side in _SIDES]
         seen = [side for side in sides if set(side) <= set(index)]
@@ -78,19 +80,33 @@ def motion_ranges(movement: Movement, repetitions: np.ndarray) -> np.ndarray:
     is_seen = all(pair in shown for pair in segments[TRUNK])
     corners = [[index[name] for name in ends] for ends in zip(*segments[TRUNK], strict=True)] if is_seen else []
     paths[TRUNK] = [_inclination(movement.pose, corners)] if is_seen else []
-    heights = 100 * (movement.pose[..., 1] + movement.middle[:, None, 1])
-    paths[ANKLES] = [heights[:, index[name]] for side in _SIDES if (name := f"{side}_ankle") in index]
+    spans = [slice(start, max(end, start + 1)) for start, end in (RATE * repetitions).astype(int).tolist()]
     ranges = np.full((len(repetitions), len(MOTIONS)), np.nan)
-    for row, (start, end) in enumerate((RATE * repetitions).astype(int).tolist()):
-        inside = slice(start, max(end, start + 1))
-        for column, motion in enumerate(MOTIONS):
-            parts = [path[inside] for path in paths[motion]]
-            if motion == ANKLES:
-                parts = [_without_line(height) for height in parts]
-            least = [np.percentile(shown[pair][inside], _PERCENTILES[0]) for pair in segments[motion] if parts]
-            if parts and min(least, default=1.0) >= _LEAST_SHOWN:
-                ranges[row, column] = min(np.ptp(np.percentile(part, _PERCENTILES)) for part in parts)
+    for row, inside in enumerate(spans):
+        for motion, of_sides in paths.items():
+            least = [np.percentile(shown[pair][inside], _PERCENTILES[0]) for pair in segments[motion] if of_sides]
+            if of_sides and min(least, default=1.0) >= _LEAST_SHOWN:
+                ranges[row, MOTIONS.index(motion)] = min(_range(path[inside]) for path in of_sides)
+    heights = 100 * (movement.pose[..., 1] + movement.middle[:, None, 1])
+    ankles = [heights[:, index[name]] for side in _SIDES if (name := f"{side}_ankle") in index]
+    if ankles and spans:
+        ranges[:, MOTIONS.index(ANKLES)] = np.min([_ranges_of_height(height, spans) for height in ankles], axis=0)
     return ranges
+
+
+def _range(values: np.ndarray) -> float:
+    return float(np.ptp(np.percentile(values, _PERCENTILES)))
+
+
+def _ranges_of_height(height: np.ndarray, spans: list[slice]) -> list[float]:
+    """The range in each of R repetitions of a height of which (S,) samples are given."""
+    cycles = []
+    for inside in spans:
+        cycle = _without_line(height[inside])
+        phases = np.linspace(0, len(cycle) - 1, _PHASES)
+        cycles.append(np.interp(phases, np.arange(len(cycle)), cycle) - cycle.mean())
+    around = [cycles[max(0, row - _NEIGHBOURS) : row + _NEIGHBOURS + 1] for row in range(len(cycles))]
+    return [_range(np.mean(neighbours, axis=0)) for neighbours in around]
 
 
 def _fractions_shown(movement: Movement) -> dict[tuple[str, str], np.ndarray]:

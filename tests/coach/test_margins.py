@@ -25,7 +25,7 @@ from musclemap_jax.coach.margins import (
     loosest,
 )
 from musclemap_jax.coach.motion import MOTIONS, motion_ranges
-from musclemap_jax.coach.movement import Movement
+from musclemap_jax.coach.movement import RATE, Movement
 from musclemap_jax.coach.profiles import log_odds, repetition_scores
 from musclemap_jax.coach.runs import run_maximum, runs
 from musclemap_jax.errors import UserError
@@ -232,6 +232,22 @@ def test_ankles_that_rise_are_told_from_a_camera_that_drifts_and_a_body_that_sin
     assert ankles(pose) < 1  # of one foot alone
     pose[:, 1, 1] -= rises
     assert 15 < ankles(pose) < 20
+
+
+def test_a_camera_that_sways_out_of_time_with_the_repetitions_hardly_moves_the_ankles():
+    times = np.arange(600) / RATE
+    repetitions = np.stack([np.arange(0, 40, 4.0), np.arange(4, 44, 4.0)], axis=1)
+    sway = 0.1 * np.sin(2 * np.pi * times / 3.1)
+
+    def ankles(repetitions):
+        middle = np.stack([np.zeros(600), sway], axis=1)
+        moved = Movement(
+            np.zeros((600, 1)), np.ones((600, 2, 2)), middle, ("left_ankle", "right_ankle"), np.ones(600, bool), 0.0
+        )
+        return motion_ranges(moved, repetitions)[:, MOTIONS.index("ankles")]
+
+    assert min(ankles(one[None])[0] for one in repetitions) > 12
+    assert np.max(ankles(repetitions)[2:-2]) < 8
 
 
 def test_runs_and_their_maximum_agree():
