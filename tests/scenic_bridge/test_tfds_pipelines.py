@@ -40,7 +40,7 @@ print(json.dumps({"masks": masks, "num_ids": len(set(ids)), "shape": taken[0]["i
 
 def run(script, data_dir):
     script = script.replace('data_dir="data"', f'data_dir="{data_dir}"').replace("/multimodal", "/synthetic_smoke")
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}  # one device
     process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-3000:]
     return json.loads(process.stdout.splitlines()[-1])
