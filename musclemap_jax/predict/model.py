@@ -191,7 +191,7 @@ class Model:
         if self.margins is None:
             raise UserError(
                 f"{self.name}: has no alert margins for its weights, without which nothing is an alert: run "
-                "python -m musclemap_jax.predict.calibrate_alerts --run=RUN"
+                "python -m musclemap_jax.predict.calibrate_alerts --run=RUN (those of an earlier version do not count)"
             )
         return self.margins
 
