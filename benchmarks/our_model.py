@@ -29,6 +29,7 @@ from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.skeleton.stgcn import STGCNSpec
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
 from musclemap_jax.models.video.mvit import MVITV2_B, MVITV2_S
+from musclemap_jax.models.video.swin import SWIN_B, SWIN_S, SWIN_T
 from musclemap_jax.pretrained.published import branch_model
 from musclemap_jax.runtime.compilation_cache import use_compilation_cache
 from musclemap_jax.runtime.heap import keep_freed_memory, tidy_heap
@@ -51,7 +52,10 @@ ARCHITECTURES = {
     "mvitv2_s": (branch_model("video", backbones={"mvit": MVITV2_S}), InputSpec()),
     "mvitv2_b": (branch_model("video", backbones={"mvit": MVITV2_B}), InputSpec(num_frames=32)),
     "transm3e": (ModelSpec(), InputSpec()),
-    "swin3d_t": (branch_model("swin"), InputSpec(num_frames=16)),
+    **{
+        name: (branch_model("swin", backbones={"swin": spec}), InputSpec(num_frames=16))
+        for name, spec in (("swin3d_t", SWIN_T), ("swin3d_s", SWIN_S), ("swin3d_b", SWIN_B))
+    },
     **{name: (branch_model(name), InputSpec(num_frames=8)) for name in ("c2d", "i3d", "slow")},
     "slowfast": (branch_model("slowfast"), InputSpec(num_frames=32)),
     "stgcn": (branch_model("stgcn", backbones={"stgcn": STGCNSpec(layout="coco17")}), GCN_INPUT),
@@ -81,10 +85,15 @@ def num_joints(spec: ModelSpec) -> int:
     return next((graph.num_joints for graph in graphs if graph is not None), 1)
 
 
+def variable_shapes(model: TransM3E, batch: dict[str, np.ndarray]) -> Any:
+    """The model's variables as shapes and dtypes, made without compiling or running the initialisation."""
+    return jax.eval_shape(lambda b: model.init(jax.random.key(0), b, distil=True), batch)
+
+
 def random_variables(model: TransM3E, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Random parameters N(0, 0.02) and batch statistics of 1, made without compiling the initialisation."""
+    """Random parameters N(0, 0.02) and batch statistics of 1."""
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda b: model.init(jax.random.key(0), b, distil=True), batch)
+    shapes = variable_shapes(model, batch)
     stats = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shapes.get("batch_stats", {}))
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.02, leaf.shape), leaf.dtype), shapes["params"])
     return {"params": params, "batch_stats": stats}
@@ -188,7 +197,11 @@ def main() -> None:
     batch = example_batch(inputs, num_joints(spec), arguments.batch)
     run, facts = _of_step(model, batch) if arguments.mode == "step" else _of_model(model, batch, arguments.mode)
     passes = 1 if arguments.mode == "forward" else 3
-    serve(run, facts | {"multiply_adds": passes * arguments.batch * model_multiply_adds(spec, inputs)})
+    facts |= {
+        "multiply_adds": passes * arguments.batch * model_multiply_adds(spec, inputs),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variable_shapes(model, batch)["params"])),
+    }
+    serve(run, facts)
 
 
 if __name__ == "__main__":

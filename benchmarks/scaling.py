@@ -73,7 +73,7 @@ def model_costs(quantity: str, turns: int, peer_python: str | None) -> tuple[dic
         workers = {OURS: Worker("benchmarks.our_model", ["--arch=mvitv2_s", *flag])}
         if peer_python:
             threads = f"--threads={os.cpu_count()}"
-            workers[PEER] = Worker("benchmarks.torchvision_video", [threads, *flag], peer_python)
+            workers[PEER] = Worker("benchmarks.peers", [threads, *flag], peer_python)
         measured = alternate({name: worker.run for name, worker in workers.items()}, turns)
         for name, seconds in measured.items():
             times[f"{name}, {size} {quantity}"] = seconds

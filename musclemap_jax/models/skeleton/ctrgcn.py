@@ -121,7 +121,7 @@ class RefinedGraphConv(nn.Module):
 
 
 class CTRGCNUnit(GCNUnit):
-    """A unit of CTR-GCN."""
+    """A unit of CTR-GCN; arrays are (D, BP, T, V), as every channel has its own edges."""
 
     def graph_conv(self, x: jax.Array, train: bool) -> jax.Array:
         return RefinedGraphConv(self.spec, self.unit, self.dtype, name="graph")(x, train)
@@ -129,6 +129,9 @@ class CTRGCNUnit(GCNUnit):
     def temporal_conv(self, x: jax.Array, train: bool) -> jax.Array:
         y = MultiScaleTemporalConv(self.unit.stride, dtype=self.dtype, name="temporal")(x, train)
         return relu(y) if self.spec.convention == "pyskl" else y
+
+    def pointwise_conv(self, x: jax.Array, train: bool, name: str) -> jax.Array:
+        return PointwiseConv(self.unit.features, self.dtype, name=name)(x, train)
 
 
 def make_ctrgcn(spec: CTRGCNSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, name: str | None = None) -> GCN:

@@ -12,7 +12,7 @@ G class tokens of all sets, D width; 2 marks the output of a unit.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,6 @@ from musclemap_jax.models.skeleton.hdgcn import (
     TokensAndJoints,
     UnitSpec,
 )
-from musclemap_jax.models.skeleton.hierarchical_conv import PointwiseConv
 from musclemap_jax.models.skeleton.persons import mean_over_persons, person_weights
 from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, token_norm
 from musclemap_jax.models.skeleton.spatial_graph import SpatialGraph, spatial_graph
@@ -104,25 +103,33 @@ class GCNSpec:
 class GCNUnit(nn.Module):
     """Graph convolution, temporal convolution and residual; then the exchange with the class tokens, if any.
 
-    The first unit has no residual. A network's own units define `graph_conv` and `temporal_conv`.
+    The first unit has no residual. A network's own units define `graph_conv`, `temporal_conv` and `pointwise_conv`, and
+    state the order of their arrays, whose axis 2 is that of the poses.
     """
 
     spec: Any
     unit: UnitSpec
     dtype: DTypeLike = jnp.float32
 
+    channels_last: ClassVar[bool] = False
+    """Whether arrays are (BP, V, T, D), or (D, BP, T, V)."""
+
     def graph_conv(self, x: jax.Array, train: bool) -> jax.Array:
-        """(D, BP, T, V) to (D2, BP, T, V)."""
+        """Maps D channels to D2."""
         raise NotImplementedError
 
     def temporal_conv(self, x: jax.Array, train: bool) -> jax.Array:
-        """(D2, BP, T, V) to (D2, BP, T2, V)."""
+        """Maps T poses to T2."""
+        raise NotImplementedError
+
+    def pointwise_conv(self, x: jax.Array, train: bool, name: str) -> jax.Array:
+        """1x1 convolution from D channels to D2, and norm."""
         raise NotImplementedError
 
     @nn.compact
     def __call__(
-        self, tokens: Float[Array, "BP G D_tokens"] | None, x: Float[Array, "D BP T V"], train: bool
-    ) -> tuple[Float[Array, "BP G D2"] | None, Float[Array, "D2 BP T2 V"]]:
+        self, tokens: Float[Array, "BP G D_tokens"] | None, x: Float[Array, "_ _ T _"], train: bool
+    ) -> tuple[Float[Array, "BP G D2"] | None, Float[Array, "_ _ T2 _"]]:
         """Maps tokens and joints to the unit's width; T2 = ceil(T / stride)."""
         unit = self.unit
         hidden = self.graph_conv(x, train)
@@ -132,15 +139,21 @@ class GCNUnit(nn.Module):
         if not unit.is_first and unit.preserves_shape:
             y = y + x
         elif not unit.is_first:
-            y = y + PointwiseConv(unit.features, self.dtype, name="residual")(x[:, :, :: unit.stride], train)
+            y = y + self.pointwise_conv(x[:, :, :: unit.stride], train, "residual")
         x = relu(y)
         if tokens is not None:
             exchange = SkeletonTokens(not unit.is_last, self.dtype, name="tokens")
-            tokens, message = exchange.exchange(tokens, x.mean(2).transpose(1, 2, 0))
+            tokens, message = exchange.exchange(tokens, self.rows(x.mean(2)))
             if message is not None:
-                x = x + message.transpose(2, 0, 1)[:, :, None]
+                message = message if self.channels_last else message.transpose(2, 0, 1)
+                x = x + message[:, :, None]
         self.sow("intermediates", "unit_output", x)
         return tokens, x
+
+    @classmethod
+    def rows(cls, x: jax.Array) -> Float[Array, "BP V D"]:
+        """Joints without their axis of poses, in one order for all networks."""
+        return x if cls.channels_last else x.transpose(1, 2, 0)
 
 
 class GCN(nn.Module):
@@ -182,30 +195,37 @@ class GCN(nn.Module):
 
         def body(unit: GCNUnit, carry: TokensAndJoints, _: None) -> tuple[TokensAndJoints, Any]:
             tokens, x = unit(*carry, train)
-            x = constrain_clips(x, axis=1)
+            x = constrain_clips(x, axis=0 if self.unit_class.channels_last else 1)
             return (tokens, x), None if tokens is None else mean_over_persons(tokens, person_weight)
 
         for group in self.spec.unit_groups():
             unit = self.unit_class(self.spec, units[group.first - 1], self.dtype, name=group.name("unit{:02d}"))
             (tokens, x), tokens_of_layers = scan_layers(body, unit, group, (tokens, x), None)
             layers += tokens_of_layers
-        joints = x.mean(2, dtype=at_least_float32(self.dtype)).transpose(1, 2, 0)  # (BP, V, D)
+        joints = self.unit_class.rows(x.mean(2, dtype=at_least_float32(self.dtype)))
+        pooled = mean_over_persons(joints.mean(1, keepdims=True), person_weight).astype(self.dtype)
         joints = mean_over_persons(joints, person_weight).astype(self.dtype)
         if tokens is None:
-            features = x.mean((2, 3), dtype=at_least_float32(self.dtype)).T[:, None, :]
-            pooled = mean_over_persons(features, person_weight).astype(self.dtype)
             return BranchOutput((), (), pooled, features=joints)
         tokens = split_layers(layers, token_norm(self.dtype)(layers[-1]), self.num_tokens)
         return dataclasses.replace(tokens, features=joints)
 
-    def _normalise_input(self, poses: jax.Array, train: bool) -> Float[Array, "3 BP T V"]:
-        """Batch norm of the coordinates of every joint, and of every person if the network has it so."""
+    def _normalise_input(self, poses: jax.Array, train: bool) -> jax.Array:
+        """Batch norm of the coordinates of every joint, and of every person if the network has it so.
+
+        Returns:
+          What the first unit takes, with 3 channels.
+        """
         num_clips, num_frames, num_persons, num_joints, _ = poses.shape
         shape = (num_persons,) * self.norm_per_person + (num_joints, NUM_COORDINATES)
         norm = BatchNorm(shape, name="input_norm")
         x = norm(poses, tuple(range(-len(shape), 0)), train)
         self.sow("intermediates", "input_output", x)
-        x = x.transpose(4, 0, 2, 1, 3).reshape(NUM_COORDINATES, num_clips * num_persons, num_frames, num_joints)
+        num_skeletons = num_clips * num_persons
+        if self.unit_class.channels_last:
+            x = x.transpose(0, 2, 3, 1, 4).reshape(num_skeletons, num_joints, num_frames, NUM_COORDINATES)
+        else:
+            x = x.transpose(4, 0, 2, 1, 3).reshape(NUM_COORDINATES, num_skeletons, num_frames, num_joints)
         return x.astype(self.dtype)
 
     def _initial_tokens(self, num_skeletons: int) -> Float[Array, "BP G D"] | None:

@@ -82,7 +82,8 @@ def check_outputs(name, spec, state, golden, mode):
         published = key.removeprefix(f"{mode}/")
         if published in named:
             unit, part = named[published]
-            ours = np.asarray(units[unit][part]).transpose(1, 0, 2, 3)  # (BP, D, T, V)
+            axes = (0, 3, 2, 1) if name == "stgcn" else (1, 0, 2, 3)  # of (BP, V, T, D) and (D, BP, T, V)
+            ours = np.asarray(units[unit][part]).transpose(axes)  # (BP, D, T, V)
             goldens.assert_stored(ours, golden, key, goldens.FORWARD)
             compared += 1
     assert compared >= 12
