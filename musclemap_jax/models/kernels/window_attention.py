@@ -54,6 +54,16 @@ def _attend_forward(queries, keys, values, bias, regions):
     return output, (queries, keys, values, bias, regions, weights, total, output)
 
 
+def _sum_over_windows(x: Float[Array, "B W heads N N"]) -> Float[Array, "heads N N"]:
+    """On a CPU a product with ones: XLA:CPU's sum of few long rows takes as long as the rest of the gradient."""
+
+    def product(x: jax.Array) -> jax.Array:
+        rows = x.reshape(x.shape[0] * x.shape[1], -1)
+        return (jnp.ones((1, rows.shape[0]), x.dtype) @ rows).reshape(x.shape[2:])
+
+    return lax.platform_dependent(x, cpu=product, default=lambda x: jnp.sum(x, axis=(0, 1)))
+
+
 def _attend_backward(residuals, d_output):
     queries, keys, values, bias, _, weights, total, output = residuals
     scaled = d_output.astype(total.dtype) / total
@@ -61,7 +71,7 @@ def _attend_backward(residuals, d_output):
     scaled = scaled.astype(values.dtype)
     d_values = _batched_dot(weights, scaled, 3, 3)
     d_logits = weights.astype(total.dtype) * (_batched_dot(scaled, values, 4, 4) - mean)
-    d_bias = jnp.sum(d_logits, axis=(0, 1)).astype(bias.dtype)
+    d_bias = _sum_over_windows(d_logits).astype(bias.dtype)
     d_logits = d_logits.astype(keys.dtype)
     d_queries = _batched_dot(d_logits, keys, 4, 3).astype(queries.dtype)
     d_keys = _batched_dot(d_logits, queries, 3, 3).astype(keys.dtype)
