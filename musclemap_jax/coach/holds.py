@@ -75,14 +75,9 @@ def _parts_of_one_pose(movement: Movement, stretch: tuple[int, int]) -> list[tup
     pose = movement.pose[start:end].reshape(end - start, -1)
     pose = pose - pose.mean(axis=0)
     along: np.ndarray = pose @ np.linalg.svd(pose, full_matrices=False)[2][0]
-    ordered, number = np.sort(along), np.arange(1, end - start)
-    below = np.cumsum(ordered)[:-1] / number
-    above = (ordered.sum() - number * below) / number[::-1]
-    place = int(np.argmax(number * number[::-1] * np.square(above - below)))
-    apart, threshold = above[place] - below[place], (above[place] + below[place]) / 2
-    is_above = along > threshold
-    within = np.std(along - np.where(is_above, above[place], below[place]))
-    if apart < _TWO_POSES * within:
+    below, above = _two_means(along)
+    apart, is_above = above - below, along > (above + below) / 2
+    if apart < _TWO_POSES * np.std(along - np.where(is_above, above, below)):
         return [stretch]
     for value in (True, False):
         for first, last in _runs(is_above == value):
@@ -97,6 +92,18 @@ def _parts_of_one_pose(movement: Movement, stretch: tuple[int, int]) -> list[tup
             if len(reached):
                 parts.append((int(reached[0]), int(reached[-1]) + 1))
     return sorted(parts)
+
+
+def _two_means(values: np.ndarray) -> tuple[float, float]:
+    """Means of the lower and of the upper part of numbers, divided where the parts vary least within.
+
+    Otsu, "A threshold selection method from gray-level histograms", 1979.
+    """
+    ordered, number = np.sort(values), np.arange(1, len(values))
+    below = np.cumsum(ordered)[:-1] / number
+    above = (ordered.sum() - number * below) / number[::-1]
+    place = int(np.argmax(number * number[::-1] * np.square(above - below)))
+    return float(below[place]), float(above[place])
 
 
 def is_at_ease(movement: Movement, stretch: tuple[int, int]) -> bool:

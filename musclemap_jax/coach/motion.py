@@ -16,6 +16,7 @@ Letters of shapes: S samples, R repetitions, A motions.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -60,6 +61,19 @@ _ENDS, _PHASES, _NEIGHBOURS = 8, 32, 2
 repetition and at most two on each side of it."""
 
 
+@dataclasses.dataclass(frozen=True)
+class _Angle:
+    """An angle of a person over time.
+
+    Attributes:
+      sides: (S,) degrees of each side that the skeleton has.
+      segments: Names of the joints of the segments that must not point at the camera.
+    """
+
+    sides: list[np.ndarray]
+    segments: list[tuple[str, str]]
+
+
 def motion_ranges(movement: Movement, repetitions: np.ndarray) -> np.ndarray:
     """(R, A) ranges of the `MOTIONS` in each repetition; NaN where a joint is not seen, or a limb points at the camera.
 
@@ -67,31 +81,40 @@ def motion_ranges(movement: Movement, repetitions: np.ndarray) -> np.ndarray:
       movement: The movement.
       repetitions: (R, 2) times in seconds.
     """
-    index = {name: v for v, name in enumerate(movement.joint_names)}
-    shown = _fractions_shown(movement)
-    paths: dict[str, list[np.ndarray]] = {}  # of each side that is seen
-    segments: dict[str, list[tuple[str, str]]] = {}  # that must not point at the camera
-    for motion, chain in ANGLES.items():
-        sides = [[f"{side}_{joint}" for joint in chain] for side in _SIDES]
-        seen = [side for side in sides if set(side) <= set(index)]
-        paths[motion] = [_angle(movement.pose, [index[name] for name in side]) for side in seen]
-        segments[motion] = [pair for side in seen for pair in itertools.pairwise(side)]
-    segments[TRUNK] = [(f"{side}_shoulder", f"{side}_hip") for side in _SIDES]
-    is_seen = all(pair in shown for pair in segments[TRUNK])
-    corners = [[index[name] for name in ends] for ends in zip(*segments[TRUNK], strict=True)] if is_seen else []
-    paths[TRUNK] = [_inclination(movement.pose, corners)] if is_seen else []
     spans = [slice(start, max(end, start + 1)) for start, end in (RATE * repetitions).astype(int).tolist()]
     ranges = np.full((len(repetitions), len(MOTIONS)), np.nan)
-    for row, inside in enumerate(spans):
-        for motion, of_sides in paths.items():
-            least = [np.percentile(shown[pair][inside], _PERCENTILES[0]) for pair in segments[motion] if of_sides]
-            if of_sides and min(least, default=1.0) >= _LEAST_SHOWN:
-                ranges[row, MOTIONS.index(motion)] = min(_range(path[inside]) for path in of_sides)
+    shown = _fractions_shown(movement)
+    for motion, angle in _angles(movement).items():
+        for row, inside in enumerate(spans):
+            least = [np.percentile(shown[pair][inside], _PERCENTILES[0]) for pair in angle.segments]
+            if min(least) >= _LEAST_SHOWN:
+                ranges[row, MOTIONS.index(motion)] = min(_range(side[inside]) for side in angle.sides)
+    joints = _joints(movement)
     heights = 100 * (movement.pose[..., 1] + movement.middle[:, None, 1])
-    ankles = [heights[:, index[name]] for side in _SIDES if (name := f"{side}_ankle") in index]
+    ankles = [heights[:, joints[name]] for side in _SIDES if (name := f"{side}_ankle") in joints]
     if ankles and spans:
         ranges[:, MOTIONS.index(ANKLES)] = np.min([_ranges_of_height(height, spans) for height in ankles], axis=0)
     return ranges
+
+
+def _joints(movement: Movement) -> dict[str, int]:
+    """{name of a joint: its number}."""
+    return {name: v for v, name in enumerate(movement.joint_names)}
+
+
+def _angles(movement: Movement) -> dict[str, _Angle]:
+    """The angles of `ANGLES` and of the trunk whose joints the skeleton has, by name."""
+    joints, angles = _joints(movement), {}
+    for motion, chain in ANGLES.items():
+        sides = [[f"{side}_{joint}" for joint in chain] for side in _SIDES]
+        if seen := [side for side in sides if set(side) <= set(joints)]:
+            paths = [_angle(movement.pose, [joints[name] for name in side]) for side in seen]
+            angles[motion] = _Angle(paths, [pair for side in seen for pair in itertools.pairwise(side)])
+    shoulders, hips = ([f"{side}_{joint}" for side in _SIDES] for joint in ("shoulder", "hip"))
+    if {*shoulders, *hips} <= set(joints):
+        corners = [[joints[name] for name in ends] for ends in (shoulders, hips)]
+        angles[TRUNK] = _Angle([_inclination(movement.pose, corners)], list(zip(shoulders, hips, strict=True)))
+    return angles
 
 
 def _range(values: np.ndarray) -> float:
@@ -111,8 +134,7 @@ def _ranges_of_height(height: np.ndarray, spans: list[slice]) -> list[float]:
 
 def _fractions_shown(movement: Movement) -> dict[tuple[str, str], np.ndarray]:
     """{names of a segment's joints, either way: (S,) fraction of its length that the picture shows}."""
-    index = {name: v for v, name in enumerate(movement.joint_names)}
-    relative = {}
+    index, relative = _joints(movement), {}
     for side in _SIDES:
         for joints, length in _LENGTHS.items():
             first, second = (f"{side}_{joint}" for joint in sorted(joints))
