@@ -68,8 +68,7 @@ def _parts_of_one_pose(movement: Movement, stretch: tuple[int, int]) -> list[tup
     """The parts of a stretch in which one of two poses is kept, or the whole stretch if it has one pose.
 
     A movement of few joints, such as hips that sink between two holds, hardly shows in the mean over all joints. But
-    then the pose lies near two places on the line along which it varies most (Otsu, "A threshold selection method from
-    gray-level histograms", 1979).
+    then the pose lies near two places on the line along which it varies most.
     """
     start, end = stretch
     pose = movement.pose[start:end].reshape(end - start, -1)
