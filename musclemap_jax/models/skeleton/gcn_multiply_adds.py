@@ -23,7 +23,7 @@ def stgcn_multiply_adds(spec: STGCNSpec, shapes: Sequence[Shape], num_tokens: in
     """Counts the forward pass of ST-GCN on one clip; arguments as in `hdgcn_multiply_adds`."""
 
     def unit(unit: UnitSpec, positions: int, strided: int) -> int:
-        graph = positions * NUM_SUBSETS * unit.features * (unit.features_in + spec.graph.num_joints)
+        graph = positions * NUM_SUBSETS * unit.features_in * (spec.graph.num_joints + unit.features)
         return graph + strided * spec.kernel_size * unit.features**2
 
     return _units(spec, shapes, num_tokens, unit)
