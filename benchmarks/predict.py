@@ -93,8 +93,9 @@ def measure(
     }
     if pose:
         metrics["times_the_peer"] = round(middle[OURS] / middle[PEER], 3)
-    write_results(results / "predict.json", {"turns": turns, "run": run or "shipped"}, times, metrics, PACKAGES)
-    plot_bars(results / "predict.png", f"Prediction for {seconds:g} s of 1080x1920 at {FPS} fps", times)
+    name = "predict_full_size" if full_size else "predict"
+    write_results(results / f"{name}.json", {"turns": turns, "run": run or "shipped"}, times, metrics, PACKAGES)
+    plot_bars(results / f"{name}.png", f"Prediction for {seconds:g} s of 1080x1920 at {FPS} fps", times)
     print(metrics)
 
 
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="alternating runs (3)")
     parser.add_argument("--no_pose", action="store_true", help="leave the pose estimator out")
     parser.add_argument("--full_size", action="store_true", help="also predict with the paper's full-size model")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of predict.json and predict.png")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file and the plot")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure(

@@ -171,7 +171,7 @@ def check_teacher(spec: ExperimentSpec) -> None:
         if not given and not spec.data.builder.startswith(RENDERED):
             raise UserError(
                 f"config.model.second_branch_frozen: branch {branch} is not trained and would stay random: set "
-                f"config.init_from.{branch} to trained weights (docs/importing.md)"
+                f"config.init_from.{branch} to trained weights (docs/weights.md)"
             )
 
 

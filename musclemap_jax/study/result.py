@@ -3,7 +3,7 @@
 It holds the mAP of every split and branch, the configuration, the code version, and the ranks of every clip's scores
 (`clip_ranks.py`), also by the linear models on skeletons that its report compares it with, so that any two runs can be
 compared clip by clip on a machine that has neither the data nor the checkpoints. For 460 clips, twenty regions and two
-branches it has about 50 KiB, with the linear models about 90.
+branches it has about 50 KiB, with the linear models about 105.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def check_camera_arguments(arguments: argparse.Namespace) -> None:
         return
     if arguments.videos:
         raise UserError(f"--camera: goes without videos, got {shown(arguments.videos[0])}: leave one of them out")
-    for name in ("skeleton", "annotate", "expect", "reference"):
+    for name in ("skeleton", "annotate", "expect", "reference", "explain"):
         if getattr(arguments, name):
             raise UserError(f"--{name}: is for video files, got --camera: leave one of them out")
     if arguments.person == ALL:

@@ -21,6 +21,7 @@ REFUSED = {
     "--camera=squat.mp4 --annotate": "--annotate: is for video files, got --camera: leave one of them out",
     "--camera=squat.mp4 --skeleton=a.json": "--skeleton: is for video files, got --camera: leave one of them out",
     "--camera=squat.mp4 --expect=squat": "--expect: is for video files, got --camera: leave one of them out",
+    "--camera=squat.mp4 --explain=top": "--explain: is for video files, got --camera: leave one of them out",
     "--camera=squat.mp4 --person=all": (
         "--person=all: a camera is answered for one person or all together: pass a number"
     ),
