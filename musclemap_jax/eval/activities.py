@@ -16,10 +16,21 @@ from jaxtyping import Bool, Float64, Int
 from musclemap_jax import taxonomy
 
 
+def activity_places(activities: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """(n,) which activity each clip is of, counted from 0 in alphabetical order."""
+    return np.unique(_one_spelling(activities, activities), return_inverse=True)[1]
+
+
+def count_activities(activities: Sequence[str]) -> int:
+    """Number of different activities among n names."""
+    return len({taxonomy.activity_key(name) for name in activities})
+
+
 def activity_weights(activities: Sequence[str]) -> Float64[np.ndarray, " n"]:
     """(n,) weights of the clips of which every activity has the same sum; all of them sum to 1."""
-    _, place, counts = np.unique(_one_spelling(activities, activities), return_inverse=True, return_counts=True)
-    return 1 / (counts[place] * max(len(counts), 1))
+    places = activity_places(activities)
+    counts = np.bincount(places)
+    return 1 / (counts[places] * max(len(counts), 1))
 
 
 def activity_folds(activities: Sequence[str], num_folds: int) -> Int[np.ndarray, " n"]:
@@ -29,7 +40,7 @@ def activity_folds(activities: Sequence[str], num_folds: int) -> Int[np.ndarray,
       activities: n names.
       num_folds: Number of folds; there are fewer if there are fewer activities.
     """
-    return np.unique(_one_spelling(activities, activities), return_inverse=True)[1] % num_folds
+    return activity_places(activities) % num_folds
 
 
 def in_first_half(activities: Sequence[str], all_activities: Sequence[str]) -> Bool[np.ndarray, " n"]:

@@ -22,6 +22,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Real
 
+from musclemap_jax.eval.activities import activity_places, count_activities
+
 NUM_REPETITIONS = 1000
 CONFIDENCE = 0.95
 _CACHED = 50
@@ -37,7 +39,7 @@ def draw_activities(name: str, activities: Sequence[str]) -> Float32[np.ndarray,
       name: Name of the split; others have other draws.
       activities: n names, one of each clip.
     """
-    count = len(set(activities))
+    count = count_activities(activities)
     random = np.random.default_rng(zlib.crc32(name.encode()))
     return random.multinomial(count, np.full(count, 1 / count), size=NUM_REPETITIONS).astype(np.float32)
 
@@ -58,7 +60,7 @@ def drawn_average_precision(
       activities: n names, one of each clip.
       draws: The result of `draw_activities`.
     """
-    place = np.unique(np.asarray(activities, str), return_inverse=True)[1]
+    place = activity_places(activities)
     columns = [_of_region(*of_region, place, draws) for of_region in zip(scores.T, labels.T, strict=True)]
     return np.stack(columns, axis=1)
 

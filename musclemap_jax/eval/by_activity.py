@@ -7,12 +7,14 @@ of different regions are compared, as in `average_precision.micro_average_precis
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
+from musclemap_jax.eval.activities import activity_places
 from musclemap_jax.eval.average_precision import macro_mean, per_region_average_precision
 from musclemap_jax.eval.predictions import SplitPredictions
 
@@ -54,14 +56,14 @@ def metrics_by_activity(predictions: SplitPredictions, regions: Sequence[str]) -
     every_region = np.ones(len(regions), bool)
     clip_ap = per_region_average_precision(predictions.scores.T, predictions.labels.T, every_region)
     highest = _highest(predictions.scores, labels)
-    activities = np.asarray(predictions.activities, str)
+    places = activity_places(predictions.activities)
     rows = []
-    for activity in np.unique(activities):
-        chosen = activities == activity
+    for place in range(max(places) + 1):
+        chosen = places == place
         shown, top = labels[chosen], highest[chosen]
         rows.append(
             ActivityMetrics(
-                activity=str(activity),
+                activity=min(itertools.compress(predictions.activities, chosen)),
                 num_clips=int(chosen.sum()),
                 clip_ap=macro_mean(np.sort(clip_ap[chosen])),  # in any order of the clips the same sum
                 regions=tuple(name for name, any_clip in zip(regions, shown.any(axis=0), strict=True) if any_clip),

@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Real
 
-from musclemap_jax.eval.activities import activity_folds, activity_weights
+from musclemap_jax.eval.activities import activity_folds, activity_weights, count_activities
 from musclemap_jax.eval.score_link import probabilities
 
 METHODS = ("temperature", "platt")
@@ -137,7 +137,7 @@ def _fit(
     method: str, scores: Float64[np.ndarray, "n K"], labels: Float64[np.ndarray, "n K"], activities: Sequence[str]
 ) -> Calibration:
     num_regions = scores.shape[1]
-    weights = activity_weights(activities) * len(set(activities))
+    weights = activity_weights(activities) * count_activities(activities)
     scale = max(float(np.sqrt(np.mean(scores**2))), 1e-6)
     scaled = scores / scale
     pairs = scaled.reshape(-1, 1, 1)

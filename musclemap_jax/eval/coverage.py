@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Real
 
 from musclemap_jax.eval import score_link
-from musclemap_jax.eval.activities import in_first_half
+from musclemap_jax.eval.activities import count_activities, in_first_half
 from musclemap_jax.eval.calibration import expected_calibration_error
 from musclemap_jax.eval.decisions import Decisions, calibrate
 from musclemap_jax.eval.named_regions import SetMetrics, all_regions, most_frequent_regions, set_metrics
@@ -161,7 +161,7 @@ def _coverage(
     labels, activities = predictions.labels, predictions.activities
     named = set_metrics(active, labels, activities)
     return Coverage(
-        num_activities=len(set(activities)),
+        num_activities=count_activities(activities),
         num_clips=len(labels),
         named=named,
         most_frequent=most_frequent_regions(train_frequency, labels, activities, named.recall),

@@ -10,6 +10,7 @@ Letters of shapes: n clips, K muscle regions; W stands for any leading axes.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Float64, Real
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval import score_link
+from musclemap_jax.eval.activities import count_activities
 from musclemap_jax.eval.calibration import METHODS, Calibration, fit_calibration
 from musclemap_jax.eval.conformal import guaranteed_recall, recall_threshold
 from musclemap_jax.eval.predictions import SplitPredictions
@@ -37,7 +39,7 @@ class Decisions:
       thresholds: K thresholds on the score; a region whose score reaches its threshold is active.
       recall: The stated recall: the mean fraction of active regions that the calibration activities' sets contain.
       split: The split that it was calibrated on.
-      num_activities: Number of its activities.
+      num_activities: Number of its activities that have a recall: those with an active region.
       num_clips: Number of its clips.
       date: Day of the calibration, YYYY-MM-DD.
     """
@@ -167,7 +169,7 @@ def calibrate(
         thresholds=tuple(thresholds.tolist()),
         recall=recall,
         split=split,
-        num_activities=len(set(activities)),
+        num_activities=count_activities(list(itertools.compress(activities, labels.any(axis=1)))),
         num_clips=len(labels),
         date=date,
     )

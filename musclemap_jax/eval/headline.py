@@ -12,6 +12,7 @@ from jaxtyping import Float64
 
 from musclemap_jax.eval import average_precision as ap
 from musclemap_jax.eval import bootstrap
+from musclemap_jax.eval.activities import activity_places
 from musclemap_jax.eval.bootstrap import Interval
 from musclemap_jax.eval.predictions import SplitPredictions
 
@@ -161,12 +162,12 @@ def _bootstrap(
     split: str, predictions: SplitPredictions, per_region: Float64[np.ndarray, " K"]
 ) -> tuple[Drawn, tuple[Interval | None, ...]]:
     """The macro mean in each repetition, None with fewer than two activities, and the interval of each region."""
-    activities, labels = np.asarray(predictions.activities, str), predictions.labels
-    if len(set(predictions.activities)) < 2:
+    places, labels = activity_places(predictions.activities), predictions.labels
+    if len(set(places)) < 2:
         return None, (None,) * labels.shape[1]
     draws = bootstrap.draw_activities(split, predictions.activities)
     drawn = bootstrap.drawn_average_precision(predictions.scores, labels, predictions.activities, draws)
-    several = [len(set(activities[column == 1])) > 1 for column in labels.T]
+    several = [len(set(places[column == 1])) > 1 for column in labels.T]
     columns = zip(per_region, drawn.T, several, strict=True)
     intervals = [_interval(value, column if any_two else None) for value, column, any_two in columns]
     return bootstrap.macro_means(drawn), tuple(intervals)

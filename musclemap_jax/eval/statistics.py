@@ -7,7 +7,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from musclemap_jax.taxonomy import NEW_SPLITS, SPLITS
+from musclemap_jax.taxonomy import NEW_SPLITS, SPLITS, activity_key
 
 KNOWN, NEW = "known", "new"
 
@@ -54,7 +54,7 @@ def data_statistics(clips: Iterable[tuple[str, str, Sequence[int]]], regions: Se
       regions: K names.
 
     Returns:
-      The counts. An activity shows every region that any of its clips shows.
+      The counts. An activity shows every region that any of its clips shows; its spellings are one activity.
 
     Raises:
       ValueError: A split is not in ``taxonomy.SPLITS``.
@@ -66,8 +66,9 @@ def data_statistics(clips: Iterable[tuple[str, str, Sequence[int]]], regions: Se
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
         muscles_of_clips[split].append(muscles)
-        activities_of_split[split].add(activity)
-        muscles_of_activity[NEW if split in NEW_SPLITS else KNOWN][activity].update(map(int, muscles))
+        key = activity_key(activity)
+        activities_of_split[split].add(key)
+        muscles_of_activity[NEW if split in NEW_SPLITS else KNOWN][key].update(map(int, muscles))
 
     def count(sets_of_regions: Iterable[Iterable[int]]) -> tuple[int, ...]:
         counts = Counter(map(int, itertools.chain.from_iterable(sets_of_regions)))

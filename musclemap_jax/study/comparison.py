@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64
 
+from musclemap_jax.eval.activities import count_activities
 from musclemap_jax.eval.baselines import LINEAR
 from musclemap_jax.eval.bootstrap import draw_activities, drawn_average_precision, macro_means
 from musclemap_jax.eval.metrics import MEANS
@@ -214,7 +215,7 @@ class _Bootstrap:
         if key not in self._known:
             clips = result.clips[split]
             drawn = None
-            if len(set(clips.activities)) > 1:
+            if count_activities(clips.activities) > 1:
                 draws = self._draws(split, tuple(clips.activities))
                 scores = result.clip_scores(branch, split)
                 drawn = macro_means(drawn_average_precision(scores, clips.labels, clips.activities, draws))

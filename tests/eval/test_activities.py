@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from musclemap_jax.eval.activities import activity_folds, activity_weights, in_first_half
+from musclemap_jax.eval.activities import (
+    activity_folds,
+    activity_places,
+    activity_weights,
+    count_activities,
+    in_first_half,
+)
 
 
 def test_every_activity_has_the_same_weight():
@@ -25,3 +31,10 @@ def test_spellings_of_one_activity_stay_together():
     assert activity_folds(["Sit-up", "plank", "sit up"], 2).tolist() == [0, 1, 0]
     np.testing.assert_allclose(activity_weights(["Sit-up", "plank", "sit up"]), [1 / 4, 1 / 2, 1 / 4])
     assert in_first_half(["sit up", "plank", "Sit-up"], ["plank", "Sit-up", "sit up"]).tolist() == [True, False, True]
+
+
+def test_places_and_counts_are_of_activities_not_of_spellings():
+    names = ["sit-up", "plank", "sit up", "lunge"]
+    assert activity_places(names).tolist() == [2, 1, 2, 0]
+    assert count_activities(names) == 3
+    assert count_activities([]) == 0

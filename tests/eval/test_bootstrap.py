@@ -41,6 +41,15 @@ def test_as_many_activities_are_drawn_as_there_are_and_always_the_same():
     np.testing.assert_allclose((draws == 0).mean(axis=0), (6 / 7) ** 7, atol=0.05)
 
 
+def test_spellings_are_drawn_together():
+    names, respelled = ["sit up", "plank", "sit up"] * 4, ["sit up", "plank", "sit-up"] * 4
+    scores = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
+    labels = np.tile([[1, 0], [0, 1], [1, 1]], (4, 1))
+    expected = drawn_average_precision(scores, labels, names, draw_activities("test_new", names))
+    drawn = drawn_average_precision(scores, labels, respelled, draw_activities("test_new", respelled))
+    np.testing.assert_array_equal(drawn, expected)
+
+
 def test_the_interval_is_of_activities_not_of_clips():
     # Half of the activities are ranked right and half wrong, each with many equal clips.
     places = np.repeat(np.arange(10), 50)

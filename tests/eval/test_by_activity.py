@@ -31,6 +31,11 @@ def test_regions_outside_the_highest_scores_are_missed():
     assert (plank.activity, plank.clip_ap, plank.missed, plank.in_their_place) == ("plank", 1.0, (), ())
 
 
+def test_spellings_are_one_activity():
+    (sit_up,) = rows([[2, 1, 0, 0], [1, 2, 0, 0]], [[1, 0, 0, 0]] * 2, ["sit up", "Sit-up"])
+    assert (sit_up.activity, sit_up.num_clips) == ("Sit-up", 2)
+
+
 def test_what_is_missed_in_fewer_than_half_of_the_clips_is_not_listed():
     (squat,) = rows([[2, 1, 0, 0], [2, 1, 0, 0], [1, 2, 0, 0]], [[1, 0, 0, 0]] * 3, ["squat"] * 3)
     assert (squat.missed, squat.in_their_place) == ((), ())

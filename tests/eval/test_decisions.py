@@ -82,6 +82,13 @@ def test_the_stated_recall_is_reached_on_the_calibration_clips():
     assert (decisions.num_activities, decisions.num_clips) == (19, 76)
 
 
+def test_the_activities_counted_are_those_with_a_recall_whatever_their_spelling():
+    predictions = made_up(19)
+    predictions.labels[-4:] = 0
+    respelled = [name.upper() if i % 2 else name for i, name in enumerate(predictions.activities)]
+    assert calibrated(predictions._replace(activities=respelled)).num_activities == 18
+
+
 def test_an_active_region_is_never_less_probable_than_another():
     for predictions in (made_up(19), made_up(100, offsets=(-4.0, 0.0, 4.0))):
         decisions = calibrated(predictions)

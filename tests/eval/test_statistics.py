@@ -35,6 +35,12 @@ def test_background_clips_count_as_clips_and_activities_of_no_region():
     assert counts.activities_per_region["known"] == (1, 0)
 
 
+def test_spellings_are_one_activity():
+    counts = data_statistics([("train", "Sit-up", (0,)), ("train", "sit up", (1,))], ("leg", "core"))
+    assert (counts.splits["train"].num_activities, counts.num_activities["known"]) == (1, 1)
+    assert counts.activities_per_region["known"] == (1, 1)
+
+
 def test_an_unknown_split_is_rejected():
     with pytest.raises(ValueError, match="got 'dev'"):
         data_statistics([("dev", "squat", (0,))], ("leg",))
