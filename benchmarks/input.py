@@ -82,7 +82,7 @@ def _parts(source: ClipSource) -> dict[str, Run]:
 
     def resize() -> None:
         for jpegs, box in zip(picked, boxes, strict=True):
-            decode_frames(jpegs, np.arange(VIDEO.num_frames), box, video)
+            decode_frames(jpegs, np.arange(VIDEO.num_frames), (box,), video)
 
     per = len(source)
 

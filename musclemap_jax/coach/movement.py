@@ -164,7 +164,7 @@ def _without_drift(middle: np.ndarray) -> np.ndarray:
 
 def _near_true(values: np.ndarray, margin: int) -> np.ndarray:
     """True as well up to `margin` samples from a True."""
-    return np.convolve(values, np.ones(2 * margin + 1), mode="same") > 0
+    return np.convolve(np.pad(values, margin), np.ones(2 * margin + 1), mode="valid") > 0
 
 
 def _resampled(values: np.ndarray, fps: float) -> np.ndarray:

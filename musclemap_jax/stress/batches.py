@@ -96,7 +96,7 @@ def changed_batch(
         return batch
     narrow = dataclasses.replace(spec, modalities=modalities)
     num_rows = len(batch["clip_valid"])
-    changed = empty_batch(narrow, num_rows, num_rows - len(records), spec.num_views)
+    changed = empty_batch(narrow, num_rows, num_rows - len(records), spec.views_per_clip)
     write = functools.partial(_write_clip, changed, batch, records, condition, narrow, seed)
     list(pool.map(write, range(len(records))))
     shared = {name: array for name, array in batch.items() if name not in changed}

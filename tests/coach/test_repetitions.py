@@ -128,6 +128,15 @@ def test_standing_at_ease_is_no_hold():
     np.testing.assert_allclose(holds, [[0, 200 / 15]], atol=0.3)
 
 
+@pytest.mark.parametrize("num_frames", [2, 3, 10, 20, 41])
+def test_a_video_of_a_moment_has_no_repetitions_and_no_holds(num_frames):
+    joints = np.random.default_rng(0).normal(0, 1, (num_frames, len(JOINTS), 3))
+    joints[..., 2] = 1
+    moved = movement(joints, JOINTS, 30.0)
+    assert len(moved.seen) == len(moved.curve)
+    assert [len(times) for times in repetitions_and_holds(moved)] == [0, 0]
+
+
 @pytest.mark.parametrize("score", [0.0, 0.2])
 def test_a_person_who_is_not_seen_does_not_move(score):
     joints = np.random.default_rng(0).normal(0, 1, (50, len(JOINTS), 3))

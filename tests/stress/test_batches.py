@@ -1,5 +1,6 @@
 """Batches under conditions: what changes, what is shared, and that a clip's changes depend on the clip alone."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -96,6 +97,15 @@ def test_processes_change_their_own_clips_as_one_process_does(records):
     for place, arrays in parts.items():
         for key, values in arrays.items():
             np.testing.assert_array_equal(values, whole[place][key])
+
+
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_every_crop_is_changed(records, name):
+    spec = dataclasses.replace(SPEC, num_crops=3)
+    clean, changed = stressed(records[:1], strongest(name), batch_size=1, spec=spec)
+    assert clean["video"].shape == changed["video"].shape == (1, 6, 4, 16, 16, 3)
+    if "video" in PERTURBATIONS[name].modalities:
+        assert (changed["video"] != clean["video"]).any(axis=(0, 2, 3, 4, 5)).all()
 
 
 def test_another_seed_draws_other_noise(records):
