@@ -6,7 +6,7 @@ import av
 import simplejpeg
 
 from musclemap_jax.data.images import JPEG_QUALITY, encode_jpeg
-from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.data.modalities.modality import ClipError, ClipSettings
 from musclemap_jax.data.raw.video import read_video
 from tfds_musclemap.build.clip_reader import read_clip
 
@@ -29,4 +29,7 @@ def our_frames(path: str) -> int:
 
 def our_clip(root: str, clip_id: str) -> int:
     """Does everything that a worker of the builder does for a clip; returns its number of frames."""
-    return read_clip(root, clip_id, ClipSettings()).num_frames
+    clip = read_clip(root, clip_id, ClipSettings())
+    if isinstance(clip, ClipError):
+        raise ValueError(clip)
+    return clip.num_frames

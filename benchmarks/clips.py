@@ -7,6 +7,7 @@ backwards. The skeletons are noise: only their size matters.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -42,8 +43,8 @@ def write_raw_dataset(root: Path, num_clips: int) -> list[str]:
         (root / folder).mkdir(parents=True, exist_ok=True)
     clips = []
     for view in VIEWS:
-        frames = list(read_video(REAL / view, short_side=1080).frames)[::2]
-        height, width = frames[0].shape[0], frames[0].shape[1]
+        frames = _half_of_the_frames(view, short_side=1080)
+        height, width = frames[0].shape[:2]
         window = round(width * HEIGHT / WIDTH)
         for top in np.linspace(0, height - window, num_clips // len(VIEWS)).astype(int):
             small = [
@@ -61,6 +62,19 @@ def write_raw_dataset(root: Path, num_clips: int) -> list[str]:
             clips.append(clip)
     raw_dataset.write_annotations(root, clips)
     return [clip.clip_id for clip in clips]
+
+
+def write_portrait_video(path: Path, seconds: float, width: int) -> Path:
+    """Writes the first view, forwards and backwards again and again, `width` pixels wide, at 30 fps."""
+    frames = _half_of_the_frames(VIEWS[0], width)
+    endless = itertools.cycle(frames + frames[::-1])
+    encode_video(path, itertools.islice(endless, round(seconds * FPS)), FPS)
+    return path
+
+
+def _half_of_the_frames(view: str, short_side: int) -> list[np.ndarray]:
+    """Every second frame of a view, which has 60 fps."""
+    return [np.asarray(frame) for frame in read_video(REAL / view, short_side=short_side).frames][::2]
 
 
 def prepared_source(data_dir: Path, root: Path) -> ClipSource:

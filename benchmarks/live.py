@@ -19,23 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.clips import REAL, VIEWS
+from benchmarks.clips import FPS, write_portrait_video
 from benchmarks.timing import RESULTS, write_results
-from musclemap_jax.data.raw.video import encode_video, read_video
 from musclemap_jax.predict.live.session import Live, LiveAnswer
 from musclemap_jax.predict.model import AUTO, NONE, Model, load
 from musclemap_jax.runtime.compilation_cache import use_compilation_cache
 
-FPS = 30
 PACKAGES = ("av", "jax", "mediapipe", "numpy")
-
-
-def write_video(path: Path, seconds: float) -> Path:
-    """Writes the real clip, forwards and backwards again and again, as 720x1280 at 30 fps."""
-    frames = list(read_video(REAL / VIEWS[0], short_side=720).frames)[::2]
-    endless = itertools.cycle(frames + frames[::-1])
-    encode_video(path, itertools.islice(endless, round(seconds * FPS)), FPS)
-    return path
 
 
 def measure(model: Model, video: Path, pose: str) -> tuple[dict[str, Any], list[float]]:
@@ -87,7 +77,7 @@ def main() -> None:
     times: dict[str, list[float]] = {}
     metrics: dict[str, Any] = {"model": model.name, "window_s": round(model.window_s, 2)}
     with tempfile.TemporaryDirectory() as folder:
-        video = write_video(Path(folder) / "camera.mp4", arguments.seconds)
+        video = write_portrait_video(Path(folder) / "camera.mp4", arguments.seconds, width=720)
         for name, pose in {"without pose": NONE, "with pose": AUTO}.items():
             if pose == AUTO and arguments.no_pose:
                 continue

@@ -12,7 +12,7 @@ import functools
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from musclemap_jax.checkpoints.state import create_state
 from musclemap_jax.cost.flops import model_multiply_adds
 from musclemap_jax.data.batch import InputSpec
 from musclemap_jax.models.branches import BRANCHES
+from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.models.skeleton.ctrgcn import CTRGCNSpec
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
 from musclemap_jax.models.skeleton.stgcn import STGCNSpec
@@ -99,10 +100,10 @@ def random_variables(model: TransM3E, batch: dict[str, np.ndarray]) -> dict[str,
     return {"params": params, "batch_stats": stats}
 
 
-def compilation_times(function: Callable, *arguments: Any) -> dict[str, float]:
+def compilation_times(function: Any, *arguments: Any) -> dict[str, float]:
     """Measures seconds of lowering, of compilation, and of both again from the cache."""
     with tempfile.TemporaryDirectory() as folder:
-        user_folder = jax.config.jax_compilation_cache_dir
+        user_folder = jax.config.jax_compilation_cache_dir  # ty: ignore[missing-attribute]  # made at run time
         _use_cache(folder)
         times = [time.perf_counter()]
         lowered = function.lower(*arguments)
@@ -123,7 +124,7 @@ def _use_cache(folder: str | None) -> None:
 
 
 def _forward(model: TransM3E, variables: dict[str, Any], batch: dict[str, Any]) -> jax.Array:
-    return model.apply(variables, batch).logits
+    return cast(ModelOutput, model.apply(variables, batch)).logits
 
 
 def _gradient(model: TransM3E, variables: dict[str, Any], batch: dict[str, Any]) -> Any:
@@ -149,7 +150,8 @@ def _of_model(model: TransM3E, batch: dict[str, Any], mode: str) -> tuple[Callab
 
 
 def _temporaries(program: jax.stages.Compiled) -> dict[str, float]:
-    return {"temporaries_gib": round(program.memory_analysis().temp_size_in_bytes / 2**30, 2)}
+    memory: Any = program.memory_analysis()
+    return {"temporaries_gib": round(memory.temp_size_in_bytes / 2**30, 2)}
 
 
 def _of_step(model: TransM3E, batch: dict[str, Any]) -> tuple[Callable[[], object], dict[str, float]]:

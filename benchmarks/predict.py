@@ -11,19 +11,16 @@ size (`full_size.py`) predicts the same video, too.
 from __future__ import annotations
 
 import argparse
-import itertools
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.clips import REAL, VIEWS
+from benchmarks.clips import FPS, write_portrait_video
 from benchmarks.measured_process import MeasuredProcess
 from benchmarks.timing import RESULTS, Run, alternate, medians, plot_bars, write_results
-from musclemap_jax.data.raw.video import encode_video, read_video
 
 PACKAGES = ("av", "jax", "mediapipe", "numpy", "simplejpeg")
-FPS = 30
 PEER = "peer: pose estimation alone"
 OURS = "ours: predict, with pose"
 VIDEO_ALONE = "ours: predict --pose=none"
@@ -42,22 +39,13 @@ with open_estimator() as estimator:
 """
 
 
-def write_video(path: Path, seconds: float) -> Path:
-    """Writes the real clip, forwards and backwards again and again, as 1080x1920 at 30 fps."""
-    if not path.exists():
-        frames = list(read_video(REAL / VIEWS[0], short_side=1080).frames)[::2]
-        endless = itertools.cycle(frames + frames[::-1])
-        encode_video(path, itertools.islice(endless, round(seconds * FPS)), FPS)
-    return path
-
-
 def measure(
     folder: Path, run: str | None, seconds: float, turns: int, results: Path, pose: bool, full_size: bool
 ) -> None:
-    """Runs the benchmark and writes ``predict.json`` and ``predict.png``.
+    """Runs the benchmark and writes ``predict.json`` and ``.png``, or ``predict_full_size.json`` and ``.png``.
 
     Args:
-      folder: Folder for the videos and results; existing videos are reused.
+      folder: Folder for the videos and what is predicted of them.
       run: The model, None for the shipped one.
       seconds: Length of the video.
       turns: Number of alternating runs, without the warm-up.
@@ -65,7 +53,8 @@ def measure(
       pose: Whether to compare with the pose estimator, which has to be installed.
       full_size: Whether to predict with the paper's full-size model, too.
     """
-    long, short = write_video(folder / "long.mp4", seconds), write_video(folder / "short.mp4", 2)
+    long = write_portrait_video(folder / "long.mp4", seconds, width=1080)
+    short = write_portrait_video(folder / "short.mp4", 2, width=1080)
     command = ["-m", "musclemap_jax.predict", "--overwrite", "--quiet", f"--out={folder / 'out'}"]
     ours = [*command, *([f"--run={run}"] if run else [])]
     without_pose = [] if pose else ["--pose=none"]

@@ -47,12 +47,15 @@ def _window(path: Path, length: int, rng: np.random.Generator) -> list[np.ndarra
     """RGB frames of a random window, (H, W, 3) uint8 each."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        ticks = int(1 / (stream.average_rate * stream.time_base))
+        rate, tick = stream.average_rate, stream.time_base
+        if not rate or not tick:
+            raise ValueError(f"{path}: the video states no frame rate")
+        ticks = int(1 / (rate * tick))
         start = int(rng.integers(0, stream.frames - length + 1)) * ticks
         container.seek(start, stream=stream)
         frames = []
         for frame in container.decode(stream):
-            if frame.pts >= start:
+            if (frame.pts or 0) >= start:
                 frames.append(frame)
             if len(frames) == length:
                 break

@@ -162,6 +162,7 @@ def calibrate(
     else:
         # A clip's own activity would make its regions look easier to name than those of a further one.
         thresholds = calibration.scores(recall_threshold(held_out, labels, activities, recall))
+    with_recall = list(itertools.compress(activities, (labels == 1).any(axis=1).tolist()))
     return Decisions(
         regions=tuple(regions),
         link=link,
@@ -169,7 +170,7 @@ def calibrate(
         thresholds=tuple(thresholds.tolist()),
         recall=recall,
         split=split,
-        num_activities=count_activities(list(itertools.compress(activities, labels.any(axis=1)))),
+        num_activities=count_activities(with_recall),
         num_clips=len(labels),
         date=date,
     )

@@ -1,10 +1,10 @@
 """A configuration of ours as one of Scenic's, and what a Scenic run is in ours.
 
-Scenic's configuration states how the model is trained: batch size, steps, optimizer, schedule. Data, input, model, loss and first
-weights stand in `dataset_configs.experiment`, with the keys of `experiment/config.py`; its other sections are left out
-there, so that each setting stands once. Translated are AdamW, its decay mask, the warm-up with cosine and the clipping
-by global norm, all to the same numbers; other settings of the optimizer are refused. Scenic has no moving average of
-parameters, gradient accumulation or mesh.
+Scenic's configuration states how the model is trained: batch size, steps, optimizer, schedule. Data, input, model, loss
+and first weights stand in `dataset_configs.experiment`, with the keys of `experiment/config.py`; its other sections are
+left out there, so that each setting stands once. Translated are AdamW, its decay mask, the warm-up with cosine and the
+clipping by global norm, all to the same numbers; other settings of the optimizer are refused. Scenic has no moving
+average of parameters, gradient accumulation or mesh.
 """
 
 from __future__ import annotations
