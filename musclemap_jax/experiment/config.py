@@ -126,6 +126,7 @@ class ExperimentSpec:
                 f"{', '.join(given)}"
             )
         self._check_distillation()
+        self._check_mixing()
         for branch in self.model.branches:
             backbone = BRANCHES[branch].backbone
             for field, value in backbone.input_fields(self.model.architecture(branch)).items():
@@ -145,6 +146,18 @@ class ExperimentSpec:
         distils = self.loss.kd_logits_weight or (self.loss.kd_weight and self.model.taught)
         if self.train.kd_gradient_every and not distils:
             raise UserError("config.train.kd_gradient_every: this configuration distils nothing: set it to 0")
+
+    def _check_mixing(self) -> None:
+        """Refuses parts of a batch in which a clip is without its partner."""
+        inside = [name for name in self.model.branches if BRANCHES[name].mixes_features]
+        parts = self.train.grad_accum_steps
+        per_part = self.train.batch_size // parts
+        if self.train.mixing.is_on and inside and parts > 1 and per_part % 2:
+            raise UserError(
+                f"config.train.grad_accum_steps: branch {inside[0]} mixes pairs of clips, so each of {parts} parts of "
+                f"a batch needs an even number of them, got {self.train.batch_size} / {parts} = {per_part}: make "
+                f"config.train.batch_size a multiple of {2 * parts}"
+            )
 
 
 DERIVED: dict[str, tuple[str, ...]] = {

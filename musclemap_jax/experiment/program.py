@@ -19,7 +19,7 @@ from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.train.kd_gradient import KdGradient, make_kd_gradient
 from musclemap_jax.train.label_weights import LabelCounts, label_weights
-from musclemap_jax.train.mixing import mixed_step
+from musclemap_jax.train.mixing import on_mixed_batch
 from musclemap_jax.train.multipliers import frozen_parts
 from musclemap_jax.train.objective import kd_schedule
 from musclemap_jax.train.optimizer import make_optimizer, make_schedule
@@ -68,9 +68,11 @@ def make_program(spec: ExperimentSpec, num_steps: int, counts: LabelCounts | Non
     optimizer = make_optimizer(spec.optimizer, frozen)
     schedule = make_schedule(spec.optimizer, num_steps)
     step = make_train_step(loss, optimizer, schedule, spec.optimizer.ema_decay, parts)
-    if spec.train.mixing.is_on:
-        step = mixed_step(step, spec.train.mixing, spec.input.crop_size, spec.model.branches, spec.model.modalities)
     kd_gradient = make_kd_gradient(loss, spec.model.branches, parts) if spec.train.kd_gradient_every else None
+    if (mixing := spec.train.mixing).is_on:
+        settings = mixing, spec.input.crop_size, spec.model.branches, spec.model.modalities
+        step = on_mixed_batch(step, *settings)
+        kd_gradient = kd_gradient and on_mixed_batch(kd_gradient, *settings)
     return TrainProgram(model, optimizer, step, kd_gradient)
 
 

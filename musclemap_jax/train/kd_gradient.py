@@ -17,7 +17,7 @@ from musclemap_jax.runtime.barrier import SynchronizedJit
 from musclemap_jax.sharding.activation_sharding import clip_sharding
 from musclemap_jax.sharding.context import with_mesh
 from musclemap_jax.sharding.mesh import batch_sharding, replicated
-from musclemap_jax.train.step import compiler_options
+from musclemap_jax.train.step import compiler_options, split_batch
 from musclemap_jax.train.training_loss import Batch, Metrics, TrainingLoss
 
 KdGradient = Callable[[TrainState, Batch], Metrics]
@@ -39,7 +39,7 @@ def make_kd_gradient(loss: TrainingLoss, branches: tuple[str, ...], num_parts: i
 
     def kd_gradient(state: TrainState, batch: Batch) -> Metrics:
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        part = jax.tree.map(lambda x: x[::num_parts], batch)
+        part = jax.tree.map(lambda x: x[0], split_batch(batch, num_parts))
 
         def whole_and_kd(params: optax.Params) -> tuple[jax.Array, jax.Array]:
             total, (terms, _) = loss(params, state.batch_stats, part, key, state.step)

@@ -16,7 +16,7 @@ would speak of a person whom the skeleton does not show.
 Differences from upstream: every clip draws its own coefficient (there, one for a batch); labels are not smoothed.
 
 Everything is drawn from the run's seed and the step's number, for the batch as a whole, so a resumed run draws the same
-on any mesh, and so do steps with gradient accumulation.
+on any mesh, and so do steps with gradient accumulation, where a clip and its partner are in one part of the batch.
 
 Letters of shapes: B clips, S views, T H W frames and pixels, C channels, T_s poses, P persons, V joints, K muscle
 regions.
@@ -27,7 +27,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -36,8 +36,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from musclemap_jax.checkpoints.state import TrainState
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.branches import BRANCHES, OWN_WEIGHT
-from musclemap_jax.train.step import Batch, Metrics, StepFunction
+from musclemap_jax.train.training_loss import Batch
 
+_Result = TypeVar("_Result")
 _STREAM = 2**31
 """What is folded into the step's key; gradient accumulation folds in small numbers."""
 
@@ -197,13 +198,17 @@ def mix_batch(batch: Batch, mix: Mix, branches: Sequence[str], modalities: Seque
     return {**batch, **mixed, "muscles": own * batch["muscles"] + (1 - own) * partner["muscles"]}
 
 
-def mixed_step(
-    step: StepFunction, spec: MixingSpec, size: int, branches: Sequence[str], modalities: Sequence[str]
-) -> StepFunction:
-    """A training step that mixes its batch first.
+def on_mixed_batch(
+    function: Callable[[TrainState, Batch], _Result],
+    spec: MixingSpec,
+    size: int,
+    branches: Sequence[str],
+    modalities: Sequence[str],
+) -> Callable[[TrainState, Batch], _Result]:
+    """A function of a state and a batch, such as the training step, that mixes the batch first.
 
     Args:
-      step: The training step.
+      function: The function.
       spec: Settings.
       size: Pixels of a side of the images.
       branches: Names of the model's branches.
@@ -219,12 +224,12 @@ def mixed_step(
             "train.mixing.MIXERS, or set mixup_alpha and cutmix_alpha to 0"
         )
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def mixing_function(state: TrainState, batch: Batch) -> _Result:
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(state.seed), state.step), _STREAM)
         mix = draw_mix(key, batch["muscles"].shape[0], size, spec)
-        return step(state, mix_batch(batch, mix, branches, modalities))
+        return function(state, mix_batch(batch, mix, branches, modalities))
 
-    return train_step
+    return mixing_function
 
 
 def _like(clips: Bool[Array, " B"], array: Array) -> Array:

@@ -30,6 +30,21 @@ _Changing = tuple[Any, Any, Any]
 """Parameters, batch statistics and optimizer state, which a step changes unless it is skipped."""
 
 
+def split_batch(batch: Batch, num_parts: int) -> Batch:
+    """A batch in equal parts, along a new first axis.
+
+    Every part takes clips from every device's shard, without communication. If parts have an even number of clips, the
+    clip at place j from the end of a part is the partner (`mixing.py`) of the one at place j from its beginning.
+    """
+
+    def split(x: jax.Array) -> jax.Array:
+        rows = x.reshape(-1, num_parts, *x.shape[1:])
+        late = (jnp.arange(len(rows)) >= len(rows) // 2).reshape(-1, *(1,) * x.ndim)
+        return jnp.where(late, rows[:, ::-1], rows).swapaxes(0, 1)
+
+    return jax.tree.map(split, batch)
+
+
 def _loss_and_gradient(
     loss: TrainingLoss, params: Any, batch_stats: Any, batch: Batch, key: jax.Array, step: jax.Array
 ) -> tuple[Metrics, Any, Any]:
@@ -44,8 +59,7 @@ def _accumulate(
     """The same for a batch in equal parts, one after another: mean terms and mean gradient."""
     if num_parts == 1:
         return _loss_and_gradient(loss, state.params, state.batch_stats, batch, key, state.step)
-    # Clip i goes to part i % num_parts, so that every part takes clips from every device's shard.
-    parts = jax.tree.map(lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), batch)
+    parts = split_batch(batch, num_parts)
 
     def body(carry: tuple[Any, Any], part_and_index: tuple[Batch, jax.Array]) -> tuple[tuple[Any, Any], Metrics]:
         batch_stats, total = carry

@@ -26,8 +26,8 @@ def test_fraction_of_the_gradient_by_hand():
     state = state_at(0)
     shardings = jax.tree.map(lambda _: replicated(mesh), state)
     measure = compile_kd_gradient(make_kd_gradient(loss, ("video",), num_parts=2), shardings, mesh)
-    # Only the first part, clips 0 and 2, is looked at.
-    muscles = np.array([[1.0, 0.0], [np.nan, np.nan]] * 2, np.float32)
+    # Only the first part, clips 0 and 3, is looked at.
+    muscles = np.array([[1.0, 0.0], [np.nan, np.nan], [np.nan, np.nan], [1.0, 0.0]], np.float32)
     batch = put_batch({"muscles": muscles, "clip_valid": np.ones(4, bool)}, mesh)
     # Cross-entropy: (0.5 - label) / 2, so (-0.25, 0.25); squared distance from (0.1, 0): (-0.2, 0).
     fractions = measure(state_at(7), batch)

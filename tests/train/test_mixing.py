@@ -9,9 +9,13 @@ import pytest
 
 from musclemap_jax.checkpoints.state import TrainState
 from musclemap_jax.errors import UserError
+from musclemap_jax.experiment.config import resolve
+from musclemap_jax.experiment.program import make_program
+from musclemap_jax.models.branches import OWN_WEIGHT
 from musclemap_jax.sharding.mesh import AXES, make_mesh, put_batch, replicated
-from musclemap_jax.train.mixing import Mix, MixingSpec, draw_mix, mix_batch, mix_images, mix_poses, mixed_step
-from musclemap_jax.train.step import compile_train_step
+from musclemap_jax.train.mixing import Mix, MixingSpec, draw_mix, mix_batch, mix_images, mix_poses, on_mixed_batch
+from musclemap_jax.train.step import compile_train_step, split_batch
+from tests.experiment.test_config import CONFIGS, load
 
 BOTH = MixingSpec(mixup_alpha=0.8, cutmix_alpha=1.0)
 MODEL = {"branches": ("video", "skeleton"), "modalities": ("video", "skeleton")}
@@ -97,6 +101,17 @@ def test_labels_and_all_modalities_have_the_same_partner_and_weight(seen_batch):
     assert mixed["video"].dtype == np.uint8
 
 
+@pytest.mark.parametrize("num_parts", [1, 2, 4])
+def test_a_clip_and_its_partner_are_in_one_part_of_the_batch(seen_batch, num_parts):
+    """Features that a network itself mixes (`pose_statistics`) are those of the clips whose labels are mixed."""
+    batch = seen_batch(8)
+    batch["muscles"] = features = np.eye(8, 20, dtype=np.float32)
+    mixed = mix_batch(batch, _mixes([0.25] * 8, [False] * 8), ("pose_statistics",), ("skeleton",))
+    parts = split_batch({**mixed, "features": features}, num_parts)
+    for own, x, muscles in zip(parts[OWN_WEIGHT], parts["features"], parts["muscles"], strict=True):
+        np.testing.assert_allclose(own[:, None] * x + (1 - own[:, None]) * x[::-1], muscles)
+
+
 def test_padding_and_clips_without_a_person_are_not_mixed(seen_batch):
     batch = seen_batch(6)
     batch["clip_valid"][5] = False  # the partner of 0
@@ -175,7 +190,7 @@ def _state(step=0, seed=3):
 
 
 def test_seed_and_step_alone_decide(seen_batch):
-    step = jax.jit(mixed_step(_observed, BOTH, 16, *MODEL.values()))
+    step = jax.jit(on_mixed_batch(_observed, BOTH, 16, *MODEL.values()))
     batch = seen_batch(8)
     state, first = step(_state(), batch)
     _, second = step(state, batch)
@@ -189,7 +204,7 @@ def test_seed_and_step_alone_decide(seen_batch):
 @pytest.fixture(scope="module")
 def means(tiny_batch):
     """Means of a batch's arrays after mixing, on one device."""
-    _, mixed = jax.jit(mixed_step(_observed, BOTH, 16, *MODEL.values()))(_state(), tiny_batch(8))
+    _, mixed = jax.jit(on_mixed_batch(_observed, BOTH, 16, *MODEL.values()))(_state(), tiny_batch(8))
     return {name: value.astype(jnp.float32).mean() for name, value in mixed.items()}
 
 
@@ -199,7 +214,7 @@ def test_clips_are_mixed_alike_on_every_mesh_and_no_device_takes_the_whole_batch
     shardings = jax.tree.map(lambda _: replicated(mesh), _state())
 
     def step(state, batch):
-        state, mixed = mixed_step(_observed, BOTH, 16, *MODEL.values())(state, batch)
+        state, mixed = on_mixed_batch(_observed, BOTH, 16, *MODEL.values())(state, batch)
         return state, {name: value.astype(jnp.float32).mean() for name, value in mixed.items()}
 
     state, batch = jax.device_put(_state(), shardings), put_batch(tiny_batch(8), mesh)
@@ -211,7 +226,7 @@ def test_clips_are_mixed_alike_on_every_mesh_and_no_device_takes_the_whole_batch
 
 def test_what_cannot_be_mixed_is_refused_by_name():
     with pytest.raises(UserError, match=r"config.train.mixing: modality 'emg' cannot be mixed: enter"):
-        mixed_step(_observed, BOTH, 16, ("video",), ("video", "emg"))
+        on_mixed_batch(_observed, BOTH, 16, ("video",), ("video", "emg"))
 
 
 @pytest.mark.parametrize(
@@ -226,6 +241,25 @@ def test_what_cannot_be_mixed_is_refused_by_name():
 def test_impossible_settings_are_refused_by_name(fields, message):
     with pytest.raises(UserError, match=message):
         MixingSpec(**fields)
+
+
+def test_parts_with_an_odd_number_of_clips_are_refused_where_a_branch_mixes_pairs():
+    config = load(CONFIGS[0].with_name("transm3e_plus.py"), "smoke")
+    config.train.update(batch_size=12, grad_accum_steps=4)
+    message = r"grad_accum_steps: branch pose_statistics mixes pairs .* got 12 / 4 = 3: make .* a multiple of 8"
+    with pytest.raises(UserError, match=message):
+        resolve(config)
+    config.train.grad_accum_steps = 3
+    resolve(config)
+
+
+def test_distillations_gradient_is_that_of_the_mixed_batch(monkeypatch):
+    mixing = []
+    monkeypatch.setattr("musclemap_jax.experiment.program.on_mixed_batch", lambda function, *_: mixing.append(function))
+    config = load(CONFIGS[0].with_name("transm3e_plus.py"), "smoke")
+    config.train.kd_gradient_every = 1
+    make_program(resolve(config), 5)
+    assert [function.__name__ for function in mixing] == ["train_step", "kd_gradient"]
 
 
 def test_it_is_off_unless_something_is_asked_for():

@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from musclemap_jax.checkpoints.state import create_state
 from musclemap_jax.models.outputs import DistillationSite, ModelOutput
 from musclemap_jax.models.transm3e import TransM3E
-from musclemap_jax.sharding.mesh import AXES, make_mesh, put_batch
+from musclemap_jax.sharding.mesh import AXES, batch_sharding, make_mesh, put_batch
 from musclemap_jax.train.objective import ObjectiveSpec, objective
 from musclemap_jax.train.optimizer import OptimizerSpec, make_optimizer, make_schedule
-from musclemap_jax.train.step import compile_train_step, make_train_step
+from musclemap_jax.train.step import compile_train_step, make_train_step, split_batch
 from musclemap_jax.train.training_loss import TrainingLoss
 
 NUM_STEPS = 50
@@ -54,6 +55,23 @@ def test_twenty_steps_give_the_same_losses_on_every_mesh(alone, tiny_batch, size
     spread = losses(spec, tiny_batch(8), dict(zip(AXES, sizes, strict=True)), 8, num_steps=20)
     np.testing.assert_allclose(spread, expected, atol=1e-4)
     assert expected[-1] < expected[0]
+
+
+@pytest.mark.parametrize(("batch_size", "num_parts"), [(32, 2), (64, 4), (9, 3)])
+def test_parts_are_a_batch_and_the_ends_of_an_even_part_are_ends_of_the_batch(batch_size, num_parts):
+    parts = np.asarray(split_batch({"clip": jnp.arange(batch_size)}, num_parts)["clip"])
+    assert sorted(parts.ravel().tolist()) == list(range(batch_size))
+    if parts.shape[1] % 2 == 0:
+        assert (parts + parts[:, ::-1] == batch_size - 1).all()
+
+
+def test_a_batch_is_split_without_communication():
+    mesh = make_mesh({"data": 8, "fsdp": 1, "tensor": 1}, jax.devices())
+    batch = {"video": jax.ShapeDtypeStruct((32, 4, 4), jnp.uint8)}
+    by_clip = NamedSharding(mesh, PartitionSpec(None, ("data", "fsdp")))
+    split = jax.jit(lambda x: split_batch(x, 2), in_shardings=batch_sharding(mesh), out_shardings=by_clip)
+    text = split.lower(batch).compile().as_text()
+    assert [line for line in text.splitlines() if " all-" in line or "permute" in line] == []
 
 
 def test_accumulation_gives_the_gradient_of_the_whole_batch(tiny_video_spec, tiny_batch):
