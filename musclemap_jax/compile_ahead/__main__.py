@@ -12,10 +12,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import pathlib
+import os
 from collections.abc import Sequence
 
 from absl import app, flags
+from etils import epath
 
 from musclemap_jax.compile_ahead.largest_batch import find_largest
 from musclemap_jax.compile_ahead.report_table import operations_table, report_table
@@ -28,6 +29,7 @@ from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.runtime.process_exit import run_and_exit
 from musclemap_jax.runtime.saved_program import identity_of, save_program
 from musclemap_jax.sharding.mesh import batch_ways, make_mesh
+from musclemap_jax.storage.files import is_remote, replace_text
 
 _print = functools.partial(print, flush=True)
 
@@ -86,11 +88,11 @@ def run(spec: ExperimentSpec, title: str, topology: Topology, wanted: Wanted) ->
     _print(report_table(step.report, title, topology))
     if wanted.top_ops:
         _print(operations_table(step.operations(), wanted.top_ops))
-    if wanted.out:
-        pathlib.Path(wanted.out).write_text(json.dumps(as_json(step.report, title, topology), indent=2) + "\n")
     if wanted.save:
         size = save_program(step.compiled, identity_of(step.lowered, topology.devices), wanted.save)
         _print(f"saved: {wanted.save}, {size / 2**20:.1f} MiB")
+    if wanted.out:
+        replace_text(wanted.out, json.dumps(as_json(step.report, title, topology), indent=2) + "\n")
     return 0
 
 
@@ -113,6 +115,31 @@ def _does_not_fit(error: OutOfMemoryError, title: str, topology: Topology, batch
     )
 
 
+def _check_saved(spec: ExperimentSpec) -> None:
+    """Refuses to save a program that depends on what only a run knows."""
+    if not spec.train.num_steps:
+        raise UserError("--save: the schedule is part of the program: set --config.train.num_steps")
+    if spec.loss.balance != "none":
+        raise UserError(
+            f"--save: the weights of config.loss.balance={spec.loss.balance} are counted in the training data and part "
+            "of the program: set it to none, or let the run compile its step"
+        )
+
+
+def _make_folder_of(flag: str, path: str) -> None:
+    """Makes sure, before minutes of compilation, that a file can be written."""
+    file = epath.Path(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        is_folder = file.is_dir()
+    except OSError as error:
+        raise UserError(
+            f"--{flag}={path}: cannot be written: {error.strerror or error}: choose another file"
+        ) from error
+    if is_folder or not (is_remote(path) or os.access(file.parent, os.W_OK)):
+        raise UserError(f"--{flag}={path}: cannot be written: expected a file in a folder of yours")
+
+
 def main(argv: Sequence[str]) -> int:
     """The command, once its flags are parsed."""
     del argv
@@ -127,8 +154,11 @@ def main(argv: Sequence[str]) -> int:
         if _BATCH.value is not None and _BATCH.value < 1:
             raise UserError(f"--batch={_BATCH.value}: expected at least 1")
         spec = resolve(CONFIG.value)
-        if _SAVE.value and not spec.train.num_steps:
-            raise UserError("--save: the schedule is part of the program: set --config.train.num_steps")
+        if _SAVE.value:
+            _check_saved(spec)
+        for flag, path in (("out", _OUT.value), ("save", _SAVE.value)):
+            if path:
+                _make_folder_of(flag, path)
         topology = describe_topology(_TOPOLOGY.value, _NUM_SLICES.value)
         batch_size = None if _LARGEST.value else _BATCH.value or spec.train.batch_size
         return run(spec, title, topology, Wanted(batch_size, _OUT.value, _SAVE.value, _TOP_OPS.value))

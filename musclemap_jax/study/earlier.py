@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
+from etils import epath
+
 from musclemap_jax.errors import UserError
 from musclemap_jax.experiment.resumption import Change
-from musclemap_jax.experiment.workdir import CONFIG, trained_spec
+from musclemap_jax.experiment.workdir import CONFIG, REPORT_FOLDER, trained_spec
+from musclemap_jax.reporting.report import remove_report
 from musclemap_jax.study.configurations import deciding_changes, needs_training
 from musclemap_jax.study.result import is_finished, read_result
 from musclemap_jax.study.runs import Run
@@ -26,8 +29,8 @@ def check_unchanged(runs: Sequence[Run], rerun: bool = False) -> None:
 
     Args:
       runs: The runs.
-      rerun: Whether what has changed is run again. Results are deleted, and workdirs too, unless only the evaluation
-        has changed.
+      rerun: Whether what has changed is run again. Results and reports are deleted, and whole workdirs unless only the
+        evaluation has changed.
 
     Raises:
       UserError: A run was run with another configuration; names the keys.
@@ -45,6 +48,8 @@ def check_unchanged(runs: Sequence[Run], rerun: bool = False) -> None:
         runs[number].result.unlink(missing_ok=True)
         if needs_training(_changes_of_workdir(runs[number])):
             shutil.rmtree(runs[number].folder)
+        else:  # once its workdir has the new configuration, the earlier report would count as that of the new one
+            remove_report(epath.Path(runs[number].folder / REPORT_FOLDER))
 
 
 def _changes(run: Run) -> list[Change]:

@@ -156,7 +156,8 @@ class TrainingLoop:
         """
         first_step = int(state.step)
         if first_step and self._evaluates(first_step) and not self.checkpointer.scores.has(first_step):
-            self._validate(state, first_step)  # the run was stopped between this checkpoint and its evaluation
+            with self.meter.pausing():  # the run was stopped between this checkpoint and its evaluation
+                self._validate(state, first_step)
         pending: dict[str, jax.Array] | None = None
         due = _Due()
         for step in range(first_step + 1, self.num_steps + 1):

@@ -35,6 +35,24 @@ def test_an_unknown_topology_is_refused_with_examples(name):
         (["--config=configs/transm3e.py", "--topology=v5x:2x2"], "--topology=v5x:2x2: expected one of v4"),
         (["--config=configs/transm3e.py", "--topology=v5e:2x2", "--batch=4", "--largest_batch"], "exclude each other"),
         (["--config=configs/transm3e.py", "--topology=v5e:2x2", "--save=step.bin"], "set --config.train.num_steps"),
+        (
+            [
+                "--config=configs/transm3e.py",
+                "--topology=v5e:2x2",
+                "--save=step.bin",
+                "--config.train.num_steps=9",
+                "--config.loss.balance=positives",
+            ],
+            "--save: the weights of config.loss.balance=positives are counted in the training data",
+        ),
+        (
+            ["--config=configs/transm3e.py", "--topology=v5e:2x2", "--out=setup.py/step.json"],
+            "--out=setup.py/step.json: cannot be written: ",
+        ),
+        (
+            ["--config=configs/transm3e.py", "--topology=v5e:2x2", "--out=configs"],
+            "--out=configs: cannot be written: expected a file",
+        ),
     ],
 )
 def test_invalid_input_ends_with_one_line(arguments, message):

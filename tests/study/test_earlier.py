@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from etils import epath
 
 from musclemap_jax.errors import UserError
+from musclemap_jax.experiment.workdir import claim_workdir
 from musclemap_jax.study.carrying_out import unfinished_runs
 from musclemap_jax.study.earlier import check_unchanged
 from musclemap_jax.study.result import collect_run, write_result
-from tests.study.fabricated import CROSSED, clips, plan, study_of, write_finished_run
+from tests.study.fabricated import CROSSED, REGIONS, clips, plan, study_of, write_finished_run
 
 
 def finish(run):
@@ -79,4 +81,7 @@ def test_rerun_keeps_what_was_learned_if_only_the_evaluation_has_changed(tmp_pat
     check_unchanged([after], rerun=True)
     assert run.folder.exists()
     assert not run.result.exists()
-    assert unfinished_runs([after]) == [after]  # its report is of the earlier evaluation
+    assert unfinished_runs([after]) == [after]
+    # Interrupted when the workdir has the new configuration, it is not finished by the report of the earlier one.
+    claim_workdir(epath.Path(run.folder), after.spec, REGIONS, 2.0, num_clips=10, step=10)
+    assert unfinished_runs([after]) == [after]
