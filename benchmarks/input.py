@@ -97,6 +97,10 @@ def _parts(source: ClipSource) -> dict[str, Run]:
     }
 
 
+_TAKEN = 24
+"""Batches during which memory is measured."""
+
+
 def _memory(folder: Path, num_workers: int) -> int:
     """Peak memory in bytes of a process that only takes batches, including its workers."""
     command = [sys.executable, "-m", "benchmarks.input", f"--data={folder}", f"--take={num_workers}"]
@@ -107,10 +111,10 @@ def _memory(folder: Path, num_workers: int) -> int:
     return peak
 
 
-def _take(source: ClipSource, num_workers: int, num_batches: int = 24) -> None:
+def _take(source: ClipSource, num_workers: int) -> None:
     """Prints a line per batch, so that the caller can measure memory in between."""
     batches = train_iterator(source, VIDEO, BATCH_SIZE, seed=0, num_workers=num_workers)
-    for number, _ in enumerate(itertools.islice(batches, num_batches)):
+    for number, _ in enumerate(itertools.islice(batches, _TAKEN)):
         print(number, flush=True)
     batches.close()
 

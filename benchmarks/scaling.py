@@ -16,7 +16,7 @@ import io
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +147,14 @@ def measure(quantity: str, turns: int, peer_python: str | None, results: Path) -
     print(metrics)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__.splitlines()[0])
     parser.add_argument("--quantity", choices=tuple(SIZES), default="batch", help="what is varied (batch)")
     parser.add_argument("--turns", type=int, default=5, help="alternating runs at every size (5)")
     parser.add_argument("--peer_python", help="interpreter with torch and torchvision")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON file and the plot")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args()
     measure(arguments.quantity, arguments.turns, arguments.peer_python, arguments.results)
 
 

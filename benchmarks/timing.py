@@ -45,19 +45,18 @@ def timed(function: Callable[[], Any], per: int = 1, clock: Callable[[], float] 
     return run
 
 
-def alternate(rivals: Mapping[str, Run], turns: int = 7, warm_up: int = 1) -> Times:
+def alternate(rivals: Mapping[str, Run], turns: int = 7) -> Times:
     """Runs all rivals in every turn, in order.
 
     Args:
       rivals: Name -> run.
-      turns: Number of turns.
-      warm_up: Number of turns before those, whose times are dropped (compilation, caches).
+      turns: Number of turns, after one whose times are dropped (compilation, caches).
 
     Returns:
       ``turns`` times for each rival.
     """
     times: Times = {name: [] for name in rivals}
-    for turn in range(-warm_up, turns):
+    for turn in range(-1, turns):
         for name, run in rivals.items():
             seconds = run()
             if turn >= 0:

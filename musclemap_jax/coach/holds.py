@@ -12,6 +12,7 @@ import itertools
 import numpy as np
 
 from musclemap_jax.coach.movement import RATE, Movement
+from musclemap_jax.coach.runs import all_runs
 
 MIN_HOLD_S = 5.0
 """Shorter stretches are pauses of a movement."""
@@ -44,7 +45,7 @@ def still_stretches(movement: Movement) -> list[tuple[int, int]]:
     """First sample and the one after the last of each stretch of at least `MIN_HOLD_S` in which a pose is kept."""
     stretches: list[tuple[int, int]] = []
     margin = round(_LATE * _COMPARED_S * RATE)
-    for start, end in _runs(_widened(_still(movement), margin) & movement.seen):
+    for start, end in all_runs(_widened(_still(movement), margin) & movement.seen):
         if stretches and _is_one(movement, stretches[-1], (start, end)):
             stretches[-1] = (stretches[-1][0], end)
         else:
@@ -79,14 +80,14 @@ def _parts_of_one_pose(movement: Movement, stretch: tuple[int, int]) -> list[tup
     if apart < _TWO_POSES * np.std(along - np.where(is_above, above, below)):
         return [stretch]
     for value in (True, False):
-        for first, last in _runs(is_above == value):
+        for first, last in all_runs(is_above == value):
             if first > 0 and last < end - start and last - first <= _GAP_S * RATE:
                 is_above[first:last] = not value  # an error of the estimator
     parts = []
     for value in (True, False):
         inside = is_above == value
         away = np.abs(along - np.median(along[inside])) if inside.any() else along
-        for first, last in _runs(inside):
+        for first, last in all_runs(inside):
             reached = start + first + np.flatnonzero(away[first:last] <= (1 - _REACHED) * apart)
             if len(reached):
                 parts.append((int(reached[0]), int(reached[-1]) + 1))
@@ -143,16 +144,10 @@ def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _widened(inside: np.ndarray, margin: int) -> np.ndarray:
     """Runs of True longer than twice the margin, wider by it at both ends; the others are dropped."""
     wide = np.zeros_like(inside)
-    for start, end in _runs(inside):
+    for start, end in all_runs(inside):
         if end - start > 2 * margin:
             wide[max(0, start - margin) : end + margin] = True
     return wide
-
-
-def _runs(inside: np.ndarray) -> list[tuple[int, int]]:
-    """Start and end of the runs of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
-    return [(start, end) for start, end in edges.reshape(-1, 2).tolist()]
 
 
 def _down(first: np.ndarray, second: np.ndarray) -> bool:

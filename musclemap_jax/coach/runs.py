@@ -1,4 +1,4 @@
-"""Runs of neighbouring repetitions.
+"""Runs of neighbouring repetitions, or samples.
 
 Letters of shapes: R repetitions, K muscle regions.
 """
@@ -21,8 +21,13 @@ def run_maximum(excess: np.ndarray) -> np.ndarray:
     return lowest.max(axis=0)
 
 
+def all_runs(inside: np.ndarray) -> list[tuple[int, int]]:
+    """Start and end of the runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    return [(start, end) for start, end in edges.reshape(-1, 2).tolist()]
+
+
 def runs(inside: np.ndarray) -> list[tuple[int, int]]:
     """Start and end of the runs of True that are at least `RUN` long, or as long as all of `inside`."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
     least = max(1, min(RUN, len(inside)))
-    return [(start, end) for start, end in edges.reshape(-1, 2).tolist() if end - start >= least]
+    return [(start, end) for start, end in all_runs(inside) if end - start >= least]

@@ -15,6 +15,9 @@ from jaxtyping import Bool, Integer, Real, Shaped
 
 from musclemap_jax.eval import score_link
 
+FUSED = "fused"
+"""Name of the prediction of a model of several branches, beside the branches' names."""
+
 
 class SplitPredictions(NamedTuple):
     """Scores and labels of the clips of one split, without padding.

@@ -46,3 +46,8 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def six_decimals(number: float) -> str:
+    """A number in a CSV file; empty for NaN."""
+    return "" if math.isnan(number) else f"{number:.6f}"

@@ -15,7 +15,7 @@ from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.metrics import Comparison, Metrics
 from musclemap_jax.eval.named_regions import SetMetrics
 from musclemap_jax.eval.predictions import SplitPredictions
-from musclemap_jax.reporting.formatting import decimal, percent, percent_range, percentage_points
+from musclemap_jax.reporting.formatting import decimal, percent, percent_range, percentage_points, six_decimals
 from musclemap_jax.storage.csv_files import write_csv
 from musclemap_jax.storage.npz_files import read_npz
 from musclemap_jax.taxonomy import NEW_SPLITS
@@ -39,12 +39,12 @@ def write_per_muscle_csv(path: str | Path, metrics: Metrics) -> None:
         mean = split.headline
         low, high = zip(*(each or _NO_INTERVAL for each in (*split.interval, mean.interval)), strict=True)
         columns += [
-            [f"{name}_ap", *map(_cell, split.average_precision), _cell(mean.mean_ap)],
-            [f"{name}_low", *map(_cell, low)],
-            [f"{name}_high", *map(_cell, high)],
+            [f"{name}_ap", *map(six_decimals, split.average_precision), six_decimals(mean.mean_ap)],
+            [f"{name}_low", *map(six_decimals, low)],
+            [f"{name}_high", *map(six_decimals, high)],
             [f"{name}_support", *map(str, split.support), str(split.num_clips)],
-            [f"{name}_random", *map(_cell, split.random_floor), _cell(mean.random_floor)],
-            [f"{name}_all_ones", *map(_cell, split.all_ones_floor), _cell(mean.all_ones_floor)],
+            [f"{name}_random", *map(six_decimals, split.random_floor), six_decimals(mean.random_floor)],
+            [f"{name}_all_ones", *map(six_decimals, split.all_ones_floor), six_decimals(mean.all_ones_floor)],
         ]
     header, *rows = zip(*columns, strict=True)
     write_csv(path, header, rows)
@@ -57,7 +57,7 @@ def write_per_activity_csv(path: str | Path, metrics: Metrics) -> None:
     in_their_place. Splits whose activities are unknown have no rows.
     """
     rows = [
-        [split, row.activity, row.num_clips, _cell(row.clip_ap)]
+        [split, row.activity, row.num_clips, six_decimals(row.clip_ap)]
         + [";".join(names) for names in (row.regions, row.missed, row.in_their_place)]
         for split in new_first(metrics.splits)
         for row in metrics.splits[split].activities
@@ -215,7 +215,3 @@ def read_predictions(npz_path: epath.PathLike) -> tuple[SplitPredictions, tuple[
 
 def _set_cells(named: SetMetrics) -> list[str]:
     return [percent(named.precision), decimal(named.mean_regions)]
-
-
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6f}"

@@ -14,9 +14,6 @@ from musclemap_jax.eval.bootstrap import Interval
 from musclemap_jax.eval.metrics import Headline, Metrics
 from musclemap_jax.stress.perturbations.perturbation import Perturbation
 
-FUSED = "fused"
-"""Name of the prediction of a model of several branches, beside the branches' names."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Curve:

@@ -9,11 +9,11 @@ import numpy as np
 
 from musclemap_jax.eval.evaluator import EvalSplit
 from musclemap_jax.eval.metrics import Metrics
-from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.eval.predictions import FUSED, SplitPredictions
 from musclemap_jax.experiment.experiment import Experiment
 from musclemap_jax.stress.batches import Condition, conditions_of, stressed_batches
 from musclemap_jax.stress.perturbations.perturbation import Perturbation
-from musclemap_jax.stress.robustness import FUSED, Robustness, curves_of
+from musclemap_jax.stress.robustness import Robustness, curves_of
 
 
 def stress_test(experiment: Experiment, perturbations: Sequence[Perturbation], splits: Sequence[str]) -> Robustness:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.reporting.formatting import percent
+from musclemap_jax.reporting.formatting import percent, six_decimals
 from musclemap_jax.reporting.tables import markdown_table
 from musclemap_jax.storage.csv_files import write_csv
 from musclemap_jax.stress.robustness import Curve, Robustness
@@ -25,7 +25,7 @@ def write_stress_csv(path: str | Path, robustness: Robustness) -> None:
     for curve in robustness.curves:
         for strength, value, interval in zip(curve.strengths, curve.mean_ap, curve.intervals, strict=True):
             names = [curve.perturbation, units[curve.perturbation], f"{strength:g}", curve.split, curve.branch]
-            rows.append([*names, *map(_cell, (value, *(interval or _NO_INTERVAL), curve.chance))])
+            rows.append([*names, *map(six_decimals, (value, *(interval or _NO_INTERVAL), curve.chance))])
     write_csv(path, ["perturbation", "unit", "strength", "split", "branch", "mAP", "low", "high", "chance"], rows)
 
 
@@ -65,7 +65,3 @@ def _columns(robustness: Robustness) -> Sequence[tuple[str, str]]:
 def _values(robustness: Robustness, perturbation: str, number: int) -> list[str]:
     curves = (robustness.curve(perturbation, *names) for names in _columns(robustness))
     return [percent(curve.mean_ap[number]) for curve in curves]
-
-
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6f}"

@@ -16,11 +16,9 @@ import io
 
 import numpy as np
 
-from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.eval.predictions import FUSED, SplitPredictions
 from musclemap_jax.storage.npz_files import read_npz
 
-FUSED = "fused"
-"""Name of the whole model's prediction beside the names of its branches."""
 _RANKS, _BASELINE = "ranks_", "baseline_"
 
 

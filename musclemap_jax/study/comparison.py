@@ -19,7 +19,7 @@ from musclemap_jax.eval.baselines import LINEAR
 from musclemap_jax.eval.bootstrap import draw_activities, drawn_average_precision, macro_means
 from musclemap_jax.eval.metrics import MEANS
 from musclemap_jax.eval.paired_bootstrap import PairedDifference, mean_and_std, paired_difference, same_clips
-from musclemap_jax.study.clip_ranks import FUSED
+from musclemap_jax.eval.predictions import FUSED
 from musclemap_jax.study.result import RunResult
 from musclemap_jax.study.study import Study
 

@@ -21,7 +21,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.eval.average_precision import macro_mean, per_region_average_precision
 from musclemap_jax.eval.baselines import LINEAR
 from musclemap_jax.eval.metrics import Metrics
-from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.eval.predictions import FUSED, SplitPredictions
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.experiment.workdir import REPORT_FOLDER, trained_spec
 from musclemap_jax.reporting.tables import read_predictions
@@ -29,7 +29,7 @@ from musclemap_jax.runtime.code_version import code_version
 from musclemap_jax.storage.files import replace_text
 from musclemap_jax.storage.json_files import read_json_object
 from musclemap_jax.storage.run_times import RunTimes
-from musclemap_jax.study.clip_ranks import FUSED, pack, unpack
+from musclemap_jax.study.clip_ranks import pack, unpack
 from musclemap_jax.study.configurations import config_hash, deciding_changes
 from musclemap_jax.study.runs import Run
 

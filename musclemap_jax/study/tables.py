@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from musclemap_jax.eval.paired_bootstrap import PairedDifference
-from musclemap_jax.reporting.formatting import percent, percentage_points
+from musclemap_jax.eval.predictions import FUSED
+from musclemap_jax.reporting.formatting import percent, percentage_points, six_decimals
 from musclemap_jax.reporting.tables import markdown_table
 from musclemap_jax.storage.csv_files import write_csv
-from musclemap_jax.study.clip_ranks import FUSED
 from musclemap_jax.study.comparison import Comparison, RowScores, Score
 
 ABSENT = "–"  # noqa: RUF001 - a dash is meant
@@ -130,16 +130,12 @@ def _csv_lines(
         if (score := of_branch.get(split)) is None:
             continue
         line: list[object] = [comparison.study.name, row.name, branch, split, len(score.by_seed)]
-        line += [_cell(score.mean), _cell(score.std)]
+        line += [six_decimals(score.mean), six_decimals(score.std)]
         difference = row.differences.get(branch, {}).get(split)
         if difference is None:
             lines.append([*line, *[""] * 6])
             continue
         low, high = difference.interval or (math.nan, math.nan)
         values = (difference.mean, difference.std, low, high)
-        lines.append([*line, comparison.study.reference, difference.num_pairs, *map(_cell, values)])
+        lines.append([*line, comparison.study.reference, difference.num_pairs, *map(six_decimals, values)])
     return lines
-
-
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6f}"

@@ -68,7 +68,11 @@ def check_patterns(params: Any, multipliers: Multipliers) -> None:
     for index, (pattern, _) in enumerate(multipliers):
         matched = [path for path in paths if re.match(pattern, path)]
         if not matched:
-            names = {"/".join(parts[:end]) for parts in map(_parts, paths) for end in range(1, len(parts) + 1)}
+            names = {
+                "/".join(parts[:end])
+                for parts in (path.split("/") for path in paths)
+                for end in range(1, len(parts) + 1)
+            }
             near = difflib.get_close_matches(pattern.rstrip("/"), sorted(names), _MOST_NAMES, cutoff=0.0)
             raise UserError(f"{_KEY}: {pattern!r} matches no parameter; near it are {', '.join(near)}")
         earlier = multipliers[:index]
@@ -76,10 +80,6 @@ def check_patterns(params: Any, multipliers: Multipliers) -> None:
             raise UserError(
                 f"{_KEY}: {pattern!r} takes no parameter, since patterns before it match them all: move it before them"
             )
-
-
-def _parts(path: str) -> list[str]:
-    return path.split("/")
 
 
 def frozen_modules(params: Any, multipliers: Multipliers) -> frozenset[tuple[str, ...]]:

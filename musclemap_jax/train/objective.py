@@ -34,7 +34,7 @@ from musclemap_jax.models.distillation import (
 )
 from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.train.label_weights import BALANCES, LabelWeights
-from musclemap_jax.train.losses import LOSSES, SCORE_LINKS, ClipValid, Labels, Loss, MultiLabelLoss
+from musclemap_jax.train.losses import LOSSES, ClipValid, Labels, Loss, MultiLabelLoss, link_of
 
 Factor = float | jax.Array
 Terms = dict[str, Loss]
@@ -218,7 +218,7 @@ def _logit_distillation(output: ModelOutput, clip_valid: ClipValid, spec: Object
             output.branch_logits[student],
             clip_valid=valid,
             tau=spec.kd_logits_tau,
-            link=SCORE_LINKS.get(spec.kind, "sigmoid"),
+            link=link_of(spec.kind),
         )
     return terms, jnp.mean(jnp.stack(list(terms.values())))
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from musclemap_jax.eval.predictions import FUSED
 from musclemap_jax.stress.batches import conditions_of
 from musclemap_jax.stress.perturbations import PERTURBATIONS
-from musclemap_jax.stress.robustness import FUSED
 from musclemap_jax.stress.stress_test import predict_stressed, stress_test
 
 SPLITS = ("test_known", "test_new")

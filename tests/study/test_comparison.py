@@ -7,7 +7,7 @@ import math
 import pytest
 
 from musclemap_jax.eval.bootstrap import draw_activities
-from musclemap_jax.study.clip_ranks import FUSED
+from musclemap_jax.eval.predictions import FUSED
 from musclemap_jax.study.comparison import compare
 from musclemap_jax.study.study import Row, Study
 from tests.study.fabricated import (

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from musclemap_jax.study.clip_ranks import FUSED
+from musclemap_jax.eval.predictions import FUSED
 from musclemap_jax.study.comparison import compare
 from musclemap_jax.study.page import render_page, render_plot
 from musclemap_jax.study.plots import WIDTH, difference_plots, score_plots

@@ -10,7 +10,7 @@ import pytest
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import compute_metrics
-from musclemap_jax.study.clip_ranks import FUSED
+from musclemap_jax.eval.predictions import FUSED
 from musclemap_jax.study.configurations import config_hash
 from musclemap_jax.study.result import collect_run, is_finished, read_result, validation_scores, write_result
 from musclemap_jax.study.study import Row, Study

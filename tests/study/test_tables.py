@@ -9,7 +9,7 @@ import pytest
 
 from musclemap_jax.eval.bootstrap import draw_activities
 from musclemap_jax.eval.paired_bootstrap import PairedDifference
-from musclemap_jax.study.clip_ranks import FUSED
+from musclemap_jax.eval.predictions import FUSED
 from musclemap_jax.study.comparison import Score, compare
 from musclemap_jax.study.plots import score_plots
 from musclemap_jax.study.tables import (
