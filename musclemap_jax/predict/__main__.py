@@ -147,6 +147,8 @@ def _names(text: str) -> list[str]:
 
 def _targets(videos: Sequence[Path], names: Sequence[str], args: argparse.Namespace) -> dict[Path, Path]:
     """{video: folder of its results}; refuses results that exist unless a flag says what to do."""
+    if args.out == "":
+        raise UserError("--out: expected a folder, got an empty name")
     folder = Path(args.out or "muscles")
     if is_remote(args.out or ""):
         raise UserError(

@@ -51,6 +51,7 @@ def predict_by_beam(corpus: Corpus, settings: CorpusSettings, options: Any) -> N
     if not missing:
         write_failed(corpus.out, FAILED_SHARD, {})
         return
+    corpus.record_settings()
     needs_pose = not all(has_skeleton(video) for video, _ in missing)
     with beam.Pipeline(options=options) as pipeline:
         _ = (

@@ -81,7 +81,7 @@ class Corpus:
     """
 
     def __init__(self, source: str, out: str, settings: Mapping[str, Any]) -> None:
-        """Lists the videos and records the settings.
+        """Lists the videos and compares the settings with those of earlier results.
 
         Args:
           source: A folder, whose subfolders are searched too, or a text file with a path per line, absolute or relative
@@ -99,9 +99,34 @@ class Corpus:
         self.out = epath.Path(out)
         if not is_remote(out):
             remove_abandoned(Path(out))
-        _check_settings(self.out, settings)
+        self._settings = settings
+        self._check_settings()
         for folder in (RESULTS, FAILED):
             (self.out / folder).mkdir(parents=True, exist_ok=True)
+
+    def record_settings(self) -> None:
+        """Records the settings in a new folder of results; call it before the first result is written.
+
+        Raises:
+          UserError: The folder holds results of other settings.
+        """
+        path = self.out / SETTINGS
+        if not path.exists():
+            with _written_in_one_step(path) as file:
+                file.write(json.dumps(dict(self._settings), indent=1) + "\n")
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        path = self.out / SETTINGS
+        if not path.exists():
+            return
+        found, given = json.loads(path.read_text()), self._settings
+        for name in {**given, **found}:
+            if given.get(name) != found.get(name):
+                raise UserError(
+                    f"{self.out}: holds results of {name} {found.get(name)!r}, got {given.get(name)!r}: choose another "
+                    "--out"
+                )
 
     def result_path(self, video: CorpusVideo) -> epath.Path:
         """Path of a video's result."""
@@ -219,21 +244,6 @@ def _listed_videos(source: str) -> Iterator[CorpusVideo]:
         name = os.fsdecode(line.strip())
         if name:
             yield CorpusVideo(name, name if is_remote(name) else os.path.join(os.path.dirname(source), name))
-
-
-def _check_settings(out: epath.Path, settings: Mapping[str, Any]) -> None:
-    """Records the settings in a new folder of results; refuses to add to results of others."""
-    path = out / SETTINGS
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        with _written_in_one_step(path) as file:
-            file.write(json.dumps(dict(settings), indent=1) + "\n")
-    found = json.loads(path.read_text())
-    for name in {**settings, **found}:
-        if settings.get(name) != found.get(name):
-            raise UserError(
-                f"{out}: holds results of {name} {found.get(name)!r}, got {settings.get(name)!r}: choose another --out"
-            )
 
 
 @contextlib.contextmanager

@@ -102,10 +102,11 @@ def predict_shard(
     """Predicts videos that have no result yet; returns the name of each that failed -> reason.
 
     Raises:
-      UserError: No pose estimator is installed, and one is needed.
+      UserError: No pose estimator is installed, and one is needed; or the folder has results of other settings.
       OutputError: The disk is full or does not allow writing.
     """
     check_pose(model, videos, settings.request)
+    corpus.record_settings()
     failed = {}
     for video in tqdm.tqdm(videos, unit="video", disable=None):
         reason = predict_and_write(model, video, str(corpus.result_path(video)), settings)

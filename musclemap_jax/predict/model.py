@@ -31,6 +31,7 @@ from musclemap_jax.predict.frames import FrameStream, array_frames, decoded_ahea
 from musclemap_jax.predict.joint_track import JointTrack
 from musclemap_jax.predict.kept_windows import KeptWindows
 from musclemap_jax.predict.model_folder import StoredModel, read_model
+from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.persons import EstimatedPersons, GivenPersons, Nobody, PersonSource, array_persons
 from musclemap_jax.predict.prediction import FrameObserver, Prediction
 from musclemap_jax.predict.skeleton_file import check_skeleton, find_skeleton, read_skeleton_file
@@ -140,7 +141,8 @@ class Model:
             answers = list(answer_windows(self, kept.watch((window, person) for window in cut)))
         seen = sorted({number for answer in answers for number in answer.persons})
         if not set(chosen) <= set(seen):
-            raise UserError(f"person: expected one of those seen in the video, {seen or 'none'}, got {person}")
+            where = f"{shown(stream.name)}: " if stream.name else ""
+            raise UserError(f"{where}person: expected one of those seen in the video, {seen or 'none'}, got {person}")
         return self._prediction(stream, answers, person, kept, track)
 
     def predict_each_person(

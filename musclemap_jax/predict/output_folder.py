@@ -64,14 +64,11 @@ def results_folder(target: Path) -> Generator[Path]:
     Raises:
       OutputError: The disk is full or does not allow writing.
     """
-    created = _missing_parents(target)
-    folder = None
+    folder, created = None, _make_parents(target)
     try:
-        with disk_errors_are_output_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished(target, Path.mkdir) as folder:
-                yield folder
-                replace_folder(folder, target)
+        with disk_errors_are_output_errors(target), unfinished(target, Path.mkdir) as folder:
+            yield folder
+            replace_folder(folder, target)
     except BaseException:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -89,12 +86,20 @@ def disk_errors_are_output_errors(target: str | os.PathLike) -> Generator[None]:
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
-        reason = os.strerror(error.errno)
-        raise OutputError(
-            f"{shown(target)}: the results could not be written: {reason}: free some space or choose another --out"
-        ) from error
+        raise _not_written(target, error) from error
 
 
-def _missing_parents(target: Path) -> list[Path]:
-    """Folders above the target that do not exist yet, the deepest first."""
-    return [folder for folder in target.parents if not folder.exists()]
+def _make_parents(target: Path) -> list[Path]:
+    """Makes the folders above the target that do not exist yet; returns them, the deepest first."""
+    try:
+        missing = [folder for folder in target.parents if not folder.exists()]
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(target, error) from error
+    return missing
+
+
+def _not_written(target: str | os.PathLike, error: OSError) -> OutputError:
+    return OutputError(
+        f"{shown(target)}: the results could not be written: {error.strerror}: free some space or choose another --out"
+    )

@@ -154,4 +154,4 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
 @functools.cache
 def _font(name: str, size: float) -> ImageFont.FreeTypeFont:
     """A font that comes with matplotlib, so that every machine draws the same."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), size)
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), max(1.0, size))

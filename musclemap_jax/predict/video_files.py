@@ -31,7 +31,11 @@ def find_videos(arguments: Sequence[str | os.PathLike]) -> list[Path]:
     """
     videos: dict[str, Path] = {}
     for path in map(Path, arguments):
-        if not path.exists():
+        try:
+            exists = path.exists()
+        except OSError as error:  # such as a name that is too long, or a folder that may not be searched
+            raise UserError(f"{shown(path)}: {error.strerror}") from error
+        if not exists:
             raise UserError(f"{shown(path)}: no such file or folder")
         for video in _videos_of_folder(path) if path.is_dir() else [path]:
             videos.setdefault(os.path.abspath(video), video)

@@ -159,8 +159,10 @@ def test_a_missing_pose_estimator_is_reported_once_before_any_video(here, capsys
     assert not modified()
     assert not Path("out/failed.csv").exists()
     assert not list(Path("out/failed").iterdir())
-    (here / "no_pose").unlink()
-    assert run() == 1  # the bad video
+    # Without a result, the folder takes other settings, such as those that the error proposes.
+    assert corpus("--input=videos", "--out=out", "--pose=none") == 1  # the bad video
+    assert run() == 2
+    assert "out: holds results of pose 'none', got 'auto': choose another --out" in capsys.readouterr().err
 
 
 def test_a_corpus_with_skeletons_or_without_poses_needs_no_estimator(here):

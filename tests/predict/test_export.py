@@ -12,11 +12,16 @@ import jax.export
 import numpy as np
 import pytest
 
+from musclemap_jax.experiment.config import resolve
+from musclemap_jax.experiment.program import batch_shapes
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
+from musclemap_jax.models.transm3e import TransM3E
 from musclemap_jax.predict.export import export_model, main
 from musclemap_jax.predict.model import load
 from musclemap_jax.predict.model_folder import save_model
 from musclemap_jax.pretrained.published import branch_model
+from tests.experiment.test_config import CONFIGS
+from tests.experiment.test_config import load as load_config
 from tests.pretrained.trees import variables
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")  # whose ints are not symbolic dimensions
@@ -61,6 +66,35 @@ def test_the_documented_loader_gives_the_models_logits_in_a_process_with_jax_alo
     description = json.loads((folder / "inside" / "model.json").read_text())
     assert description["inputs"]["video"] == {"shape": ["b", "2", "4", "16", "16", "3"], "dtype": "uint8"}
     assert description["outputs"] == ["logits", "logits_video", "logits_skeleton"]
+
+
+def test_the_shipped_model_can_be_exported(tmp_path):
+    exported_file, _ = export_model(None, tmp_path / "model.jax")
+    model = load()
+    random, spec = np.random.default_rng(0), model.input
+    size = (1, spec.num_frames, spec.crop_size, spec.crop_size, 3)
+    poses = (spec.num_poses, spec.num_persons)
+    inputs = {
+        "video": random.integers(0, 256, (2, *size), dtype=np.uint8),
+        "skeleton": random.uniform(0, 1, (2, *poses, 19, 3)).astype(np.float32),
+        "skeleton_valid": np.ones((2, *poses), bool),
+    }
+    exported = jax.export.deserialize(bytearray(exported_file.read_bytes()))
+    np.testing.assert_allclose(exported.call(inputs)["logits"], model.apply(inputs).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_architecture_takes_any_number_of_clips(path):
+    """An exported function has a symbolic batch size, of which `len` and the like cannot be taken."""
+    spec = resolve(load_config(path, "smoke"))
+    model = TransM3E(spec.model)
+    batch = batch_shapes(spec.input, 2)
+    inputs = {name: batch[name] for name in batch if name.startswith(("video", "flow", "skeleton"))}
+    variables = jax.eval_shape(model.init, jax.random.key(0), inputs)
+    (count,) = jax.export.symbolic_shape("b")
+    symbolic = {name: jax.ShapeDtypeStruct((count, *each.shape[1:]), each.dtype) for name, each in inputs.items()}
+    logits = jax.eval_shape(lambda *given: model.apply(*given).logits, variables, symbolic)
+    assert logits.shape == (count, 20)
 
 
 def test_skeleton_streams_are_part_of_a_stored_and_of_an_exported_model(tiny_stored_model, tmp_path, tiny_batch):

@@ -24,6 +24,12 @@ def test_the_folder_appears_when_the_block_ends(tmp_path):
     assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE((tmp_path / "a").stat().st_mode)
 
 
+@pytest.mark.parametrize(("folder", "reason"), [("/proc/x", "No such file"), ("v" * 300, "File name too long")])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, folder, reason):
+    with pytest.raises(OutputError, match=f"squat: the results could not be written: {reason}"):
+        results_folder(tmp_path / folder / "squat").__enter__()
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_error_leaves_nothing(tmp_path, error):
     def write():

@@ -26,6 +26,11 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_a_name_that_is_too_long_is_no_traceback():
+    with pytest.raises(UserError, match=r"vvv.*mp4: File name too long"):
+        find_videos([f"{'v' * 300}.mp4"])
+
+
 def test_a_folder_gives_its_videos_by_name(folder):
     expected = ["A.MOV", "b.mp4", "c.webm", "matroska", "without_extension"]
     assert [path.name for path in find_videos([folder])] == expected

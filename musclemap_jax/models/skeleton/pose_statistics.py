@@ -184,7 +184,7 @@ class PoseStatistics(nn.Module):
         """Each region's view, averaged over persons."""
         weights = weights_of_views(person_weights(pose_valid), self.num_tokens, 1, self.spec.arm_regions)
         by_view = hidden.swapaxes(1, 2).reshape(-1, 1, hidden.shape[-1])  # persons of one view, then of the other
-        spread = jnp.broadcast_to(by_view, (len(by_view), self.num_tokens, by_view.shape[-1]))
+        spread = jnp.broadcast_to(by_view, (by_view.shape[0], self.num_tokens, by_view.shape[-1]))
         return mean_over_persons(spread, weights)
 
 
