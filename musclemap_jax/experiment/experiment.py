@@ -24,7 +24,7 @@ from musclemap_jax.experiment.config import ExperimentSpec
 from musclemap_jax.experiment.prepared_data import PreparedData
 from musclemap_jax.experiment.run_baselines import with_baselines
 from musclemap_jax.experiment.setup import check_teacher, load_initial_weights, set_up
-from musclemap_jax.experiment.workdir import check_regions, claim_workdir
+from musclemap_jax.experiment.workdir import DECISIONS, check_regions, claim_workdir
 from musclemap_jax.runtime.barrier import barrier
 from musclemap_jax.runtime.preemption import PreemptionNotice
 from musclemap_jax.runtime.profiling import Profiler
@@ -147,6 +147,9 @@ class Experiment:
                 watchdog=self._watchdog,
                 profiler=stack.enter_context(contextlib.closing(Profiler(self.workdir, profile_steps))),
             )
+            if primary and first_step < setup.num_steps:
+                # Those of a shorter training that is extended are calibrated on the logits of other weights.
+                (self.workdir / DECISIONS).unlink(missing_ok=True)
             self.state = loop.run(self.state)
         self.scored = f"newest checkpoint, step {setup.num_steps:,}"
 

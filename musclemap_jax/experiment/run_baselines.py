@@ -33,9 +33,6 @@ MAX_TRAIN_CLIPS = 5000
 NUM_POSES = 64
 """Poses of a clip, evenly over it: as many as a model takes by default."""
 
-USUAL_FPS = 30.0
-"""Frames per second of a clip that does not say."""
-
 _CHUNK = 256
 """Clips whose statistics are computed at once."""
 
@@ -114,7 +111,7 @@ def with_baselines(
 
 def _statistics(source: ClipSource, positions: Sequence[int] | np.ndarray) -> Statistics:
     """Statistics of the clips at some positions of a split, NaN where they are undefined."""
-    durations_s = [clip.num_frames / (clip.fps if clip.fps > 0 else USUAL_FPS) for clip in stored_clips(source)]
+    durations_s = [clip.num_frames / clip.fps for clip in stored_clips(source)]
     chunks = []
     for chunk in _chunks(positions):
         poses = np.stack([_poses(source[row]) for row in chunk])

@@ -33,7 +33,7 @@ from musclemap_jax.runtime.code_version import code_version
 from musclemap_jax.runtime.process_log import FOLDER as LOGS
 from musclemap_jax.runtime.process_log import given_command
 from musclemap_jax.skeleton_layouts import get_layout
-from musclemap_jax.storage.files import LocalFolder
+from musclemap_jax.storage.files import LocalFolder, local_copy
 from musclemap_jax.storage.run_log import SCALARS, TENSORBOARD
 from musclemap_jax.storage.run_times import RunTimes
 from musclemap_jax.storage.scalars import Series, read_scalars
@@ -97,13 +97,12 @@ def report_run(
         files=_run_files(experiment.workdir) if folder.parent == experiment.workdir else {},
     )
     shown = [split for split in predictions if split.startswith("test")] or list(predictions)
-    scalars = contextlib.closing(LocalFolder(experiment.workdir, fetch=(SCALARS,)))
-    with scalars as log, contextlib.closing(LocalFolder(folder)) as report:
+    with contextlib.closing(LocalFolder(folder)) as report:
         path = write_report(
             report.path,
             metrics,
             info,
-            scalars=_shown_scalars(read_scalars(log.path / SCALARS)),
+            scalars=_shown_scalars(_scalars_of(experiment.workdir)),
             statistics=data_statistics(clips, data.regions),
             examples=[
                 example
@@ -132,6 +131,15 @@ def run_identity(experiment: Experiment) -> list[str]:
 def _run_files(workdir: epath.Path) -> dict[str, str]:
     """Path from a report inside the workdir -> what it is, for the run's other files."""
     return {f"../{name}": what for name, what in RUN_FILES.items() if (workdir / name).exists()}
+
+
+def _scalars_of(workdir: epath.Path) -> dict[str, Series]:
+    """What the training has logged; nothing where it has not."""
+    path = workdir / SCALARS
+    if not path.exists():
+        return {}
+    with local_copy(path) as log:
+        return read_scalars(log)
 
 
 def _shown_scalars(scalars: Mapping[str, Series]) -> dict[str, Series]:

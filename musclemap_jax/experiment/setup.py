@@ -211,7 +211,7 @@ def for_regions(spec: ExperimentSpec, regions: Sequence[str]) -> ExperimentSpec:
     """
     for branch in spec.model.branches:
         backbone = BRANCHES[branch].backbone
-        backbone.check_regions(spec.model.backbones[backbone.name], regions)
+        backbone.check_regions(spec.model.backbones[backbone.name], regions, spec.model.num_tokens)
     return dataclasses.replace(
         spec,
         input=dataclasses.replace(spec.input, num_regions=len(regions)),

@@ -69,7 +69,8 @@ class Backbone:
         additional input streams; where one side lacks a stream, ours keeps its initial values.
       graph: The skeleton graph of an architecture, for comparison; None where there is none.
       input_fields: Fields of `config.input` that must equal the architecture's: spec -> {field: value}.
-      check_regions: Raises UserError where the architecture does not fit muscle regions of these names: (spec, names).
+      check_regions: Raises UserError where the architecture does not fit muscle regions of these names, or this number
+        of class tokens, None for one per region: (spec, names, number).
       reading: Where it reads patches last: (spec, M) -> PatchReading, or None where no heat map can be made.
       variants: Fields of the architecture in the variants of a configuration, {variant: {field: value}}; `smoke` starts
         from `synthetic` (experiment/variants.py).
@@ -86,6 +87,6 @@ class Backbone:
     stream_pattern: str = _NOTHING
     graph: Callable[[Any], Any] = lambda spec: None
     input_fields: Callable[[Any], Mapping[str, Any]] = lambda spec: {}
-    check_regions: Callable[[Any, Sequence[str]], None] = lambda spec, regions: None
+    check_regions: Callable[[Any, Sequence[str], int | None], None] = lambda spec, regions, num_tokens: None
     reading: Callable[[Any, int], PatchReading | None] = lambda spec, num_tokens: None
     variants: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)

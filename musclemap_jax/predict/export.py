@@ -19,7 +19,7 @@ from typing import Any
 
 from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
-from musclemap_jax.storage.files import UNFINISHED
+from musclemap_jax.storage.files import UNFINISHED, is_remote
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 WEIGHTS = ("inside", "beside")
@@ -55,7 +55,7 @@ def export_model(run: str | os.PathLike | None, path: str | os.PathLike, weights
 
     if weights not in WEIGHTS:
         raise UserError(f"--weights: expected one of {', '.join(WEIGHTS)}, got {weights!r}")
-    path = Path(path)
+    path = _checked_path(path)
     model = load(run)
     flat = traverse_util.flatten_dict(model.variables, sep="/")
 
@@ -93,6 +93,19 @@ def export_model(run: str | os.PathLike | None, path: str | os.PathLike, weights
         files[path.with_suffix(".safetensors")] = save({name: np.asarray(leaf) for name, leaf in flat.items()})
     _write(files)
     return list(files)
+
+
+def _checked_path(path: str | os.PathLike) -> Path:
+    """The file to write; refuses what the files beside it would replace."""
+    if is_remote(path):
+        raise UserError(f"{path}: expected a local file: copy the files to the cloud afterwards")
+    path = Path(path)
+    description, weights = path.with_suffix(".json"), path.with_suffix(".safetensors")
+    if path in (description, weights):
+        raise UserError(f"{path}: the description and the weights have this suffix: choose another, such as model.jax")
+    if description.exists() and '"platforms"' not in description.read_text(errors="replace"):
+        raise UserError(f"{description}: exists and does not describe an exported model: choose another --out")
+    return path
 
 
 def _write(files: Mapping[Path, bytes]) -> None:

@@ -110,6 +110,8 @@ class Recorder:
             self._person_seen = True
             while self._part and self._part[0].time_s < frame.time_s - LEAD_IN_S:
                 self._part.popleft()
+            if self._part and frame.time_s - self._part[-1].time_s > 2 / PREVIEW_FPS:
+                self._part.clear()  # it ended before the person came
         return not self._part or frame.time_s - self._part[0].time_s < PREVIEW_S
 
     def thumbnails(self, count: int, duration_s: float, person: int | None = None) -> list[tuple[float, bytes]]:

@@ -30,16 +30,13 @@ def find_skeleton(video: Path) -> Path | None:
     return None
 
 
-def read_skeleton_file(
-    path: str | Path, layout: str, clip_id: str = "", max_persons: int = MAX_PERSONS
-) -> list[list[Detection]]:
+def read_skeleton_file(path: str | Path, layout: str, clip_id: str = "") -> list[list[Detection]]:
     """Reads the persons of a video, linked as in a raw data set.
 
     Args:
       path: Pose results: a file or a folder.
       layout: Joint order of the results, one of `skeleton_conversion.INPUT_LAYOUTS`.
       clip_id: The video's name without extension, to find it in results of several videos.
-      max_persons: The most prominent persons are kept; see `person_linking.link_persons`.
 
     Returns:
       The detections of each person in the order of frames; `idx` is the person's number, from 1 in the order of the
@@ -57,7 +54,7 @@ def read_skeleton_file(
         # A file of the video's name was perhaps never meant to be taken for its skeletons.
         fix = ": move it elsewhere if it is something else" if path.stem == clip_id else ""
         raise UserError(f"{shown(path)}: not usable as pose results of the video: {reason}{fix}") from error
-    persons = convert_persons(detections, stored, stored, max_persons)
+    persons = convert_persons(detections, stored, stored, MAX_PERSONS)
     persons.sort(key=lambda person: person[0].frame)
     return [[detection._replace(idx=number) for detection in person] for number, person in enumerate(persons, start=1)]
 

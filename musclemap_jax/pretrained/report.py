@@ -76,11 +76,15 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def _grouped(entries: tuple[LeftOut, ...], most: int = 6) -> list[str]:
+_NAMED = 6
+"""Arrays of one kind that are listed by name."""
+
+
+def _grouped(entries: tuple[LeftOut, ...]) -> list[str]:
     """Lines by rule; long lists, such as HD-GCN's second names, are truncated."""
     lines = []
     for rule in dict.fromkeys(entry.rule for entry in entries):
         names = [entry.name for entry in entries if entry.rule == rule]
-        shown = names if len(names) <= most else [*names[: most - 1], f"and {len(names) - most + 1} more"]
+        shown = names if len(names) <= _NAMED else [*names[: _NAMED - 1], f"and {len(names) - _NAMED + 1} more"]
         lines += [f"    {name}: {rule}" for name in shown]
     return lines

@@ -50,12 +50,14 @@ class WorkerPool:
         self.num_workers = max(1, num_workers)
         self._local = threading.local()
         self._processes: list[subprocess.Popen] = []
+        self._is_closing = False
         self._threads = ThreadPoolExecutor(self.num_workers) if self.num_workers > 1 else None
 
     def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._is_closing = True
         for process in self._processes:
             process.kill()
         if self._threads:
@@ -94,6 +96,8 @@ class WorkerPool:
         if process is None:
             process = self._local.process = _start()
             self._processes.append(process)
+            if self._is_closing:  # in place of one that has died
+                process.kill()
         try:
             _send(process.stdin, (function, item))
             succeeded, result = _receive(process.stdout)
@@ -133,6 +137,7 @@ def _widen(pipe: BinaryIO) -> None:
 
 
 def _close(process: subprocess.Popen) -> None:
+    process.kill()
     process.wait()
     process.stdout.close()
     try:

@@ -103,13 +103,14 @@ class WorkdirLock:
 
         Args:
           workdir: The run's workdir.
-          optional: Whether a workdir that is absent or cannot be written needs no lock, as for an evaluation.
+          optional: Whether a workdir that cannot be written needs no lock, as for an evaluation.
         """
         self._folder = epath.Path(workdir)
         self._path = self._folder / OWNER
         self._optional = optional
         self._owner = Owner.this_process()
         self._file: int | None = None
+        self._thread: threading.Thread | None = None
         self._released = threading.Event()
         self._released.set()
 
@@ -119,8 +120,6 @@ class WorkdirLock:
         Raises:
           UserError: A live process holds it, or the workdir cannot be written.
         """
-        if self._optional and not self._folder.exists():
-            return
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             locked = not is_remote(self._path) and self._flock()
@@ -138,13 +137,16 @@ class WorkdirLock:
                 return
             raise UserError(f"{self._folder}: cannot be written ({error}): choose another --workdir") from error
         self._released.clear()
-        threading.Thread(target=self._beat, name="workdir_lock", daemon=True).start()
+        self._thread = threading.Thread(target=self._beat, name="workdir_lock", daemon=True)
+        self._thread.start()
 
     def release(self) -> None:
         """Gives the lock back."""
         if not self._released.is_set():
             self._released.set()
-            with contextlib.suppress(OSError):
+            if self._thread is not None:
+                self._thread.join(_BEAT_S)  # so that it does not write the file again
+            with contextlib.suppress(Exception):  # cloud storage has errors of its own
                 if self._is_ours():
                     self._path.unlink()
         self._close()
@@ -226,7 +228,9 @@ class WorkdirLock:
 
     def _beat(self) -> None:
         while not self._released.wait(_BEAT_S):
-            owner = self._read()
+            owner = None
+            with contextlib.suppress(Exception):  # cloud storage has errors of its own
+                owner = self._read()
             if owner is not None and owner.token != self._owner.token:
                 text = f"\nerror: {self._folder}: process {owner.pid} on {owner.host} took this workdir over\n"
                 os.write(2, text.encode())

@@ -40,7 +40,8 @@ def not_finite(start):
 
 @pytest.fixture(scope="module")
 def trained(not_finite, start):
-    """The same workdir with another learning rate."""
+    """The same workdir with another learning rate, and with decisions of other weights."""
+    (start.workdir / "decisions.json").write_text("of an earlier training")
     return start(*start.config, "--config.train.num_steps=4", "--mode=train")
 
 
@@ -79,6 +80,10 @@ def test_its_workdir_takes_the_configuration_that_it_advised(trained, start):
     assert json.loads((start.workdir / "config.json").read_text())["optimizer"]["learning_rate"] == 3e-3
     rows = [json.loads(line) for line in (start.workdir / "scalars.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "train/loss" in row][:4] == [1, 2, 3, 4]
+
+
+def test_a_training_removes_the_decisions_of_other_weights(trained, start):
+    assert not (start.workdir / "decisions.json").exists()
 
 
 def test_without_a_terminal_progress_and_validation_are_lines(trained, start):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import jax.export
 import numpy as np
 import pytest
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.experiment.config import resolve
 from musclemap_jax.experiment.program import batch_shapes
 from musclemap_jax.models.skeleton.hdgcn import HDGCNSpec
@@ -117,6 +119,23 @@ def test_skeleton_streams_are_part_of_a_stored_and_of_an_exported_model(tiny_sto
     np.testing.assert_allclose(exported.call(inputs)["logits"], logits, rtol=1e-5)
     moved = inputs | {"skeleton": inputs["skeleton"][:, ::-1]}  # the same poses, moving backwards
     assert np.abs(model.apply(moved).logits - logits).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model/model.jax", "model/model.json: exists and does not describe an exported model"),
+        ("a.json", "a.json: the description and the weights have this suffix"),
+        ("a.safetensors", "a.safetensors: the description and the weights have this suffix"),
+        ("gs://bucket/model.jax", "expected a local file"),
+    ],
+)
+def test_an_export_replaces_nothing_else(folder, tmp_path, name, message):
+    shutil.copytree(folder / "model", tmp_path / "model")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=message):
+        export_model(tmp_path / "model", name if "://" in name else tmp_path / name)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_file_that_cannot_be_written_ends_with_one_line(folder, capsys):

@@ -94,6 +94,9 @@ def test_the_preview_begins_with_the_first_person(tmp_path):
     assert preview.end_s - preview.start_s == pytest.approx(30, abs=0.1)
     preview = record(blank_frames(300, first_seen=90)).preview(30.0)
     assert preview.start_s == pytest.approx(2, abs=0.1)  # a second before
+    # The part from the start of the video ends at 30 s, so the second before is not there.
+    preview = record(blank_frames(2_000, first_seen=918)).preview(30.0)
+    assert preview.start_s == pytest.approx(30.6, abs=0.1)
     preview = record(blank_frames(2_000, first_seen=5_000)).preview(30.0)
     assert (preview.start_s, preview.end_s) == (0, pytest.approx(30, abs=0.1))
 

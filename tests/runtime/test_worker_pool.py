@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
+import time
 
 import pytest
 
@@ -45,6 +47,22 @@ def test_a_crash_costs_one_item(pool):
     assert isinstance(results[0], WorkerCrash)
     assert "status 7" in str(results[0])
     assert results[1:] == [3] * 5
+
+
+def test_a_pool_ends_after_a_crash_whatever_is_still_to_do():
+    for _ in range(3):
+        start = time.monotonic()
+        with contextlib.suppress(KeyError), WorkerPool(2) as pool:
+            for result in pool.map(_exit_or_sleep, [(9,), (0,), (0,), (0,), (0,)]):
+                if isinstance(result, WorkerCrash):
+                    raise KeyError
+        assert time.monotonic() - start < 60
+
+
+def _exit_or_sleep(status):
+    if status:
+        os._exit(status)
+    time.sleep(600)
 
 
 def test_an_error_arrives_with_the_workers_traceback(pool):

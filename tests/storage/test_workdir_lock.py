@@ -172,9 +172,29 @@ def test_a_run_that_lost_its_workdir_ends(holder, tmp_path):
     assert holder.wait(timeout=60) == workdir_lock.LOST_STATUS
 
 
-def test_an_evaluation_needs_no_lock_where_it_cannot_write_and_makes_no_workdir(tmp_path):
-    WorkdirLock(tmp_path / "absent", optional=True).acquire()
-    assert not (tmp_path / "absent").exists()
+def test_of_two_first_evaluations_one_is_refused(tmp_path):
+    with WorkdirLock(tmp_path / "evaluation", optional=True) as first:
+        first.acquire()
+        with pytest.raises(UserError, match="evaluation: in use by process"):
+            WorkdirLock(tmp_path / "evaluation", optional=True).acquire()
+
+
+def test_an_error_of_the_storage_does_not_end_the_sign_of_life(tmp_path, monkeypatch, fast):
+    def fails(lock):
+        raise RuntimeError("the storage has errors of its own")
+
+    with WorkdirLock(tmp_path) as lock:
+        lock.acquire()
+        with monkeypatch.context() as patched:
+            patched.setattr(WorkdirLock, "_read", fails)
+            time.sleep(0.3)
+        before = lock._read()
+        deadline = time.monotonic() + 10
+        while lock._read() == before:
+            assert time.monotonic() < deadline
+
+
+def test_an_evaluation_needs_no_lock_where_it_cannot_write(tmp_path):
     (tmp_path / "file").touch()
     WorkdirLock(tmp_path / "file", optional=True).acquire()
     with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path))}/file: cannot be written .*: choose another"):

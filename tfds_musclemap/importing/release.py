@@ -20,6 +20,7 @@ from musclemap_jax.data.raw.flow import FLOW, flow_paths
 from musclemap_jax.data.raw.manifest import MANIFEST, read_manifest, write_manifest
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.files import UNFINISHED
+from tfds_musclemap.importing.import_lock import import_lock
 from tfds_musclemap.importing.pose_units import PoseUnits
 from tfds_musclemap.importing.release_clips import (
     FLOW_FOLDERS,
@@ -94,37 +95,38 @@ def import_release(
     present, missing = _split_by_presence(clips, video_root, skip_missing)
     flow_folders = _flow_folders(video_root) if flow else ()
     link_root = video_root.resolve().parent if flow else video_root.resolve()
-    earlier = _earlier_clips(out, link_root)
-    annotations = [*earlier, *(clip.clip for clip in present)]
-    locations = [f"{out / raw_dataset.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
-    raw_dataset.check_clips([*locations, *(clip.location for clip in present)], annotations)
-    before = read_manifest(out)
-    layout = before.skeleton_layout or (stored_layout(skeleton_layout) if skeletons else None)
-    manifest = dataclasses.replace(
-        before, name=name or before.name or MUSCLEMAP, video_root=str(link_root), skeleton_layout=layout
-    )
-    report = None
-    with _staging_folder(out) as stage:
-        num_without_flow = _link(stage, present, video_root, flow_folders)
-        write_manifest(
-            stage, manifest
-        )  # first: it allows the links to the videos, which the skeletons are compared with
-        if skeletons:
-            report = convert_skeletons(
-                Path(skeletons),
-                skeleton_layout,
-                stage,
-                [clip.clip.clip_id for clip in present],
-                all_clip_ids=[clip.clip_id for clip in annotations],
-                target_layout=layout,
-                units=units,
-                force=force,
-            )
-            if not report.written:
-                write_manifest(stage, dataclasses.replace(manifest, skeleton_layout=before.skeleton_layout))
-        raw_dataset.write_annotations(stage, annotations)
-        _install(stage, out, is_new=not earlier)
-    return ReleaseReport(present, missing, num_without_flow, report)
+    with import_lock(out):
+        earlier = _earlier_clips(out, link_root)
+        annotations = [*earlier, *(clip.clip for clip in present)]
+        locations = [f"{out / raw_dataset.ANNOTATIONS}, line {number}" for number in range(2, len(earlier) + 2)]
+        raw_dataset.check_clips([*locations, *(clip.location for clip in present)], annotations)
+        before = read_manifest(out)
+        layout = before.skeleton_layout or (stored_layout(skeleton_layout) if skeletons else None)
+        manifest = dataclasses.replace(
+            before, name=name or before.name or MUSCLEMAP, video_root=str(link_root), skeleton_layout=layout
+        )
+        report = None
+        with _staging_folder(out) as stage:
+            num_without_flow = _link(stage, present, video_root, flow_folders)
+            write_manifest(
+                stage, manifest
+            )  # first: it allows the links to the videos, which the skeletons are compared with
+            if skeletons:
+                report = convert_skeletons(
+                    Path(skeletons),
+                    skeleton_layout,
+                    stage,
+                    [clip.clip.clip_id for clip in present],
+                    all_clip_ids=[clip.clip_id for clip in annotations],
+                    target_layout=layout,
+                    units=units,
+                    force=force,
+                )
+                if not report.written:
+                    write_manifest(stage, dataclasses.replace(manifest, skeleton_layout=before.skeleton_layout))
+            raw_dataset.write_annotations(stage, annotations)
+            _install(stage, out, is_new=not earlier)
+        return ReleaseReport(present, missing, num_without_flow, report)
 
 
 def _split_by_presence(

@@ -24,6 +24,7 @@ from musclemap_jax.data.skeletons.pose_results import read_entries
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import LAYOUTS
 from musclemap_jax.storage.files import UNFINISHED
+from tfds_musclemap.importing.import_lock import import_lock
 from tfds_musclemap.importing.pose_units import PoseUnits, video_facts
 from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, SkeletonConversion, stored_layout
 
@@ -151,25 +152,26 @@ def import_skeletons(
     an invalid raw data set.
     """
     root = Path(root)
-    clip_ids = [clip.clip_id for clip in raw_dataset.read_annotations(root)]
-    wanted = clip_ids if overwrite else clips_without_skeleton(root, clip_ids)
-    target = raw_dataset_layout(root, clip_ids) or stored_layout(layout)
-    if not wanted:
-        return SkeletonReport([], {}, [], target)
-    report = convert_skeletons(
-        Path(source),
-        layout,
-        root,
-        wanted,
-        all_clip_ids=clip_ids,
-        target_layout=target,
-        units=units,
-        max_persons=max_persons,
-        force=force,
-    )
-    if report.written:
-        set_layout(root, report.layout)
-    return report
+    with import_lock(root):
+        clip_ids = [clip.clip_id for clip in raw_dataset.read_annotations(root)]
+        wanted = clip_ids if overwrite else clips_without_skeleton(root, clip_ids)
+        target = raw_dataset_layout(root, clip_ids) or stored_layout(layout)
+        if not wanted:
+            return SkeletonReport([], {}, [], target)
+        report = convert_skeletons(
+            Path(source),
+            layout,
+            root,
+            wanted,
+            all_clip_ids=clip_ids,
+            target_layout=target,
+            units=units,
+            max_persons=max_persons,
+            force=force,
+        )
+        if report.written:
+            set_layout(root, report.layout)
+        return report
 
 
 def clips_without_skeleton(root: Path, clip_ids: Sequence[str]) -> list[str]:

@@ -58,7 +58,9 @@ def examine_split(folder: Path, split: str, pool: WorkerPool, advance: Callable[
     calls = ((str(folder), split, start, min(start + _CHUNK_SIZE, num_clips)) for start in starts)
     for start, facts in zip(starts, pool.map(examine_clips, calls), strict=True):
         if isinstance(facts, WorkerCrash):
-            facts = [_unreadable(split, start, str(facts))]
+            end = min(start + _CHUNK_SIZE, num_clips)  # a fact for each record: their places are the records' numbers
+            reason = f"{facts} (at one of the records {start} to {end - 1})"
+            facts = [_unreadable(split, index, reason) for index in range(start, end)]
         yield from facts
         advance(min(_CHUNK_SIZE, num_clips - start))
 
@@ -100,7 +102,7 @@ def examine_record(record: ClipRecord, split: str, num_regions: int, allow_backg
         faults += skeleton_faults
         if len(skeleton) and not skeleton_faults:
             facts = skeleton_facts(skeleton, record["skeleton_layout"], record["fps"], min(sizes, default=None))
-        if not has_content and (skeleton[..., 2] > 0).any():
+        if not has_content and not skeleton_faults and (skeleton[..., 2] > 0).any():
             digest.update(skeleton.tobytes())
             has_content = True
     if len(sizes) > 1:
@@ -160,7 +162,7 @@ def _skeleton_faults(record: ClipRecord) -> list[str]:
     if not np.isfinite(skeleton).all():
         return ["skeleton: some numbers are not finite"]
     scores = skeleton[..., 2]
-    if scores.min() < 0 or scores.max() > 1 or skeleton[scores == 0].any():
+    if (scores < 0).any() or (scores > 1).any() or skeleton[scores == 0].any():
         return ["skeleton: expected scores from 0 to 1, and zeros for absent joints"]
     return []
 

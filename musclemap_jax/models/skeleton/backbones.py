@@ -12,7 +12,7 @@ from musclemap_jax.models.skeleton.ctrgcn import CTRGCNSpec, make_ctrgcn
 from musclemap_jax.models.skeleton.gcn import GCN
 from musclemap_jax.models.skeleton.gcn_multiply_adds import ctrgcn_multiply_adds, stgcn_multiply_adds
 from musclemap_jax.models.skeleton.hdgcn import HDGCN, HDGCNSpec
-from musclemap_jax.models.skeleton.limb_views import check_arm_regions
+from musclemap_jax.models.skeleton.limb_views import check_regions
 from musclemap_jax.models.skeleton.multiply_adds import hdgcn_multiply_adds
 from musclemap_jax.models.skeleton.pose_statistics import (
     PoseStatistics,
@@ -23,8 +23,12 @@ from musclemap_jax.models.skeleton.stgcn import STGCNSpec, make_stgcn
 from musclemap_jax.sharding.rules import Rules
 
 
-def _arm_regions_known(backbone: str) -> Callable[[Any, Sequence[str]], None]:
-    return lambda spec, regions: check_arm_regions(regions, spec.limb_views, spec.arm_regions, backbone)
+def _regions_known(backbone: str) -> Callable[[Any, Sequence[str], int | None], None]:
+    def check(spec: Any, regions: Sequence[str], num_tokens: int | None) -> None:
+        if spec.limb_views:
+            check_regions(regions, spec.arm_regions, num_tokens, backbone)
+
+    return check
 
 
 def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> HDGCN:
@@ -47,7 +51,7 @@ HDGCN_BACKBONE = Backbone(
     stream_pattern=r"(^|/)stream_\w+",
     graph=lambda spec: spec.graph,
     input_fields=lambda spec: {"layout": spec.layout},
-    check_regions=_arm_regions_known("hdgcn"),
+    check_regions=_regions_known("hdgcn"),
     variants={"synthetic": {"widths": (16, 16, 16, 32, 32, 64)}, "smoke": {"widths": (8, 16)}},
 )
 
@@ -102,6 +106,6 @@ POSE_STATISTICS = Backbone(
     token_pattern=r"(?!)",
     graph=lambda spec: spec.graph,
     input_fields=lambda spec: {"layout": spec.layout},
-    check_regions=_arm_regions_known("pose_statistics"),
+    check_regions=_regions_known("pose_statistics"),
     variants={"smoke": {"width": 16}},
 )

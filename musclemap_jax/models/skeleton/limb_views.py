@@ -28,23 +28,27 @@ def without_limbs(poses: Float[Array, "B T P V 3"], layout: SkeletonLayout) -> F
     return jnp.concatenate([jnp.where(joints, poses, 0.0) for joints in kept], axis=2)
 
 
-def check_arm_regions(
-    regions: Sequence[str], limb_views: bool, arm_regions: tuple[int, ...] | None, backbone: str
+def check_regions(
+    regions: Sequence[str], arm_regions: tuple[int, ...] | None, num_tokens: int | None, backbone: str
 ) -> None:
-    """Checks that it is known which regions are those of the arms' muscles.
+    """Checks that each region has a class token, and that it is known which are those of the arms' muscles.
 
     Args:
       regions: Names of the muscle regions that the clips are labelled with.
-      limb_views: Whether the backbone has limb views at all.
       arm_regions: As of `weights_of_views`.
+      num_tokens: Number of class tokens in a set; None for one per region.
       backbone: Its name, for messages.
 
     Raises:
-      UserError: The regions are not MuscleMap's and none are named, or there are none of these indices.
+      UserError: There is another number of class tokens, the regions are not MuscleMap's and none are named, or there
+        are none of these indices.
     """
-    if not limb_views:
-        return
     field = f"config.model.backbones.{backbone}"
+    if num_tokens not in (None, len(regions)):
+        raise UserError(
+            f"config.model.num_tokens: limb views need a class token for each of {len(regions)} muscle regions, got "
+            f"{num_tokens}: set it to None, or {field}.limb_views=False"
+        )
     if arm_regions is None and tuple(regions) != MUSCLE_REGIONS:
         raise UserError(
             f"{field}.arm_regions: the data set has muscle regions of its own: give the indices of those whose muscles "

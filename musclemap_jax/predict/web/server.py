@@ -22,7 +22,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 import tornado.iostream
@@ -166,6 +166,7 @@ class _Upload(_Handler):
     """Writes the body to a file as it comes."""
 
     _target: Path | None = None
+    _file: BinaryIO | None = None
 
     def prepare(self) -> None:
         super().prepare()
@@ -188,21 +189,24 @@ class _Upload(_Handler):
             raise tornado.web.HTTPError(503, reason=str(error)) from error
         if len(self.settings["uploads"]) >= MAX_UPLOADS:
             raise tornado.web.HTTPError(503, reason="Others are uploading: try again in a minute.")
-        self.settings["uploads"].add(self)
         name = self.get_query_argument("name", "video")
         suffix = PurePath(name).suffix.lower()
         self._name = folder_name(name) + (suffix if suffix in VIDEO_SUFFIXES else "")
-        self._target = new_folder(self.settings["folder"])
-        self._file = (self._target / VIDEO / self._name).open("wb")
+        self.settings["uploads"].add(self)
+        try:
+            self._target = new_folder(self.settings["folder"])
+            self._file = (self._target / VIDEO / self._name).open("wb")
+        except OSError as error:
+            raise tornado.web.HTTPError(507, reason=_not_stored(error)) from error
 
     def data_received(self, chunk: bytes) -> None:
-        if self._target is None:
+        if self._target is None or self._file is None:
             return
         try:
             self._file.write(chunk)
         except OSError as error:
             shutil.rmtree(self._received(), ignore_errors=True)
-            self.send_error(507, reason=f"The server cannot store the video: {error.strerror}")
+            self.send_error(507, reason=_not_stored(error))
 
     def post(self) -> None:
         target = self._received()
@@ -220,6 +224,7 @@ class _Upload(_Handler):
         self.on_finish()
 
     def on_finish(self) -> None:
+        self.settings["uploads"].discard(self)
         if self._target is not None:
             shutil.rmtree(self._received(), ignore_errors=True)
 
@@ -227,8 +232,13 @@ class _Upload(_Handler):
         target, self._target = self._target, None
         assert target is not None
         self.settings["uploads"].discard(self)
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         return target
+
+
+def _not_stored(error: OSError) -> str:
+    return f"The server cannot store the video: {error.strerror}"
 
 
 class _State(_Handler):

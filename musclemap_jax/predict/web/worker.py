@@ -102,8 +102,8 @@ def _answer(model: Model, request: Request, max_s: float, task: dict[str, Any], 
             raise Cancelled("cancelled")
         if frame.time_s > max_s:
             raise UserError(_too_long(max_s))
-        if frame.number % _REPORT_EVERY == 0 and num_frames:
-            send({"progress": min(1.0, frame.number / num_frames)})
+        if frame.number % _REPORT_EVERY == 0:  # also without a fraction: a silent worker is ended
+            send({"progress": min(1.0, frame.number / num_frames) if num_frames else 0.0})
 
     coach = None
     if task["expect"]:

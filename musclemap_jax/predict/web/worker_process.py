@@ -44,8 +44,9 @@ class WorkerProcess:
           UserError: It has no model.
           WorkerError: It does not start.
         """
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
             return
+        await self.stop()  # one that died while nobody asked it
         # In a session of its own, Ctrl-C reaches the server alone, which ends the worker when it is ready.
         self._process = await asyncio.create_subprocess_exec(
             *self._command, stdin=PIPE, stdout=PIPE, limit=_MAX_LINE_BYTES, start_new_session=True

@@ -71,8 +71,8 @@ def test_weights_of_each_token_are_those_of_the_persons_of_its_view():
 
 
 def test_regions_of_its_own_have_to_say_which_are_the_arms():
-    def check(regions, spec):
-        model = ModelSpec(branches=("skeleton",), backbones={"hdgcn": spec})
+    def check(regions, spec, num_tokens=None):
+        model = ModelSpec(branches=("skeleton",), backbones={"hdgcn": spec}, num_tokens=num_tokens)
         return for_regions(ExperimentSpec(model=model), regions).model.num_regions
 
     own = ("grip", "calf")
@@ -83,6 +83,8 @@ def test_regions_of_its_own_have_to_say_which_are_the_arms():
     with pytest.raises(UserError, match=r"arm_regions: expected indices from 0 to 1, got \(0, 2\)"):
         check(own, dataclasses.replace(SPEC, arm_regions=(0, 2)))
     assert check(own, dataclasses.replace(SPEC, limb_views=False)) == 2
+    with pytest.raises(UserError, match=r"num_tokens: limb views need a class token for each of 20 .* got 1: set it"):
+        check(MUSCLE_REGIONS, SPEC, num_tokens=1)
 
 
 def test_they_need_class_tokens_and_cost_twice(poses):

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from musclemap_jax.predict.outputs import read_muscles
+from musclemap_jax.predict.web.server import MAX_UPLOADS
 from tests.html_pages import Page
 from tests.predict.videos import write_audio, write_video
 
@@ -146,6 +147,12 @@ def test_an_upload_that_breaks_off_leaves_nothing(client):
         while not client.folders():
             assert time.monotonic() < deadline
     client.wait_until_clean()
+
+
+def test_uploads_that_are_refused_leave_room_for_others(client, video):
+    for _ in range(MAX_UPLOADS + 1):
+        assert client.request("POST", "/videos?name=%ff", b"x", {"Content-Length": "1"}).status == 400
+    client.answered(video)
 
 
 def hostile(folder):

@@ -15,12 +15,13 @@ from musclemap_jax import taxonomy
 from musclemap_jax.data.raw import raw_dataset
 from musclemap_jax.data.raw.manifest import Manifest, write_manifest
 from musclemap_jax.errors import UserError
+from musclemap_jax.runtime.worker_pool import WorkerCrash
 from tfds_musclemap.build.build_log import StoredClip
 from tfds_musclemap.importing.release_clips import MUSCLEMAP
 from tfds_musclemap.prepare import load_source, prepare
 from tfds_musclemap.verify.__main__ import main
 from tfds_musclemap.verify.checks import find_faults, find_notes
-from tfds_musclemap.verify.clips import ClipFacts, examine_record
+from tfds_musclemap.verify.clips import IMAGE_FIELDS, ClipFacts, examine_record, examine_split
 from tfds_musclemap.verify.prepared import Prepared, find_data_sets
 from tfds_musclemap.verify.report import verify
 from tfds_musclemap.verify.skeleton_evidence import skeleton_facts
@@ -239,6 +240,26 @@ def test_facts_of_a_record_and_its_faults(prepared):
     for words, change in damaged.items():
         (fault,) = examine_record(record | change, "train", 20, False).faults
         assert words in fault
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 17, 3), (6, 0, 17, 3), (6, 1, 17, 2), (6, 17, 3)])
+def test_a_skeleton_of_any_shape_is_examined(prepared, shape):
+    record = load_source(prepared[1], "train")[0]
+    images = {name for name in record if name in IMAGE_FIELDS}
+    alone = {name: value for name, value in record.items() if name not in images}
+    facts = examine_record(alone | {"skeleton": np.zeros(shape, np.float32)}, "train", 20, False)
+    assert bool(facts.faults) == (shape != (6, 0, 17, 3))
+
+
+def test_a_crash_costs_the_chunk_and_moves_no_record(prepared):
+    class Crashing:
+        def map(self, function, calls):
+            return [WorkerCrash("its worker process ended with status -9") for _ in calls]
+
+    done = []
+    facts = list(examine_split(Path(prepared[1].data_path), "train", Crashing(), done.append))
+    assert [fact.clip_id for fact in facts] == [f"record {index}" for index in range(sum(done))]
+    assert "status -9 (at one of the records 0 to " in facts[0].faults[0]
 
 
 def copy_of(prepared, tmp_path) -> Path:
