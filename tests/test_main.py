@@ -247,7 +247,10 @@ def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, fini
 @pytest.mark.parametrize(
     ("invalid_arguments", "message"),
     [
-        (["--config=configs/transm3e.py:smoke", "--config.train.batchsize=4"], "error: 'batchsize' Did you mean"),
+        (
+            ["--config=configs/transm3e.py:smoke", "--config.train.batchsize=4"],
+            "error: unknown key 'batchsize' Did you",
+        ),
         (["--config=configs/transm3e.py:tiny"], "config variant 'tiny'"),
         (["--config=configs/absent.py"], "absent.py"),
         (["--config=configs/transm3e.py:smoke", "--config.optimizer.warmup_fraction=2.0"], "warmup_fraction"),
