@@ -24,7 +24,7 @@ from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.score_link import log_odds
-from musclemap_jax.experiment.workdir import EVALUATION_FOLDER, REPORT_FOLDER, trained_regions, trained_spec
+from musclemap_jax.experiment.workdir import CONFIG, EVALUATION_FOLDER, REPORT_FOLDER, trained_regions, trained_spec
 from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.reporting.tables import (
     headline_table,
@@ -33,7 +33,7 @@ from musclemap_jax.reporting.tables import (
     write_per_muscle_csv,
     write_predictions,
 )
-from musclemap_jax.storage.files import LocalFolder
+from musclemap_jax.storage.files import LocalFolder, is_remote
 from musclemap_jax.taxonomy import EVAL_SPLITS
 from musclemap_jax.train.losses import SCORE_LINKS
 
@@ -68,8 +68,8 @@ def read_member(workdir: str) -> Member:
             split: epath.Path(workdir) / folder / "predictions" / f"predictions_{split}.npz" for split in EVAL_SPLITS
         }
         if found := {split: path for split, path in paths.items() if path.exists()}:
-            predictions = {split: _read_predictions(path, link) for split, path in found.items()}
-            return Member(workdir, trained_regions(workdir), predictions)
+            regions = trained_regions(workdir)
+            return Member(workdir, regions, {split: _read_predictions(found[split], link, regions) for split in found})
     raise UserError(
         f"{workdir}: has no predictions in {REPORT_FOLDER}/ or {EVALUATION_FOLDER}/: make them by "
         f"python -m musclemap_jax.main --mode=eval --workdir={workdir}"
@@ -102,9 +102,14 @@ def combine(members: Sequence[Member], weights: Sequence[float]) -> dict[str, Sp
     return combined
 
 
-def _read_predictions(path: epath.Path, link: str) -> SplitPredictions:
-    predictions, _ = read_predictions(path)
-    return predictions._replace(scores=log_odds(predictions.scores, link), branch_scores={})
+def _read_predictions(path: epath.Path, link: str, regions: Sequence[str]) -> SplitPredictions:
+    predictions, found = read_predictions(path)
+    if found != regions:
+        raise UserError(f"{path}: expected the {len(regions)} muscle regions of the run, got others: evaluate it again")
+    scores = log_odds(predictions.scores, link)
+    if not np.isfinite(scores).all():
+        raise UserError(f"{path}: expected finite scores, got infinite ones: evaluate the run again")
+    return predictions._replace(scores=scores, branch_scores={})
 
 
 def _check_alike(first: Member, other: Member) -> None:
@@ -172,9 +177,19 @@ def _weights(text: str | None, count: int) -> list[float]:
         weights = [1.0] * count if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:
         raise UserError(f"--weights: expected numbers joined by commas, got {text!r}") from error
-    if len(weights) != count or not all(0 <= weight < np.inf for weight in weights) or not sum(weights):
-        raise UserError(f"--weights: expected {count} numbers, none negative and one above 0, got {text!r}")
+    if len(weights) != count or not all(weight >= 0 for weight in weights) or not 0 < sum(weights) < np.inf:
+        raise UserError(
+            f"--weights: expected {count} numbers, none negative and one above 0, with a finite sum, got {text!r}"
+        )
     return weights
+
+
+def _check_out(out: str) -> None:
+    """Refuses to write into the workdir of a run, whose own metrics would be replaced."""
+    path = epath.Path(out if is_remote(out) else os.path.realpath(out))
+    for folder in (path, *path.parents):
+        if (folder / CONFIG).exists():
+            raise UserError(f"--out={out}: lies in {folder}, the workdir of a run: choose a folder outside of it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -190,6 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if len(set(workdirs)) != len(workdirs) or len(workdirs) < 2:
             raise UserError(f"--workdirs: expected two or more different ones joined by commas, got {args.workdirs!r}")
         weights = _weights(args.weights, len(workdirs))
+        if args.out:
+            _check_out(args.out)
         members = [read_member(workdir) for workdir in workdirs]
         predictions = combine(members, weights)
         metrics = compute_metrics(predictions, members[0].regions)

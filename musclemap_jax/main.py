@@ -36,6 +36,7 @@ from musclemap_jax.runtime.startup import (
     finish_processes,
     start_processes,
 )
+from musclemap_jax.storage.files import is_remote
 from musclemap_jax.storage.full_disk import full_disk_is_user_error
 from musclemap_jax.storage.workdir_lock import WorkdirLock
 from musclemap_jax.stress.choice import DEFAULT_SPLITS, StressChoice, choose
@@ -65,9 +66,14 @@ _COMPILED_STEP = flags.DEFINE_string(
 )
 _COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port of process 0; by default from the scheduler.")
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", 0, "Number of processes; by default from the scheduler. 1 runs one process alone."
+    "num_processes",
+    0,
+    "Number of processes; by default from the scheduler. 1 runs one process alone.",
+    lower_bound=0,
 )
-_PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Number of this process, from 0; by default from the scheduler.")
+_PROCESS_ID = flags.DEFINE_integer(
+    "process_id", -1, "Number of this process, from 0; by default from the scheduler.", lower_bound=-1
+)
 _PEER_TIMEOUT_S = flags.DEFINE_integer(
     "peer_timeout_s", PEER_TIMEOUT_S, "Seconds of silence after which another process counts as dead."
 )
@@ -75,7 +81,11 @@ _CONNECT_TIMEOUT_S = flags.DEFINE_integer(
     "connect_timeout_s", CONNECT_TIMEOUT_S, "Seconds to wait for the other processes at the start."
 )
 _STOPPED_STATUS = flags.DEFINE_integer(
-    "stopped_status", 0, "Exit status of a run that was asked to stop, for schedulers that restart failed runs."
+    "stopped_status",
+    0,
+    "Exit status of a run that was asked to stop, for schedulers that restart failed runs.",
+    lower_bound=0,
+    upper_bound=255,
 )
 
 
@@ -140,6 +150,8 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
             print(text, flush=True)
 
     mode = task.mode
+    if mode == "train_and_eval" and jax.process_index() == 0:
+        _make_report_dir(task.report_dir)
     laps = RunTimes(task.workdir, writes=mode != "eval" and jax.process_index() == 0)
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
@@ -187,6 +199,21 @@ def _open_log(folder: str) -> ProcessLog:
     except OSError as error:
         way = "pass another --report_dir" if _MODE.value in FOLDERS else "pass another --workdir"
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}: {way}") from error
+
+
+def _make_report_dir(folder: str) -> None:
+    """Makes sure, before the training, that the report can be written."""
+    from etils import epath
+
+    path = epath.Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--report_dir={folder}: cannot be made: {error.strerror or error}: pass another folder"
+        ) from error
+    if not (is_remote(folder) or os.access(path, os.W_OK)):
+        raise UserError(f"--report_dir={folder}: cannot be written: pass another folder")
 
 
 def run_among_processes(folder: str, body: Callable[[PreemptionNotice], None]) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,15 +124,24 @@ def test_runs_that_do_not_go_together_are_refused(make_run, capsys, options, mes
         (["--workdirs={joint},nowhere"], "nowhere: no run here"),
         (["--workdirs={joint},{bone}", "--weights=1"], "--weights: expected 2 numbers, none negative and one above 0"),
         (["--workdirs={joint},{bone}", "--weights=1,-1"], "none negative"),
-        (["--workdirs={joint},{bone}", "--weights=0,0"], "one above 0, got '0,0'"),
+        (["--workdirs={joint},{bone}", "--weights=0,0"], "one above 0, with a finite sum, got '0,0'"),
         (["--workdirs={joint},{bone}", "--weights=1,nan"], "none negative"),
+        (["--workdirs={joint},{bone}", "--weights=1,inf"], "with a finite sum, got '1,inf'"),
+        (["--workdirs={joint},{bone}", "--weights=1e308,1e308"], "with a finite sum, got '1e308,1e308'"),
+        (
+            ["--workdirs={joint},{bone}", "--out={joint}"],
+            "lies in {joint}, the workdir of a run: choose",
+        ),
+        (["--workdirs={joint},{bone}", "--out={joint}/report"], "--out={joint}/report: lies in {joint}, the workdir"),
+        (["--workdirs={joint},{bone}", "--out={joint}/../bone/a/b"], "lies in {bone}, the workdir of a run"),
         (["--workdirs={joint},{bone}", "--weights=1,b"], "--weights: expected numbers joined by commas, got '1,b'"),
     ],
 )
 def test_impossible_arguments_are_refused(make_run, capsys, flags, message):
     runs = {name: make_run(name, scores) for name, scores in (("joint", JOINT), ("bone", BONE))}
     assert ensemble.main([flag.format(**runs) for flag in flags]) == 2
-    assert message in capsys.readouterr().err
+    assert message.format(**runs) in capsys.readouterr().err
+    assert {path.name for run in runs.values() for path in Path(run).iterdir()} == {"config.json", "report"}
 
 
 def test_damaged_predictions_are_named(make_run, tmp_path, capsys):
@@ -140,3 +150,29 @@ def test_damaged_predictions_are_named(make_run, tmp_path, capsys):
     path.write_bytes(path.read_bytes()[:100])
     assert ensemble.main([f"--workdirs={joint},{bone}"]) == 2
     assert f"error: {path}: not a run's predictions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"scores": np.where(BONE > 3, np.nan, BONE)},
+            "not a run's predictions (its split: scores of 1 of 4 clips are",
+        ),
+        ({"scores": np.where(BONE > 3, np.inf, BONE)}, "expected finite scores, got infinite ones"),
+        ({"scores": BONE[:, :1]}, "expected scores and labels of shape (4, 2), got (4, 1) and (4, 2)"),
+        ({"scores": BONE.astype(str)}, "not a run's predictions ("),
+        ({"scores": BONE[:, :1], "labels": LABELS[:, :1], "regions": np.array(["biceps"])}, "expected the 2 muscle"),
+    ],
+)
+def test_scores_without_metrics_are_refused(make_run, tmp_path, capsys, change, message):
+    joint, bone = make_run("joint", JOINT), make_run("bone", BONE)
+    path = tmp_path / "bone" / "report" / "predictions" / "predictions_test_new.npz"
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **(arrays | change))
+    assert ensemble.main([f"--workdirs={joint},{bone}"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {path}: ")
+    assert message in shown
+    assert shown.count("\n") == 1

@@ -247,7 +247,10 @@ def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, fini
 @pytest.mark.parametrize(
     ("invalid_arguments", "message"),
     [
-        (["--config=configs/transm3e.py:smoke", "--config.train.batchsize=4"], "error: 'batchsize' Did you mean"),
+        (
+            ["--config=configs/transm3e.py:smoke", "--config.train.batchsize=4"],
+            "error: unknown key 'batchsize' Did you",
+        ),
         (["--config=configs/transm3e.py:tiny"], "config variant 'tiny'"),
         (["--config=configs/absent.py"], "absent.py"),
         (["--config=configs/transm3e.py:smoke", "--config.optimizer.warmup_fraction=2.0"], "warmup_fraction"),
@@ -255,6 +258,9 @@ def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, fini
         ([], "no run here, and no --config: name the workdir of a run, or pass --config"),
         (["--mode=eval", "--config.eval.num_views=2"], "no run here, and no --config"),
         (["--mode=eval", "--config=configs/transm3e.py:smoke"], "run: no run here: train first, or name the workdir"),
+        (["--config=configs/transm3e.py:smoke", "--num_processes=-1"], "error: flag --num_processes=-1: "),
+        (["--config=configs/transm3e.py:smoke", "--stopped_status=300"], "error: flag --stopped_status=300: "),
+        (["--config=configs/transm3e.py:smoke", "--stopped_status=-5"], "error: flag --stopped_status=-5: "),
         (["--config=configs/transm3e.py:smoke", "stray"], "error: unexpected argument 'stray': flags are written --na"),
     ],
 )
@@ -266,6 +272,30 @@ def test_an_invalid_configuration_ends_with_one_line_and_status_2(run_main, tmp_
     assert "Traceback" not in errors
     assert len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        (
+            "--report_dir={file}/report",
+            "error: --report_dir={file}/report: cannot be made: Not a directory: pass another",
+        ),
+        (
+            "--config.data.data_dir={file}",
+            "error: {file}/musclemap/synthetic_smoke/4.0.0: the build could not write: Not",
+        ),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_refused_before_the_training(run_main, arguments, tmp_path, flag, message):
+    file = tmp_path / "file"
+    file.touch()
+    process = run_main(*arguments, f"--workdir={tmp_path / 'run'}", flag.format(file=file))
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 2, errors
+    assert errors.splitlines()[-1].startswith(message.format(file=file))
+    assert "Traceback" not in errors
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_absent_data_names_the_builder_the_licence_and_the_synthetic_variant(run_main, tmp_path):

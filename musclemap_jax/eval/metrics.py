@@ -179,7 +179,7 @@ def compute_metrics(
         scores; the message names the split and the clips.
     """
     for split, of_split in predictions.items():
-        _check(split, of_split, len(regions))
+        check_predictions(split, of_split, len(regions))
     counted, *others = scores
     ranked = {split: of_split.rescored(counted) for split, of_split in predictions.items()}
     model = {split: score_split(split, of_split) for split, of_split in ranked.items()}
@@ -206,14 +206,6 @@ def compute_metrics(
         },
         tuple(remarks),
     )
-
-
-def _check(split: str, predictions: SplitPredictions, num_regions: int) -> None:
-    """Refuses predictions of a split, of its branches or of baselines on it that have no metrics."""
-    check_predictions(split, predictions, num_regions)
-    for kind, of_kind in (("branch", predictions.branch_scores), ("baseline", predictions.baseline_scores)):
-        for name, scores in of_kind.items():
-            check_predictions(f"{split}, {kind} {name}", predictions._replace(scores=scores), num_regions)
 
 
 def _names(of_splits: Iterable[Mapping[str, Any]]) -> list[str]:

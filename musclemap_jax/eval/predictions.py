@@ -109,17 +109,24 @@ def from_padded(
     )
 
 
-def check_predictions(name: str, predictions: SplitPredictions, num_regions: int) -> None:
-    """Refuses predictions without metrics.
+def check_predictions(split: str, predictions: SplitPredictions, num_regions: int) -> None:
+    """Refuses predictions of a split, of its branches or of baselines on it that have no metrics.
 
     Args:
-      name: Name of the split, for the error.
-      predictions: Predictions of a split or of a branch on it.
+      split: Name of the split, for the error.
+      predictions: Its predictions.
       num_regions: K.
 
     Raises:
       ValueError: No clips, shapes that differ, a repeated clip id, labels other than 0 and 1, or NaN scores.
     """
+    _check_scores(split, predictions, num_regions)
+    for kind, of_kind in (("branch", predictions.branch_scores), ("baseline", predictions.baseline_scores)):
+        for name, scores in of_kind.items():
+            _check_scores(f"{split}, {kind} {name}", predictions._replace(scores=scores), num_regions)
+
+
+def _check_scores(name: str, predictions: SplitPredictions, num_regions: int) -> None:
     scores, labels, clip_ids, activities, *_ = predictions
     expected = (len(clip_ids), num_regions)
     if scores.shape != expected or labels.shape != expected:

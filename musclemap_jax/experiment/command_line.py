@@ -21,7 +21,7 @@ from musclemap_jax.arguments import expand_home
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.experiment import workdir
 from musclemap_jax.experiment.config import to_config
-from musclemap_jax.experiment.config_files import config_file
+from musclemap_jax.experiment.config_files import config_file, python_file_faults
 from musclemap_jax.storage.files import disable_listings_cache
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -39,8 +39,13 @@ class _ConfigParser(ConfigFileFlagParser):
     def parse(self, path: str) -> object:
         if is_of_run(path):
             return to_config(workdir.trained_spec(epath.Path(path).parent))
+        file = config_file(path)
         _, colon, variant = path.partition(":")
-        return super().parse(f"{config_file(path)}{colon}{variant}")
+        with python_file_faults(file):
+            try:
+                return super().parse(f"{file}{colon}{variant}")
+            except (TypeError, ValueError) as error:  # ml_collections puts a traceback into the text of these
+                raise error.__context__ or error from None
 
 
 flags.FLAGS["config"].parser = _ConfigParser("config")
@@ -77,7 +82,8 @@ def _reason(error: BaseException) -> str:
     text: object = error
     while isinstance(text, AttributeError | KeyError) and text.args:
         text = text.args[0]  # ml_collections wraps a KeyError, whose own text is its argument in quotation marks
-    return f"{' '.join(str(text).split())} (musclemap_jax/experiment/config.py and --help list the keys)"
+    kind = "unknown key " if isinstance(error, AttributeError | KeyError) else ""
+    return f"{kind}{' '.join(str(text).split())} (musclemap_jax/experiment/config.py and --help list the keys)"
 
 
 def parse_config(source: str, overrides: Mapping[str, str]) -> ml_collections.ConfigDict:

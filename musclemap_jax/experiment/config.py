@@ -12,7 +12,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -217,12 +217,15 @@ def _from_config(default: Any, config: Mapping[str, Any] | ml_collections.Config
     unknown = sorted(set(config) - set(known))
     if unknown:
         raise UserError(f"{path}.{unknown[0]}: unknown key; known are {', '.join(sorted(known))}")
+    hints = {} if isinstance(default, Mapping) else typing.get_type_hints(type(default))
     values = {}
     for name, value in config.items():
         if _is_section(known[name]):
             values[name] = _from_config(known[name], value, f"{path}.{name}")
         else:
             values[name] = _as_tuple(value)
+            if not _is_of_type(values[name], hints.get(name)):
+                raise UserError(f"{path}.{name}: expected {_type_name(hints[name])}, got {value!r}")
             _check_finite(values[name], f"{path}.{name}")
     if isinstance(default, Mapping):
         return {**known, **values}
@@ -235,6 +238,26 @@ def _from_config(default: Any, config: Mapping[str, Any] | ml_collections.Config
 def _as_tuple(value: Any) -> Any:
     """Lists, which JSON and ConfigDicts hold, as tuples, at every depth."""
     return tuple(_as_tuple(element) for element in value) if isinstance(value, list | tuple) else value
+
+
+def _is_of_type(value: Any, annotation: Any) -> bool:
+    """Whether a value is of a field's type: a tuple is a sequence, an integer a number; other types are not checked."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is types.UnionType:
+        return any(_is_of_type(value, part) for part in parts)
+    if origin is Sequence or (origin is tuple and parts[-1] is ...):
+        return isinstance(value, tuple) and all(_is_of_type(element, parts[0]) for element in value)
+    if origin is tuple:
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(_is_of_type, value, parts))
+    if annotation not in (bool, int, float, str, types.NoneType):
+        return True
+    return type(value) is annotation or (annotation is float and type(value) is int)
+
+
+def _type_name(annotation: Any) -> str:
+    """An annotation as a file has it, such as ``tuple[int, int]``."""
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return name.replace("collections.abc.", "")
 
 
 def _check_finite(value: Any, path: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import runpy
+import traceback
+from collections.abc import Generator
 from pathlib import Path
 
 import ml_collections
@@ -39,5 +42,33 @@ def config_file(source: str) -> Path:
 
 def named_config(source: str) -> ml_collections.ConfigDict:
     """The configuration of a file, given as in `config_file`, with its variant behind a colon."""
-    variant = source.partition(":")[2]
-    return runpy.run_path(str(config_file(source)))["get_config"](*([variant] if variant else []))
+    path, variant = config_file(source), source.partition(":")[2]
+    with python_file_faults(path):
+        return runpy.run_path(str(path))["get_config"](*([variant] if variant else []))
+
+
+@contextlib.contextmanager
+def python_file_faults(path: Path) -> Generator[None]:
+    """Turns what is raised in the block, which runs a Python file, into one line that names the file and its line.
+
+    Raises:
+      UserError: The file is no Python file, or raises an error.
+    """
+    if path.suffix != ".py":
+        raise UserError(f"{path}: expected a Python file, whose name ends in .py")
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}{_line(error, path)}: {type(error).__name__}: {reason}") from error
+
+
+def _line(error: Exception, path: Path) -> str:
+    """Where in the file an error was raised, such as ", line 7"; empty if that is not known."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}" if error.lineno else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).absolute() == path.absolute()]
+    return f", line {lines[-1]}" if lines else ""

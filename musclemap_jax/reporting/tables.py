@@ -14,7 +14,7 @@ from musclemap_jax.eval.baselines import TITLES
 from musclemap_jax.eval.coverage import DecisionMetrics
 from musclemap_jax.eval.metrics import Comparison, Metrics
 from musclemap_jax.eval.named_regions import SetMetrics
-from musclemap_jax.eval.predictions import SplitPredictions
+from musclemap_jax.eval.predictions import SplitPredictions, check_predictions
 from musclemap_jax.reporting.formatting import decimal, percent, percent_range, percentage_points, six_decimals
 from musclemap_jax.storage.csv_files import write_csv
 from musclemap_jax.storage.npz_files import read_npz
@@ -193,10 +193,11 @@ def read_predictions(npz_path: epath.PathLike) -> tuple[SplitPredictions, tuple[
     """The predictions in an npz file of `write_predictions`, and the K names of the regions.
 
     Raises:
-      UserError: There is no such file, or it is damaged.
+      UserError: There is no such file, it is damaged, or its scores have no metrics.
     """
     try:
         arrays = read_npz(epath.Path(npz_path).read_bytes())
+        regions = tuple(arrays["regions"].tolist())
         activities = arrays["activities"].tolist()
         predictions = SplitPredictions(
             arrays["scores"],
@@ -208,9 +209,10 @@ def read_predictions(npz_path: epath.PathLike) -> tuple[SplitPredictions, tuple[
                 for prefix in (_OF_BRANCH, _OF_BASELINE)
             ),
         )
-        return predictions, tuple(arrays["regions"].tolist())
-    except (OSError, KeyError, ValueError) as error:
+        check_predictions("its split", predictions, len(regions))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{npz_path}: not a run's predictions ({error}): evaluate the run again") from error
+    return predictions, regions
 
 
 def _set_cells(named: SetMetrics) -> list[str]:

@@ -12,7 +12,7 @@ from musclemap_jax.study.comparison import Comparison, compare
 from musclemap_jax.study.configurations import deciding_changes
 from musclemap_jax.study.page import render_page, render_plot
 from musclemap_jax.study.plots import difference_plots, score_plots
-from musclemap_jax.study.result import RunResult, read_result
+from musclemap_jax.study.result import RunResult, result_of_run
 from musclemap_jax.study.runs import Run
 from musclemap_jax.study.study import Study
 from musclemap_jax.study.tables import difference_table, markdown, score_table, write_study_csv
@@ -29,7 +29,7 @@ def collect(study: Study, runs: Sequence[Run], workdir: Path) -> Comparison:
       workdir: The study's workdir; made if absent.
 
     Raises:
-      UserError: A result is damaged.
+      UserError: A result is damaged, or that of another run.
     """
     results = _results(runs)
     comparison = compare(study, results)
@@ -58,7 +58,7 @@ def _results(runs: Sequence[Run]) -> list[RunResult]:
     results = []
     for run in runs:
         if run.result.exists():
-            result = read_result(run.result)
+            result = result_of_run(run)
             if changed := deciding_changes(result.spec, run.spec):
                 print(f"{run.result}: left out, it is of another configuration ({changed[0]})", file=sys.stderr)
             else:

@@ -31,9 +31,14 @@ def needs_training(found: list[Change]) -> bool:
     return any(kind(change.key) != FREE or change.key == _CHOOSES for change in found)
 
 
-def config_hash(spec: ExperimentSpec) -> str:
-    """SHA-256 of the deciding part of a configuration, 64 hexadecimal digits."""
-    flat = {key: value for key, value in _flat(dataclasses.asdict(spec)).items() if _decides(key, spec)}
+def config_hash(spec: ExperimentSpec, stored: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 of the deciding part of a configuration, 64 hexadecimal digits.
+
+    Args:
+      spec: The configuration.
+      stored: Its JSON if it was read from a file, which lacks the keys that an older version did not know.
+    """
+    flat = {key: value for key, value in _flat(stored or dataclasses.asdict(spec)).items() if _decides(key, spec)}
     return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()
 
 

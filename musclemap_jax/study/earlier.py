@@ -12,7 +12,7 @@ from musclemap_jax.experiment.resumption import Change
 from musclemap_jax.experiment.workdir import CONFIG, REPORT_FOLDER, trained_spec
 from musclemap_jax.reporting.report import remove_report
 from musclemap_jax.study.configurations import deciding_changes, needs_training
-from musclemap_jax.study.result import is_finished, read_result
+from musclemap_jax.study.result import is_finished, result_of_run
 from musclemap_jax.study.runs import Run
 
 _NAMED = 3
@@ -55,7 +55,7 @@ def check_unchanged(runs: Sequence[Run], rerun: bool = False) -> None:
 def _changes(run: Run) -> list[Change]:
     """The deciding keys by which a run differs from its result or, without one, from its workdir."""
     if run.result.exists():
-        return deciding_changes(read_result(run.result).spec, run.spec)
+        return deciding_changes(result_of_run(run).spec, run.spec)
     return _changes_of_workdir(run)
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.average_precision import macro_mean, per_region_average_precision
 from musclemap_jax.eval.baselines import LINEAR
-from musclemap_jax.eval.metrics import Metrics
-from musclemap_jax.eval.predictions import FUSED, SplitPredictions
+from musclemap_jax.eval.metrics import MEANS, Metrics
+from musclemap_jax.eval.predictions import FUSED, SplitPredictions, check_predictions
 from musclemap_jax.experiment.config import ExperimentSpec, resolve
 from musclemap_jax.experiment.workdir import REPORT_FOLDER, trained_spec
 from musclemap_jax.reporting.tables import read_predictions
@@ -178,20 +178,71 @@ def read_result(path: Path) -> RunResult:
     if content.get("format") != FORMAT:
         raise UserError(f"{path}: expected a result of format {FORMAT}, got {content.get('format')!r}: {_FIX}")
     try:
-        return RunResult(
-            row=content["row"],
-            seed=content["seed"],
-            spec=resolve(content["config"]),
-            code=content["code"],
-            times_s=content["times_s"],
-            regions=tuple(content["regions"]),
-            scores={branch: _from_json(scores) for branch, scores in content["mAP"].items()},
-            chance=_from_json(content["chance"]),
-            clips={split: unpack(text) for split, text in content["clips"].items()},
+        config = _field(content, "config", dict)
+        result = RunResult(
+            row=_field(content, "row", str),
+            seed=_field(content, "seed", int),
+            spec=resolve(config),
+            code=_field(content, "code", str),
+            times_s={name: float(seconds) for name, seconds in _field(content, "times_s", dict).items()},
+            regions=tuple(_field(content, "regions", list)),
+            scores={branch: _from_json(scores) for branch, scores in _field(content, "mAP", dict).items()},
+            chance=_from_json(_field(content, "chance", dict)),
+            clips={split: unpack(text) for split, text in _field(content, "clips", dict).items()},
             baselines={name: _from_json(scores) for name, scores in content.get("baselines", {}).items()},
         )
+        if content.get("config_sha256") != config_hash(result.spec, config):
+            raise ValueError("config_sha256 is not that of config")
+        _check_result(result)
     except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
         raise UserError(f"{path}: damaged, or of another version ({error}): {_FIX}") from error
+    return result
+
+
+def result_of_run(run: Run) -> RunResult:
+    """Reads the file that a run has left.
+
+    Raises:
+      UserError: The file is damaged, or that of another run.
+    """
+    result = read_result(run.result)
+    if (result.row, result.seed) != (run.row, run.seed):
+        raise UserError(
+            f"{run.result}: expected the result of {run}, got that of {result.row} seed {result.seed}: {_FIX}"
+        )
+    return result
+
+
+def _field(content: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A value of the file; ValueError if it is absent or of another type."""
+    value = content.get(name)
+    if type(value) is not kind:
+        raise ValueError(f"{name}: expected a value of type {kind.__name__}, got {value!r:.40}")
+    return value
+
+
+def _check_result(result: RunResult) -> None:
+    """Raises ValueError for what a comparison could not use, or would not notice."""
+    if result.seed != result.spec.seed:
+        raise ValueError(f"seed: expected {result.spec.seed}, as in config, got {result.seed}")
+    for part, seconds in result.times_s.items():
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"times_s: expected seconds, got {seconds} for {part}")
+    for split, of_split in result.clips.items():
+        check_predictions(split, of_split, len(result.regions))
+        if absent := result.baselines.keys() - of_split.baseline_scores.keys():
+            raise ValueError(f"baselines: {min(absent)} has no scores of the clips of {split}")
+    splits = {*result.clips, *(name for name, parts in MEANS.items() if result.clips.keys() >= set(parts))}
+    if (found := result.scores.get(FUSED, {}).keys()) != splits:
+        expected, got = (", ".join(sorted(names)) or "none" for names in (splits, found))
+        raise ValueError(f"mAP of {FUSED}: expected {expected}, the splits of clips, got {got}")
+    of_names = {f"mAP of {name}": values for name, values in {**result.scores, **result.baselines}.items()}
+    for name, values in (of_names | {"chance": result.chance}).items():
+        if unknown := values.keys() - splits:
+            raise ValueError(f"{name}: no clips of {min(unknown)}")
+        for split, value in values.items():
+            if not (0 <= value <= 1 or math.isnan(value)):
+                raise ValueError(f"{name}: expected a fraction in [0, 1] for {split}, got {value}")
 
 
 def _as_json(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import re
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.experiment.config_files import CONFIG_FOLDERS
+from musclemap_jax.experiment.config_files import CONFIG_FOLDERS, python_file_faults
 
 _FOLDER = "studies"
 _ROW = re.compile(r"[A-Za-z0-9][\w.-]{0,59}", re.ASCII)
@@ -89,13 +88,9 @@ def load_study(source: str) -> Study:
     if module_spec is None or module_spec.loader is None:
         raise UserError(f"--study: expected a Python file, got {path}")
     module = importlib.util.module_from_spec(module_spec)
-    try:
+    with python_file_faults(path):
         module_spec.loader.exec_module(module)
         study = module.get_study()
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except Exception as error:
-        raise UserError(f"{path}{_line(error, path)}: {type(error).__name__}: {error}") from error
     if not isinstance(study, Study):
         raise UserError(f"{path}: get_study() must return a Study, got a {type(study).__name__}")
     first_line = (module.__doc__ or "").strip().partition("\n")[0]
@@ -115,11 +110,3 @@ def study_file(source: str) -> Path:
     if path.name == str(path) and path.suffix in ("", ".py") and path.stem in files:
         return files[path.stem]
     raise UserError(f"--study: expected a file, found none at {path}: pass a path or one of {', '.join(sorted(files))}")
-
-
-def _line(error: Exception, path: Path) -> str:
-    """Where in the file an error was raised, such as ", line 7"; empty if that is not known."""
-    if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f", line {lines[-1]}" if lines else ""

@@ -1,12 +1,14 @@
 """Where the command line finds a configuration."""
 
+import sys
+
 import pytest
 from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.experiment.command_line import with_run_config
+from musclemap_jax.experiment.command_line import parse_config, with_run_config
 from musclemap_jax.experiment.config import default_config, resolve
 from musclemap_jax.experiment.workdir import CONFIG, claim_workdir
 
@@ -54,3 +56,41 @@ def test_the_configuration_of_a_run_is_read_by_its_path_and_keys_can_be_changed(
     values(arguments)
     spec = resolve(config.value)
     assert (spec.input.num_poses, spec.input.num_persons) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("README.md", "# Title\nIt's here.\n", "README.md: expected a Python file, whose name ends in .py"),
+        ("video.mp4", "\0", "video.mp4: expected a Python file"),
+        ("broken.py", "x = 1\ndef get_config(:\n", "broken.py, line 2: SyntaxError: invalid syntax"),
+        ("broken.py", "x = '\0'\n", "broken.py: SyntaxError: source code string cannot contain null bytes"),
+        (
+            "broken.py",
+            "def get_config():\n    return int('four')\n",
+            "broken.py, line 2: ValueError: invalid literal for",
+        ),
+        ("broken.py", "x = 1\n", "broken.py: AttributeError: module 'config_config' has no attribute 'get_config'"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named_with_the_line(tmp_path, monkeypatch, name, text, message):
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # where ml_collections leaves an earlier one
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError) as caught:
+        parse_config(str(tmp_path / name), {})
+    assert str(caught.value).startswith(f"{tmp_path}/{message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("foo.bar", "1", "unknown key 'foo'"),
+        ("train.batchsize", "4", "unknown key 'batchsize' Did you mean"),
+        ("train.batch_size.a", "4", "unknown key"),
+        ("train.batch_size", "four", "flag --config.train.batch_size=four"),
+    ],
+)
+def test_an_unknown_key_is_called_so(key, value, message):
+    with pytest.raises(UserError, match=f"^{message}.*config.py and --help list the keys"):
+        parse_config("hdgcn:smoke", {key: value})

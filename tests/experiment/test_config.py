@@ -98,6 +98,22 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
         ("data.num_workers", -1, "config.data.num_workers must not be negative, got -1"),
         ("input.num_frames", 0, "input.num_frames: expected at least 1, got 0"),
         ("model.backbones.mvit.input_size", (16, 0, 224), "positive input_size and mlp_ratio"),
+        ("model.backbones.mvit.input_size", (1, 2), r"mvit.input_size: expected tuple\[int, int, int\], got \(1, 2\)"),
+        ("model.backbones.mvit.patch_kernel", (), r"patch_kernel: expected tuple\[int, int, int\], got \(\)"),
+        ("model.backbones.mvit.pool_kernel", (3, True, 3), r"pool_kernel: expected .*, got \(3, True, 3\)"),
+        ("model.backbones.mvit.stage_strides", ((1, 2),), r"expected tuple\[.*\] \| None, got \(\(1, 2\),\)"),
+        ("model.backbones.pose_statistics.layout", "foo", "statistics.layout: expected one of coco17, .*, got 'foo'"),
+        (
+            "loss.positive_weights",
+            ("abc",),
+            r"config.loss.positive_weights: expected tuple\[float, ...\], got \('abc',",
+        ),
+        ("input.augmentation.crop_area", ("a", 1), r"crop_area: expected Sequence\[float\], got \('a', 1\)"),
+        (
+            "optimizer.multipliers",
+            (("head", "x"),),
+            r"config.optimizer.multipliers: expected tuple\[tuple\[str, float\]",
+        ),
         ("model.backbones.hdgcn.kernel_size", -1, "odd and positive, got -1"),
         ("model.backbones.hdgcn.joint_neighbours", 20, "joint_neighbours must be from 1 to 19, got 20"),
         ("model.backbones.hdgcn.hierarchy_neighbours", 0, "hierarchy_neighbours must be from 1 to"),
@@ -106,6 +122,23 @@ def test_an_unknown_key_in_a_plain_mapping_is_refused():
 def test_values_that_cannot_be_or_contradict_are_refused_by_name(key, value, message):
     config = default_config()
     config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match=message):
+        resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("train", "batch_size", "4", "config.train.batch_size: expected int, got '4'"),
+        ("train", "batch_size", True, "config.train.batch_size: expected int, got True"),
+        ("optimizer", "learning_rate", None, "config.optimizer.learning_rate: expected float, got None"),
+        ("data", "rebuild", 1, "config.data.rebuild: expected bool, got 1"),
+        ("eval", "splits", "val_new", r"config.eval.splits: expected tuple\[str, ...\], got 'val_new'"),
+    ],
+)
+def test_values_of_another_type_in_json_are_refused(section, key, value, message):
+    config = json.loads(default_config().to_json())
+    config[section][key] = value
     with pytest.raises(UserError, match=message):
         resolve(config)
 

@@ -12,7 +12,14 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import compute_metrics
 from musclemap_jax.eval.predictions import FUSED
 from musclemap_jax.study.configurations import config_hash
-from musclemap_jax.study.result import collect_run, is_finished, read_result, validation_scores, write_result
+from musclemap_jax.study.result import (
+    collect_run,
+    is_finished,
+    read_result,
+    result_of_run,
+    validation_scores,
+    write_result,
+)
 from musclemap_jax.study.study import Row, Study
 from tests.study.fabricated import (
     CROSSED,
@@ -126,6 +133,30 @@ def test_a_workdir_of_another_configuration_is_refused(run, tmp_path):
         (lambda content: content["clips"].update(val_new="AAAA"), "damaged, or of another version"),
         (lambda content: content["config"].update(novelty=1), "config.novelty: unknown key"),
         (lambda content: content["mAP"].update(fused=3), "damaged, or of another version"),
+        (lambda content: content.update(seed="a"), "seed: expected a value of type int, got 'a'"),
+        (lambda content: content.update(seed=9), "seed: expected 3, as in config, got 9"),
+        (lambda content: content.update(config_sha256="0" * 64), "config_sha256 is not that of config"),
+        (lambda content: content["config"]["optimizer"].update(weight_decay=0.5), "config_sha256 is not that of"),
+        (
+            lambda content: content["regions"].pop(),
+            r"val_new: expected scores and labels of shape \(4, 0\), got \(4, 1\)",
+        ),
+        (
+            lambda content: content["mAP"]["fused"].update(val_new=500),
+            r"mAP of fused: expected .* in \[0, 1\] for val_new",
+        ),
+        (lambda content: content["mAP"].pop("fused"), "mAP of fused: expected val_new, the splits of clips, got none"),
+        (lambda content: content["mAP"]["fused"].update(test_new=0.5), "expected val_new, .*, got test_new, val_new"),
+        (lambda content: content["mAP"]["skeleton"].update(test_new=0.5), "mAP of skeleton: no clips of test_new"),
+        (lambda content: content["clips"].clear(), "mAP of fused: expected none, the splits of clips, got val_new"),
+        (lambda content: content["chance"].update(val_new=-1), r"chance: expected .* in \[0, 1\] for val_new, got -1"),
+        (
+            lambda content: content["baselines"].update(linear_limbs={}),
+            "linear_limbs has no scores of the clips of val_new",
+        ),
+        (lambda content: content.update(times_s=[1]), r"times_s: expected a value of type dict, got \[1\]"),
+        (lambda content: content["times_s"].update(training="long"), "could not convert string to float: 'long'"),
+        (lambda content: content["times_s"].update(training=-1), "times_s: expected seconds, got -1.0 for training"),
     ],
 )
 def test_a_damaged_result_is_named_with_the_fix(run, damage, message):
@@ -138,3 +169,27 @@ def test_a_damaged_result_is_named_with_the_fix(run, damage, message):
         read_result(run.result)
     assert str(caught.value).startswith(f"{run.result}: ")
     assert str(caught.value).endswith(": restore it from a copy, or delete it to run this run again")
+
+
+def test_a_configuration_of_an_older_version_keeps_its_hash(run):
+    write_finished_run(run.folder, run, {"val_new": clips(CROSSED)})
+    write_result(run.result, collect_run(run))
+    content = json.loads(run.result.read_text())
+    content["config_sha256"] = config_hash(run.spec, content["config"])
+    assert content["config_sha256"] == config_hash(run.spec)
+    del content["config"]["optimizer"]["weight_decay"]  # a key that the older version did not know
+    content["config_sha256"] = config_hash(run.spec, content["config"])
+    run.result.write_text(json.dumps(content))
+    assert read_result(run.result).spec == run.spec
+
+
+def test_the_result_of_another_run_is_refused(tmp_path):
+    one, other = plan(study_of(seeds=(0,), one=1e-3, other=1e-3), tmp_path)
+    write_finished_run(other.folder, other, {"val_new": clips(CROSSED)})
+    write_result(other.result, collect_run(other))
+    assert result_of_run(other).row == "other"
+    other.result.rename(one.result)
+    with pytest.raises(
+        UserError, match=f"^{one.result}: expected the result of one seed 0, got that of other seed 0: restore"
+    ):
+        result_of_run(one)

@@ -67,7 +67,7 @@ def test_the_first_seed_of_every_row_is_first_and_the_command_line_goes_over_the
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (Row("hdgcn:smoke", {"loss.tau": 1.0}), r"study made_up, row a: 'tau'.*list the keys"),
+        (Row("hdgcn:smoke", {"loss.tau": 1.0}), r"study made_up, row a: unknown key 'tau'.*list the keys"),
         (Row("hdgcn:smoke", {"train.batch_size": "four"}), r"study made_up, row a: .*batch_size"),
         (Row("hdgcn:smoke", {"train.batch_size": 0}), "study made_up, row a: .*train.batch_size must be at least 1"),
         (Row("hdgcn:tiny"), "study made_up, row a: .*config variant 'tiny'"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.files import is_remote
+from musclemap_jax.storage.full_disk import is_full_disk
 
 _MIN_FREE_BYTES = 64 << 20
 
@@ -73,12 +74,14 @@ def check_free_disk(folder: Path, needed_bytes: int) -> None:
 
 @contextlib.contextmanager
 def disk_faults_are_user_errors(folder: Path) -> Generator[None]:
-    """Turns 'no space left' and 'not permitted' errors of the system into a UserError that names the folder."""
+    """Turns 'no space left', 'not permitted' and 'not a directory' errors of the system into a UserError.
+
+    It names the folder.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if not is_full_disk(error) and error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise
-        raise UserError(
-            f"{folder}: the build could not write: {error.strerror}: free some disk or choose another data_dir"
-        ) from error
+        way = "free some disk or choose another data_dir" if is_full_disk(error) else "choose another data_dir"
+        raise UserError(f"{folder}: the build could not write: {error.strerror}: {way}") from error

@@ -68,6 +68,8 @@ class PoseStatisticsSpec:
         for name in ("input_dropout_rate", "dropout_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{where}.{name}: expected a number in [0, 1), got {getattr(self, name)}")
+        if self.layout not in LAYOUTS:
+            raise UserError(f"{where}.layout: expected one of {', '.join(LAYOUTS)}, got {self.layout!r}")
         if not set(LAYOUTS[LAYOUT].joints) <= set(self.graph_joints):
             raise UserError(f"{where}.layout: {self.layout} lacks joints of {LAYOUT}: use coco19 or halpe26, say")
 

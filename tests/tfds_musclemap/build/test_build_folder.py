@@ -55,5 +55,8 @@ def test_the_scratch_folder_is_gone_afterwards_also_after_an_error(tmp_path):
 def test_a_full_disk_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match="No space left"), build_folder.disk_faults_are_user_errors(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
+    fix = f"{tmp_path}: the build could not write: Not a directory: choose another data_dir"
+    with pytest.raises(UserError, match=fix), build_folder.disk_faults_are_user_errors(tmp_path):
+        raise OSError(errno.ENOTDIR, "Not a directory")
     with pytest.raises(OSError, match="else"), build_folder.disk_faults_are_user_errors(tmp_path):
         raise OSError(errno.EIO, "something else")
