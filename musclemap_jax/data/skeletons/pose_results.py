@@ -12,8 +12,8 @@
 
 Sources: the tools' own descriptions of their output. AlphaPose's formats ``open`` and ``cmu`` are OpenPose frames, with
 other names of the fields in ``cmu``, and 18 joints. The last part of a clip id also finds the clip where no other clip
-has the same. A clip with several results is an error. OpenPose writes a ``person_id`` of -1 for a person that it has not
-numbered.
+has the same. A clip with several results is an error. OpenPose writes a ``person_id`` of -1 for a person without a
+number.
 """
 
 from __future__ import annotations
