@@ -12,12 +12,10 @@ from pathlib import Path
 from musclemap_jax.data.skeletons.alphapose import SkeletonError, check_last_frame, parse_detections
 from musclemap_jax.data.skeletons.detection import Detection
 from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detections
-from musclemap_jax.data.skeletons.pose_results import ALPHAPOSE_FILE, read_clip
+from musclemap_jax.data.skeletons.pose_results import ALPHAPOSE_FILE, OPENPOSE_FILES, read_clip
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import shown
 from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, convert_persons, stored_layout
-
-_OPENPOSE_FILES = "*_keypoints.json"
 
 
 def find_skeleton(video: Path) -> Path | None:
@@ -25,7 +23,7 @@ def find_skeleton(video: Path) -> Path | None:
     file, folder = video.with_suffix(".json"), video.with_suffix("")
     if file.is_file():
         return file
-    if folder.is_dir() and ((folder / ALPHAPOSE_FILE).is_file() or any(folder.glob(_OPENPOSE_FILES))):
+    if folder.is_dir() and ((folder / ALPHAPOSE_FILE).is_file() or any(folder.glob(OPENPOSE_FILES))):
         return folder
     return None
 

@@ -90,6 +90,14 @@ def test_the_persons_with_the_largest_score_times_area_are_kept(root, tmp_path):
     np.testing.assert_array_equal(skeleton[:, :, 0, 0], [[0, 400, 100], [300, 400, 100], [0, 400, 0]])
 
 
+@pytest.mark.parametrize("number", [0, -1])
+def test_fewer_than_one_person_is_refused_and_nothing_written(root, tmp_path, capsys, number):
+    source = written(tmp_path / "all.json", {"squat_1": [entry("0.jpg")]})
+    assert run(root, source, "coco17", f"--max_persons={number}") == 2
+    assert f"max_persons: expected at least 1, got {number}" in capsys.readouterr().err
+    assert not skeleton_path(root, "squat_1").exists()
+
+
 def test_images_that_count_from_one_are_shifted(root, tmp_path):
     source = written(tmp_path / "all.json", {"squat_1": [entry("000001.jpg"), entry("000003.jpg")]})
     assert run(root, source, "coco17", "--first_frame=1") == 0

@@ -53,6 +53,9 @@ class SkeletonConversion:
     """
 
     def __init__(self, source_layout: str, target_layout: str, units: PoseUnits, max_persons: int) -> None:
+        """Raises UserError for a max_persons below 1."""
+        if max_persons < 1:
+            raise UserError(f"max_persons: expected at least 1, got {max_persons}: omit it for {MAX_PERSONS}")
         self.num_nan: dict[str, int] = {}
         self._layouts = source_layout, target_layout
         self._units, self._max_persons = units, max_persons

@@ -94,8 +94,8 @@ def convert_skeletons(
       force: Whether to write skeletons that do not seem to belong to the videos, judged over all of them.
 
     Raises:
-      UserError: Unknown layout, no such source, no results for any of the clips, or results of something else than the
-        videos.
+      UserError: Unknown layout, max_persons below 1, no such source, no results for any of the clips, or results of
+        something else than the videos.
     """
     units = units or PoseUnits()
     source_layout = stored_layout(layout)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from musclemap_jax.arguments import expand_home
-from musclemap_jax.errors import exit_on_user_error
+from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.runtime.worker_pool import num_cpus
 from tfds_musclemap.verify.prepared import find_data_sets
 from tfds_musclemap.verify.report import VERIFICATION, table, verify
@@ -35,13 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
+        if arguments.num_workers < 1:
+            raise UserError(f"--num_workers: expected at least 1, got {arguments.num_workers}: omit it for all CPUs")
         status = 0
         folders = find_data_sets(arguments.data_dir, arguments.config)
         for folder in folders:
             out = Path(arguments.out) if arguments.out else folder / VERIFICATION
             if arguments.out and len(folders) > 1:
                 out = out / folder.parent.name / folder.name
-            report = verify(folder, out, max(1, arguments.num_workers))
+            report = verify(folder, out, arguments.num_workers)
             print(table(report))
             verdict = f"{len(report['faults'])} faults" if report["faults"] else "nothing wrong"
             print(f"{verdict}; {out}\n")

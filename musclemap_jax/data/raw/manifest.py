@@ -6,15 +6,17 @@
 
 Links: a clip's file is read if, with all links followed, it is a regular file below the raw data set's folder or below
 ``video_root``, the one other folder that the manifest may name. For a link to anywhere else, a dangling link, a pipe or
-a device, the clip is rejected. So a folder of links, such as the importer makes for a release that stays where it is,
-can be read, while a raw data set from a stranger cannot use a link to read other files of this machine unless its
-manifest says so openly. Moving the videos means changing one line.
+a device, the clip is rejected. The same rule holds for the annotations; the manifest itself must be below the raw data
+set's folder. So a folder of links, such as the importer makes for a release that stays where it is, can be read, while
+a raw data set from a stranger cannot use a link to read other files of this machine unless its manifest says so openly.
+Moving the videos means changing one line.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +31,7 @@ MAX_MANIFEST_BYTES = 1 << 16
 
 
 class LinkError(ValueError):
-    """A clip's file that does not exist or must not be read; the message is one line that says why."""
+    """A file that does not exist or must not be read; the message is one line that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +57,16 @@ def read_manifest(root: str | Path) -> Manifest:
     """Reads ``raw_dataset.json``; without it, the manifest is the default one. Raises UserError if it is invalid."""
     path = Path(root) / MANIFEST
     try:
+        if os.path.lexists(path):
+            target, inside = _target(Path(root), path)
+            if not inside:
+                raise LinkError(f"a link to {target}, outside the raw data set: copy the file")
         with path.open("rb") as file:
             data = file.read(MAX_MANIFEST_BYTES + 1)
     except FileNotFoundError:
         return Manifest()
+    except LinkError as error:
+        raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: expected a readable file: {error.strerror}") from error
     if len(data) > MAX_MANIFEST_BYTES:
@@ -79,13 +87,27 @@ def write_manifest(root: str | Path, manifest: Manifest) -> None:
 
 
 def check_file(root: str | Path, path: str | Path) -> None:
-    """Refuses a clip's file, a path below the raw data set's folder, if it is absent or the rule on links forbids it.
+    """Refuses a file, a path below the raw data set's folder, if it is absent or the rule on links forbids it.
 
     Raises:
       LinkError: The file is refused; the message does not name it, which is left to the caller.
       UserError: Invalid manifest.
     """
-    root, path = Path(root), Path(path)
+    target, inside = _target(Path(root), Path(path))
+    if inside:
+        return
+    video_root = read_manifest(root).video_root
+    if video_root is None:
+        raise LinkError(
+            f"a link to {target}, outside the raw data set: copy the file, or name its folder in {MANIFEST}: "
+            f'{{"video_root": FOLDER}}'
+        )
+    if not target.is_relative_to(Path(video_root).resolve()):
+        raise LinkError(f"a link to {target}, neither in the raw data set nor in {video_root} (video_root, {MANIFEST})")
+
+
+def _target(root: Path, path: Path) -> tuple[Path, bool]:
+    """The regular file that a path leads to, and whether it is below the folder. Raises LinkError."""
     try:
         target = path.resolve(strict=True)
         kind = target.stat().st_mode
@@ -98,16 +120,7 @@ def check_file(root: str | Path, path: str | Path) -> None:
         raise LinkError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(kind):
         raise LinkError("expected a regular file, got something else")
-    if inside:
-        return
-    video_root = read_manifest(root).video_root
-    if video_root is None:
-        raise LinkError(
-            f"a link to {target}, outside the raw data set: copy the file, or name its folder in {MANIFEST}: "
-            f'{{"video_root": FOLDER}}'
-        )
-    if not target.is_relative_to(Path(video_root).resolve()):
-        raise LinkError(f"a link to {target}, neither in the raw data set nor in {video_root} (video_root, {MANIFEST})")
+    return target, inside
 
 
 def _parse(path: Path, content: Any) -> Manifest:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from musclemap_jax import taxonomy
-from musclemap_jax.data.raw.manifest import MANIFEST, LinkError, Manifest, read_manifest
+from musclemap_jax.data.raw.manifest import MANIFEST, LinkError, Manifest, check_file, read_manifest
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.csv_files import write_csv
 from musclemap_jax.storage.tables import read_table
@@ -96,12 +96,16 @@ def read_annotations(root: str | Path) -> list[Clip]:
     """
     path = Path(root) / ANNOTATIONS
     try:
+        if os.path.lexists(path):
+            check_file(root, path)
         rows = read_table(path, COLUMNS, advice=f", and join muscle indices by '{SEPARATOR}'")
     except FileNotFoundError as error:
         raise UserError(
             f"{path}: expected the raw data set's annotations, found no such file: pass the folder that holds "
             f"{ANNOTATIONS}, {CLIPS}/ and {SKELETONS}/"
         ) from error
+    except LinkError as error:
+        raise UserError(f"{path}: {error}") from error
     manifest = read_manifest(root)
     clips = [_parse_row(row.place, row.values, manifest) for row in rows]
     if not clips:

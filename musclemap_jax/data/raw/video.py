@@ -30,6 +30,8 @@ from musclemap_jax.data.raw.packets import best_stream, header_frames
 from musclemap_jax.data.raw.truncation import VideoError as VideoError
 
 SHORT_SIDE_PX = 256
+MIN_SIDE_PX = 16
+"""Smaller frames show nothing, and libraries fail on them: JPEG encoders, and OpenCV's flow by ending the process."""
 
 _SAME_BYTES = "cpu-independent=1:mbtree=0"
 """On a CPU with AVX-512, x264 (core 165) gave different bytes from run to run: its macroblock tree is inexact there."""
@@ -114,10 +116,13 @@ def open_video(path: str | Path, by_time: bool = True) -> SourceVideo:
       by_time: Whether a variable frame rate is resampled to its mean; otherwise every frame is yielded once.
 
     Raises:
-      VideoError: Absent, empty, not a video, without frames, truncated or damaged.
+      VideoError: Absent, empty, not a video, without frames, with frames that are too small, truncated or damaged.
     """
     found, decoded = decode(Path(path))
     first = next(decoded)
+    if min(first.size) < MIN_SIDE_PX:
+        height, width = first.size
+        raise VideoError(f"expected frames of at least {MIN_SIDE_PX}x{MIN_SIDE_PX} pixels, got {width}x{height}")
     frames: Iterator[NumberedFrame] = itertools.chain([first], decoded)
     if by_time and found.is_variable:
         frames = at_constant_rate(frames, found.fps)

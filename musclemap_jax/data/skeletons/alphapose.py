@@ -31,6 +31,10 @@ from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 from musclemap_jax.storage.files import replace_text
 
 _PLAIN_NAME = re.compile(r"(\d+)\.[A-Za-z]\w*")
+
+MAX_FRAME = 10_000_000
+"""Largest number that a frame may have, which a video reaches after days; joints are kept for every frame up to it."""
+
 TAIL_FRAMES = 2
 """Number of frames past the end of the video that are ignored: decoders disagree about the last frame or two."""
 
@@ -254,15 +258,13 @@ def _parts(entry: Any, layout: str, num_joints: int) -> _Parts:
             raise ValueError(f"expected the field {field!r}, got {', '.join(map(repr, entry)) or 'none'}")
     try:
         joints = np.array(entry["keypoints"], np.float32).ravel()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise ValueError("keypoints: expected numbers [x, y, score] for each joint") from None
     if joints.size != 3 * num_joints:
         if not any((layout, joints.size) == (kept, 3 * count) for kept, count in EXTENDED_LAYOUTS.values()):
             raise ValueError(_wrong_count(layout, num_joints, joints.size))
         joints = joints[: 3 * num_joints]
-    score = float(entry.get("score", math.nan))
-    if math.isinf(score):
-        raise ValueError(f"score: expected a finite number, got {score}")
+    score = _score(entry)
     frame, idx = frame_number(entry["image_id"]), _idx(entry.get("idx"))
     return _Parts(frame, idx, joints.reshape(num_joints, 3), _box(entry), score)
 
@@ -280,16 +282,18 @@ def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
 def frame_number(image_id: Any) -> int:
     """The last number of an image's name (``clip_000012.jpg``), or the number itself. Raises ValueError."""
     if isinstance(image_id, int) and not isinstance(image_id, bool):
-        if image_id < 0:
-            raise ValueError(f"image_id: expected a frame number of at least 0, got {image_id}")
-        return image_id
-    if plain := _PLAIN_NAME.fullmatch(str(image_id)):  # nearly always; the rest is slower
-        return int(plain[1])
-    stem = re.sub(r"\.[A-Za-z]\w*$", "", str(image_id))
-    numbers = re.findall(r"\d+", stem)
-    if not numbers:
-        raise ValueError(f"image_id: expected a name with the frame's number, such as 000012.jpg, got {image_id!r}")
-    return int(numbers[-1])
+        number = image_id
+    elif plain := _PLAIN_NAME.fullmatch(str(image_id)):  # nearly always; the rest is slower
+        number = int(plain[1])
+    else:
+        stem = re.sub(r"\.[A-Za-z]\w*$", "", str(image_id))
+        numbers = re.findall(r"\d+", stem)
+        if not numbers:
+            raise ValueError(f"image_id: expected a name with the frame's number, such as 000012.jpg, got {image_id!r}")
+        number = int(numbers[-1])
+    if not 0 <= number <= MAX_FRAME:
+        raise ValueError(f"image_id: expected a frame number from 0 to {MAX_FRAME:,}, got {image_id!s:.60}")
+    return number
 
 
 def _idx(idx: Any) -> float | None:
@@ -299,11 +303,25 @@ def _idx(idx: Any) -> float | None:
     return float(idx) if isinstance(idx, int | float) and not isinstance(idx, bool) else None
 
 
+def _score(entry: dict[str, Any]) -> float:
+    """The entry's score; NaN where it has none."""
+    try:
+        score = float(entry.get("score", math.nan))
+    except (ValueError, TypeError, OverflowError):
+        score = math.inf
+    if math.isinf(score):
+        raise ValueError(f"score: expected a finite number, got {entry['score']!r:.60}")
+    return score
+
+
 def _box(entry: dict[str, Any]) -> Box | None:
     """The entry's box; None where it has none or NaN."""
     if "box" not in entry:
         return None
-    box = np.asarray(entry["box"], np.float64)
+    try:
+        box = np.asarray(entry["box"], np.float64)
+    except (ValueError, TypeError, OverflowError):
+        box = np.empty(0)
     x, y, width, height = values = box.tolist() if box.shape == (4,) else [math.inf] * 4
     if any(map(math.isnan, values)):
         return None

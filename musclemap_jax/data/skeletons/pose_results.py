@@ -12,7 +12,8 @@
 
 Sources: the tools' own descriptions of their output. AlphaPose's formats ``open`` and ``cmu`` are OpenPose frames, with
 other names of the fields in ``cmu``, and 18 joints. The last part of a clip id also finds the clip where no other clip
-has the same. OpenPose writes a ``person_id`` of -1 for a person that it has not numbered.
+has the same. A clip with several results is an error. OpenPose writes a ``person_id`` of -1 for a person without a
+number.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from musclemap_jax.data.skeletons.pyskl_pickles import read_annotations
 from musclemap_jax.errors import UserError
 
 ALPHAPOSE_FILE = "alphapose-results.json"
+OPENPOSE_FILES = "*_keypoints.json"
 
 _PICKLES = (".pkl", ".pickle")
 _PERSONS = {"people": "pose_keypoints_2d", "bodies": "joints"}
@@ -51,7 +53,8 @@ def read_entries(
       wanted: The clips to read; all by default.
 
     Raises:
-      UserError: No such file or folder, a malformed file for all clips, or results of none of the clips.
+      UserError: No such file or folder, a file for all clips that is malformed or has a clip twice, or results of none
+        of the clips.
     """
     source = Path(source)
     if not source.exists():
@@ -77,11 +80,11 @@ def read_clip(source: str | Path, clip_id: str) -> list[Any]:
       clip_id: The clip. A file whose entries name no clip, or one clip only, holds this clip's results under any name.
 
     Raises:
-      SkeletonError: Results that cannot be read, or results of other clips.
+      SkeletonError: Results that cannot be read, several results of the clip, or results of other clips.
     """
     source = Path(source)
     if source.is_dir():
-        return _read_clip(_results_in(source, clip_id) or source).entries
+        return _read_clip(_results_in(source, clip_id, [clip_id]) or source).entries
     content = read_json(source, source.name)
     try:
         if isinstance(content, dict) and clip_id in content:
@@ -153,28 +156,36 @@ def _clip_ids_by_name(clip_ids: Sequence[str]) -> dict[str, str]:
     return unique | {clip_id: clip_id for clip_id in clip_ids}
 
 
-def _results_in(folder: Path, name: str) -> Path | None:
-    """The file or folder of a clip's results in a folder of results; None if there are none."""
+def _results_in(folder: Path, clip_id: str, names: Sequence[str]) -> Path | None:
+    """The file or folder of a clip's results, by any of its names, in a folder of results; None if there are none.
+
+    Raises SkeletonError if there are several.
+    """
+    found = [path for name in names for path in _candidates(folder, name) if path.exists()]
+    if len(found) > 1:
+        places = " and ".join(path.relative_to(folder).as_posix() for path in found)
+        raise SkeletonError(f"{clip_id}: expected one file or folder of results, found {places}: keep one of them")
+    # A folder of the clip's name, if nothing else: it may hold the results of other clips, whose ids begin with it.
+    return next((path for path in (*found, *(folder / name for name in names)) if path.exists()), None)
+
+
+def _candidates(folder: Path, name: str) -> list[Path]:
     path = folder / name
-    candidates = (
-        folder / f"{name}.json",
-        path.with_name(f"AlphaPose_{path.name}.json"),
-        path,
-        *(folder / f"{name}{suffix}" for suffix in _PICKLES),
-    )
-    return next((candidate for candidate in candidates if candidate.exists()), None)
+    files = [folder / f"{name}{suffix}" for suffix in (".json", *_PICKLES)]
+    is_of_clip = (path / ALPHAPOSE_FILE).exists() or any(path.glob(OPENPOSE_FILES))
+    return [*files, path.with_name(f"AlphaPose_{path.name}.json"), *([path] if is_of_clip else [])]
 
 
 def _read_folder(folder: Path, names: dict[str, str]) -> Iterator[tuple[str, ClipPoses | SkeletonError]]:
-    done = set()
+    names_of: dict[str, list[str]] = {}
     for name, clip_id in sorted(names.items(), key=lambda item: (item[1], item[1] != item[0])):
-        path = None if clip_id in done else _results_in(folder, name)
-        if path is not None:
-            done.add(clip_id)
-            try:
+        names_of.setdefault(clip_id, []).append(name)
+    for clip_id, of_clip in names_of.items():
+        try:
+            if path := _results_in(folder, clip_id, of_clip):
                 yield clip_id, _read_clip(path)
-            except SkeletonError as error:
-                yield clip_id, error
+        except SkeletonError as error:
+            yield clip_id, error
 
 
 def _read_clip(path: Path) -> ClipPoses:
@@ -207,8 +218,12 @@ def _read_clip(path: Path) -> ClipPoses:
 
 
 def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, ClipPoses | SkeletonError]]:
+    places: dict[str, str] = {}
     if path.suffix in _PICKLES:
-        yield from ((names[name], poses) for name, poses in read_annotations(path) if name in names)
+        for number, (name, poses) in enumerate(read_annotations(path)):
+            if name in names:
+                _check_first(path, places, names[name], f"annotation {number}")
+                yield names[name], poses
         return
     try:
         content = read_json(path, str(path))
@@ -217,6 +232,7 @@ def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, ClipPos
     if isinstance(content, dict):
         for key, value in content.items():
             if key in names:
+                _check_first(path, places, names[key], repr(key))
                 try:
                     yield names[key], ClipPoses(alphapose_entries(value))
                 except ValueError as error:
@@ -231,3 +247,9 @@ def _read_file(path: Path, names: dict[str, str]) -> Iterator[tuple[str, ClipPos
         if clip_id is not None:
             clips.setdefault(clip_id, []).append(entry)
     yield from ((clip_id, ClipPoses(clips[clip_id])) for clip_id in sorted(clips))
+
+
+def _check_first(path: Path, places: dict[str, str], clip_id: str, place: str) -> None:
+    """Notes where in a file a clip's results are. Raises UserError if it has some already."""
+    if (first := places.setdefault(clip_id, place)) != place:
+        raise UserError(f"{path}: expected {clip_id} once, found it in {first} and {place}: remove one of them")

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from musclemap_jax.data.raw.manifest import MANIFEST, LinkError, Manifest, check_file, read_manifest, write_manifest
-from musclemap_jax.data.raw.raw_dataset import Clip, read_annotations, video_path, write_annotations
+from musclemap_jax.data.raw.raw_dataset import ANNOTATIONS, Clip, read_annotations, video_path, write_annotations
 from musclemap_jax.errors import UserError
 
 
@@ -80,6 +80,36 @@ def test_anything_but_a_file_is_refused_without_being_opened(folders):
         check_file(root, link(root, root / "clips" / "x.mp4"))
     with pytest.raises(LinkError):
         check_file(root, root / "clips" / ("x" * 300))
+
+
+def test_annotations_outside_are_refused_unless_the_manifest_names_their_folder(folders):
+    root, videos, _ = folders
+    write_annotations(videos, [Clip("a", "train", "squat", (1,))])
+    path = root / ANNOTATIONS
+    path.symlink_to(videos / ANNOTATIONS)
+    with pytest.raises(UserError, match=r"/annotations\.csv: a link to .*, outside the raw data set: .*video_root"):
+        read_annotations(root)
+    write_manifest(root, Manifest(video_root=str(videos)))
+    assert [clip.clip_id for clip in read_annotations(root)] == ["a"]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=r"/annotations\.csv: expected a regular file"):
+        read_annotations(root)
+
+
+def test_a_manifest_outside_is_refused(folders):
+    root, videos, _ = folders
+    write_manifest(videos, Manifest(video_root=str(videos)))
+    (root / MANIFEST).symlink_to(videos / MANIFEST)
+    with pytest.raises(UserError, match=r"/raw_dataset\.json: a link to .*, outside the raw data set: copy the file"):
+        read_manifest(root)
+    (videos / MANIFEST).rename(root / "mine.json")
+    (root / MANIFEST).unlink()
+    (root / MANIFEST).symlink_to("mine.json")
+    assert read_manifest(root).video_root == str(videos)
+    (root / "mine.json").unlink()
+    with pytest.raises(UserError, match=r"/raw_dataset\.json: a dangling link"):
+        read_manifest(root)
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,15 @@ def test_a_video_without_frames_is_refused(frames, camera_mp4, tmp_path):
         read_all(written(tmp_path, bytes(data)))
 
 
+@pytest.mark.parametrize("size", [(2, 2), (14, 64), (64, 14)])
+def test_frames_that_are_too_small_are_refused(tmp_path, size):
+    video.encode_video(tmp_path / "tiny.mp4", np.zeros((3, *size, 3), np.uint8), 30)
+    with pytest.raises(video.VideoError, match=f"at least 16x16 pixels, got {size[1]}x{size[0]}$"):
+        video.open_video(tmp_path / "tiny.mp4")
+    video.encode_video(tmp_path / "small.mp4", np.zeros((3, 16, 16, 3), np.uint8), 30)
+    assert video.open_video(tmp_path / "small.mp4").source_size == (16, 16)
+
+
 def test_flipped_bits_never_pass_as_another_number_of_frames(web_mp4, tmp_path):
     rng = np.random.default_rng(7)
     for _ in range(40):

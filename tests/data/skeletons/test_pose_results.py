@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
 
+import numpy as np
 import pytest
 
 from musclemap_jax.data.skeletons.alphapose import SkeletonError
-from musclemap_jax.data.skeletons.pose_results import read_entries
+from musclemap_jax.data.skeletons.pose_results import read_clip, read_entries
 from musclemap_jax.errors import UserError
 
 CLIPS = ["squat_1", "sub/lunge", "sub/squat_2"]
@@ -63,6 +65,42 @@ def test_files_as_alphapose_names_them_for_videos(tmp_path):
     written(tmp_path / "sub" / "AlphaPose_lunge.json", [entry("1.jpg")])
     written(tmp_path / "AlphaPose_squat_2.json", [entry("2.jpg")])
     assert images(tmp_path) == [("squat_1", ["0.jpg"]), ("sub/lunge", ["1.jpg"]), ("sub/squat_2", ["2.jpg"])]
+
+
+def test_several_results_of_a_clip_are_an_error_that_names_them(tmp_path):
+    for name in ("squat_1.json", "AlphaPose_squat_1.json", "squat_1/alphapose-results.json", "lunge.json"):
+        written(tmp_path / name, [entry("0.jpg")])
+    written(tmp_path / "sub" / "lunge.json", [entry("0.jpg")])
+    errors = dict(read_entries(tmp_path, CLIPS))
+    found = "squat_1.json and AlphaPose_squat_1.json and squat_1: keep one"
+    assert str(errors["squat_1"]) == f"squat_1: expected one file or folder of results, found {found} of them"
+    assert "found sub/lunge.json and lunge.json" in str(errors["sub/lunge"])
+    with pytest.raises(SkeletonError, match="and AlphaPose_squat_1"):
+        read_clip(tmp_path, "squat_1")
+
+
+def test_the_folder_of_other_clips_results_is_no_result_of_the_clip_that_it_is_named_like(tmp_path):
+    written(tmp_path / "squat.json", [entry("0.jpg")])
+    written(tmp_path / "squat" / "low.json", [entry("1.jpg")])
+    written(tmp_path / "row" / "row.json", [entry("2.jpg")])
+    found = [("row/row", ["2.jpg"]), ("squat", ["0.jpg"]), ("squat/low", ["1.jpg"])]
+    assert images(tmp_path, ["squat", "squat/low", "row/row"]) == found
+
+
+def test_a_clip_that_is_twice_in_a_file_is_an_error_that_names_both_places(tmp_path):
+    by_clip = written(tmp_path / "all.json", {"lunge": [entry("0.jpg")], "squat_1": [], "sub/lunge": []})
+    with pytest.raises(UserError, match="expected sub/lunge once, found it in 'lunge' and 'sub/lunge'"):
+        images(by_clip)
+    joints = np.ones((1, 2, 17, 2), np.float16)
+    annotations = [
+        {"frame_dir": name, "keypoint": joints, "keypoint_score": joints[..., 0]}
+        for name in ("squat_1", "stranger", "stranger", "squat_1.mp4")
+    ]
+    (tmp_path / "all.pkl").write_bytes(pickle.dumps({"annotations": annotations}))
+    with pytest.raises(UserError, match="expected squat_1 once, found it in annotation 0 and annotation 3"):
+        images(tmp_path / "all.pkl")
+    (tmp_path / "all.pkl").write_bytes(pickle.dumps({"annotations": annotations[:3]}))
+    assert images(tmp_path / "all.pkl") == [("squat_1", [0, 1])]
 
 
 def test_alphaposes_cmu_format_in_one_file_and_in_one_per_frame(tmp_path):

@@ -128,6 +128,10 @@ def text_for_video(folder):
     raw_dataset.video_path(folder, CLIP).write_text("not a video " * 50)
 
 
+def tiny_video(folder):
+    video.encode_video(raw_dataset.video_path(folder, CLIP), np.zeros((6, 2, 2, 3), np.uint8), 12)
+
+
 def absent_skeleton(folder):
     raw_dataset.skeleton_path(folder, CLIP).unlink()
 
@@ -160,6 +164,7 @@ def infinite(folder):
         (empty_video, "clips/train_1.mp4", "empty file"),
         (absent_video, "clips/train_1.mp4", "no such file"),
         (text_for_video, "clips/train_1.mp4", "cannot be decoded"),
+        (tiny_video, "clips/train_1.mp4", "expected frames of at least 16x16 pixels, got 2x2"),
         (absent_skeleton, "skeletons/train_1.json", "requires skeletons"),
         (nobody, "skeletons/train_1.json", "no person"),
         (eighteen_joints, "skeletons/train_1.json", "coco17 has 17 joints, got 18"),

@@ -326,3 +326,9 @@ def test_missing_data_is_a_user_error(tmp_path, capsys):
     assert "run tfds_musclemap.prepare" in capsys.readouterr().err
     with pytest.raises(UserError, match="musclemap/rgb"):
         find_data_sets(tmp_path, "rgb")
+
+
+@pytest.mark.parametrize("number", [0, -3])
+def test_fewer_than_one_worker_is_a_user_error(prepared, tmp_path, capsys, number):
+    assert main([f"--data_dir={prepared[1].data_path}", f"--out={tmp_path}", f"--num_workers={number}"]) == 2
+    assert f"--num_workers: expected at least 1, got {number}" in capsys.readouterr().err
