@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.backbone import Backbone, Shape
 from musclemap_jax.models.branches import BRANCHES, Branch
-from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
+from musclemap_jax.models.class_tokens import ClassTokens, split_layers
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.scenic_bridge.installed import scenic_module
 from musclemap_jax.scenic_bridge.tubelets import (
@@ -147,11 +147,8 @@ class ViViT(nn.Module):
             *_, final = over_time(self._class_token("TemporalTransformer", num_clips), frames, train=train)
             return BranchOutput((), (), final)
         tokens = ClassTokens(spec.width, self.num_tokens, self.receiver, self.dtype, name="class_tokens")(num_clips)
-        sets = [split_token_sets(layer, self.num_tokens) for layer in over_time(tokens, frames, train=train)]
-        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
-        return BranchOutput(
-            tuple(classification), tuple(receiver) if self.receiver else (), final_classification, final_receiver
-        )
+        *layers, final = over_time(tokens, frames, train=train)
+        return split_layers(layers, final, self.num_tokens)
 
     def _class_token(self, encoder: str, batch_size: int) -> Float[Array, "B 1 D"]:
         """Scenic's one class token of an encoder."""

@@ -25,7 +25,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.class_tokens import split_token_sets
+from musclemap_jax.models.class_tokens import split_layers
 from musclemap_jax.models.layers.activations import relu
 from musclemap_jax.models.layers.batch_norm import BatchNorm
 from musclemap_jax.models.layers.precision import at_least_float32
@@ -260,7 +260,8 @@ class HDGCN(nn.Module):
             features = x.mean((1, 2), dtype=at_least_float32(self.dtype)).T[:, None, :]
             pooled = mean_over_persons(features, person_weight).astype(self.dtype)
             return BranchOutput((), (), pooled, features=joints)
-        return dataclasses.replace(self._token_output(layers), features=joints)
+        output = split_layers(layers, token_norm(self.dtype)(layers[-1]), self.num_tokens)
+        return dataclasses.replace(output, features=joints)
 
     def _input(self, poses: jax.Array, train: bool) -> Float[Array, "F V T BP"]:
         """The streams' channels, normalised; those of an additional stream are zero where they are not valid."""
@@ -290,9 +291,3 @@ class HDGCN(nn.Module):
         shape = (self.num_tokens * (1 + self.receiver), self.spec.widths[0])
         tokens = self.param("tokens", nn.initializers.truncated_normal(TOKEN_STDDEV), shape, jnp.float32)
         return jnp.broadcast_to(tokens.astype(self.dtype)[None], (num_skeletons, *shape))
-
-    def _token_output(self, layers: list[jax.Array]) -> BranchOutput:
-        sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, token_norm(self.dtype)(layers[-1]))]
-        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
-        receiver = tuple(receiver) if self.receiver else ()
-        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver)

@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.models.class_tokens import ClassTokens, split_token_sets
+from musclemap_jax.models.class_tokens import ClassTokens, split_layers
 from musclemap_jax.models.kernels.sliding_windows import Triple
 from musclemap_jax.models.layers.drop_path import drop_path_factors
 from musclemap_jax.models.layers.layer_norm import LayerNorm
@@ -214,13 +214,10 @@ class MViT(nn.Module):
             layers += tokens_of_layers
 
         norm = LayerNorm(dtype=self.dtype, name="norm")
-        sets = [split_token_sets(layer, self.num_tokens) for layer in (*layers, norm(tokens))]
+        output = split_layers(layers, norm(tokens), self.num_tokens)
         if self.is_mutable_collection("intermediates"):
             self.sow("intermediates", "final_patches", norm(patches))
-        (*receiver, final_receiver), (*classification, final_classification) = zip(*sets, strict=True)
-        receiver = tuple(receiver) if self.receiver else ()
-        features = patches.reshape(batch_size, -1, patches.shape[-1])
-        return BranchOutput(tuple(classification), receiver, final_classification, final_receiver, features)
+        return dataclasses.replace(output, features=patches.reshape(batch_size, -1, patches.shape[-1]))
 
     def _drop_path_factors(self, batch_size: int, train: bool) -> Float[Array, "depth 2 B"] | None:
         """Factors of both residual branches of each block; the rate grows linearly with depth."""
