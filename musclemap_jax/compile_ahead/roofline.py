@@ -10,6 +10,9 @@ is taken from the compiled step, and does not depend on the number of chips; wha
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
 
 from musclemap_jax.cost.machines import Machine
 
@@ -21,6 +24,10 @@ SAVE_BANDWIDTH = 0.2e9
 
 _GRADIENT_PASSES = 4
 """A gradient is written, and read for its norm and by both moments."""
+
+_POSITIVE = ("parameter_bytes", "batch_size", "num_chips", "flops", "bytes_accessed")
+_NOT_NEGATIVE = ("optimizer_bytes", "ema_bytes")
+"""What is read from a report."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +49,18 @@ class StepCost:
     state_bytes: float
 
     @classmethod
-    def from_report(cls, report: dict) -> StepCost:
-        """From the JSON of `compile_ahead --out`; its mesh must not shard the parameters (fsdp and tensor are 1)."""
+    def from_report(cls, report: Mapping[str, Any]) -> StepCost:
+        """From the JSON of `compile_ahead --out`; its mesh must not shard the parameters (fsdp and tensor are 1).
+
+        Raises:
+          ValueError: A value is no number that a step can have.
+          KeyError: A value is absent.
+        """
+        for name in (*_POSITIVE, *_NOT_NEGATIVE):
+            value = report[name]
+            valid = type(value) in (int, float) and 0 <= value < math.inf
+            if not valid or (name in _POSITIVE and value == 0):
+                raise ValueError(f"{name}: expected a positive number, got {value!r}")
         parameters = report["parameter_bytes"]
         state = parameters + report["optimizer_bytes"] + report["ema_bytes"]
         clips = report["batch_size"] / report["num_chips"]

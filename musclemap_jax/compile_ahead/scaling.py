@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -18,15 +19,16 @@ from absl import app, flags
 from musclemap_jax.compile_ahead.roofline import CLIPS_PER_CORE, SAVE_BANDWIDTH, Estimate, StepCost, estimate
 from musclemap_jax.cost.machines import MACHINES, Machine
 from musclemap_jax.errors import UserError, exit_on_user_error
+from musclemap_jax.experiment.command_line import parse_flags
 
 _REPORT = flags.DEFINE_string("report", None, "JSON of `musclemap_jax.compile_ahead --out`, with mesh.fsdp=1.")
 _MACHINE = flags.DEFINE_enum("machine", "v5e", sorted(MACHINES), "The kind of accelerator.")
 _CHIPS = flags.DEFINE_list("chips", ["16", "32", "64", "128", "256"], "Numbers of chips.")
 _FSDP = flags.DEFINE_list("fsdp", ["1"], "Chips that share one copy of the state.")
-_CLIPS = flags.DEFINE_float("clips_per_chip", None, "Clips of a chip; by default those of the report.", lower_bound=0)
+_CLIPS = flags.DEFINE_float("clips_per_chip", None, "Clips of a chip; by default those of the report.")
 _NUM_CLIPS = flags.DEFINE_integer("num_clips", 15_004, "Clips of an epoch.", lower_bound=1)
-_EPOCHS = flags.DEFINE_float("epochs", 50.0, "Length of the run.", lower_bound=0)
-_START_S = flags.DEFINE_float("start_s", 240.0, "Seconds until the first step: connecting, compiling.", lower_bound=0)
+_EPOCHS = flags.DEFINE_float("epochs", 50.0, "Length of the run.")
+_START_S = flags.DEFINE_float("start_s", 240.0, "Seconds until the first step: connecting, compiling.")
 _CLIPS_PER_CORE = flags.DEFINE_float("clips_per_core", CLIPS_PER_CORE, "Clips a second that a core prepares.")
 _SAVE_BANDWIDTH = flags.DEFINE_float(
     "save_gb_per_s", SAVE_BANDWIDTH / 1e9, "GB a second that one process writes to the workdir."
@@ -97,6 +99,14 @@ def _positive(flag: flags.FlagHolder[list[str]]) -> list[int]:
     return numbers
 
 
+def _check_finite(*holders: flags.FlagHolder[float | None]) -> None:
+    """Refuses NaN, infinities and, but for --start_s, 0 and less."""
+    for flag in holders:
+        value = flag.value
+        if value is not None and not (0 < value < math.inf or (value == 0 and flag is _START_S)):
+            raise UserError(f"--{flag.name}={value:g}: expected a positive number")
+
+
 def main(argv: Sequence[str]) -> int:
     """The command, once its flags are parsed."""
     del argv
@@ -106,12 +116,15 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(
                 "flag --report is needed: the file of python -m musclemap_jax.compile_ahead --out=step.json"
             )
+        _check_finite(_CLIPS, _EPOCHS, _START_S, _CLIPS_PER_CORE, _SAVE_BANDWIDTH)
         machine, cost = MACHINES[_MACHINE.value], read_cost(_REPORT.value)
         chips, fsdp = _positive(_CHIPS), _positive(_FSDP)
         pairs = [(n, f) for f in fsdp for n in chips if n % f == 0 and f <= min(n, machine.domain)]
         if not pairs:
             raise UserError(f"--fsdp={','.join(map(str, fsdp))}: divides none of --chips={','.join(map(str, chips))}")
         clips = _CLIPS.value or cost.clips
+        if clips * min(chips) < 1:
+            raise UserError(f"--clips_per_chip={clips:g}: less than one clip over {min(chips)} chips: pass more")
         rates = _CLIPS_PER_CORE.value, _SAVE_BANDWIDTH.value * 1e9
         rows = [estimate(cost, machine, n, clips, f, *rates) for n, f in pairs]
         print(f"{_REPORT.value} on {machine.name}, {clips:g} clips a chip, state {cost.state_bytes / 2**30:.2f} GiB")
@@ -122,4 +135,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parse_flags)

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
 from musclemap_jax.compile_ahead.roofline import StepCost, estimate
-from musclemap_jax.compile_ahead.scaling import read_cost
+from musclemap_jax.compile_ahead.scaling import main, read_cost
 from musclemap_jax.cost.machines import MACHINES, Machine
 from musclemap_jax.errors import UserError
 
@@ -93,11 +96,32 @@ def test_reports_that_say_nothing_about_scaling_are_refused(report):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_chips", 0),
+        ("batch_size", "16"),
+        ("flops", -1.0),
+        ("flops", math.nan),
+        ("ema_bytes", -1),
+        ("num_chips", True),
+    ],
+)
+def test_numbers_that_no_step_has_are_refused_by_name(report, name, value):
+    path, values = report
+    path.write_text(json.dumps(values | {name: value}))
+    with pytest.raises(
+        UserError, match=f"step.json: not a report .*: {name}: expected a positive number, got {value!r}"
+    ):
+        read_cost(str(path))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "flag --report is needed"),
         (["--chips=16,x"], "--chips=16,x: expected whole numbers"),
-        (["--chips=16", "--fsdp=3"], "--fsdp=3: divides none of --chips=16"),
+        (["--machine=foo"], "error: flag --machine=foo: value should be one of"),
+        (["stray"], "error: unexpected argument 'stray'"),
     ],
 )
 def test_invalid_input_ends_with_one_line(report, arguments, message):
@@ -105,6 +129,35 @@ def test_invalid_input_ends_with_one_line(report, arguments, message):
     assert process.returncode == 2
     assert message in process.stderr
     assert len(process.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"chips": ["16"], "fsdp": ["3"]}, "--fsdp=3: divides none of --chips=16"),
+        ({"clips_per_core": 0.0}, "--clips_per_core=0: expected a positive number"),
+        ({"save_gb_per_s": -1.0}, "--save_gb_per_s=-1: expected a positive number"),
+        ({"clips_per_chip": math.nan}, "--clips_per_chip=nan: expected a positive number"),
+        (
+            {"clips_per_chip": 0.01, "chips": ["16"]},
+            "--clips_per_chip=0.01: less than one clip over 16 chips: pass more",
+        ),
+        ({"epochs": math.nan}, "--epochs=nan: expected a positive number"),
+        ({"start_s": math.inf}, "--start_s=inf: expected a positive number"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(report, capsys, values, message):
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(report=str(report[0]), **values):
+        assert main([]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_a_run_may_start_at_once(report, capsys):
+    flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(report=str(report[0]), start_s=0.0, chips=["16"]):
+        assert main([]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("0%")
 
 
 def test_every_machine_has_all_its_numbers():
