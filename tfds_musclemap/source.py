@@ -35,7 +35,7 @@ class ClipSource(Sequence[ClipRecord]):
     """
 
     def __init__(self, folder: str | os.PathLike, split: str):
-        """Raises UserError if the folder holds no prepared data, or the split has no clips."""
+        """Raises UserError if the folder holds no prepared data, or the split has no clips or lacks a file."""
         self.folder = Path(folder)
         self.split = split
         if not (self.folder / "dataset_info.json").is_file():
@@ -49,6 +49,9 @@ class ClipSource(Sequence[ClipRecord]):
         if split not in splits or not splits[split].num_examples:
             known = ", ".join(name for name in splits if splits[name].num_examples)
             raise UserError(f"{self.folder}: expected clips in split {split}, found clips in {known} only: add some")
+        for file in splits[split].filepaths:
+            if not Path(file).is_file():
+                raise UserError(f"{file}: expected a file of records, found none: prepare the data again")
         self._records = array_record_data_source.ArrayRecordDataSource(splits[split].file_instructions)
 
     def __len__(self) -> int:
