@@ -15,6 +15,10 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.storage.files import is_remote
 
 _MIN_FREE_BYTES = 64 << 20
+_DISK_FAULTS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EEXIST),  # a file where a folder is expected
+)
 
 
 @contextlib.contextmanager
@@ -73,11 +77,11 @@ def check_free_disk(folder: Path, needed_bytes: int) -> None:
 
 @contextlib.contextmanager
 def disk_faults_are_user_errors(folder: Path) -> Generator[None]:
-    """Turns 'no space left' and 'not permitted' errors of the system into a UserError that names the folder."""
+    """Turns errors of the system about disk space, permissions and a data_dir that is a file into a UserError."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in _DISK_FAULTS:
             raise
         raise UserError(
             f"{folder}: the build could not write: {error.strerror}: free some disk or choose another data_dir"
