@@ -15,6 +15,9 @@ from tfds_musclemap.importing.pose_units import PoseUnits, parse_image_size
 from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS, MAX_PERSONS
 from tfds_musclemap.importing.skeletons import import_skeletons
 
+UNIT_ARGUMENTS = ("first_frame", "fps", "frame_step", "image_size", "max_score", "force")
+"""Names of the options that `add_unit_arguments` adds."""
+
 
 def _parser() -> argparse.ArgumentParser:
     summary = __doc__.splitlines()[0]
