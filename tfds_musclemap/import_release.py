@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from tfds_musclemap.import_skeletons import UNIT_ARGUMENTS, add_unit_arguments, parsed_units
 from tfds_musclemap.importing.release import ReleaseReport, import_release
@@ -33,10 +33,8 @@ from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS
 _NUM_NAMED = 3
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tfds_musclemap.import_release", description=__doc__.splitlines()[0]
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python -m tfds_musclemap.import_release", description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="folder of the raw data set to write")
     parser.add_argument("--release", help="folder with the pickled lists of every split, found by their names")
     parser.add_argument("--videos", action="append", default=[], help="pickled list of paths; once per split")
@@ -89,10 +87,10 @@ def _summary(report: ReleaseReport) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0, 1 if some clips have invalid skeletons, 2 if nothing was imported."""
-    parser = _parser()
-    arguments = parser.parse_args(expand_home(argv))
 
     def run() -> int:
+        parser = _parser()
+        arguments = parser.parse_args(expand_home(argv))
         _check_skeleton_options(parser, arguments)
         lists = _lists(arguments)
         folder = Path(arguments.release) if arguments.release else lists[0].videos.parent

@@ -74,7 +74,7 @@ def read_info(folder: Path) -> tfds.core.DatasetInfo:
     try:
         check_regular_file(folder / "features.json")
         info = tfds.builder_from_directory(folder).info
-        dict(info.metadata)  # reads its file
+        dict(info.metadata or {})  # reads its file
         return info
     except Exception as error:  # a damaged file may raise anything
         raise UserError(
