@@ -1,13 +1,24 @@
-"""What every command does with its arguments before it parses them."""
+"""How every command parses its arguments."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
+
+from musclemap_jax.errors import UserError
 
 _VALUE = re.compile(r"(?P<name>--?[\w.]+=)?(?P<path>~.*)", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are UserErrors, as everywhere in the project."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}: see --help")
 
 
 def expand_home(arguments: Sequence[str] | None = None) -> list[str]:

@@ -19,13 +19,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.eval.metrics import Metrics, compute_metrics
 from musclemap_jax.eval.predictions import SplitPredictions
 from musclemap_jax.eval.score_link import log_odds
 from musclemap_jax.experiment.workdir import CONFIG, EVALUATION_FOLDER, REPORT_FOLDER, trained_regions, trained_spec
-from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.reporting.tables import (
     headline_table,
     read_predictions,

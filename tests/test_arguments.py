@@ -1,5 +1,6 @@
-"""The home folder in the arguments of every command."""
+"""The arguments of every command: the home folder, and errors of one line."""
 
+import importlib
 import re
 
 import pytest
@@ -37,3 +38,21 @@ def test_every_command_does_so():
     ]
     assert len(calls) > 10
     assert [path for path, call in calls if "expand_home" not in "".join(call)] == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "musclemap_jax.predict.export",
+        "musclemap_jax.synthetic.__main__",
+        "tfds_musclemap.extract_skeletons",
+        "tfds_musclemap.import_release",
+        "tfds_musclemap.import_skeletons",
+        "tfds_musclemap.prepare",
+        "tfds_musclemap.verify.__main__",
+    ],
+)
+def test_a_wrong_argument_is_one_line(module, capsys):
+    assert importlib.import_module(module).main(["--no_such_option"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"error: the following arguments are required: .*: see --help", line)

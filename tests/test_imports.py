@@ -19,8 +19,8 @@ FLOORS = (
     {"models", "data", "checkpoints", "eval"},
     {"sharding", "runtime", "biomechanics"},
     {"storage", "skeleton_layouts"},
-    {"taxonomy"},
-    {"errors", "arguments", "version"},
+    {"taxonomy", "arguments"},
+    {"errors", "version"},
     {"interrupts"},
 )
 """Rooms, topmost first. A room may import the rooms of lower floors, and in its own floor no other room."""

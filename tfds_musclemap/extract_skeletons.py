@@ -9,7 +9,6 @@ clips that are left. Clips that failed are listed in ``skeletons_failed.csv`` an
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import shlex
@@ -17,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.pose.mediapipe_pose import installed_model
 from musclemap_jax.skeleton_layouts import LAYOUTS
@@ -51,9 +50,9 @@ def estimator_command(estimator: str, python: str, arguments: str = "", pose_mod
     return [python, estimator, *words]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     summary = __doc__.splitlines()[0]
-    parser = argparse.ArgumentParser(prog="python -m tfds_musclemap.extract_skeletons", description=summary)
+    parser = Parser(prog="python -m tfds_musclemap.extract_skeletons", description=summary)
     parser.add_argument("--raw_dir", required=True, help="folder with annotations.csv and clips/")
     parser.add_argument("--pose_model", help="MediaPipe's pose_landmarker_*.task (the installed one)")
     parser.add_argument("--estimator", default=MEDIAPIPE, help="mediapipe, or a script that speaks the protocol")
@@ -68,9 +67,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0, 1 if some clips failed, 2 if the input is invalid."""
-    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
+        arguments = _parser().parse_args(expand_home(argv))
         if arguments.num_workers < 1 or arguments.max_persons < 1 or arguments.timeout <= 0:
             raise UserError("--num_workers, --max_persons and --timeout: expected numbers above 0")
         num_written, failed = extract_skeletons(

@@ -16,9 +16,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
-from tfds_musclemap.import_skeletons import add_unit_arguments, parsed_units
+from tfds_musclemap.import_skeletons import UNIT_ARGUMENTS, add_unit_arguments, parsed_units
 from tfds_musclemap.importing.release import ReleaseReport, import_release
 from tfds_musclemap.importing.release_clips import (
     MUSCLEMAP,
@@ -33,10 +33,8 @@ from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS
 _NUM_NAMED = 3
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tfds_musclemap.import_release", description=__doc__.splitlines()[0]
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python -m tfds_musclemap.import_release", description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="folder of the raw data set to write")
     parser.add_argument("--release", help="folder with the pickled lists of every split, found by their names")
     parser.add_argument("--videos", action="append", default=[], help="pickled list of paths; once per split")
@@ -66,6 +64,14 @@ def _lists(arguments: argparse.Namespace) -> list[SplitLists]:
     return [SplitLists(split, Path(videos), Path(labels)) for split, videos, labels in pairs]
 
 
+def _check_skeleton_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Raises UserError for options about pose results without any."""
+    names = ("skeleton_layout", *UNIT_ARGUMENTS)
+    given = [f"--{name}" for name in names if getattr(arguments, name) != parser.get_default(name)]
+    if given and not arguments.skeletons:
+        raise UserError(f"{', '.join(given)}: only with pose results: add --skeletons, or leave it out")
+
+
 def _summary(report: ReleaseReport) -> list[str]:
     counts = Counter(clip.clip.split for clip in report.imported)
     lines = [f"{split}: {counts[split]} clips" for split in SPLITS.values() if counts[split]]
@@ -81,9 +87,11 @@ def _summary(report: ReleaseReport) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0, 1 if some clips have invalid skeletons, 2 if nothing was imported."""
-    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
+        parser = _parser()
+        arguments = parser.parse_args(expand_home(argv))
+        _check_skeleton_options(parser, arguments)
         lists = _lists(arguments)
         folder = Path(arguments.release) if arguments.release else lists[0].videos.parent
         report = import_release(

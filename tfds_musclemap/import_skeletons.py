@@ -9,16 +9,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import exit_on_user_error
 from tfds_musclemap.importing.pose_units import PoseUnits, parse_image_size
 from tfds_musclemap.importing.skeleton_conversion import INPUT_LAYOUTS, MAX_PERSONS
 from tfds_musclemap.importing.skeletons import import_skeletons
 
+UNIT_ARGUMENTS = ("first_frame", "fps", "frame_step", "image_size", "max_score", "force")
+"""Names of the options that `add_unit_arguments` adds."""
 
-def _parser() -> argparse.ArgumentParser:
+
+def _parser() -> Parser:
     summary = __doc__.splitlines()[0]
-    parser = argparse.ArgumentParser(prog="python -m tfds_musclemap.import_skeletons", description=summary)
+    parser = Parser(prog="python -m tfds_musclemap.import_skeletons", description=summary)
     parser.add_argument("--raw_dir", required=True, help="folder with annotations.csv and clips/")
     parser.add_argument("--skeletons", required=True, help="pose results: a folder, or one file for all clips")
     parser.add_argument("--skeleton_layout", required=True, choices=INPUT_LAYOUTS, help="joint order of the results")
@@ -46,9 +49,9 @@ def parsed_units(arguments: argparse.Namespace) -> PoseUnits:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 0, 1 if some clips have invalid results, 2 if nothing was imported."""
-    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
+        arguments = _parser().parse_args(expand_home(argv))
         report = import_skeletons(
             arguments.raw_dir,
             arguments.skeletons,

@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from etils import epath
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.data.modalities import MODALITIES
 from musclemap_jax.data.modalities.modality import ClipSettings
 from musclemap_jax.data.raw.flow import METHODS
@@ -137,8 +137,8 @@ def _path_part(value: Any) -> str:
     return "".join(character if character.isalnum() else "_" for character in str(value))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tfds_musclemap.prepare", description=__doc__.splitlines()[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m tfds_musclemap.prepare", description=__doc__.splitlines()[0])
     names = [config.name for config in Builder.BUILDER_CONFIGS]
     parser.add_argument("--config", required=True, choices=names, help="builder config")
     parser.add_argument("--data_dir", help="folder of the TFDS data sets (default: TFDS's own)")
@@ -169,10 +169,13 @@ def _names(text: str) -> tuple[str, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status, which is 2 for invalid input."""
-    arguments = {
-        name: value for name, value in vars(_parser().parse_args(expand_home(argv))).items() if value is not None
-    }
-    return exit_on_user_error(lambda: print(f"prepared data: {prepare(**arguments).data_path}"))
+
+    def run() -> None:
+        arguments = vars(_parser().parse_args(expand_home(argv)))
+        given = {name: value for name, value in arguments.items() if value is not None}
+        print(f"prepared data: {prepare(**given).data_path}")
+
+    return exit_on_user_error(run)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from musclemap_jax.data.modalities import ALL_FIELDS
 from musclemap_jax.data.modalities.fields import Array, ClipRecord, Field, Images, Text
 from musclemap_jax.data.raw.raw_dataset import Clip
 from musclemap_jax.errors import UserError
+from musclemap_jax.storage.regular_file import check_regular_file
 from tfds_musclemap.build.build_log import StoredClip, read_stored_clips
 
 
@@ -35,12 +36,10 @@ class ClipSource(Sequence[ClipRecord]):
     """
 
     def __init__(self, folder: str | os.PathLike, split: str):
-        """Raises UserError if the folder holds no prepared data, or the split has no clips."""
+        """Raises UserError if the folder holds no prepared data, or the split has no clips or lacks a file."""
         self.folder = Path(folder)
         self.split = split
-        if not (self.folder / "dataset_info.json").is_file():
-            raise UserError(f"{self.folder}: expected a prepared data set, found none: run tfds_musclemap.prepare")
-        info = tfds.builder_from_directory(self.folder).info
+        info = read_info(self.folder)
         if "regions" not in info.metadata:
             raise UserError(f"{self.folder}: prepared by an earlier version of this project: prepare the data again")
         self.regions: tuple[str, ...] = tuple(info.metadata["regions"])
@@ -49,6 +48,9 @@ class ClipSource(Sequence[ClipRecord]):
         if split not in splits or not splits[split].num_examples:
             known = ", ".join(name for name in splits if splits[name].num_examples)
             raise UserError(f"{self.folder}: expected clips in split {split}, found clips in {known} only: add some")
+        for file in splits[split].filepaths:
+            if not Path(file).is_file():
+                raise UserError(f"{file}: expected a file of records, found none: prepare the data again")
         self._records = array_record_data_source.ArrayRecordDataSource(splits[split].file_instructions)
 
     def __len__(self) -> int:
@@ -63,6 +65,22 @@ class ClipSource(Sequence[ClipRecord]):
     def __repr__(self) -> str:
         # Grain prints it, and uses it to check that a saved iterator belongs to this source.
         return f"ClipSource(folder={os.fspath(self.folder)!r}, split={self.split!r}, num_clips={len(self)})"
+
+
+def read_info(folder: Path) -> tfds.core.DatasetInfo:
+    """TFDS's description of prepared data. Raises UserError if the folder holds none or it is damaged."""
+    if not (folder / "dataset_info.json").is_file():
+        raise UserError(f"{folder}: expected a prepared data set, found none: run tfds_musclemap.prepare")
+    try:
+        check_regular_file(folder / "features.json")
+        info = tfds.builder_from_directory(folder).info
+        dict(info.metadata or {})  # reads its file
+        return info
+    except Exception as error:  # a damaged file may raise anything
+        raise UserError(
+            f"{folder}: expected dataset_info.json, features.json and metadata.json as TFDS writes them "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): prepare the data again"
+        ) from error
 
 
 def split_annotations(source: ClipSource) -> list[Clip]:

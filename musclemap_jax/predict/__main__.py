@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.explain.region_names import asked_regions
 from musclemap_jax.predict.coach_arguments import add_coach_arguments, coach_of, coach_request
@@ -34,7 +34,6 @@ from musclemap_jax.predict.output_folder import OutputError, check_replaceable, 
 from musclemap_jax.predict.request import Request
 from musclemap_jax.predict.unfinished import remove_abandoned
 from musclemap_jax.predict.video_files import find_videos
-from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.runtime.process_exit import exit_process
 from musclemap_jax.storage.files import is_remote
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.coach.exercise import repetitions_and_holds
 from musclemap_jax.coach.margins import AlertMargins, RightSession, calibrate_margins, loosest
 from musclemap_jax.coach.motion import motion_ranges
@@ -28,7 +28,6 @@ from musclemap_jax.predict.model import Model, load
 from musclemap_jax.predict.model_folder import SHIPPED
 from musclemap_jax.predict.skeleton_answers import SkeletonAnswerer
 from musclemap_jax.predict.stored_margins import weights_digest, write_margins
-from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.activities.table import ACTIVITIES
 from musclemap_jax.synthetic.movements import MOVEMENTS

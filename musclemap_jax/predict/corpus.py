@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from musclemap_jax import __version__
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.predict.command import (
     add_model_arguments,
     add_person_arguments,
@@ -25,7 +25,6 @@ from musclemap_jax.predict.corpus_files import Corpus, Shard, write_failed
 from musclemap_jax.predict.corpus_prediction import CorpusSettings, load_model, predict_shard
 from musclemap_jax.predict.names import shown
 from musclemap_jax.predict.output_folder import disk_errors_are_output_errors
-from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.runtime.process_exit import exit_process
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ outputs; with `--weights=beside` the weights are in `model.safetensors`. docs/ex
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -17,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.storage.files import UNFINISHED, is_remote
 
@@ -124,15 +123,13 @@ def _write(files: Mapping[Path, bytes]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m musclemap_jax.predict.export", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = Parser(prog="python -m musclemap_jax.predict.export", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--run", help="a run's workdir, an imported checkpoint or a model folder (the shipped model)")
     parser.add_argument("--out", required=True, help="the file to write, such as model.jax")
     parser.add_argument("--weights", choices=WEIGHTS, default="inside", help="where the weights go (inside)")
-    arguments = parser.parse_args(expand_home(argv))
 
     def run() -> None:
+        arguments = parser.parse_args(expand_home(argv))
         for path in export_model(arguments.run, arguments.out, arguments.weights):
             print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
 

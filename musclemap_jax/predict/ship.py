@@ -21,7 +21,7 @@ import jinja2
 import numpy as np
 
 from musclemap_jax import __version__
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import Metrics
 from musclemap_jax.experiment.config import DataSpec
@@ -31,7 +31,6 @@ from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.predict.command import run_command
 from musclemap_jax.predict.model_folder import MODEL, SHIPPED, WEIGHTS, StoredModel, read_model, save_model
 from musclemap_jax.predict.stored_margins import UNUSED
-from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.reporting.tables import headline_table
 from musclemap_jax.taxonomy import EVAL_SPLITS
 

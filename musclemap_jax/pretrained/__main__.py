@@ -12,10 +12,10 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import exit_on_user_error
 from musclemap_jax.pretrained.architectures import ARCHITECTURES, make_architecture
-from musclemap_jax.pretrained.arguments import Parser, pattern, sizes
+from musclemap_jax.pretrained.arguments import pattern, sizes
 from musclemap_jax.pretrained.importing import import_file
 from musclemap_jax.pretrained.result import save_initial
 

@@ -1,19 +1,9 @@
-"""Parsing of the commands' arguments."""
+"""Values of the commands' arguments."""
 
 from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
-
-from musclemap_jax.errors import UserError
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are UserErrors, as everywhere in the project."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}: see --help")
 
 
 def pattern(text: str) -> str:

@@ -20,12 +20,11 @@ from etils import epath
 from flax import traverse_util
 from safetensors.numpy import save
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.checkpoints.trained import is_workdir, load_trained
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.models.branches import BRANCHES
 from musclemap_jax.pretrained.architectures import NAMES
-from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.pretrained.mvit_names import pyslowfast_entries
 from musclemap_jax.pretrained.published import Entry, Path
 from musclemap_jax.pretrained.result import VARIABLES, Tree, load_initial, read_report

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.csv_files import unescape_formula
+from musclemap_jax.storage.regular_file import check_regular_file
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What may separate the fields of a table that is read, and its name in errors; the comma is tried first."""
@@ -68,6 +69,7 @@ def read_table(path: Path, columns: Sequence[str], advice: str = "") -> list[Tab
 
 def _read_text(path: Path) -> str:
     try:
+        check_regular_file(path)
         data = path.read_bytes()
     except FileNotFoundError:
         raise

@@ -17,9 +17,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import INTERRUPTED_STATUS, UserError, exit_on_user_error
-from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.storage.files import is_remote
 from musclemap_jax.storage.workdir_lock import WorkdirLock
 from musclemap_jax.study.carrying_out import carry_out, prepare_all, stop_on_signals, unfinished_runs

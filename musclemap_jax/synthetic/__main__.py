@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.synthetic.activities.table import ACTIVITIES
 from musclemap_jax.synthetic.generate import render
@@ -14,15 +14,8 @@ from musclemap_jax.synthetic.preview import write_contact_sheet
 from musclemap_jax.synthetic.spec import DEFAULT_CLIPS, SyntheticSpec
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors end like all other user errors."""
-
-    def error(self, message: str):
-        raise UserError(f"{message}: see --help")
-
-
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m musclemap_jax.synthetic", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="python -m musclemap_jax.synthetic", description=__doc__, allow_abbrev=False)
     default = SyntheticSpec()
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, absent or empty")
     parser.add_argument(

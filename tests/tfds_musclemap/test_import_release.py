@@ -273,6 +273,11 @@ def test_invalid_lists_are_reported(folder, tmp_path, capsys, change, words):
     ("arguments", "words"),
     [
         ([], "expected either --release, or --videos, --labels and --split"),
+        (
+            ["--release=x", "--first_frame=1", "--force"],
+            "--first_frame, --force: only with pose results: add --skeletons",
+        ),
+        (["--release=x", "--skeleton_layout=halpe26"], "--skeleton_layout: only with pose results"),
         (["--videos=x.pkl", "--split=train"], "the same number of times"),
         (["--videos=x.pkl", "--labels=y.pkl", "--split=test"], "got 'test'"),
         (["--release=nowhere", "--videos=x", "--labels=y", "--split=train"], "expected either --release, or"),

@@ -102,6 +102,11 @@ def test_the_command_prepares_and_says_where(folder, tmp_path, capsys):
         ({"config": "rgbd"}, "expected one of multimodal, rgb, .*, synthetic_smoke, got 'rgbd'"),
         ({"config": "multimodal", "layout": "coco17"}, "got 'layout'"),
         ({"config": "multimodal", "skeleton_layout": "coco18"}, "coco18"),
+        ({"config": "multimodal", "flow_method": "bar"}, "flow_method: expected one of dis, tvl1, got 'bar'"),
+        (
+            {"config": "multimodal", "modalities": ("video", "video")},
+            "modalities: expected each once, got video, video",
+        ),
         ({"config": "multimodal", "max_rejected_fraction": 5.0}, "max_rejected_fraction: expected 0 to 1, got 5.0"),
         ({"config": "multimodal", "num_workers": 0}, "num_workers"),
     ],

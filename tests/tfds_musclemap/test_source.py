@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,3 +50,13 @@ def test_places_outside_the_split_and_unknown_splits_are_refused(prepared, tmp_p
         load_source(prepared[1], "test")
     with pytest.raises(UserError, match="expected a prepared data set"):
         load_source(tmp_path, "train")
+
+
+def test_a_file_that_is_missing_or_a_pipe_is_named(prepared, tmp_path):
+    folder = Path(shutil.copytree(prepared[1].data_path, tmp_path / "data"))
+    (records,) = folder.glob("*train*array_record*")
+    records.unlink()
+    for make in (lambda path: None, os.mkfifo):
+        make(records)
+        with pytest.raises(UserError, match="expected a file of records, found none: prepare the data again"):
+            load_source(folder, "train")

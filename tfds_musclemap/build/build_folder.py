@@ -16,6 +16,8 @@ from musclemap_jax.storage.files import is_remote
 from musclemap_jax.storage.full_disk import is_full_disk
 
 _MIN_FREE_BYTES = 64 << 20
+_DISK_FAULTS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""Not permitted, or a file where a folder is expected."""
 
 
 @contextlib.contextmanager
@@ -74,14 +76,11 @@ def check_free_disk(folder: Path, needed_bytes: int) -> None:
 
 @contextlib.contextmanager
 def disk_faults_are_user_errors(folder: Path) -> Generator[None]:
-    """Turns 'no space left', 'not permitted' and 'not a directory' errors of the system into a UserError.
-
-    It names the folder.
-    """
+    """Turns errors of the system about disk space, permissions and a data_dir that is a file into a UserError."""
     try:
         yield
     except OSError as error:
-        if not is_full_disk(error) and error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if not is_full_disk(error) and error.errno not in _DISK_FAULTS:
             raise
         way = "free some disk or choose another data_dir" if is_full_disk(error) else "choose another data_dir"
         raise UserError(f"{folder}: the build could not write: {error.strerror}: {way}") from error

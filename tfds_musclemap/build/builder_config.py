@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from musclemap_jax.data.modalities import MODALITIES, stored_modalities
 from musclemap_jax.data.modalities.modality import ClipSettings
+from musclemap_jax.data.raw.flow import check_method
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import get_layout
 from musclemap_jax.synthetic.spec import SyntheticSpec
@@ -34,6 +35,11 @@ class MuscleMapConfig(tfds.core.BuilderConfig):
         clip = self.clip
         if not clip.modalities or not set(clip.modalities) <= set(MODALITIES):
             raise UserError(f"modalities: expected some of {', '.join(MODALITIES)}, got {clip.modalities}")
+        if len(set(clip.modalities)) != len(clip.modalities):
+            raise UserError(
+                f"modalities: expected each once, got {', '.join(clip.modalities)}: remove the repeated one"
+            )
+        check_method(clip.flow_method)
         get_layout(clip.skeleton_layout)
         ranges = {"short_side": (16, 4096), "jpeg_quality": (1, 100), "max_persons": (1, 100), "flow_bound": (1, 1000)}
         for name, (lowest, highest) in ranges.items():

@@ -17,6 +17,7 @@ import numpy as np
 from musclemap_jax import taxonomy
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.pickled_arrays import INTEGERS, PickledArray, array_functions
+from musclemap_jax.storage.regular_file import check_regular_file
 from musclemap_jax.storage.restricted_pickle import Name, read_pickle
 
 MAX_FILE_BYTES = 32 << 20
@@ -95,6 +96,7 @@ def _items(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _read(path: Path) -> Any:
     try:
+        check_regular_file(path)
         with path.open("rb") as file:
             num_bytes = os.fstat(file.fileno()).st_size
             data = file.read(num_bytes) if num_bytes <= MAX_FILE_BYTES else b""

@@ -9,20 +9,19 @@ no data to verify.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError, exit_on_user_error
 from musclemap_jax.runtime.worker_pool import num_cpus
 from tfds_musclemap.verify.prepared import find_data_sets
 from tfds_musclemap.verify.report import VERIFICATION, table, verify
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tfds_musclemap.verify", description=__doc__.splitlines()[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m tfds_musclemap.verify", description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", required=True, help="folder of the TFDS data sets, or of one prepared data set")
     parser.add_argument("--config", help="builder config (default: all that were prepared)")
     parser.add_argument("--out", help="folder of the report (default: verification/ next to the records)")
@@ -32,9 +31,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    arguments = _parser().parse_args(expand_home(argv))
 
     def run() -> int:
+        arguments = _parser().parse_args(expand_home(argv))
         if arguments.num_workers < 1:
             raise UserError(f"--num_workers: expected at least 1, got {arguments.num_workers}: omit it for all CPUs")
         status = 0

@@ -30,21 +30,21 @@ _DIFFERENCE_GAIN = 3
 def write_plots(out: Path, folder: Path, prepared: Prepared, statistics: DataStatistics) -> None:
     """Writes ``regions.png`` and, if any clip of the data set in ``folder`` is without faults, ``modalities.png``.
 
-    An empty data set has no plots.
+    A clip that clips.csv does not list is not drawn. An empty data set has no plots.
     """
     if not prepared.clips:
         return
     save_plot(plot_data_statistics(statistics), out / "regions.png")
-    sound = [clip for clip in prepared.clips if not clip.faults]
+    sizes = {stored.clip.clip_id: stored.size for of_split in prepared.listed.values() for stored in of_split}
+    sound = [clip for clip in prepared.clips if not clip.faults and clip.clip_id in sizes]
     if not sound:
         return
     split = sound[0].split
     candidates = [clip for clip in sound[:_NUM_CANDIDATES] if clip.split == split]
     chosen = max(candidates, key=lambda clip: clip.skeleton.seen_fraction if clip.skeleton else 0)
     index = [clip.clip_id for clip in prepared.clips if clip.split == split].index(chosen.clip_id)
-    size = prepared.listed[split][index].size
     source = ClipSource(folder, split)
-    save_plot(plot_modalities(source[index], size, source.regions), out / "modalities.png")
+    save_plot(plot_modalities(source[index], sizes[chosen.clip_id], source.regions), out / "modalities.png")
 
 
 def plot_modalities(record: ClipRecord, size: tuple[int, int], regions: Sequence[str]) -> Figure:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow_datasets as tfds
 import tqdm
 
 from musclemap_jax import taxonomy
 from musclemap_jax.errors import UserError
 from musclemap_jax.runtime.worker_pool import WorkerPool
 from tfds_musclemap.build.build_log import StoredClip, read_rejected, read_stored_clips
+from tfds_musclemap.source import read_info
 from tfds_musclemap.verify.clips import ClipFacts, examine_split
 
 
@@ -57,9 +57,9 @@ def find_data_sets(data_dir: str | os.PathLike, config: str | None = None) -> li
 def read_prepared(folder: Path, num_workers: int = 1) -> Prepared:
     """Reads all of the prepared data set in a folder, ``<data_dir>/musclemap/<config>/<version>``, with a progress bar.
 
-    Raises UserError if the lists of the build are missing or invalid.
+    Raises UserError if TFDS's description or the lists of the build are missing or invalid.
     """
-    info = tfds.builder_from_directory(folder).info
+    info = read_info(folder)
     sizes = {split: info.splits[split].num_examples for split in taxonomy.SPLITS if split in info.splits}
     try:
         listed, rejected = read_stored_clips(folder), read_rejected(folder)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.eval.statistics import DataStatistics, data_statistics
 from musclemap_jax.reporting.tables import markdown_table
 from tfds_musclemap.verify.checks import find_faults, find_notes
@@ -36,9 +37,14 @@ def verify(folder: str | os.PathLike, out: str | os.PathLike | None = None, num_
       The content of ``dataset.json``; ``faults`` is empty if nothing is wrong.
 
     Raises:
-      UserError: The folder contains no prepared data.
+      UserError: The folder contains no prepared data, or the report's folder cannot be created.
     """
     folder = Path(folder)
+    out = Path(out) if out else folder / VERIFICATION
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: expected a folder for the report: {error.strerror}: choose another --out") from error
     prepared = read_prepared(folder, num_workers)
     readable = [clip for clip in prepared.clips if clip.activity]
     clips = [(clip.split, clip.activity, clip.muscles) for clip in readable]
@@ -51,8 +57,6 @@ def verify(folder: str | os.PathLike, out: str | os.PathLike | None = None, num_
         "faults": find_faults(prepared),
         "notes": find_notes(prepared),
     }
-    out = Path(out) if out else folder / VERIFICATION
-    out.mkdir(parents=True, exist_ok=True)
     (out / "dataset.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     write_plots(out, folder, prepared, statistics)
     return report

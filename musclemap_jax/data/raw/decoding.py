@@ -17,6 +17,7 @@ from av.container import InputContainer
 from musclemap_jax.data.raw.display_matrix import Orientation, orientation
 from musclemap_jax.data.raw.packets import MIN_FRACTION, Survey, survey
 from musclemap_jax.data.raw.truncation import VideoError, check_complete
+from musclemap_jax.storage.regular_file import check_regular_file
 
 _SAME_ASPECT = 0.03
 """Relative difference up to which frames of two sizes have the same shape: sizes are rounded to 16 pixels."""
@@ -46,6 +47,7 @@ class NumberedFrame(NamedTuple):
 def opened(path: Path) -> Generator[InputContainer]:
     """A video file; turns FFmpeg's errors into VideoError."""
     try:
+        check_regular_file(path)
         # Without the protocol, FFmpeg takes a name such as `http:x.mp4` for an address.
         options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
         with av.open(f"file:{path}", metadata_errors="replace", options=options) as container:

@@ -32,14 +32,19 @@ def flow_paths(root: str | Path, clip_id: str) -> tuple[Path, Path]:
     return folder / f"{clip_id}_x.mp4", folder / f"{clip_id}_y.mp4"
 
 
+def check_method(method: str) -> None:
+    """Raises UserError for an unknown method."""
+    if method not in METHODS:
+        raise UserError(f"flow_method: expected one of {', '.join(METHODS)}, got {method!r}")
+
+
 def make_estimator(method: str) -> Estimator:
     """A function (previous, next) of uint8 (H, W) grey frames -> float32 (H, W, 2): x, y displacement in pixels.
 
     The method is ``dis`` (its medium preset) or ``tvl1``, which is at least 15 times slower. Raises UserError for
     another one, or one that the installed OpenCV lacks.
     """
-    if method not in METHODS:
-        raise UserError(f"flow_method: expected one of {', '.join(METHODS)}, got {method!r}")
+    check_method(method)
     if method == "tvl1":
         if not hasattr(cv2, "optflow"):
             raise UserError(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from musclemap_jax.errors import UserError
-from musclemap_jax.skeleton_layouts import get_layout
+from musclemap_jax.skeleton_layouts import LAYOUTS
 from musclemap_jax.taxonomy import MUSCLE_REGIONS, check_regions
 
 MANIFEST = "raw_dataset.json"
@@ -148,6 +148,12 @@ def _bool(where: str, value: Any) -> bool:
     return value
 
 
+def _layout(where: str, value: Any) -> str:
+    if _text(where, value) not in LAYOUTS:
+        raise UserError(f"{where}: expected one of {', '.join(LAYOUTS)}, got {value[:50]!r}")
+    return value
+
+
 def _folder(where: str, value: Any) -> str:
     folder = Path(_text(where, value))
     if not folder.is_absolute() or folder == folder.parent or "\x00" in value:
@@ -160,7 +166,7 @@ def _folder(where: str, value: Any) -> str:
 
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "video_root": _folder,
-    "skeleton_layout": lambda where, value: get_layout(_text(where, value)).name,
+    "skeleton_layout": _layout,
     "regions": check_regions,
     "allow_background": _bool,
 }

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from musclemap_jax.storage.regular_file import check_regular_file
+
 _HEAD_BYTES = 24
 _CONTENT_BOXES = ("moov", "mdat", "moof")
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
@@ -35,6 +37,7 @@ class VideoError(ValueError):
 def check_complete(path: Path) -> None:
     """Raises VideoError if a file is absent, empty, shorter than it states or filled with zeros at its end."""
     try:
+        check_regular_file(path)
         num_bytes = path.stat().st_size
         if num_bytes == 0:
             raise VideoError("empty file")

@@ -29,6 +29,7 @@ from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detect
 from musclemap_jax.data.skeletons.person_linking import joints_by_person, link_persons
 from musclemap_jax.skeleton_layouts import EXTENDED_LAYOUTS, LAYOUTS, get_layout
 from musclemap_jax.storage.files import replace_text
+from musclemap_jax.storage.regular_file import check_regular_file
 
 _PLAIN_NAME = re.compile(r"(\d+)\.[A-Za-z]\w*")
 
@@ -122,6 +123,7 @@ def check_last_frame(
 def read_json(path: Path, name: str) -> Any:
     """Content of a JSON file. Raises SkeletonError, which calls the file ``name``."""
     try:
+        check_regular_file(path)
         return json.loads(path.read_bytes())
     except OSError as error:
         raise SkeletonError(f"{name}: cannot be read: {error.strerror}") from error

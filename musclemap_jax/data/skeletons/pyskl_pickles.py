@@ -17,6 +17,7 @@ import numpy as np
 from musclemap_jax.data.skeletons.alphapose import ClipPoses
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.pickled_arrays import FLOATS, INTEGERS, PickledArray, array_functions
+from musclemap_jax.storage.regular_file import check_regular_file
 from musclemap_jax.storage.restricted_pickle import read_pickle
 
 MAX_FILE_BYTES = 4 << 30
@@ -46,6 +47,7 @@ def read_annotations(path: Path) -> Iterator[tuple[str, ClipPoses]]:
 
 def _read(path: Path) -> Any:
     try:
+        check_regular_file(path)
         with path.open("rb") as file:
             num_bytes = os.fstat(file.fileno()).st_size
             if num_bytes > MAX_FILE_BYTES:

@@ -21,13 +21,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.arguments import expand_home
+from musclemap_jax.arguments import Parser, expand_home
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.command import add_model_arguments, add_pose_arguments, request_of, run_command
 from musclemap_jax.predict.unfinished import remove_abandoned, unfinished
 from musclemap_jax.predict.web.jobs import Jobs
 from musclemap_jax.predict.web.worker_process import WorkerProcess
-from musclemap_jax.pretrained.arguments import Parser
 from musclemap_jax.runtime.cache_folder import cache_folder
 from musclemap_jax.runtime.process_exit import exit_process
 

@@ -124,7 +124,10 @@ def test_a_manifest_outside_is_refused(folders):
         (b'{"video_root": 3}', "field video_root: expected text, got int"),
         (b'{"video_root": "videos"}', "absolute path"),
         (b'{"video_root": "/"}', "absolute path"),
-        (b'{"skeleton_layout": "coco18"}', "coco17"),
+        (
+            b'{"skeleton_layout": "coco18"}',
+            r"raw_dataset\.json, field skeleton_layout: expected one of coco17, .*'coco18'",
+        ),
         (b'{"regions": "arms"}', "field regions: expected a list of 1 to 1,000 names of muscle regions, got str"),
         (b'{"regions": []}', "got 0"),
         (b'{"regions": ["arm"' + b', "arm"' * 1000 + b"]}", "got 1001"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -155,6 +156,7 @@ def test_a_cut_by_edit_list_counts_what_is_shown(frames, tmp_path):
 def test_each_error_has_its_own_message(tmp_path):
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "text.mp4").write_text("this is no video\n" * 20)
+    os.mkfifo(tmp_path / "pipe.mp4")
     with av.open(str(tmp_path / "sound.mp4"), "w") as target:
         stream = target.add_stream("aac", rate=16000, layout="mono")
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -166,9 +168,12 @@ def test_each_error_has_its_own_message(tmp_path):
         "empty.mp4": "empty file",
         "text.mp4": "cannot be decoded",
         "sound.mp4": "no video stream",
+        "pipe.mp4": "expected a regular file, got a pipe",
     }.items():
         with pytest.raises(video.VideoError, match=words):
             video.read_video(tmp_path / name)
+    with pytest.raises(video.VideoError, match="expected a regular file, got a pipe"):
+        video.count_frames(tmp_path / "pipe.mp4")
 
 
 def test_a_video_without_frames_is_refused(frames, camera_mp4, tmp_path):

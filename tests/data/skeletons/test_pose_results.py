@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 
 import numpy as np
@@ -171,6 +172,17 @@ def test_files_that_are_not_json_and_empty_folders_are_errors_of_their_clips(tmp
     errors = dict(read_entries(tmp_path, CLIPS))
     assert "not JSON" in str(errors["squat_1"])
     assert "found no JSON file" in str(errors["sub/lunge"])
+
+
+def test_a_pipe_is_refused_without_being_opened(tmp_path):
+    for name in ("squat_1.json", "lunge.pkl"):
+        os.mkfifo(tmp_path / name)
+    words = "cannot be read: expected a regular file, got a pipe"
+    errors = dict(read_entries(tmp_path, CLIPS))
+    assert [words in str(errors[clip_id]) for clip_id in ("squat_1", "sub/lunge")] == [True, True]
+    for name in ("squat_1.json", "lunge.pkl"):
+        with pytest.raises(UserError, match=f"{name}: {words}"):
+            images(tmp_path / name)
 
 
 def test_errors_of_all_results(tmp_path):

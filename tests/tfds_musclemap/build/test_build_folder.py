@@ -58,5 +58,13 @@ def test_a_full_disk_is_one_clear_line(tmp_path):
     fix = f"{tmp_path}: the build could not write: Not a directory: choose another data_dir"
     with pytest.raises(UserError, match=fix), build_folder.disk_faults_are_user_errors(tmp_path):
         raise OSError(errno.ENOTDIR, "Not a directory")
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "sub"):
+        with (
+            pytest.raises(UserError, match=r"could not write: (Not a directory|File exists): .* another data_dir"),
+            build_folder.disk_faults_are_user_errors(folder),
+            build_folder.build_lock(folder / "musclemap" / "1.0.0"),
+        ):
+            pass
     with pytest.raises(OSError, match="else"), build_folder.disk_faults_are_user_errors(tmp_path):
         raise OSError(errno.EIO, "something else")

@@ -229,3 +229,5 @@ def test_text_with_an_unknown_escape_is_refused_as_damaged(tmp_path):
 
 def test_absent_files_are_reported(tmp_path):
     refused(read_paths, tmp_path / "absent.pkl", "cannot be read")
+    os.mkfifo(tmp_path / "pipe.pkl")
+    refused(read_paths, tmp_path / "pipe.pkl", "cannot be read: expected a regular file, got a pipe")

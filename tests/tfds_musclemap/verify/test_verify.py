@@ -332,3 +332,31 @@ def test_missing_data_is_a_user_error(tmp_path, capsys):
 def test_fewer_than_one_worker_is_a_user_error(prepared, tmp_path, capsys, number):
     assert main([f"--data_dir={prepared[1].data_path}", f"--out={tmp_path}", f"--num_workers={number}"]) == 2
     assert f"--num_workers: expected at least 1, got {number}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("dataset_info.json", "{"), ("dataset_info.json", "{}"), ("features.json", "{}"), ("metadata.json", "{")],
+)
+def test_a_damaged_description_is_a_user_error(prepared, tmp_path, capsys, file, content):
+    folder = copy_of(prepared, tmp_path)
+    (folder / file).write_text(content)
+    assert main([f"--data_dir={tmp_path / 'data'}", "--num_workers=1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {folder}: expected dataset_info.json, features.json and metadata.json")
+    assert line.endswith("prepare the data again")
+
+
+def test_records_that_are_not_listed_are_a_fault_and_not_drawn(prepared, tmp_path, capsys):
+    folder = copy_of(prepared, tmp_path)
+    (folder / "clips.csv").write_text("")
+    assert main([f"--data_dir={tmp_path / 'data'}", "--num_workers=1"]) == 1
+    assert "fault: train: clips.csv lists 0 clips, but there are 2 records" in capsys.readouterr().out
+    assert (folder / "verification" / "regions.png").is_file()
+    assert not (folder / "verification" / "modalities.png").exists()
+
+
+def test_a_file_in_place_of_the_reports_folder_is_a_user_error(prepared, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert main([f"--data_dir={prepared[1].data_path}", f"--out={tmp_path / 'file'}", "--num_workers=1"]) == 2
+    assert f"{tmp_path / 'file'}: expected a folder for the report: File exists" in capsys.readouterr().err
