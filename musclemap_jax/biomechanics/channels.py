@@ -123,8 +123,8 @@ def centre_of_mass(
     needs_near = xp.broadcast_to(xp.asarray(centre < 1), has_near.shape)
     masses = xp.where(has_far & (has_near | ~needs_near), xp.broadcast_to(xp.asarray(mass), has_near.shape), 0.0)
     total = xp.sum(masses, axis=-1)
-    weighted = xp.einsum("...s,...sc,s->...c", masses, near, xp.asarray(1 - centre))
-    weighted = weighted + xp.einsum("...s,...sc,s->...c", masses, far, xp.asarray(centre))
+    weighted = _einsum("...s,...sc,s->...c", masses, near, xp.asarray(1 - centre))
+    weighted = weighted + _einsum("...s,...sc,s->...c", masses, far, xp.asarray(centre))
     return weighted / xp.where(total > 0, total, 1.0)[..., None], total >= _MIN_MASS
 
 
@@ -134,9 +134,16 @@ def _places(
     """The middles of groups of joints, of those that are present, and whether any is."""
     xp = joints.__array_namespace__()
     chosen = xp.asarray(middles(groups, joint_names), dtype=joints.dtype)
-    count = xp.einsum("ev,...v->...e", chosen, xp.astype(present, joints.dtype))
-    total = xp.einsum("ev,...vc->...ec", chosen, xp.where(present[..., None], joints, 0.0))
+    count = _einsum("ev,...v->...e", chosen, xp.astype(present, joints.dtype))
+    total = _einsum("ev,...vc->...ec", chosen, xp.where(present[..., None], joints, 0.0))
     return total / xp.where(count > 0, count, 1.0)[..., None], count > 0
+
+
+def _einsum(subscripts: str, *operands: Any) -> Any:
+    """In full float32: on TPU, products otherwise round their operands to bfloat16, which differences in time amplify."""
+    xp = operands[0].__array_namespace__()
+    precision = {} if xp is np else {"precision": "highest"}
+    return xp.einsum(subscripts, *operands, **precision)
 
 
 def _trunk(joints: Any, present: Any, joint_names: Sequence[str]) -> tuple[Float[Any, "*n T 2"], Bool[Any, "*n T"]]:

@@ -130,7 +130,7 @@ def test_a_changed_configuration_ends_with_one_line_that_names_the_key(finished,
         (["--study=smoke", "--workdir=w", "--only=a"], "--only=a: expected one of skeleton, slow"),
         (["--study=smoke", "--workdir=w", "--parallel=0"], "--parallel=0: expected at least 1"),
         (["--study=smoke", "--workdir=w", "--config.seed=3"], "--config.seed: the seeds are the study's own"),
-        (["--study=smoke", "--workdir=w", "--config.loss.tau=3"], "study smoke, row skeleton: 'tau'"),
+        (["--study=smoke", "--workdir=w", "--config.loss.tau=3"], "study smoke, row skeleton: unknown key 'tau'"),
         (["--study=smoke", "--workdir=w", "--collect", "--rerun"], "--collect runs nothing: leave out --rerun, or --c"),
     ],
 )
