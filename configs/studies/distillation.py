@@ -2,7 +2,7 @@
 
     python -m musclemap_jax.study --study=distillation --workdir=runs/distillation --config.data.data_dir=data
 
-Size: the variant :synthetic, as `make demo` trains it; on two cores fifteen minutes a run. With normalised tokens the
+Size: the variant :synthetic, as `make demo` trains it; on two cores 15 to 25 minutes a run. With normalised tokens the
 knowledge is taught from a fifth of the run on, when there is some.
 """
 

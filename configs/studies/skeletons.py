@@ -19,6 +19,11 @@ def get_study() -> Study:
             ),
             "no_mixup": Row(OURS, {"train.mixing.mixup_alpha": 0.0}, about="without mixup of the statistics"),
             "hdgcn": Row("hdgcn:synthetic", about="HD-GCN, pooled features"),
+            "hdgcn_tokens": Row(
+                "hdgcn:synthetic",
+                {"model.num_tokens": 20, "model.fusion": "by_region"},
+                about="HD-GCN, a class token for each region",
+            ),
         },
         seeds=(0, 1, 2),
         reference="pose_statistics",
