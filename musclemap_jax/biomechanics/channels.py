@@ -140,7 +140,7 @@ def _places(
 
 
 def _einsum(subscripts: str, *operands: Any) -> Any:
-    """In full float32: on TPU, products otherwise round their operands to bfloat16, which differences in time amplify."""
+    """In full float32: on TPU, products otherwise round to bfloat16, which differences in time amplify."""
     xp = operands[0].__array_namespace__()
     precision = {} if xp is np else {"precision": "highest"}
     return xp.einsum(subscripts, *operands, **precision)
