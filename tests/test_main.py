@@ -249,7 +249,7 @@ def test_a_workdir_of_another_configuration_is_refused(run_main, arguments, fini
     [
         (
             ["--config=configs/transm3e.py:smoke", "--config.train.batchsize=4"],
-            "error: unknown key 'batchsize' Did you",
+            "error: unknown key 'batchsize': did you",
         ),
         (["--config=configs/transm3e.py:tiny"], "config variant 'tiny'"),
         (["--config=configs/absent.py"], "absent.py"),

@@ -83,7 +83,7 @@ def _reason(error: BaseException) -> str:
     while isinstance(text, AttributeError | KeyError) and text.args:
         text = text.args[0]  # ml_collections wraps a KeyError, whose own text is its argument in quotation marks
     kind = "unknown key " if isinstance(error, AttributeError | KeyError) else ""
-    line = f"{kind}{' '.join(str(text).split())}"
+    line = f"{kind}{' '.join(str(text).split())}".replace("' Did you mean", "': did you mean")
     if line.startswith("flag --") and not line.startswith("flag --config"):
         return f"{line} (see --help)"
     return f"{line} (musclemap_jax/experiment/config.py and --help list the keys)"

@@ -86,7 +86,7 @@ def test_a_file_that_is_no_configuration_is_named_with_the_line(tmp_path, monkey
     ("key", "value", "message"),
     [
         ("foo.bar", "1", "unknown key 'foo'"),
-        ("train.batchsize", "4", "unknown key 'batchsize' Did you mean"),
+        ("train.batchsize", "4", "unknown key 'batchsize': did you mean"),
         ("train.batch_size.a", "4", "unknown key"),
         ("train.batch_size", "four", "flag --config.train.batch_size=four"),
     ],
