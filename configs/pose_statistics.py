@@ -1,4 +1,4 @@
-"""A skeleton branch alone, for little data and new activities: statistics of the poses, each region by its limbs.
+"""A skeleton branch alone, for little data and new activities: statistics of the poses, by limbs and by windows of time.
 
 Ours (`musclemap_jax/models/skeleton/pose_statistics.py`), not the paper's, and not yet run on MuscleMap. On rendered
 clips it trains in two minutes on two cores; docs/results.md has what it reached.
@@ -19,6 +19,7 @@ from musclemap_jax.experiment.variants import apply_variant
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = default_config()
     config.model.update(branches=("pose_statistics",), sites="none", fusion="by_region")
+    config.model.backbones.pose_statistics.update(width=256, num_windows=4)
     config.train.update(batch_size=64, num_epochs=50.0)
     apply_variant(config, variant)
     config.model.head_dropout_rate = 0.0

@@ -1,4 +1,4 @@
-"""What helps a skeleton branch on new activities: limb views, mixup of statistics, instead of a graph network.
+"""What helps a skeleton branch on new activities: limb views, windows, mixup of statistics, instead of a graph network.
 
     python -m musclemap_jax.study --study=skeletons --workdir=runs/skeletons --config.data.data_dir=data
 
@@ -13,7 +13,10 @@ OURS = "pose_statistics:synthetic"
 def get_study() -> Study:
     return Study(
         rows={
-            "pose_statistics": Row(OURS, about="statistics of the poses, each region by its limbs"),
+            "pose_statistics": Row(OURS, about="statistics of the poses, by limbs and by windows of time"),
+            "no_windows": Row(
+                OURS, {"model.backbones.pose_statistics.num_windows": 0}, about="statistics of the whole clip alone"
+            ),
             "whole_body": Row(
                 OURS, {"model.backbones.pose_statistics.limb_views": False}, about="every region sees the whole body"
             ),

@@ -4,9 +4,13 @@ Each person's means and deviations over the clip, of joints, distances and biome
 (`biomechanics/statistics.py`), are standardised and go through one hidden layer. There are two views, one without legs
 for the class tokens of the arms' muscles and one without arms for all others (`limb_views.py` says why); a view's
 hidden layer is the class token of each of its regions. Fusion `by_region` keeps the regions apart up to the logits.
-Ours, beyond the paper.
 
-Letters of shapes: B clips, T poses, P persons, V joints, F statistics, M class tokens in one set, D width.
+A new activity may also combine known ones one after the other, such as a curl and then a press, and statistics over both
+are those of neither. So windows of the clip go through the same layer, and a class token is the mean over them and the
+whole clip. Ours, beyond the paper.
+
+Letters of shapes: B clips, T poses, P persons, V joints, F statistics, W spans of time (the clip, then its windows),
+M class tokens in one set, D width.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
@@ -35,6 +40,9 @@ NUM_STATISTICS = 792
 
 NUM_VIEWS = 2
 
+WINDOWS_PER_CLIP = 3
+"""The part of the clip that a window covers: a third."""
+
 _MOMENTUM = 0.9
 _EPSILON = 1e-6
 _FARTHEST = 6.0
@@ -50,6 +58,7 @@ class PoseStatisticsSpec:
       width: Width of the hidden layer of a view, which is that of the class tokens.
       input_dropout_rate: Dropout rate of the statistics.
       dropout_rate: Dropout rate of the hidden layer.
+      num_windows: Windows of a third of the clip, evenly over it, that are read beside the whole clip.
       limb_views: Whether each view lacks limbs; otherwise both views are of the whole body.
       arm_regions: Indices of the muscle regions of the arms' muscles; None for MuscleMap's.
     """
@@ -58,6 +67,7 @@ class PoseStatisticsSpec:
     width: int = 128
     input_dropout_rate: float = 0.5
     dropout_rate: float = 0.5
+    num_windows: int = 0
     limb_views: bool = True
     arm_regions: tuple[int, ...] | None = None
 
@@ -65,6 +75,8 @@ class PoseStatisticsSpec:
         where = "config.model.backbones.pose_statistics"
         if self.width < 1:
             raise UserError(f"{where}.width: expected at least 1, got {self.width}")
+        if self.num_windows < 0:
+            raise UserError(f"{where}.num_windows: must not be negative, got {self.num_windows}")
         for name in ("input_dropout_rate", "dropout_rate"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{where}.{name}: expected a number in [0, 1), got {getattr(self, name)}")
@@ -166,18 +178,19 @@ class PoseStatistics(nn.Module):
             raise UserError(
                 "config.model.num_tokens: the branch pose_statistics needs a class token for each muscle region, got 0"
             )
-        values, valid = statistics_of_views(jnp.asarray(poses, jnp.float32), spec.layout, spec.limb_views)
+        values, valid = statistics_of_spans(jnp.asarray(poses, jnp.float32), spec)
         x = RunningStandardisation(name="standardisation")(values, valid, train)
         if own_weight is not None:
-            own = own_weight[:, None, None, None]
+            own = own_weight[:, None, None, None, None]
             x = own * x + (1 - own) * x[::-1]
         x = nn.Dropout(spec.input_dropout_rate, deterministic=not train)(x).astype(self.dtype)
         shape = (num_sets, NUM_VIEWS, x.shape[-1], spec.width)
         init = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0, 1))
         kernel = self.param("hidden_kernel", init, shape, jnp.float32).astype(self.dtype)
         bias = self.param("hidden_bias", nn.initializers.zeros, (*shape[:2], spec.width), jnp.float32)
-        hidden = jnp.einsum("bpuf,sufd->bpsud", x, kernel) + bias.astype(self.dtype)[None, None]
-        hidden = nn.Dropout(spec.dropout_rate, deterministic=not train)(gelu(hidden))
+        hidden = gelu(jnp.einsum("bpwuf,sufd->bpwsud", x, kernel) + bias.astype(self.dtype)[None, None, None])
+        hidden = _mean_over_spans(hidden, valid.any((-2, -1)))
+        hidden = nn.Dropout(spec.dropout_rate, deterministic=not train)(hidden)
         sets = [self._tokens(hidden[:, :, index], jnp.asarray(pose_valid)) for index in range(num_sets)]
         classification, *receiver = reversed(sets)
         return BranchOutput((classification,), tuple(receiver), classification, receiver[0] if receiver else None)
@@ -190,25 +203,50 @@ class PoseStatistics(nn.Module):
         return mean_over_persons(spread, weights)
 
 
-def statistics_of_views(poses: Float[Array, "B T P V 3"], layout: str, limb_views: bool = True) -> Statistics:
-    """Statistics (B, P, 2, F) of each person without legs and without arms, or twice whole; speeds are per clip."""
-    num_clips, num_poses, num_persons = poses.shape[:3]
-    joints = [LAYOUTS[layout].joints.index(name) for name in LAYOUTS[LAYOUT].joints]
+def statistics_of_spans(poses: Float[Array, "B T P V 3"], spec: PoseStatisticsSpec) -> Statistics:
+    """Statistics (B, P, W, 2, F) of the whole clip and of each window; speeds are per clip in all of them."""
+    num_poses = poses.shape[1]
+    parts = [_statistics_of_views(poses[:, span], spec, float(num_poses)) for span in spans(num_poses, spec.num_windows)]
+    return Statistics(*(jnp.stack(arrays, axis=2) for arrays in zip(*parts, strict=True)))
+
+
+def spans(num_poses: int, num_windows: int) -> list[slice]:
+    """The poses of the whole clip, then those of each window."""
+    length = -(-num_poses // WINDOWS_PER_CLIP)
+    starts = np.linspace(0, num_poses - length, num_windows).round().astype(int).tolist()
+    return [slice(None), *(slice(start, start + length) for start in starts)]
+
+
+def _statistics_of_views(
+    poses: Float[Array, "B T P V 3"], spec: PoseStatisticsSpec, poses_per_clip: float
+) -> Statistics:
+    """Statistics (B, P, 2, F) of each person without legs and without arms, or twice whole."""
+    num_clips, _, num_persons = poses.shape[:3]
+    joints = [LAYOUTS[spec.layout].joints.index(name) for name in LAYOUTS[LAYOUT].joints]
     whole = poses[..., joints, :]
-    views = without_limbs(whole, LAYOUTS[LAYOUT]) if limb_views else jnp.concatenate([whole, whole], axis=2)
+    views = without_limbs(whole, LAYOUTS[LAYOUT]) if spec.limb_views else jnp.concatenate([whole, whole], axis=2)
     views = views.swapaxes(1, 2)
-    parts = joint_statistics(views), biomechanical_statistics(views, float(num_poses))
+    parts = joint_statistics(views), biomechanical_statistics(views, poses_per_clip)
     arrays = (jnp.concatenate(kind, axis=-1) for kind in zip(*parts, strict=True))
     by_view = (array.reshape(num_clips, NUM_VIEWS, num_persons, -1).swapaxes(1, 2) for array in arrays)
     return Statistics(*by_view)
 
 
+def _mean_over_spans(hidden: Float[Array, "B P W *rest"], seen: Bool[Array, "B P W"]) -> Float[Array, "B P *rest"]:
+    """Mean over the spans in which the person is seen; of one who never is, that of the clip, which has no weight."""
+    weights = seen.at[:, :, 0].set(True).astype(hidden.dtype)
+    weights = weights / weights.sum(axis=2, keepdims=True)
+    return jnp.einsum("bpw...,bpw->bp...", hidden, weights)
+
+
 def pose_statistics_multiply_adds(
     spec: PoseStatisticsSpec, shapes: Sequence[tuple[int, ...]], num_tokens: int = 0
 ) -> int:
-    """Counts the hidden layer of one set, and the mean of the class tokens over persons; not the statistics."""
-    _, num_persons, *_ = shapes[0]
-    return num_persons * NUM_VIEWS * spec.width * (NUM_STATISTICS + num_tokens)
+    """Counts the hidden layer of one set, its mean over spans and that of the class tokens over persons; not the
+    statistics.
+    """
+    (_, num_persons, *_), num_spans = shapes[0], 1 + spec.num_windows
+    return num_persons * NUM_VIEWS * spec.width * (num_spans * (NUM_STATISTICS + 1) + num_tokens)
 
 
 def _like(of_statistic: Float[Array, "2 F"], values: Array) -> Array:

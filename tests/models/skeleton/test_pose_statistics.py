@@ -15,7 +15,8 @@ from musclemap_jax.models.skeleton.pose_statistics import (
     PoseStatistics,
     PoseStatisticsSpec,
     RunningStandardisation,
-    statistics_of_views,
+    spans,
+    statistics_of_spans,
 )
 from musclemap_jax.models.transm3e import ModelSpec, TransM3E
 from musclemap_jax.skeleton_layouts import LAYOUTS
@@ -63,16 +64,54 @@ def test_a_regions_logit_depends_on_its_own_limbs_alone(trained, batch, moved, b
 
 
 def test_statistics_are_those_of_the_linear_models(batch):
-    found = statistics_of_views(jnp.asarray(batch["skeleton"]), "coco19")
-    assert found.values.shape == (4, 1, 2, NUM_STATISTICS)
+    found = statistics_of_spans(jnp.asarray(batch["skeleton"]), PoseStatisticsSpec(num_windows=2))
+    assert found.values.shape == (4, 1, 3, 2, NUM_STATISTICS)
     poses = batch["skeleton"][:, :, 0, :17].copy()
-    for view, absent in enumerate((_joints("knee", "ankle"), _joints("elbow", "wrist"))):
-        seen = poses.copy()
-        seen[:, :, absent] = 0
-        parts = joint_statistics(seen), biomechanical_statistics(seen, np.float32(8))
-        values, valid = (np.concatenate(kind, axis=-1) for kind in zip(*parts, strict=True))
-        np.testing.assert_array_equal(found.valid[:, 0, view], valid)
-        np.testing.assert_allclose(found.values[:, 0, view], values, atol=2e-3)
+    for span, shown in enumerate((slice(0, 8), slice(0, 3), slice(5, 8))):
+        for view, absent in enumerate((_joints("knee", "ankle"), _joints("elbow", "wrist"))):
+            seen = poses[:, shown].copy()
+            seen[:, :, absent] = 0
+            parts = joint_statistics(seen), biomechanical_statistics(seen, np.float32(8))
+            values, valid = (np.concatenate(kind, axis=-1) for kind in zip(*parts, strict=True))
+            np.testing.assert_array_equal(found.valid[:, 0, span, view], valid)
+            np.testing.assert_allclose(found.values[:, 0, span, view], values, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("num_poses", "num_windows", "expected"),
+    [
+        (32, 0, []),
+        (32, 1, [(0, 11)]),
+        (32, 4, [(0, 11), (7, 18), (14, 25), (21, 32)]),
+        (64, 4, [(0, 22), (14, 36), (28, 50), (42, 64)]),
+        (1, 2, [(0, 1), (0, 1)]),
+    ],
+)
+def test_windows_of_a_third_lie_evenly_over_the_clip(num_poses, num_windows, expected):
+    clip, *windows = spans(num_poses, num_windows)
+    assert clip == slice(None)
+    assert [(window.start, window.stop) for window in windows] == expected
+
+
+def test_a_token_is_the_mean_over_the_clip_and_the_windows_in_which_the_person_is_seen(batch):
+    model = PoseStatistics(PoseStatisticsSpec(width=8, num_windows=2), num_tokens=20)
+    poses, valid = batch["skeleton"].copy(), batch["skeleton_valid"].copy()
+    poses[0, 5:], valid[0, 5:] = 0, False  # gone before the second window
+    variables = model.init(jax.random.key(0), poses, valid, train=False)
+
+    def tokens_of(shown):
+        """Of the clip alone, with the speeds of the whole clip."""
+        alone = dataclasses.replace(model.spec, num_windows=0)
+        of_span = PoseStatistics(alone, num_tokens=20)
+        padded = np.zeros_like(poses)
+        padded[:, : poses[:, shown].shape[1]] = poses[:, shown]
+        return of_span.apply(variables, padded, padded[..., 2].any(-1), train=False).final_classification
+
+    tokens = model.apply(variables, poses, valid, train=False).final_classification
+    of_spans = [tokens_of(shown) for shown in (slice(0, 8), slice(0, 3), slice(5, 8))]
+    np.testing.assert_allclose(tokens[1:], np.mean(of_spans, axis=0)[1:], atol=1e-4)
+    np.testing.assert_allclose(tokens[0], np.mean(of_spans[:2], axis=0)[0], atol=1e-4)
+    assert np.abs(of_spans[1] - of_spans[0]).max() > 0.01
 
 
 def test_without_limb_views_every_region_sees_the_whole_body(batch):
@@ -152,6 +191,7 @@ def test_gradients_reach_the_poses_and_are_finite(trained, batch):
     [
         ({"width": 0}, "pose_statistics.width: expected at least 1, got 0"),
         ({"dropout_rate": 1.0}, r"pose_statistics.dropout_rate: expected a number in \[0, 1\), got 1.0"),
+        ({"num_windows": -1}, "pose_statistics.num_windows: must not be negative, got -1"),
         ({"input_dropout_rate": -0.1}, r"pose_statistics.input_dropout_rate: expected a number in \[0, 1\), got -0.1"),
     ],
 )
