@@ -1,4 +1,4 @@
-"""A skeleton branch alone, for little data and new activities: statistics of the poses, by limbs and by windows of time.
+"""A skeleton branch alone, for little data and new activities: statistics of poses, by limbs and in windows of time.
 
 Ours (`musclemap_jax/models/skeleton/pose_statistics.py`), not the paper's, and not yet run on MuscleMap. On rendered
 clips it trains in two minutes on two cores; docs/results.md has what it reached.

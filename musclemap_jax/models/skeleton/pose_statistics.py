@@ -206,7 +206,9 @@ class PoseStatistics(nn.Module):
 def statistics_of_spans(poses: Float[Array, "B T P V 3"], spec: PoseStatisticsSpec) -> Statistics:
     """Statistics (B, P, W, 2, F) of the whole clip and of each window; speeds are per clip in all of them."""
     num_poses = poses.shape[1]
-    parts = [_statistics_of_views(poses[:, span], spec, float(num_poses)) for span in spans(num_poses, spec.num_windows)]
+    parts = [
+        _statistics_of_views(poses[:, span], spec, float(num_poses)) for span in spans(num_poses, spec.num_windows)
+    ]
     return Statistics(*(jnp.stack(arrays, axis=2) for arrays in zip(*parts, strict=True)))
 
 
