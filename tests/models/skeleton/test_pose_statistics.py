@@ -43,28 +43,32 @@ def batch():
 
 @pytest.fixture(scope="module")
 def trained(batch):
-    """A model, and its variables with running moments of the batch."""
+    """A model's compiled `apply`, and its variables with running moments of the batch."""
     model = TransM3E(MODEL)
-    variables = model.init(jax.random.key(0), batch)
+    variables = jax.jit(model.init)(jax.random.key(0), batch)
+
+    @jax.jit
+    def moments(variables, key):
+        return model.apply(variables, batch, train=True, mutable=["batch_stats"], rngs={"dropout": key})[1]
+
     for step in range(60):
-        rngs = {"dropout": jax.random.key(step)}
-        _, changed = model.apply(variables, batch, train=True, mutable=["batch_stats"], rngs=rngs)
-        variables = {**variables, **changed}
-    return model, variables
+        variables = {**variables, **moments(variables, jax.random.key(step))}
+    return jax.jit(model.apply), variables
 
 
 @pytest.mark.parametrize(("moved", "blind"), [(("elbow", "wrist"), ~OF_ARMS), (("knee", "ankle"), OF_ARMS)])
 def test_a_regions_logit_depends_on_its_own_limbs_alone(trained, batch, moved, blind):
-    model, variables = trained
+    apply, variables = trained
     other = batch["skeleton"].copy()
     other[:, :, :, _joints(*moved), :2] *= 1.5
-    before, after = (model.apply(variables, {**batch, "skeleton": poses}) for poses in (batch["skeleton"], other))
+    before, after = (apply(variables, {**batch, "skeleton": poses}) for poses in (batch["skeleton"], other))
     change = np.abs(after.logits - before.logits).max(axis=0)
     np.testing.assert_array_equal(change == 0, blind)
 
 
 def test_statistics_are_those_of_the_linear_models(batch):
-    found = statistics_of_spans(jnp.asarray(batch["skeleton"]), PoseStatisticsSpec(num_windows=2))
+    compiled = jax.jit(statistics_of_spans, static_argnums=1)
+    found = compiled(batch["skeleton"], PoseStatisticsSpec(num_windows=2))
     assert found.values.shape == (4, 1, 3, 2, NUM_STATISTICS)
     poses = batch["skeleton"][:, :, 0, :17].copy()
     for span, shown in enumerate((slice(0, 8), slice(0, 3), slice(5, 8))):
@@ -146,15 +150,15 @@ def test_an_outlier_is_cut_off():
 
 
 def test_a_mixed_clip_is_between_the_two(trained, batch):
-    model, variables = trained
-    alone = model.apply(variables, batch).branches["pose_statistics"]
-    same = model.apply(variables, {**batch, OWN_WEIGHT: jnp.ones(4)})
+    apply, variables = trained
+    alone = apply(variables, batch).branches["pose_statistics"]
+    same = apply(variables, {**batch, OWN_WEIGHT: jnp.ones(4)})
     np.testing.assert_array_equal(same.branches["pose_statistics"].final_classification, alone.final_classification)
-    swapped = model.apply(variables, {**batch, OWN_WEIGHT: jnp.zeros(4)})
+    swapped = apply(variables, {**batch, OWN_WEIGHT: jnp.zeros(4)})
     np.testing.assert_allclose(
         swapped.branches["pose_statistics"].final_classification, alone.final_classification[::-1], atol=1e-5
     )
-    half = model.apply(variables, {**batch, OWN_WEIGHT: jnp.array([0.5, 1.0, 1.0, 0.5])})
+    half = apply(variables, {**batch, OWN_WEIGHT: jnp.array([0.5, 1.0, 1.0, 0.5])})
     np.testing.assert_allclose(half.logits[0], half.logits[3], atol=1e-5)
     np.testing.assert_array_equal(half.logits[1], same.logits[1])
 
@@ -163,24 +167,25 @@ def test_an_absent_person_has_no_part(batch):
     poses = np.concatenate([batch["skeleton"], np.zeros_like(batch["skeleton"])], axis=2)
     valid = np.concatenate([batch["skeleton_valid"], np.zeros_like(batch["skeleton_valid"])], axis=2)
     model = PoseStatistics(PoseStatisticsSpec(width=8), num_tokens=20, receiver=True)
-    variables = model.init(jax.random.key(0), poses, valid, train=False)
-    one = model.apply(variables, batch["skeleton"], batch["skeleton_valid"], train=False)
-    two = model.apply(variables, poses, valid, train=False)
+    variables = jax.jit(model.init, static_argnames="train")(jax.random.key(0), poses, valid, train=False)
+    apply = jax.jit(model.apply, static_argnames="train")
+    one = apply(variables, batch["skeleton"], batch["skeleton_valid"], train=False)
+    two = apply(variables, poses, valid, train=False)
     np.testing.assert_allclose(two.final_classification, one.final_classification, atol=1e-6)
     np.testing.assert_allclose(two.final_receiver, one.final_receiver, atol=1e-6)
     assert np.abs(one.final_receiver - one.final_classification).max() > 0
-    nobody = model.apply(variables, 0 * poses, valid & False, train=False)
+    nobody = apply(variables, 0 * poses, valid & False, train=False)
     assert not nobody.final_classification.any()
 
 
 def test_gradients_reach_the_poses_and_are_finite(trained, batch):
-    model, variables = trained
+    apply, variables = trained
 
     def logit(poses):
-        return model.apply(variables, {**batch, "skeleton": poses}).logits[:, OF_ARMS].sum()
+        return apply(variables, {**batch, "skeleton": poses}).logits[:, OF_ARMS].sum()
 
     poses = jnp.asarray(batch["skeleton"]).at[0].set(batch["skeleton"][0, :1])  # nothing moves
-    gradient = jax.grad(logit)(poses)
+    gradient = jax.jit(jax.grad(logit))(poses)
     assert np.isfinite(gradient).all()
     assert np.abs(gradient[:, :, :, _joints("wrist")]).max() > 0
     assert not gradient[:, :, :, _joints("ankle")].any()
