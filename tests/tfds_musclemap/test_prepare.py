@@ -41,6 +41,18 @@ def test_a_process_that_waited_uses_what_the_other_one_built(prepared, tmp_path)
     assert (folder / "marker").read_text() == "kept"
 
 
+@pytest.mark.parametrize("name", ["dataset_info.json", "metadata.json"])
+@pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: b"\xff" + data, lambda data: b""])
+def test_a_damaged_description_of_prepared_data_is_named_in_one_line(prepared, tmp_path, capsys, name, damage):
+    folder = tmp_path / "musclemap" / "multimodal" / "4.0.0"
+    shutil.copytree(prepared[1].data_path, folder)
+    (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    assert main(["--config=multimodal", f"--data_dir={tmp_path}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {folder}: dataset_info.json or metadata.json of the prepared data is damaged (")
+    assert line.endswith("delete this folder, so that the data is prepared again")
+
+
 @pytest.mark.parametrize("raw_dataset_folder", [None, "nowhere", "empty"])
 def test_absent_data_names_tfds_build_the_licence_and_the_synthetic_variant(tmp_path, raw_dataset_folder):
     (tmp_path / "empty").mkdir()

@@ -12,6 +12,7 @@ the order of a hash of their ids, so that shards are mixed all the same.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 import tqdm
 from etils import epath
+from google.protobuf import json_format
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from musclemap_jax.data.raw.raw_dataset import Clip
@@ -68,7 +70,7 @@ class Builder(FileReaderBuilder):
         rebuild: bool = False,
         **kwargs: Any,
     ):
-        """Takes ``tfds.core.DatasetBuilder``'s arguments too; raises UserError for a number out of its range.
+        """Takes ``tfds.core.DatasetBuilder``'s arguments too.
 
         Args:
           file_format: TFDS's name of a record format; ``array_record`` unless the data exists in another one.
@@ -76,8 +78,18 @@ class Builder(FileReaderBuilder):
           max_rejected_fraction: See MuscleMapConfig; by default that of the config.
           rebuild: Whether existing data that is out of date is built again; otherwise it is an error.
           **kwargs: The other arguments.
+
+        Raises:
+          UserError: A number is out of its range, or what describes the existing data is damaged.
         """
-        super().__init__(file_format=file_format, **kwargs)
+        try:
+            super().__init__(file_format=file_format, **kwargs)
+            dict(self.info.metadata or {})  # reads its file
+        except (json_format.ParseError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{self._data_dir}: dataset_info.json or metadata.json of the prepared data is damaged ({error}): delete "
+                "this folder, so that the data is prepared again"
+            ) from error
         if file_format is None and not self.data_path.exists():
             self.info.set_file_format("array_record", override=True)
         default = self.builder_config.max_rejected_fraction
