@@ -87,8 +87,8 @@ class Builder(FileReaderBuilder):
             dict(self.info.metadata or {})  # reads its file
         except (json_format.ParseError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise UserError(
-                f"{self._data_dir}: dataset_info.json or metadata.json of the prepared data is damaged ({error}): delete "
-                "this folder, so that the data is prepared again"
+                f"{self._data_dir}: dataset_info.json or metadata.json of the prepared data is damaged ({error}): "
+                "delete this folder, so that the data is prepared again"
             ) from error
         if file_format is None and not self.data_path.exists():
             self.info.set_file_format("array_record", override=True)

@@ -5,9 +5,9 @@ Each person's means and deviations over the clip, of joints, distances and biome
 for the class tokens of the arms' muscles and one without arms for all others (`limb_views.py` says why); a view's
 hidden layer is the class token of each of its regions. Fusion `by_region` keeps the regions apart up to the logits.
 
-A new activity may also combine known ones one after the other, such as a curl and then a press, and statistics over both
-are those of neither. So windows of the clip go through the same layer, and a class token is the mean over them and the
-whole clip. Ours, beyond the paper.
+A new activity may also combine known ones one after the other, such as a curl and then a press, and statistics over
+both are those of neither. So windows of the clip go through the same layer, and a class token is the mean over them and
+the whole clip. Ours, beyond the paper.
 
 Letters of shapes: B clips, T poses, P persons, V joints, F statistics, W spans of time (the clip, then its windows),
 M class tokens in one set, D width.
