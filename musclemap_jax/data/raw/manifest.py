@@ -24,6 +24,7 @@ from typing import Any
 
 from musclemap_jax.errors import UserError
 from musclemap_jax.skeleton_layouts import LAYOUTS
+from musclemap_jax.storage.json_files import unique_keys
 from musclemap_jax.taxonomy import MUSCLE_REGIONS, check_regions
 
 MANIFEST = "raw_dataset.json"
@@ -72,7 +73,7 @@ def read_manifest(root: str | Path) -> Manifest:
     if len(data) > MAX_MANIFEST_BYTES:
         raise UserError(f"{path}: expected at most {MAX_MANIFEST_BYTES:,} bytes: remove what does not belong to it")
     try:
-        content = json.loads(data)
+        content = json.loads(data, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected JSON: {str(error)[:100]}") from error
     return _parse(path, content)

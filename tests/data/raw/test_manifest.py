@@ -116,6 +116,7 @@ def test_a_manifest_outside_is_refused(folders):
     ("content", "words"),
     [
         (b"[", "expected JSON"),
+        (b'{"name": "a", "name": "b"}', "expected JSON: key 'name' stands twice"),
         (b"\xff\xfe", "expected JSON"),
         (b"[" * 60_000, "expected JSON"),
         (b" " * 70_000, "at most 65,536 bytes"),
