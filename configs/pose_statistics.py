@@ -1,7 +1,7 @@
 """A skeleton branch alone, for little data and new activities: statistics of poses, by limbs and in windows of time.
 
 Ours (`musclemap_jax/models/skeleton/pose_statistics.py`), not the paper's, and not yet run on MuscleMap. On rendered
-clips it trains in two minutes on two cores; docs/results.md has what it reached.
+clips it trains in three minutes on two cores; docs/results.md has what it reached.
 
     python -m musclemap_jax.main --config=configs/pose_statistics.py --workdir=runs/pose_statistics
 

@@ -40,8 +40,8 @@ NUM_STATISTICS = 792
 
 NUM_VIEWS = 2
 
-WINDOWS_PER_CLIP = 3
-"""The part of the clip that a window covers: a third."""
+_LENGTHS_PER_CLIP = 3
+"""A window covers a third of the clip."""
 
 _MOMENTUM = 0.9
 _EPSILON = 1e-6
@@ -58,7 +58,7 @@ class PoseStatisticsSpec:
       width: Width of the hidden layer of a view, which is that of the class tokens.
       input_dropout_rate: Dropout rate of the statistics.
       dropout_rate: Dropout rate of the hidden layer.
-      num_windows: Windows of a third of the clip, evenly over it, that are read beside the whole clip.
+      num_windows: Windows of a third of the clip, evenly over it, that are read beside the whole clip; 0 for none.
       limb_views: Whether each view lacks limbs; otherwise both views are of the whole body.
       arm_regions: Indices of the muscle regions of the arms' muscles; None for MuscleMap's.
     """
@@ -214,7 +214,7 @@ def statistics_of_spans(poses: Float[Array, "B T P V 3"], spec: PoseStatisticsSp
 
 def spans(num_poses: int, num_windows: int) -> list[slice]:
     """The poses of the whole clip, then those of each window."""
-    length = -(-num_poses // WINDOWS_PER_CLIP)
+    length = -(-num_poses // _LENGTHS_PER_CLIP)
     starts = np.linspace(0, num_poses - length, num_windows).round().astype(int).tolist()
     return [slice(None), *(slice(start, start + length) for start in starts)]
 
@@ -244,9 +244,7 @@ def _mean_over_spans(hidden: Float[Array, "B P W *rest"], seen: Bool[Array, "B P
 def pose_statistics_multiply_adds(
     spec: PoseStatisticsSpec, shapes: Sequence[tuple[int, ...]], num_tokens: int = 0
 ) -> int:
-    """Counts the hidden layer of one set, its mean over spans and that of the class tokens over persons; not the
-    statistics.
-    """
+    """Counts the hidden layer of one set, and the means over spans and over persons; not the statistics."""
     (_, num_persons, *_), num_spans = shapes[0], 1 + spec.num_windows
     return num_persons * NUM_VIEWS * spec.width * (num_spans * (NUM_STATISTICS + 1) + num_tokens)
 
