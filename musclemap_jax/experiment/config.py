@@ -167,6 +167,13 @@ DERIVED: dict[str, tuple[str, ...]] = {
 """Fields by section that follow from other sections or from the data, and so are not in a ConfigDict."""
 
 
+RETIRED: dict[str, Any] = {
+    "config.model.backbones.hdgcn.limb_views": False,
+    "config.model.backbones.hdgcn.arm_regions": None,
+}
+"""Keys that stored configurations have and this version has not -> the value that has no effect, which is read."""
+
+
 def _as_config(spec: Any, section: str = "") -> ml_collections.ConfigDict:
     """ConfigDict of a dataclass or mapping; nested ones become nested ConfigDicts."""
     config = ml_collections.ConfigDict()
@@ -213,7 +220,7 @@ def to_config(spec: ExperimentSpec) -> ml_collections.ConfigDict:
 
 def _from_config(default: Any, config: Mapping[str, Any] | ml_collections.ConfigDict, path: str) -> Any:
     """The dataclass or mapping `default` with the values of `config`."""
-    known = _fields(default)
+    config, known = _without_retired(config, path), _fields(default)
     unknown = sorted(set(config) - set(known))
     if unknown:
         raise UserError(f"{path}.{unknown[0]}: unknown key; known are {', '.join(sorted(known))}")
@@ -233,6 +240,18 @@ def _from_config(default: Any, config: Mapping[str, Any] | ml_collections.Config
         return dataclasses.replace(default, **values)
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _without_retired(config: Mapping[str, Any] | ml_collections.ConfigDict, path: str) -> dict[str, Any]:
+    """The values without the retired keys, each of which has to be without effect."""
+    retired = {name: RETIRED[key] for name in config if (key := f"{path}.{name}") in RETIRED}
+    for name, without_effect in retired.items():
+        if config[name] != without_effect:
+            raise UserError(
+                f"{path}.{name}: this version of the code no longer has it, so it reads {without_effect} alone, got "
+                f"{config[name]!r}: use the version that the run was trained by"
+            )
+    return {name: value for name, value in config.items() if name not in retired}
 
 
 def _as_tuple(value: Any) -> Any:

@@ -24,7 +24,7 @@ from etils import epath
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.names import digest, folder_name, shown
 from musclemap_jax.predict.outputs import MUSCLES_CSV, csv_header, csv_rows, read_muscles
-from musclemap_jax.predict.skeleton_file import find_skeleton
+from musclemap_jax.predict.skeleton_file import skeletons_beside
 from musclemap_jax.predict.unfinished import remove_abandoned, unfinished
 from musclemap_jax.predict.video_files import VIDEO_SUFFIXES, videos_below
 from musclemap_jax.storage.csv_files import read_csv, write_csv, write_rows
@@ -192,7 +192,7 @@ def has_skeleton(video: CorpusVideo) -> bool:
     """Whether a pose estimator's results lie beside the video; on cloud storage, as `<video>.json`."""
     if is_remote(video.path):
         return epath.Path(video.path).with_suffix(".json").exists()
-    return find_skeleton(Path(video.path)) is not None
+    return bool(skeletons_beside(Path(video.path)))
 
 
 @contextlib.contextmanager

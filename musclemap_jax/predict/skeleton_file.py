@@ -18,14 +18,22 @@ from musclemap_jax.predict.names import shown
 from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, convert_persons, stored_layout
 
 
-def find_skeleton(video: Path) -> Path | None:
-    """The pose results beside a video; None if there are none."""
+def skeletons_beside(video: Path) -> list[Path]:
+    """The file and the folder of pose results beside a video, as far as they exist."""
     file, folder = video.with_suffix(".json"), video.with_suffix("")
-    if file.is_file():
-        return file
-    if folder.is_dir() and ((folder / ALPHAPOSE_FILE).is_file() or any(folder.glob(OPENPOSE_FILES))):
-        return folder
-    return None
+    has_results = folder.is_dir() and ((folder / ALPHAPOSE_FILE).is_file() or any(folder.glob(OPENPOSE_FILES)))
+    return [file] * file.is_file() + [folder] * has_results
+
+
+def find_skeleton(video: Path) -> Path | None:
+    """The pose results beside a video; None if there are none. UserError if there are several."""
+    found = skeletons_beside(video)
+    if len(found) > 1:
+        raise UserError(
+            f"{shown(video)}: expected its pose results in one place, found {shown(found[0].name)} and the folder "
+            f"{shown(found[1].name)} beside it: move one of them elsewhere, or name one by --skeleton"
+        )
+    return found[0] if found else None
 
 
 def read_skeleton_file(path: str | Path, layout: str, clip_id: str = "") -> list[list[Detection]]:

@@ -64,6 +64,17 @@ def test_an_unknown_variant_names_the_known_ones():
         load(CONFIGS[0], "tiny")
 
 
+def test_a_retired_key_of_a_stored_configuration_is_read_if_it_had_no_effect():
+    config = json.loads(default_config().to_json())
+    config["model"]["backbones"]["hdgcn"] |= {"limb_views": False, "arm_regions": None}
+    assert resolve(config) == resolve(default_config())
+    config["model"]["backbones"]["hdgcn"]["limb_views"] = True
+    with pytest.raises(
+        UserError, match=r"config\.model\.backbones\.hdgcn\.limb_views: this version .* no longer has it"
+    ):
+        resolve(config)
+
+
 def test_an_unknown_key_in_a_plain_mapping_is_refused():
     config = json.loads(default_config().to_json())
     config["train"]["batchsize"] = 4

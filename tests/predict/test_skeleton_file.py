@@ -88,6 +88,16 @@ def test_other_files_and_folders_beside_a_video_are_no_skeletons(tmp_path):
     assert find_skeleton(tmp_path / "squat.mp4") is None
 
 
+def test_results_in_two_places_are_refused_and_both_named(tmp_path):
+    written(tmp_path / "squat.json", [entry(2, 5)])
+    written(tmp_path / "squat" / "alphapose-results.json", [entry(2, 7)])
+    with pytest.raises(UserError, match=r"squat.mp4: expected .* found squat.json and the folder squat beside it"):
+        find_skeleton(tmp_path / "squat.mp4")
+    written(tmp_path / "squat" / "squat_000002_keypoints.json", openpose(5))
+    with pytest.raises(UserError, match=r"squat: expected .* found alphapose-results.json and OpenPose's files"):
+        read_skeleton_file(tmp_path / "squat", "coco17")
+
+
 def test_the_real_skeletons_are_one_person_in_every_frame():
     (person,) = read_skeleton_file(find_skeleton(REAL / "pose2sim_cam01.mp4"), "coco17", "pose2sim_cam01")
     assert [found.frame for found in person] == list(range(100))

@@ -283,19 +283,24 @@ def _wrong_count(layout: str, num_joints: int, num_values: int) -> str:
 
 def frame_number(image_id: Any) -> int:
     """The last number of an image's name (``clip_000012.jpg``), or the number itself. Raises ValueError."""
-    if isinstance(image_id, int) and not isinstance(image_id, bool):
-        number = image_id
-    elif plain := _PLAIN_NAME.fullmatch(str(image_id)):  # nearly always; the rest is slower
-        number = int(plain[1])
+    if isinstance(image_id, str):
+        number = _number_in_name(image_id)
+    elif isinstance(image_id, bool) or not isinstance(image_id, int | float) or image_id != image_id // 1:
+        raise ValueError(f"image_id: expected an image's name or a frame number, got {image_id!r:.60}")
     else:
-        stem = re.sub(r"\.[A-Za-z]\w*$", "", str(image_id))
-        numbers = re.findall(r"\d+", stem)
-        if not numbers:
-            raise ValueError(f"image_id: expected a name with the frame's number, such as 000012.jpg, got {image_id!r}")
-        number = int(numbers[-1])
+        number = int(image_id)
     if not 0 <= number <= MAX_FRAME:
         raise ValueError(f"image_id: expected a frame number from 0 to {MAX_FRAME:,}, got {image_id!s:.60}")
     return number
+
+
+def _number_in_name(image: str) -> int:
+    if plain := _PLAIN_NAME.fullmatch(image):  # nearly always; the rest is slower
+        return int(plain[1])
+    numbers = re.findall(r"\d+", re.sub(r"\.[A-Za-z]\w*$", "", image))
+    if not numbers:
+        raise ValueError(f"image_id: expected a name with the frame's number, such as 000012.jpg, got {image!r}")
+    return int(numbers[-1])
 
 
 def _idx(idx: Any) -> float | None:

@@ -198,6 +198,11 @@ def _read_clip(path: Path) -> ClipPoses:
                 raise SkeletonError(f"{label}: expected the annotation of one clip, got {len(found)}")
             return found[0]
         if path.is_dir() and (path / ALPHAPOSE_FILE).exists():
+            if any(path.glob(OPENPOSE_FILES)):
+                raise SkeletonError(
+                    f"{label}: expected results of one pose estimator, found {ALPHAPOSE_FILE} and OpenPose's files: "
+                    "keep one of them"
+                )
             return ClipPoses(alphapose_entries(read_json(path / ALPHAPOSE_FILE, f"{label}/{ALPHAPOSE_FILE}")))
         if path.is_dir():
             frames = sorted(path.glob("*.json"))

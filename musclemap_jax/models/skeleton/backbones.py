@@ -23,14 +23,6 @@ from musclemap_jax.models.skeleton.stgcn import STGCNSpec, make_stgcn
 from musclemap_jax.sharding.rules import Rules
 
 
-def _regions_known(backbone: str) -> Callable[[Any, Sequence[str], int | None], None]:
-    def check(spec: Any, regions: Sequence[str], num_tokens: int | None) -> None:
-        if spec.limb_views:
-            check_regions(regions, spec.arm_regions, num_tokens, backbone)
-
-    return check
-
-
 def _build_hdgcn(spec: HDGCNSpec, num_tokens: int, receiver: bool, dtype: DTypeLike, remat: str, name: str) -> HDGCN:
     return HDGCN(spec, num_tokens, receiver, dtype, name=name)
 
@@ -51,7 +43,6 @@ HDGCN_BACKBONE = Backbone(
     stream_pattern=r"(^|/)stream_\w+",
     graph=lambda spec: spec.graph,
     input_fields=lambda spec: {"layout": spec.layout},
-    check_regions=_regions_known("hdgcn"),
     variants={"synthetic": {"widths": (16, 16, 16, 32, 32, 64)}, "smoke": {"widths": (8, 16)}},
 )
 
@@ -97,6 +88,11 @@ def _build_pose_statistics(
     return PoseStatistics(spec, num_tokens, receiver, dtype, name=name)
 
 
+def _check_limb_views(spec: PoseStatisticsSpec, regions: Sequence[str], num_tokens: int | None) -> None:
+    if spec.limb_views:
+        check_regions(regions, spec.arm_regions, num_tokens)
+
+
 POSE_STATISTICS = Backbone(
     name="pose_statistics",
     default=PoseStatisticsSpec(),
@@ -106,6 +102,6 @@ POSE_STATISTICS = Backbone(
     token_pattern=r"(?!)",
     graph=lambda spec: spec.graph,
     input_fields=lambda spec: {"layout": spec.layout},
-    check_regions=_regions_known("pose_statistics"),
+    check_regions=_check_limb_views,
     variants={"smoke": {"width": 16}},
 )

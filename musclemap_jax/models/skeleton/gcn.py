@@ -27,13 +27,9 @@ from musclemap_jax.models.layers.batch_norm import BatchNorm
 from musclemap_jax.models.layers.precision import at_least_float32
 from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_layers, scan_layers
 from musclemap_jax.models.outputs import BranchOutput
-from musclemap_jax.models.skeleton.hdgcn import (
-    TOKEN_STDDEV,
-    TokensAndJoints,
-    UnitSpec,
-)
+from musclemap_jax.models.skeleton.hdgcn import TokensAndJoints, UnitSpec
 from musclemap_jax.models.skeleton.persons import mean_over_persons, person_weights
-from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, token_norm
+from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, initial_tokens, token_norm
 from musclemap_jax.models.skeleton.spatial_graph import SpatialGraph, spatial_graph
 from musclemap_jax.models.skeleton.streams import NUM_COORDINATES
 from musclemap_jax.sharding.activation_sharding import constrain_clips
@@ -190,7 +186,8 @@ class GCN(nn.Module):
             )
         person_weight = person_weights(jnp.asarray(pose_valid))
         x = self._normalise_input(jnp.asarray(poses, at_least_float32(self.dtype)), train)
-        tokens = self._initial_tokens(num_clips * num_persons)
+        num_tokens = self.num_tokens * (1 + self.receiver)
+        tokens = initial_tokens(self.param, num_tokens, self.spec.widths[0], num_clips * num_persons, self.dtype)
         layers, units = [], self.spec.units()
 
         def body(unit: GCNUnit, carry: TokensAndJoints, _: None) -> tuple[TokensAndJoints, Any]:
@@ -227,11 +224,3 @@ class GCN(nn.Module):
         else:
             x = x.transpose(4, 0, 2, 1, 3).reshape(NUM_COORDINATES, num_skeletons, num_frames, num_joints)
         return x.astype(self.dtype)
-
-    def _initial_tokens(self, num_skeletons: int) -> Float[Array, "BP G D"] | None:
-        """Learned tokens, [receiver | classification], the same for every skeleton."""
-        if not self.num_tokens:
-            return None
-        shape = (self.num_tokens * (1 + self.receiver), self.spec.widths[0])
-        tokens = self.param("tokens", nn.initializers.truncated_normal(TOKEN_STDDEV), shape, jnp.float32)
-        return jnp.broadcast_to(tokens.astype(self.dtype)[None], (num_skeletons, *shape))

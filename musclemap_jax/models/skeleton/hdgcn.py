@@ -24,7 +24,6 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from musclemap_jax.errors import UserError
 from musclemap_jax.models.class_tokens import split_layers
 from musclemap_jax.models.layers.activations import relu
 from musclemap_jax.models.layers.batch_norm import BatchNorm
@@ -33,15 +32,11 @@ from musclemap_jax.models.layers.scanned_layers import LayerGroup, group_equal_l
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
 from musclemap_jax.models.skeleton.hierarchical_conv import HierarchicalGraphConv, PointwiseConv, Streams
-from musclemap_jax.models.skeleton.limb_views import weights_of_views, without_limbs
 from musclemap_jax.models.skeleton.persons import mean_over_persons, person_weights
-from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, token_norm
+from musclemap_jax.models.skeleton.skeleton_tokens import SkeletonTokens, initial_tokens, token_norm
 from musclemap_jax.models.skeleton.streams import JOINT, STREAMS, check_streams
 from musclemap_jax.models.skeleton.temporal_conv import NUM_BRANCHES, MultiScaleTemporalConv
 from musclemap_jax.sharding.activation_sharding import constrain_clips
-from musclemap_jax.skeleton_layouts import LAYOUTS
-
-TOKEN_STDDEV = 0.02
 
 TokensAndJoints = tuple[jax.Array | None, jax.Array]
 
@@ -76,9 +71,6 @@ class HDGCNSpec:
       layout: A skeleton layout with a graph (`graph.LEVELS`).
       centre: The joint that the levels start from; None for the layout's default.
       streams: Input streams, names in `streams.STREAMS`: the first in place of the published one, the others beside it.
-      limb_views: Whether the class tokens of the arms' muscles see skeletons without legs, and all others skeletons
-        without arms (`limb_views.py`); then every person is computed twice.
-      arm_regions: Indices of the muscle regions of the arms' muscles; None for MuscleMap's.
       widths: Width of each unit, multiples of 4.
       strided_units: Units, counted from 1, with temporal stride 2; None for those that are wider than the one before,
         as published (5 and 8).
@@ -91,8 +83,6 @@ class HDGCNSpec:
     layout: str = "coco19"
     centre: str | None = None
     streams: tuple[str, ...] = (JOINT,)
-    limb_views: bool = False
-    arm_regions: tuple[int, ...] | None = None
     widths: tuple[int, ...] = (64,) * 4 + (128,) * 3 + (256,) * 3
     strided_units: tuple[int, ...] | None = None
     joint_neighbours: int = 5
@@ -222,7 +212,6 @@ class HDGCN(nn.Module):
 
         Raises:
           ValueError: The number of joints is not the layout's.
-          UserError: Limb views without class tokens.
         """
         num_clips, _, num_persons, num_joints, _ = poses.shape
         if num_joints != self.spec.graph.num_joints:
@@ -230,25 +219,16 @@ class HDGCN(nn.Module):
                 f"skeleton layout {self.spec.layout} has {self.spec.graph.num_joints} joints, got poses {poses.shape}: "
                 "convert them to this layout or change the spec's layout"
             )
-        person_weight = token_weight = person_weights(jnp.asarray(pose_valid))
-        poses = jnp.asarray(poses, at_least_float32(self.dtype))
-        if self.spec.limb_views:
-            if not self.num_tokens:
-                raise UserError(
-                    "config.model.backbones.hdgcn.limb_views: expected a class token for each muscle region, got "
-                    "config.model.num_tokens 0"
-                )
-            poses, num_persons = without_limbs(poses, LAYOUTS[self.spec.layout]), 2 * num_persons
-            token_weight = weights_of_views(person_weight, self.num_tokens, 1 + self.receiver, self.spec.arm_regions)
-            person_weight = jnp.concatenate([person_weight, person_weight], axis=1) / 2
-        x = self._input(poses, train)
-        tokens = self._initial_tokens(num_clips * num_persons)
+        person_weight = person_weights(jnp.asarray(pose_valid))
+        x = self._input(jnp.asarray(poses, at_least_float32(self.dtype)), train)
+        num_tokens = self.num_tokens * (1 + self.receiver)
+        tokens = initial_tokens(self.param, num_tokens, self.spec.widths[0], num_clips * num_persons, self.dtype)
         layers, units = [], self.spec.units()
 
         def body(unit: HDGCNUnit, carry: TokensAndJoints, _: None) -> tuple[TokensAndJoints, Any]:
             tokens, x = unit(*carry, train)
             x = constrain_clips(x, axis=-1)
-            return (tokens, x), None if tokens is None else mean_over_persons(tokens, token_weight)
+            return (tokens, x), None if tokens is None else mean_over_persons(tokens, person_weight)
 
         for group in self.spec.unit_groups():
             unit = HDGCNUnit(self.spec, units[group.first - 1], self.dtype, name=group.name("unit{:02d}"))
@@ -283,11 +263,3 @@ class HDGCN(nn.Module):
         num_clips, num_frames, num_persons, num_joints, channels = x.shape
         x = x.transpose(4, 3, 1, 0, 2).reshape(channels, num_joints, num_frames, num_clips * num_persons)
         return x.astype(self.dtype)
-
-    def _initial_tokens(self, num_skeletons: int) -> Float[Array, "BP G D"] | None:
-        """Learned tokens, [receiver | classification], the same for every skeleton."""
-        if not self.num_tokens:
-            return None
-        shape = (self.num_tokens * (1 + self.receiver), self.spec.widths[0])
-        tokens = self.param("tokens", nn.initializers.truncated_normal(TOKEN_STDDEV), shape, jnp.float32)
-        return jnp.broadcast_to(tokens.astype(self.dtype)[None], (num_skeletons, *shape))

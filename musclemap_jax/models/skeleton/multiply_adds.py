@@ -37,7 +37,7 @@ def hdgcn_multiply_adds(spec: HDGCNSpec, shapes: Sequence[Shape], num_tokens: in
         if num_tokens:
             total += token_exchange(num_tokens, token_width, features, joints, returns_joints=not unit.is_last)
             token_width = features
-    return total * num_persons * (2 if spec.limb_views else 1)
+    return total * num_persons
 
 
 def _graph_conv(spec: HDGCNSpec, width: int, features: int, positions: int, attention: bool) -> int:

@@ -20,10 +20,7 @@ def person_weights(pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B P"]:
     return num_poses / jnp.maximum(num_poses.sum(1, keepdims=True), 1)
 
 
-def mean_over_persons(
-    x: Float[Array, "BP G D"], weights: Float[Array, "B P"] | Float[Array, "B P G"]
-) -> Float[Array, "B G D"]:
-    """Averages over persons with their weights, which may be each token's own; in float32 inside."""
-    by_person = upcast(x).reshape(*weights.shape[:2], *x.shape[1:])
-    weights = weights if weights.ndim == 3 else weights[:, :, None]
-    return (by_person * weights[..., None]).sum(1).astype(x.dtype)
+def mean_over_persons(x: Float[Array, "BP G D"], weights: Float[Array, "B P"]) -> Float[Array, "B G D"]:
+    """Averages over persons with their weights; in float32 inside."""
+    by_person = upcast(x).reshape(*weights.shape, *x.shape[1:])
+    return (by_person * weights[:, :, None, None]).sum(1).astype(x.dtype)

@@ -30,7 +30,7 @@ from musclemap_jax.errors import UserError
 from musclemap_jax.models.layers.activations import gelu
 from musclemap_jax.models.outputs import BranchOutput
 from musclemap_jax.models.skeleton.graph import SkeletonGraph, skeleton_graph
-from musclemap_jax.models.skeleton.limb_views import weights_of_views, without_limbs
+from musclemap_jax.models.skeleton.limb_views import regions_of_arms, without_limbs
 from musclemap_jax.models.skeleton.persons import mean_over_persons, person_weights
 from musclemap_jax.sharding.mapped_axis import mapped_axis, mean_over
 from musclemap_jax.skeleton_layouts import LAYOUTS
@@ -197,10 +197,10 @@ class PoseStatistics(nn.Module):
 
     def _tokens(self, hidden: Float[Array, "B P 2 D"], pose_valid: Bool[Array, "B T P"]) -> Float[Array, "B M D"]:
         """Each region's view, averaged over persons."""
-        weights = weights_of_views(person_weights(pose_valid), self.num_tokens, 1, self.spec.arm_regions)
-        by_view = hidden.swapaxes(1, 2).reshape(-1, 1, hidden.shape[-1])  # persons of one view, then of the other
-        spread = jnp.broadcast_to(by_view, (by_view.shape[0], self.num_tokens, by_view.shape[-1]))
-        return mean_over_persons(spread, weights)
+        of_arms = regions_of_arms(self.num_tokens, self.spec.arm_regions)[:, None]
+        without_legs, without_arms = hidden[:, :, :1], hidden[:, :, 1:]
+        tokens = jnp.where(of_arms, without_legs, without_arms)  # (B, P, M, D)
+        return mean_over_persons(tokens.reshape(-1, *tokens.shape[2:]), person_weights(pose_valid))
 
 
 def statistics_of_spans(poses: Float[Array, "B T P V 3"], spec: PoseStatisticsSpec) -> Statistics:

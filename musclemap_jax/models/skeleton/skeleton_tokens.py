@@ -14,6 +14,7 @@ Letters of shapes: BP skeletons (clips times persons), G class tokens of all set
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,26 @@ from musclemap_jax.models.layers.layer_norm import LayerNorm
 from musclemap_jax.models.layers.precision import at_least_float32
 
 NORM_EPSILON = 1e-6
+TOKEN_STDDEV = 0.02
+
+
+def initial_tokens(
+    param: Callable[..., Float[Array, "G D"]], num_tokens: int, width: int, num_skeletons: int, dtype: DTypeLike
+) -> Float[Array, "BP G D"] | None:
+    """A module's parameter `tokens`, [receiver | classification], for every skeleton; None for no tokens.
+
+    Args:
+      param: The module's method `param`.
+      num_tokens: G.
+      width: D.
+      num_skeletons: BP.
+      dtype: Dtype of the result.
+    """
+    if not num_tokens:
+        return None
+    init = nn.initializers.truncated_normal(TOKEN_STDDEV)
+    tokens = param("tokens", init, (num_tokens, width), jnp.float32).astype(dtype)
+    return jnp.broadcast_to(tokens[None], (num_skeletons, num_tokens, width))
 
 
 def token_norm(dtype: DTypeLike) -> LayerNorm:

@@ -78,7 +78,7 @@ def test_written_entry_by_hand(tmp_path):
     assert (entry["score"], entry["idx"]) == (0.058, 1)  # the mean over 17 joints
 
 
-@pytest.mark.parametrize("image_id", ["000004.jpg", "4.png", "clip_000004.jpg", "take2_v3_0004.jpeg", "4", 4])
+@pytest.mark.parametrize("image_id", ["000004.jpg", "4.png", "clip_000004.jpg", "take2_v3_0004.jpeg", "4", 4, 4.0])
 def test_frames_are_aligned_by_number(tmp_path, image_id):
     skeleton = _read(tmp_path, [_entry(0, image_id=image_id), _entry(1)])
     assert skeleton.shape == (10, 1, 17, 3)
@@ -230,6 +230,9 @@ def test_frames_just_past_the_end_are_left_out(tmp_path):
         ([_entry(0, keypoints=[float("inf")] * 51)], "expected finite numbers, got infinity"),
         ([_entry(0, keypoints=[5.0] * 34)], r"coco17 has 17 joints of \[x, y, score\], got 34 numbers: add the scores"),
         ([_entry(0, image_id="frame.jpg")], "image_id: expected a name with the frame's number"),
+        ([_entry(0, image_id=4.5)], "image_id: expected an image's name or a frame number, got 4.5"),
+        ([_entry(0, image_id=[4])], r"image_id: expected an image's name or a frame number, got \[4\]"),
+        ([_entry(0, image_id=True)], "image_id: expected an image's name or a frame number, got True"),
         ([_entry(0, image_id=-3)], "image_id: expected a frame number from 0 to 10,000,000, got -3"),
         ([_entry(0, image_id=10**30)], f"image_id: expected a frame number from 0 to 10,000,000, got {10**30}"),
         ([_entry(0, image_id=f"{10**30}.jpg")], f"frame number from 0 to 10,000,000, got {10**30}.jpg"),
