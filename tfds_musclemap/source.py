@@ -50,7 +50,9 @@ class ClipSource(Sequence[ClipRecord]):
             raise UserError(f"{self.folder}: expected clips in split {split}, found clips in {known} only: add some")
         for file in splits[split].filepaths:
             if not Path(file).is_file():
-                raise UserError(f"{file}: expected a file of records, found none: prepare the data again")
+                raise UserError(
+                    f"{file}: expected a file of records, found none: delete its folder and prepare the data again"
+                )
         self._records = array_record_data_source.ArrayRecordDataSource(splits[split].file_instructions)
 
     def __len__(self) -> int:
@@ -79,7 +81,8 @@ def read_info(folder: Path) -> tfds.core.DatasetInfo:
     except Exception as error:  # a damaged file may raise anything
         raise UserError(
             f"{folder}: expected dataset_info.json, features.json and metadata.json as TFDS writes them "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): prepare the data again"
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): delete this folder and prepare the data "
+            "again"
         ) from error
 
 

@@ -68,7 +68,9 @@ def write_example(
         for modality in batch_modalities(spec):
             modality.write(batch, row, record, spec, draw)
     except FrameError as error:
-        raise UserError(f"clip {text(record['clip_id'])}: {error}: prepare the data again") from error
+        raise UserError(
+            f"clip {text(record['clip_id'])}: {error}: delete the prepared data and prepare it again"
+        ) from error
 
 
 def clip_draw(record: ClipRecord, spec: InputSpec, rng: np.random.Generator | None = None) -> ClipDraw:

@@ -58,5 +58,7 @@ def test_a_file_that_is_missing_or_a_pipe_is_named(prepared, tmp_path):
     records.unlink()
     for make in (lambda path: None, os.mkfifo):
         make(records)
-        with pytest.raises(UserError, match="expected a file of records, found none: prepare the data again"):
+        with pytest.raises(
+            UserError, match="expected a file of records, found none: delete its folder and prepare the data again"
+        ):
             load_source(folder, "train")

@@ -66,7 +66,7 @@ def read_prepared(folder: Path, num_workers: int = 1) -> Prepared:
     except (OSError, KeyError, ValueError, AttributeError) as error:
         raise UserError(
             f"{folder}: expected clips.csv and rejected.csv next to the records, as the builder writes them "
-            f"({type(error).__name__}: {error}): prepare the data again"
+            f"({type(error).__name__}: {error}): delete this folder and prepare the data again"
         ) from error
     clips: list[ClipFacts] = []
     total = sum(sizes.values())

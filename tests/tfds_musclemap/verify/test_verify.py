@@ -344,7 +344,7 @@ def test_a_damaged_description_is_a_user_error(prepared, tmp_path, capsys, file,
     assert main([f"--data_dir={tmp_path / 'data'}", "--num_workers=1"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {folder}: expected dataset_info.json, features.json and metadata.json")
-    assert line.endswith("prepare the data again")
+    assert line.endswith("delete this folder and prepare the data again")
 
 
 def test_records_that_are_not_listed_are_a_fault_and_not_drawn(prepared, tmp_path, capsys):
