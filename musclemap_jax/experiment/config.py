@@ -169,9 +169,10 @@ DERIVED: dict[str, tuple[str, ...]] = {
 
 RETIRED: dict[str, Any] = {
     "config.model.backbones.hdgcn.limb_views": False,
-    "config.model.backbones.hdgcn.arm_regions": None,
+    "config.model.backbones.hdgcn.arm_regions": ...,
 }
-"""Keys that stored configurations have and this version has not -> the value that has no effect, which is read."""
+"""Keys that stored configurations have and this version has not -> the value without effect, which alone is read; `...`
+where no value has one: `arm_regions` was for limb views."""
 
 
 def _as_config(spec: Any, section: str = "") -> ml_collections.ConfigDict:
@@ -246,7 +247,7 @@ def _without_retired(config: Mapping[str, Any] | ml_collections.ConfigDict, path
     """The values without the retired keys, each of which has to be without effect."""
     retired = {name: RETIRED[key] for name in config if (key := f"{path}.{name}") in RETIRED}
     for name, without_effect in retired.items():
-        if config[name] != without_effect:
+        if without_effect is not ... and config[name] != without_effect:
             raise UserError(
                 f"{path}.{name}: this version of the code no longer has it, so it reads {without_effect} alone, got "
                 f"{config[name]!r}: use the version that the run was trained by"

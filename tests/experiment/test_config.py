@@ -64,9 +64,10 @@ def test_an_unknown_variant_names_the_known_ones():
         load(CONFIGS[0], "tiny")
 
 
-def test_a_retired_key_of_a_stored_configuration_is_read_if_it_had_no_effect():
+@pytest.mark.parametrize("arm_regions", [None, [1, 2, 3]])
+def test_a_retired_key_of_a_stored_configuration_is_read_if_it_had_no_effect(arm_regions):
     config = json.loads(default_config().to_json())
-    config["model"]["backbones"]["hdgcn"] |= {"limb_views": False, "arm_regions": None}
+    config["model"]["backbones"]["hdgcn"] |= {"limb_views": False, "arm_regions": arm_regions}
     assert resolve(config) == resolve(default_config())
     config["model"]["backbones"]["hdgcn"]["limb_views"] = True
     with pytest.raises(
