@@ -74,7 +74,7 @@ EXTRAS_REQUIRE = {
     "scenic": ["tensorflow-cpu>=2.21.0", "tensorboard>=2.20.0", "clu>=0.0.12", "immutabledict>=4.2.1", "scipy>=1.16"],
     "docs": ["mkdocs>=1.6.1,<2", "mkdocs-material>=9.8.2,<10", "mkdocstrings-python>=2.0.11"],
     "dev": [
-        "beartype>=0.23.1",
+        "beartype>=0.22.9",  # what apache-beam, of the extra tfds, allows too
         "hypothesis>=6.170.15",
         "ipykernel>=7.4.0",
         "nbclient>=0.11.0",

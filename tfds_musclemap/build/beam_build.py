@@ -50,8 +50,9 @@ def write_shards(
     is apache_beam's, or None for the one that the options name.
     """
     import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
 
-    options = options or beam.options.pipeline_options.PipelineOptions()
+    options = options or PipelineOptions()
     write = functools.partial(write_shard, root=root, num_regions=num_regions, settings=settings)
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         _ = pipeline | beam.Create(shards) | beam.Reshuffle() | "WriteShards" >> beam.Map(write)

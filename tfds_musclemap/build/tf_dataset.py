@@ -51,7 +51,7 @@ def array_record_dataset(
     def read(place: tf.Tensor) -> dict[str, tf.Tensor]:
         record = tf.numpy_function(lambda index: np.array(source[int(index)], object), [place], tf.string)
         example = features.deserialize_example(tf.ensure_shape(record, ()), decoders=decoders)
-        return example if ids is None else example | {"tfds_id": ids[place]}
+        return example if ids is None else example | {"tfds_id": tf.gather(ids, place)}
 
     parallel = read_config.num_parallel_calls_for_decode
     return places.map(read, num_parallel_calls=parallel).with_options(read_config.options)
