@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import ml_collections
 from absl import flags
@@ -49,6 +50,16 @@ class _ConfigParser(ConfigFileFlagParser):
 
 
 flags.FLAGS["config"].parser = _ConfigParser("config")
+
+
+class _IntegerParser(flags.IntegerParser):
+    """An integer, or None for the keys that may be None; `config.resolve` refuses it for the others."""
+
+    def parse(self, argument: Any) -> Any:
+        return None if argument == "None" else super().parse(argument)
+
+
+config_flags.register_flag_parser_for_type(int, _IntegerParser())
 
 _INVALID = (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError)
 """What invalid flags and configuration files raise."""

@@ -231,7 +231,7 @@ def _from_config(default: Any, config: Mapping[str, Any] | ml_collections.Config
         if _is_section(known[name]):
             values[name] = _from_config(known[name], value, f"{path}.{name}")
         else:
-            values[name] = _as_tuple(value)
+            values[name] = _none_if_written(_as_tuple(value), hints.get(name))
             if not _is_of_type(values[name], hints.get(name)):
                 raise UserError(f"{path}.{name}: expected {_type_name(hints[name])}, got {value!r}")
             _check_finite(values[name], f"{path}.{name}")
@@ -258,6 +258,11 @@ def _without_retired(config: Mapping[str, Any] | ml_collections.ConfigDict, path
 def _as_tuple(value: Any) -> Any:
     """Lists, which JSON and ConfigDicts hold, as tuples, at every depth."""
     return tuple(_as_tuple(element) for element in value) if isinstance(value, list | tuple) else value
+
+
+def _none_if_written(value: Any, annotation: Any) -> Any:
+    """The value; None for an optional field whose flag was `--config.KEY=None`, which flags read as text or a tuple."""
+    return None if types.NoneType in typing.get_args(annotation) and value in ("None", (None,)) else value
 
 
 def _is_of_type(value: Any, annotation: Any) -> bool:

@@ -111,7 +111,9 @@ class ModelSpec:
                 "config.model: num_tokens and second_branch_weight must not be negative, "
                 "and head_dropout_rate must lie in [0, 1)"
             )
-        if self.second_branch_frozen and (len(names) == 1 or names[1] in self.taught):
+        if self.second_branch_frozen and len(names) == 1:
+            raise UserError(f"config.model.second_branch_frozen: config.model.branches has no second one, got {names}")
+        if self.second_branch_frozen and names[1] in self.taught:
             raise UserError(
                 "config.model.second_branch_frozen: expected a second branch that is not taught, got branches "
                 f"{self.branches} and directions {self.directions!r}: set directions to 'to_{self.branches[0]}'"
@@ -312,5 +314,10 @@ class TransM3E(nn.Module):
                 if self.spec.kd_projection:
                     project = nn.Dense(sender.shape[-1], dtype=receiver.dtype, name=f"kd_to_{taught}_{site}")
                     receiver = project(receiver)
+                elif receiver.shape[-1] != sender.shape[-1]:
+                    raise UserError(
+                        f"config.model.kd_projection: without it, branches need tokens of one width, but at {site} "
+                        f"{taught} has {receiver.shape[-1]} and {teacher} {sender.shape[-1]}: set it to True"
+                    )
                 sites[f"to_{taught}/{site}"] = DistillationSite(sender, receiver, valid)
         return sites

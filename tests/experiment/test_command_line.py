@@ -94,3 +94,15 @@ def test_a_file_that_is_no_configuration_is_named_with_the_line(tmp_path, monkey
 def test_an_unknown_key_is_called_so(key, value, message):
     with pytest.raises(UserError, match=f"^{message}.*config.py and --help list the keys"):
         parse_config("hdgcn:smoke", {key: value})
+
+
+def test_none_is_none_where_a_key_may_be_none():
+    keys = ("num_tokens", "backbones.hdgcn.centre", "backbones.hdgcn.strided_units")
+    model = resolve(parse_config("hdgcn:smoke", {f"model.{key}": "None" for key in keys})).model
+    hdgcn = model.backbones["hdgcn"]
+    assert (model.num_tokens, hdgcn.centre, hdgcn.strided_units) == (None, None, None)
+
+
+def test_none_is_refused_where_a_number_is_needed():
+    with pytest.raises(UserError, match=r"config\.train\.batch_size: expected int, got None"):
+        resolve(parse_config("hdgcn:smoke", {"train.batch_size": "None"}))

@@ -60,6 +60,12 @@ def test_every_unit_is_a_site_in_both_directions(apply, variables, tiny_batch):
     assert sites["to_skeleton/unit02"].receiver.shape == (2, 20, 16)  # the last video block is 16 wide
 
 
+def test_tokens_of_two_widths_need_the_projection(tiny_model_spec, tiny_batch):
+    model = TransM3E(dataclasses.replace(tiny_model_spec, kd_projection=False))
+    with pytest.raises(UserError, match=r"kd_projection: .* at unit02 video has 16 and skeleton 8: set it to True"):
+        jax.eval_shape(lambda: model.init(jax.random.key(0), tiny_batch(2), train=False, distil=True))
+
+
 def test_distillation_sends_gradients_to_the_taught_branch_alone(model, variables, tiny_batch):
     batch = tiny_batch(2)
 
@@ -152,6 +158,7 @@ def test_logits_teach_in_the_directions_of_the_model_where_both_have_a_head():
         ({"branches": ("video", "video")}, "branches"),
         ({"branches": ("video", "skeleton", "rgb_diff")}, "branches"),
         ({"second_branch_weight": -1.0}, "second_branch_weight"),
+        ({"branches": ("video",), "second_branch_frozen": True}, "second_branch_frozen: .* has no second one"),
         ({"second_branch_frozen": True}, "second_branch_frozen: .* set directions to 'to_video'"),
         ({"directions": "to_rgb_diff"}, "directions: expected one of both, to_video, to_skeleton"),
         ({"sites": "everywhere"}, "sites: expected one of dense"),
