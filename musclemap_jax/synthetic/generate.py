@@ -45,14 +45,25 @@ def render(
       progress: Whether to show a progress bar.
 
     Raises:
-      UserError: The folder contains something else.
+      UserError: The folder contains something else, or cannot be written.
     """
     out = Path(out)
-    clips = spec.clips()
     if _prepare_folder(out, spec, overwrite):
         return
+    try:
+        _write(out, spec, num_workers, progress)
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be written: {error.strerror or error}: free some disk, or choose another folder"
+        ) from error
+
+
+def _write(out: Path, spec: SyntheticSpec, num_workers: int | None, progress: bool) -> None:
+    clips = spec.clips()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / SPEC_FILE).write_text(spec.to_json())  # first: it marks a folder that may be deleted and rendered again
     for folder in (raw_dataset.CLIPS, raw_dataset.SKELETONS):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+        (out / folder).mkdir(exist_ok=True)
     calls = [(str(out), spec, activity.name, clip.clip_id, num_frames) for clip, activity, num_frames in clips]
     with WorkerPool(min(num_workers or num_cpus(), len(calls))) as pool:
         results = pool.map(_write_clip, calls)
@@ -60,7 +71,6 @@ def render(
         for (clip, _, _), result in zip(clips, bar, strict=True):
             if isinstance(result, WorkerCrash):
                 raise UserError(f"{clip.clip_id}: not rendered, {result}: use fewer processes if memory ran out")
-    (out / SPEC_FILE).write_text(spec.to_json())
     raw_dataset.write_annotations(out, [clip for clip, _, _ in clips])
 
 
@@ -125,6 +135,8 @@ def _prepare_folder(out: Path, spec: SyntheticSpec, overwrite: bool) -> bool:
         raise UserError(
             f"{out}: will not delete {foreign[0]!r}, which is not part of a raw data set: choose another --out"
         )
+    if SPEC_FILE not in names:
+        raise UserError(f"{out}: will not delete what was not rendered ({SPEC_FILE} is absent): choose another --out")
     (out / raw_dataset.ANNOTATIONS).unlink(missing_ok=True)  # first: without it the folder is unfinished
     for path in sorted(out.iterdir()):
         if path.is_dir():

@@ -89,6 +89,12 @@ def test_a_finished_folder_is_kept_and_another_is_refused(rendered, tmp_path):
     assert (tmp_path / "notes.txt").exists()
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=f"{tmp_path / 'file' / 'raw'}: cannot be written: Not a directory"):
+        render(tmp_path / "file" / "raw", SMALL, num_workers=1)
+
+
 def test_an_unfinished_folder_is_refused_unless_overwritten(tmp_path):
     spec = SyntheticSpec(
         clips_per_activity={**dict.fromkeys(SPLITS, 0), "train": 1}, size=32, num_frames=(2, 2), activities=("crunch",)
@@ -96,6 +102,9 @@ def test_an_unfinished_folder_is_refused_unless_overwritten(tmp_path):
     (tmp_path / raw_dataset.CLIPS).mkdir()
     with pytest.raises(UserError, match="--overwrite"):
         render(tmp_path, spec, num_workers=1)
+    with pytest.raises(UserError, match=f"will not delete what was not rendered .{SPEC_FILE} is absent"):
+        render(tmp_path, spec, num_workers=1, overwrite=True)
+    (tmp_path / SPEC_FILE).write_text("{}")
     render(tmp_path, spec, num_workers=1, overwrite=True)
     assert json.loads((tmp_path / SPEC_FILE).read_text())["size"] == 32
     assert len(raw_dataset.read_annotations(tmp_path)) == 1

@@ -121,6 +121,15 @@ def test_several_estimators_share_the_clips(make):
     assert len(contents) == 1
 
 
+def test_a_second_extraction_waits_and_finds_nothing_left(make):
+    root = make(*["find 1"] * 4)
+    command = [sys.executable, "-m", "tfds_musclemap.extract_skeletons", f"--raw_dir={root}", "--num_workers=1"]
+    command += [f"--estimator={FAKE}", f"--estimator_args={root.parent / 'asked.txt'}"]
+    both = [subprocess.Popen(command, cwd=FAKE.parents[2], stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
+    assert asked(root) == ["clip_0", "clip_1", "clip_2", "clip_3"]
+
+
 def test_an_interrupted_run_is_resumed(make):
     root = make("find 1", "find 1", "hang", "find 1")
     command = [sys.executable, "-m", "tfds_musclemap.extract_skeletons", f"--raw_dir={root}", "--num_workers=1"]

@@ -166,6 +166,20 @@ def test_activities_of_other_paths_are_read_from_the_table(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("path", "activity"),
+    [
+        ("a_AN_RUSSIAN_TWIST_ST_0_ET_9.mp4", "RUSSIAN_TWIST"),
+        ("a_AN_BARBELL_STEP_UP_ST_0_ET_9.mp4", "BARBELL_STEP_UP"),
+        ("sub/AN_stretch_ST.mp4", "stretch"),
+    ],
+)
+def test_the_markers_of_an_activity_are_words_of_their_own(tmp_path, path, activity):
+    folder = write_release(tmp_path / "release", [Video("train", path, None, (1,))])
+    assert run(f"--release={folder}", f"--out={tmp_path / 'raw'}") == 0
+    assert [clip.activity for clip in read_annotations(tmp_path / "raw")] == [activity]
+
+
+@pytest.mark.parametrize(
     ("table", "words"),
     [
         ("a,squat\n", "line 1: expected the columns clip_id,activity"),

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from musclemap_jax.data.raw.manifest import Manifest, read_manifest, write_manifest
-from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, write_annotations
+from musclemap_jax.data.raw.raw_dataset import Clip, skeleton_path, video_path, write_annotations
 from musclemap_jax.data.skeletons.alphapose import read_alphapose
 from musclemap_jax.skeleton_layouts import LAYOUTS, get_layout
+from tests.data.raw.clips import write_clip
 from tfds_musclemap.import_skeletons import main
 
 NUM_JOINTS = {name: layout.num_joints for name, layout in LAYOUTS.items()} | {"halpe136": 136}
@@ -126,6 +127,44 @@ def test_invalid_results_are_reported_and_the_other_clips_imported(root, tmp_pat
     assert output[1] == "invalid results: 1 clips"
     assert output[2].startswith("squat_1: entry 0: layout coco17 has 17 joints, got 18")
     assert not skeleton_path(root, "squat_1").exists()
+
+
+def test_skeletons_that_new_results_do_not_replace_are_named(root, tmp_path, capsys):
+    assert run(root, written(tmp_path / "first.json", {"squat_1": [entry("0.jpg")], "lunge": [entry("0.jpg")]})) == 0
+    before = skeleton_path(root, "squat_1").read_bytes()
+    written(tmp_path / "second" / "squat_1.json", [entry("0.jpg", "openpose18")])
+    written(tmp_path / "second" / "sub" / "lunge.json", [entry("3.jpg")])
+    assert run(root, tmp_path / "second", "coco17", "--overwrite") == 1
+    assert "still with their earlier skeletons: 1 of these clips, such as squat_1" in capsys.readouterr().out
+    assert skeleton_path(root, "squat_1").read_bytes() == before
+
+
+def test_skeletons_in_place_are_converted_all_or_none(root, tmp_path, capsys):
+    assert run(root, written(tmp_path / "first.json", {"squat_1": [entry("1.jpg")], "lunge": [entry("0.jpg")]})) == 0
+    before = [skeleton_path(root, clip_id).read_bytes() for clip_id in ("squat_1", "sub/lunge")]
+    assert run(root, root / "skeletons", "coco17", "--overwrite", "--first_frame=1") == 2
+    assert "all or none" in (error := capsys.readouterr().err)
+    assert "sub/lunge: expected frames numbered from 1" in error
+    assert [skeleton_path(root, clip_id).read_bytes() for clip_id in ("squat_1", "sub/lunge")] == before
+
+
+def test_results_under_the_name_of_another_clip_are_refused(root, tmp_path, capsys):
+    written(tmp_path / "poses" / "squat_1.json", [entry("lunge_000000.jpg"), entry("lunge_000001.jpg")])
+    written(tmp_path / "poses" / "sub" / "lunge.json", [entry("lunge_000000.jpg"), entry("frame_000001.jpg")])
+    assert run(root, tmp_path / "poses") == 1
+    assert "squat_1.json: expected results of squat_1, got images of sub/lunge" in capsys.readouterr().out
+    assert not skeleton_path(root, "squat_1").exists()
+    assert skeleton_path(root, "sub/lunge").exists()
+
+
+def test_poses_at_a_rate_need_a_video_of_constant_rate(root, tmp_path, capsys):
+    path = video_path(root, "squat_1")
+    path.parent.mkdir()
+    write_clip(path, range(40), times_s=[*np.arange(10) / 10, *(1 + np.arange(30) / 30)])
+    source = written(tmp_path / "all.json", {"squat_1": [entry(f"{frame}.jpg") for frame in range(30)]})
+    assert run(root, source, "coco17", "--fps=15") == 1
+    assert "squat_1: the poses' frame rate is given, but the video's is variable" in capsys.readouterr().out
+    assert run(root, source) == 0
 
 
 def test_nothing_is_written_where_nothing_fits(root, tmp_path, capsys):

@@ -29,6 +29,8 @@ from musclemap_jax.storage.files import is_remote
 SOURCES = "sources.csv"
 SOURCES_COLUMNS = ("clip_id", "file", "size", "mtime_ns", "sha256")
 
+UNREADABLE = "unreadable"
+
 _REMOTE_THREADS = 32
 """Questions to an object store at a time; each takes tens of milliseconds."""
 
@@ -41,7 +43,7 @@ class SourceFile:
       name: Its path in the raw data set.
       size: In bytes.
       mtime_ns: Time of its last modification in nanoseconds; on object stores, whole seconds.
-      sha256: Hash of the content; empty if the build did not read it.
+      sha256: Hash of the content; `UNREADABLE` if the build could not read it, empty if it did not come to it.
     """
 
     name: str
@@ -76,13 +78,13 @@ def find_sources(root: str | os.PathLike, clip_id: str, settings: ClipSettings) 
 
 
 def with_hash(root: Path, source: SourceFile) -> SourceFile:
-    """The source with the hash of the file in a local folder, if the rule on links lets it be read."""
+    """The source with the hash of the file in a local folder, `UNREADABLE` if the rule on links or the disk forbids."""
     path = root / source.name
     try:
         check_file(root, path)
         return dataclasses.replace(source, sha256=_sha256(epath.Path(path)))
     except (LinkError, OSError):
-        return source
+        return dataclasses.replace(source, sha256=UNREADABLE)
 
 
 def write_sources(folder: epath.PathLike, sources: Sources) -> None:
@@ -149,6 +151,8 @@ def _known_hash(root: str | os.PathLike, source: SourceFile, known: SourceFile |
     """The source with its hash, unless it is new or of another size; the file is read if its time differs."""
     if known is None or source.size != known.size:
         return source
+    if known.sha256 == UNREADABLE and not is_remote(root):
+        return with_hash(Path(root), source)
     if source.mtime_ns == known.mtime_ns:
         return known
     with contextlib.suppress(OSError):

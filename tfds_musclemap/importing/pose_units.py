@@ -60,12 +60,13 @@ class PoseUnits:
 class VideoFacts:
     """A video according to its header: T, which may be off a little, frames per second, size as a player shows it.
 
-    The number and the rate are 0, and the size is None, where they are not known.
+    The number and the rate, a mean if it is variable, are 0, and the size is None, where they are not known.
     """
 
     num_frames: int = 0
     fps: float = 0.0
     size: ImageSize | None = None
+    has_variable_rate: bool = False
 
 
 def parse_image_size(text: str) -> ImageSize:
@@ -84,7 +85,7 @@ def video_facts(root: Path, clip_id: str) -> VideoFacts:
         video = open_video(path)
     except (LinkError, VideoError):
         return VideoFacts()
-    return VideoFacts(video.expected_frames, video.fps, video.source_size)
+    return VideoFacts(video.expected_frames, video.fps, video.source_size, video.has_variable_rate)
 
 
 def in_video_units(
@@ -100,9 +101,14 @@ def in_video_units(
       image_size: The size of this clip's images according to the results, which `units.image_size` replaces.
 
     Raises:
-      SkeletonError: A frame before the first one or between two steps, or a video that cannot be read although its size
-        is needed.
+      SkeletonError: A frame before the first one or between two steps, a rate for a video of variable rate, or a video
+        that cannot be read although its size is needed.
     """
+    if units.fps is not None and video.has_variable_rate:
+        raise SkeletonError(
+            f"{clip_id}: the poses' frame rate is given, but the video's is variable: convert the video to a constant "
+            "rate first (ffmpeg -i IN -fps_mode cfr OUT)"
+        )
     if any(detection.frame < units.first_frame for detection in detections):
         raise SkeletonError(f"{clip_id}: expected frames numbered from {units.first_frame}, got an earlier one")
     between = [detection.frame for detection in detections if (detection.frame - units.first_frame) % units.frame_step]

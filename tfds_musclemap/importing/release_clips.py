@@ -40,7 +40,8 @@ FLOW_FOLDERS = ("musclemap_opticalflow_video_x", "musclemap_opticalflow_video_y"
 TABLE_COLUMNS = ("clip_id", "activity")
 
 _LIST_NAME = re.compile(rf"({'|'.join(SPLITS)})_.*\.(?:pkl|pickle|p)")
-_ACTIVITY = re.compile(r".*AN_([^/]+?)_ST", re.DOTALL)
+_ACTIVITY = re.compile(r".*(?<![A-Za-z])AN_([^/]+?)_ST(?![A-Za-z])", re.DOTALL)
+"""The markers are words of their own: `_AN_RUSSIAN_TWIST_ST_0` is a Russian twist, `_AN_STEP_UP_ST_0` a step-up."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ from musclemap_jax.data.raw.manifest import LinkError, check_file, read_manifest
 from musclemap_jax.data.skeletons.evidence import clip_fault, evidence_of_detections
 from musclemap_jax.errors import UserError
 from musclemap_jax.storage.csv_files import write_csv
+from tfds_musclemap.importing.import_lock import extraction_lock
 from tfds_musclemap.importing.pose_process import EstimationError, PoseProcess
 from tfds_musclemap.importing.pose_units import video_facts
 from tfds_musclemap.importing.skeleton_conversion import MAX_PERSONS, convert_persons
@@ -39,7 +40,7 @@ def extract_skeletons(
     """Writes a skeleton for each clip of a raw data set that has none.
 
     The joint order is by default that of the existing skeletons, or ``coco17``. The command line starts an estimator,
-    of which ``num_workers`` run side by side, each with a time limit per clip.
+    of which ``num_workers`` run side by side, each with a time limit per clip. A second process waits for the first.
 
     Returns:
       The number of clips that got a skeleton, and for each of the others the reason why not.
@@ -50,19 +51,20 @@ def extract_skeletons(
     """
     root = Path(root)
     clip_ids = [clip.clip_id for clip in raw_dataset.read_annotations(root)]
-    layout = _choose_layout(root, clip_ids, layout)
-    wanted = clips_without_skeleton(root, clip_ids)
     failed: dict[str, str] = {}
-    if wanted:
-        with _Estimators(command, timeout_s, min(num_workers, len(wanted))) as estimators:
-            set_layout(root, layout)
-            for clip_id, reason in estimators.run(root, wanted, layout, max_persons):
-                if reason is not None:
-                    failed[clip_id] = reason
-    if failed:
-        write_csv(root / FAILED, ("clip_id", "reason"), sorted(failed.items()))
-    else:
-        (root / FAILED).unlink(missing_ok=True)
+    with extraction_lock(root):
+        layout = _choose_layout(root, clip_ids, layout)
+        wanted = clips_without_skeleton(root, clip_ids)
+        if wanted:
+            with _Estimators(command, timeout_s, min(num_workers, len(wanted))) as estimators:
+                set_layout(root, layout)
+                for clip_id, reason in estimators.run(root, wanted, layout, max_persons):
+                    if reason is not None:
+                        failed[clip_id] = reason
+        if failed:
+            write_csv(root / FAILED, ("clip_id", "reason"), sorted(failed.items()))
+        else:
+            (root / FAILED).unlink(missing_ok=True)
     return len(wanted) - len(failed), failed
 
 

@@ -39,6 +39,7 @@ class SkeletonReport:
       written: Ids of the clips that now have a skeleton.
       invalid: Clip id -> one line that says why its results were refused; the clip gets no skeleton.
       absent: Ids of the clips without results.
+      kept: Ids of the clips among these two that had a skeleton before, and have it still.
       layout: Joint order of the written skeletons.
       num_nan: Clip id -> the number of its joints that are NaN in the results, and so absent; clips with some only.
     """
@@ -48,6 +49,7 @@ class SkeletonReport:
     absent: list[str]
     layout: str
     num_nan: dict[str, int] = dataclasses.field(default_factory=dict)
+    kept: list[str] = dataclasses.field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The report for the console."""
@@ -58,6 +60,11 @@ class SkeletonReport:
             lines.append(f"without results: {len(self.absent)} clips, such as {', '.join(self.absent[:_NUM_NAMED])}")
         if self.invalid:
             lines += [f"invalid results: {len(self.invalid)} clips", *list(self.invalid.values())[:_NUM_NAMED]]
+        if self.kept:
+            lines.append(
+                f"still with their earlier skeletons: {len(self.kept)} of these clips, such as "
+                f"{', '.join(self.kept[:_NUM_NAMED])}: delete those that are no longer right"
+            )
         return lines
 
 
@@ -94,8 +101,8 @@ def convert_skeletons(
       force: Whether to write skeletons that do not seem to belong to the videos, judged over all of them.
 
     Raises:
-      UserError: Unknown layout, max_persons below 1, no such source, no results for any of the clips, or results of
-        something else than the videos.
+      UserError: Unknown layout, max_persons below 1, no such source, no results for any of the clips, results of
+        something else than the videos, or skeletons of the raw data set itself of which some cannot be converted.
     """
     units = units or PoseUnits()
     source_layout = stored_layout(layout)
@@ -112,12 +119,24 @@ def convert_skeletons(
                 continue
             write_skeleton(stage, clip_id, persons)
             report.written.append(clip_id)
+        if report.invalid and _is_inside(source, root / raw_dataset.SKELETONS):
+            raise UserError(
+                f"{source}: skeletons in place are converted all or none, since a second conversion would read those "
+                f"that are done; {len(report.invalid)} cannot be, such as {next(iter(report.invalid.values()))}: "
+                "correct or delete them"
+            )
         if not force:
             conversion.check_data_set(source)
     with_results = {*report.written, *report.invalid}
     report.absent = [clip_id for clip_id in clip_ids if clip_id not in with_results]
+    without = set(clips_without_skeleton(root, clip_ids))
+    report.kept = [clip_id for clip_id in (*report.absent, *report.invalid) if clip_id not in without]
     report.num_nan = {clip_id: count for clip_id, count in conversion.num_nan.items() if count}
     return report
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 @contextlib.contextmanager

@@ -128,6 +128,8 @@ class Builder(FileReaderBuilder):
         given, root = self._raw_dataset_folders(download_dir, download_config)
         if not overwrite and self._is_up_to_date(given):
             super().download_and_prepare(**options)
+            if self.info.metadata["num_rejected"]:
+                print(self.summary())
             return
         if root:
             self._check_raw_dataset(root)

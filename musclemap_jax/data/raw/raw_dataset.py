@@ -37,6 +37,9 @@ lower one counts, since both may name one file."""
 _INDEX = re.compile(r"[0-9]{1,9}")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
+_MAX_PART_BYTES = 200
+"""Longest name of a folder or file in a clip id; file systems take 255, with what is put before and behind it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
@@ -149,6 +152,11 @@ def parse_clip_id(where: str, clip_id: str) -> str:
     # str(PurePosixPath) drops '.', '//' and a trailing '/': two spellings of one file would be two clips.
     is_normal = str(PurePosixPath(clip_id)) == clip_id == clip_id.strip() and clip_id != "."
     has_suffix = clip_id.lower().endswith(VIDEO_SUFFIXES[0])
+    if longest := next((part for part in parts if len(part.encode()) > _MAX_PART_BYTES), None):
+        raise UserError(
+            f"{where}, column clip_id: expected names of at most {_MAX_PART_BYTES} bytes, got {longest[:20]!r}... of "
+            f"{len(longest.encode())}: rename the clip"
+        )
     if not inside or not is_normal or has_suffix or _UNPRINTABLE.search(clip_id):
         raise UserError(
             f"{where}, column clip_id: expected a relative path inside {CLIPS}/ without '.mp4', got {clip_id!r}: "

@@ -60,9 +60,10 @@ def read_entries(
     if not source.exists():
         raise UserError(f"{source}: expected pose results, found no such file or folder")
     chosen = set(clip_ids if wanted is None else wanted)
-    names = {name: clip_id for name, clip_id in _clip_ids_by_name(clip_ids).items() if clip_id in chosen}
+    known = _clip_ids_by_name(clip_ids)
+    names = {name: clip_id for name, clip_id in known.items() if clip_id in chosen}
     found = False
-    for clip_id, poses in _read_folder(source, names) if source.is_dir() else _read_file(source, names):
+    for clip_id, poses in _read_folder(source, names, known) if source.is_dir() else _read_file(source, names):
         found = True
         yield clip_id, poses
     if not found:
@@ -176,16 +177,31 @@ def _candidates(folder: Path, name: str) -> list[Path]:
     return [*files, path.with_name(f"AlphaPose_{path.name}.json"), *([path] if is_of_clip else [])]
 
 
-def _read_folder(folder: Path, names: dict[str, str]) -> Iterator[tuple[str, ClipPoses | SkeletonError]]:
+def _read_folder(
+    folder: Path, names: dict[str, str], known: dict[str, str]
+) -> Iterator[tuple[str, ClipPoses | SkeletonError]]:
+    """The clips that have results, found by their names; `known` has the names of all clips of the data set."""
     names_of: dict[str, list[str]] = {}
     for name, clip_id in sorted(names.items(), key=lambda item: (item[1], item[1] != item[0])):
         names_of.setdefault(clip_id, []).append(name)
     for clip_id, of_clip in names_of.items():
         try:
             if path := _results_in(folder, clip_id, of_clip):
-                yield clip_id, _read_clip(path)
+                poses = _read_clip(path)
+                _check_images(poses, clip_id, known, path.relative_to(folder).as_posix())
+                yield clip_id, poses
         except SkeletonError as error:
             yield clip_id, error
+
+
+def _check_images(poses: ClipPoses, clip_id: str, known: dict[str, str], label: str) -> None:
+    """Raises SkeletonError if the names of a clip's images say that they are of another clip."""
+    others = {known[name] for entry in poses.entries if (name := _clip_of(entry)) in known} - {clip_id}
+    if others:
+        raise SkeletonError(
+            f"{label}: expected results of {clip_id}, got images of {', '.join(sorted(others)[:_NUM_NAMED])}: "
+            "give each clip its own results"
+        )
 
 
 def _read_clip(path: Path) -> ClipPoses:

@@ -234,6 +234,20 @@ def test_a_rejected_clip_that_was_fixed_is_a_change(folder, tmp_path):
         prepare("multimodal", tmp_path, folder)
 
 
+def test_a_rejected_link_that_was_allowed_is_a_change(folder, tmp_path, capsys):
+    path = raw_dataset.video_path(folder, "train_0")
+    (tmp_path / "videos").mkdir()
+    path.rename(tmp_path / "videos" / path.name)
+    path.symlink_to(tmp_path / "videos" / path.name)
+    prepare("multimodal", tmp_path, folder, num_workers=1, max_rejected_fraction=0.5)
+    capsys.readouterr()
+    prepare("multimodal", tmp_path, folder)
+    assert "; rejected 1 of 10, see " in capsys.readouterr().out
+    write_manifest(folder, Manifest(video_root=str(tmp_path / "videos")))
+    with pytest.raises(UserError, match=r"1 file changed \(clips/train_0.mp4\)"):
+        prepare("multimodal", tmp_path, folder)
+
+
 def test_a_clip_that_crashed_its_worker_is_compared_by_size_and_time(folder, tmp_path, monkeypatch):
     read = build.read_example
     crash = WorkerCrash("its worker process ended with status -11")
