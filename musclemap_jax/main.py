@@ -142,6 +142,7 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
     from musclemap_jax.experiment.run_decisions import decide, keep_decisions
     from musclemap_jax.experiment.run_report import report_run
     from musclemap_jax.reporting.report import remove_report
+    from musclemap_jax.runtime.code_version import code_version
     from musclemap_jax.runtime.device_memory import out_of_memory_is_user_error
     from musclemap_jax.storage.run_times import RunTimes
 
@@ -152,7 +153,7 @@ def run(spec: ExperimentSpec, task: Task, notice: PreemptionNotice) -> None:
     mode = task.mode
     if mode == "train_and_eval" and jax.process_index() == 0:
         _make_report_dir(task.report_dir)
-    laps = RunTimes(task.workdir, writes=mode != "eval" and jax.process_index() == 0)
+    laps = RunTimes(task.workdir, mode != "eval" and jax.process_index() == 0, code_version())
     data = load_data(spec.data)
     eval_splits = data.with_clips(spec.eval.splits) if mode != "train" else []
     laps.end("data")

@@ -68,7 +68,7 @@ def metrics_by_activity(predictions: SplitPredictions, regions: Sequence[str]) -
                 clip_ap=macro_mean(np.sort(clip_ap[chosen])),  # in any order of the clips the same sum
                 regions=tuple(name for name, any_clip in zip(regions, shown.any(axis=0), strict=True) if any_clip),
                 missed=_often(shown & ~top, shown.sum(axis=0), regions),
-                in_their_place=_often(top & ~shown, len(shown) - shown.sum(axis=0), regions),
+                in_their_place=_often(top & ~shown, np.full(len(regions), len(shown)), regions),
             )
         )
     return tuple(sorted(rows, key=lambda row: (math.isnan(row.clip_ap), row.clip_ap, row.activity)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import musclemap_jax
 _TIMEOUT_S = 10
 
 
+@functools.cache  # as it was when the process first asked: a commit while a run trains does not change its code
 def code_version(folder: Path = Path(musclemap_jax.__file__).parents[1]) -> str:
     """The commit of the git checkout in a folder, by default the package's, such as "commit 57d9a3d, changed".
 

@@ -29,7 +29,7 @@ def collect(study: Study, runs: Sequence[Run], workdir: Path) -> Comparison:
       workdir: The study's workdir; made if absent.
 
     Raises:
-      UserError: A result is damaged, or that of another run.
+      UserError: A result is damaged, or that of another run, or some are of different data.
     """
     results = _results(runs)
     comparison = compare(study, results)

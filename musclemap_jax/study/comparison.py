@@ -10,16 +10,19 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.eval.activities import count_activities
 from musclemap_jax.eval.baselines import LINEAR
 from musclemap_jax.eval.bootstrap import draw_activities, drawn_average_precision, macro_means
 from musclemap_jax.eval.metrics import MEANS
 from musclemap_jax.eval.paired_bootstrap import PairedDifference, mean_and_std, paired_difference, same_clips
 from musclemap_jax.eval.predictions import FUSED
+from musclemap_jax.reporting.formatting import percent
 from musclemap_jax.study.result import RunResult
 from musclemap_jax.study.study import Study
 
@@ -27,6 +30,8 @@ SPLITS = ("val_known", "val_new", "val_mean", "test_known", "test_new", "test_me
 """Splits and means in the order of the tables."""
 _CHOSEN_BY = ("val_mean", "val_new", "val_known")
 """The first that was scored orders the rows."""
+_SAME_DATA = 0.005
+"""Largest difference in mAP of a linear model on the same data, on two machines; other renderings differ by more."""
 
 Drawn = Float64[np.ndarray, " R"] | None
 
@@ -99,7 +104,12 @@ class Comparison:
 
 
 def compare(study: Study, results: Sequence[RunResult]) -> Comparison:
-    """Compares the rows of a study by the results of their finished runs."""
+    """Compares the rows of a study by the results of their finished runs.
+
+    Raises:
+      UserError: The results are of different data.
+    """
+    _check_same_data(results)
     of_rows: dict[str, dict[int, RunResult]] = {}
     for result in results:
         of_rows.setdefault(result.row, {})[result.seed] = result
@@ -126,6 +136,26 @@ def compare(study: Study, results: Sequence[RunResult]) -> Comparison:
         tuple(sorted({result.code for result in results})),
         tuple(_baseline_row(name, of_rows, reference, draws) for name in LINEAR if _have(results, name)),
     )
+
+
+def _check_same_data(results: Sequence[RunResult]) -> None:
+    """Raises UserError if linear models, which depend on the data and the input alone, read differently in two results.
+
+    Clip ids and labels do not tell: two renderings of the same activities have the same.
+    """
+    seen: dict[tuple[Any, str, str], tuple[RunResult, float]] = {}
+    for result in results:
+        # Which modalities a row reads does not concern the linear models.
+        of_input = dataclasses.replace(result.spec.input, modalities=("skeleton",))
+        for name, of_splits in result.baselines.items():
+            for split, value in of_splits.items():
+                first, before = seen.setdefault((of_input, name, split), (result, value))
+                if abs(value - before) > _SAME_DATA:
+                    raise UserError(
+                        f"{first.row} seed {first.seed} and {result.row} seed {result.seed} are of different data: on "
+                        f"{split}, {name} reads {percent(before)} beside one and {percent(value)} beside the other: "
+                        "keep results of different data in folders of their own"
+                    )
 
 
 def _have(results: Sequence[RunResult], baseline: str) -> bool:

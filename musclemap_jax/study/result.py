@@ -45,7 +45,7 @@ class RunResult:
       row: Name of its row.
       seed: Its seed.
       spec: Its configuration.
-      code: The code version by which it ended.
+      code: The code version by which it was trained, or several; that of the collection where the run does not say.
       times_s: Part of the run -> seconds.
       regions: K names of the muscle regions.
       scores: `FUSED` or branch -> split or mean -> mAP in [0, 1]; a model of one branch has the same under both.
@@ -96,12 +96,13 @@ def collect_run(run: Run) -> RunResult:
     if len(spec.model.weights) == 1:
         (branch,) = spec.model.weights
         headlines[branch] = headlines[FUSED]
+    times = RunTimes(run.folder, writes=False)
     return RunResult(
         row=run.row,
         seed=run.seed,
         spec=spec,
-        code=code_version(),
-        times_s=RunTimes(run.folder, writes=False).totals_s(),
+        code=", then ".join(times.codes) or code_version(),
+        times_s=times.totals_s(),
         regions=metrics.regions,
         scores={
             name: {split: headline.mean_ap for split, headline in of_name.items()}

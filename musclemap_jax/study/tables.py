@@ -57,7 +57,10 @@ def notes(comparison: Comparison) -> list[str]:
             "report: they depend on the data alone."
         )
     if comparison.num_missing:
-        sentences.append(f"{comparison.num_missing} of the study's runs have no result yet.")
+        verb = "has" if comparison.num_missing == 1 else "have"
+        sentences.append(f"{comparison.num_missing} of the study's runs {verb} no result yet.")
+        if len({row.seeds for row in comparison.rows}) > 1:
+            sentences.append("Rows with fewer seeds are compared on the seeds that both have.")
     if len(comparison.codes) > 1:
         sentences.append(f"The runs are of {len(comparison.codes)} code versions: {', '.join(comparison.codes)}.")
     return sentences

@@ -43,6 +43,11 @@ def test_what_is_missed_in_fewer_than_half_of_the_clips_is_not_listed():
     assert (squat.missed, squat.in_their_place) == (("arm",), ("leg",))
 
 
+def test_a_region_that_most_clips_show_is_in_no_place_for_one_that_does_not():
+    (squat,) = rows([[2, 1, 0, 0]] * 3, [[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]], ["squat"] * 3)
+    assert squat.in_their_place == ()
+
+
 def test_the_most_often_missed_come_first():
     (squat,) = rows(
         [[0, 0, 1, 2], [3, 0, 1, 2]],

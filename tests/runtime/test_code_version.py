@@ -23,6 +23,8 @@ def test_a_checkout_has_its_commit_and_whether_it_was_changed(tmp_path):
     clean = code_version(tmp_path)
     assert re.fullmatch(r"commit [0-9a-f]{7,}", clean)
     (tmp_path / "module.py").write_text("changed")
+    assert code_version(tmp_path) == clean  # what this process began with
+    code_version.cache_clear()
     assert code_version(tmp_path) == f"{clean}, changed"
 
 
@@ -33,4 +35,5 @@ def test_elsewhere_it_is_the_version_of_the_package(tmp_path):
     # Installed somewhere below another project's checkout.
     git(tmp_path, "init")
     (tmp_path / "site-packages").mkdir()
+    code_version.cache_clear()
     assert code_version(tmp_path / "site-packages") == version

@@ -41,7 +41,8 @@ def test_times_add_up_over_sessions_and_a_killed_one_counts_up_to_its_last_save(
     assert second.num_sessions == 2
     second.save()
     assert json.loads((tmp_path / "times.json").read_text()) == {
-        "sessions": [{"data": 10, "training": 60}, {"data": 1, "training": 45, "evaluation": 3}]
+        "sessions": [{"data": 10, "training": 60}, {"data": 1, "training": 45, "evaluation": 3}],
+        "codes": [],
     }
 
 

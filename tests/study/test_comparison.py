@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from musclemap_jax.errors import UserError
 from musclemap_jax.eval.bootstrap import draw_activities
 from musclemap_jax.eval.predictions import FUSED
 from musclemap_jax.study.comparison import compare
@@ -140,6 +141,19 @@ def test_chance_is_named_where_all_rows_have_the_same(made_up):
     assert comparison.chance == {"val_new": pytest.approx(results[0].chance["val_new"])}
     other = named(results[0], chance={"val_new": 0.1})
     assert compare(study, [other, *results[1:]]).chance == {}
+
+
+def test_results_of_different_data_are_not_compared(tmp_path):
+    """Two renderings of the same activities have the same clip ids and labels."""
+    study = study_of(reference=1e-3, other=2e-3)
+    results = [
+        result_of(run, {"val_new": clips(PERFECT, baselines={"linear_joints": beside})})
+        for run, beside in zip(plan(study, tmp_path), (PERFECT, PERFECT, REVERSED, PERFECT), strict=True)
+    ]
+    with pytest.raises(
+        UserError, match=r"are of different data: on val_new, linear_joints reads 100\.0 beside one and 50\.0"
+    ):
+        compare(study, results)
 
 
 def test_linear_models_are_rows_beside_the_others(tmp_path):

@@ -11,6 +11,8 @@ import pytest
 from musclemap_jax.errors import UserError
 from musclemap_jax.eval.metrics import compute_metrics
 from musclemap_jax.eval.predictions import FUSED
+from musclemap_jax.runtime.code_version import code_version
+from musclemap_jax.storage.run_times import RunTimes
 from musclemap_jax.study.configurations import config_hash
 from musclemap_jax.study.result import (
     collect_run,
@@ -65,6 +67,16 @@ def test_a_run_of_two_branches(tmp_path):
     assert found == pytest.approx({FUSED: 1.0, "video": 0.5, "skeleton": 5 / 6})
     assert result.clip_scores("video", "test_new")[:, 0].tolist() == list(REVERSED)
     assert validation_scores(result) == {}
+
+
+def test_a_result_names_the_code_of_every_session(run):
+    write_finished_run(run.folder, run, {"val_new": clips(CROSSED)})
+    assert collect_run(run).code == code_version()  # of a run that does not say
+    for code in ("commit 1", "commit 2", "commit 2"):
+        times = RunTimes(run.folder, writes=True, code=code)
+        times.end("training")
+        times.save()
+    assert collect_run(run).code == "commit 1, then commit 2"
 
 
 def test_a_result_comes_back_from_its_file(run, tmp_path):
