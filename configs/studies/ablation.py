@@ -2,7 +2,7 @@
 
     python -m musclemap_jax.study --study=ablation --workdir=runs/ablation --config.data.data_dir=data
 
-Size: the variant :synthetic, as `make demo` trains it; on two cores 15 to 25 minutes a run, of a branch alone 5 to 12.
+Size: the variant :synthetic, as `make demo` trains it; on two cores 20 to 40 minutes a run, of a branch alone 5 to 12.
 In a run of 30 epochs instead of 75, nothing has learned enough to be compared (video branch, seed 0: 29.3 on
 test_known instead of 70.2).
 """
