@@ -2,8 +2,8 @@
 
     python -m musclemap_jax.study --study=plus --workdir=runs/plus --config.data.data_dir=data
 
-`--study=skeletons` takes its skeleton branch apart. Size: the variant :synthetic; on two cores 20 to 30 minutes a run, of the
-skeleton branch alone three.
+`--study=skeletons` takes its skeleton branch apart. Size: the variant :synthetic; on two cores 20 to 30 minutes a run,
+of the skeleton branch alone three.
 """
 
 from musclemap_jax.study.study import Row, Study
