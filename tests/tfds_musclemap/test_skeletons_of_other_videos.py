@@ -155,7 +155,7 @@ def test_converting_in_place_a_second_time_is_refused(root, capsys):
         assert run(root, root / "skeletons", option, "--overwrite") != 0
         assert skeleton_path(root, "a").read_bytes() == before
     output = capsys.readouterr()
-    assert "a: expected frames numbered from 1, got an earlier one" in output.out
+    assert "a: expected frames numbered from 1, got an earlier one" in output.err
     assert "all poses lie inside of the videos' frames already: leave out --image_size" in output.err
 
 
