@@ -21,6 +21,13 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}: see --help")
 
 
+def filled(text: str) -> str:
+    """The value of an argument; an empty one, as of an unset variable of a script, is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a value, got an empty one")
+    return text
+
+
 def expand_home(arguments: Sequence[str] | None = None) -> list[str]:
     """The arguments with paths in the home folder expanded, as in ``--out=~/run``, which shells leave as it is.
 

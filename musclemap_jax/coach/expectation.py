@@ -81,11 +81,17 @@ def read_activities(path: str | Path, regions: Sequence[str]) -> dict[str, tuple
         rows = read_table(Path(path), COLUMNS, advice=f", and join muscles by '{SEPARATOR}'")
     except FileNotFoundError as error:
         raise UserError(f"--activities: {path}: no such file") from error
-    table = {}
+    table: dict[str, tuple[str, ...]] = {}
+    places: dict[str, str] = {}
     for row in rows:
         name, muscles = (row.values[column].strip() for column in COLUMNS)
         if not name:
             raise UserError(f"{row.place}, column activity: expected a name, got {name!r}: name the exercise")
+        if (first := places.setdefault(activity_key(name), row.place)) != row.place:
+            raise UserError(
+                f"{row.place}, column activity: {name!r} stands in {first} already: give each exercise one line, with "
+                f"its muscles joined by '{SEPARATOR}'"
+            )
         table[name] = tuple(
             _region(text.strip(), regions, f"{row.place}, column muscles") for text in muscles.split(SEPARATOR)
         )

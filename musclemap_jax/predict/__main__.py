@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from musclemap_jax.arguments import Parser, expand_home
+from musclemap_jax.arguments import Parser, expand_home, filled
 from musclemap_jax.errors import USER_ERROR_STATUS, UserError
 from musclemap_jax.explain.region_names import asked_regions
 from musclemap_jax.predict.coach_arguments import add_coach_arguments, coach_of, coach_request
@@ -60,7 +60,9 @@ def _parser() -> Parser:
     parser.add_argument("--quiet", action="store_true", help="no table and no progress bar")
     add_camera_arguments(parser)
     group = add_person_arguments(parser)
-    group.add_argument("--skeleton", metavar="PATH", help="pose results: a file or folder (default: beside the video)")
+    group.add_argument(
+        "--skeleton", metavar="PATH", type=filled, help="pose results: a file or folder (default: beside the video)"
+    )
     add_coach_arguments(parser)
     group.add_argument("--install_pose", action="store_true", help="download the pose estimator's model once, and end")
     return parser

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musclemap_jax.arguments import filled
 from musclemap_jax.coach.expectation import built_in_table, find_exercise, read_activities
 from musclemap_jax.errors import UserError
 from musclemap_jax.predict.coaching import OVERLAP
 from musclemap_jax.predict.prediction import Prediction
-from musclemap_jax.predict.request import ALL, Request
+from musclemap_jax.predict.request import Request
 
 if TYPE_CHECKING:
     from musclemap_jax.predict.model import Model
@@ -22,9 +23,15 @@ def add_coach_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --expect, --activities and --reference."""
     group = parser.add_argument_group("coach")
     expected = group.add_mutually_exclusive_group()
-    expected.add_argument("--expect", metavar="EXERCISE", help="alert where the muscles are not those of the exercise")
-    expected.add_argument("--reference", metavar="VIDEO", help="alert where they are not those of this video")
-    group.add_argument("--activities", metavar="CSV", help="table of exercises for --expect: activity,muscles")
+    expected.add_argument(
+        "--expect", metavar="EXERCISE", type=filled, help="alert where the muscles are not those of the exercise"
+    )
+    expected.add_argument(
+        "--reference", metavar="VIDEO", type=filled, help="alert where they are not those of this video"
+    )
+    group.add_argument(
+        "--activities", metavar="CSV", type=filled, help="table of exercises for --expect: activity,muscles"
+    )
 
 
 def coach_request(arguments: argparse.Namespace, request: Request) -> Request:
@@ -58,8 +65,8 @@ def coach_of(
         return lambda prediction: model.coach(prediction, expect=expectation)
     if arguments.reference:
         model.check_margins()
-        person = None if request.person == ALL else request.person
-        (reference,) = dataclasses.replace(request, person=person).predict(model, Path(arguments.reference))
+        # --person is a number in the videos; in the reference it would be somebody else.
+        (reference,) = dataclasses.replace(request, person=None).predict(model, Path(arguments.reference))
         model.coach(reference, reference=reference)  # a reference without repetitions is refused before the videos
         return lambda prediction: model.coach(prediction, reference=reference)
     return None

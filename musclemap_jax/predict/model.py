@@ -19,6 +19,7 @@ import numpy as np
 
 from musclemap_jax.coach.expectation import Expectation, built_in_table, find_exercise
 from musclemap_jax.coach.margins import AlertMargins
+from musclemap_jax.data.skeletons.alphapose import TAIL_FRAMES
 from musclemap_jax.errors import UserError
 from musclemap_jax.models.outputs import ModelOutput
 from musclemap_jax.models.transm3e import TransM3E
@@ -38,14 +39,20 @@ from musclemap_jax.predict.skeleton_file import check_skeleton, find_skeleton, r
 from musclemap_jax.predict.windows import windows
 from tfds_musclemap.importing.skeleton_conversion import stored_layout
 
-Video = str | os.PathLike | np.ndarray
-Skeleton = str | os.PathLike | np.ndarray
+_PathOrArray = str | os.PathLike | np.ndarray
+Video = _PathOrArray | jax.Array
+Skeleton = _PathOrArray | jax.Array
 
 AUTO, NONE = "auto", "none"
 """Values of `pose`."""
 
 PERSONS_TO_CHOOSE_FROM = 4
 """Persons that the pose estimator looks for where one is to be chosen."""
+
+
+def _path_or_array(given: Video) -> _PathOrArray:
+    """A path as it is; anything else, such as an array of JAX or a list of frames, as NumPy's."""
+    return given if isinstance(given, str | os.PathLike) else np.asarray(given)
 
 
 def load(run: str | os.PathLike | None = None) -> Model:
@@ -137,7 +144,7 @@ class Model:
         chosen, kept = () if person is None else (person,), self._kept_windows()
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=person is not None) as (stream, persons):
             track = JointTrack(stream.fps, on_frame)
-            cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, track)
+            cut = windows(stream, persons, self.input, self.window_s if window_s is None else window_s, overlap, track)
             answers = list(answer_windows(self, kept.watch((window, person) for window in cut)))
         seen = sorted({number for answer in answers for number in answer.persons})
         if not set(chosen) <= set(seen):
@@ -166,7 +173,7 @@ class Model:
         kept = self._kept_windows()
         with self._open(video, skeleton, skeleton_layout, fps, pose, choose=True) as (stream, persons):
             track = JointTrack(stream.fps, on_frame)
-            cut = windows(stream, persons, self.input, window_s or self.window_s, overlap, track)
+            cut = windows(stream, persons, self.input, self.window_s if window_s is None else window_s, overlap, track)
             each = ((window, number) for window in cut for number in window.seen)
             for answer in answer_windows(self, kept.watch(each)):
                 by_person.setdefault(cast(int, answer.person), []).append(answer)
@@ -234,6 +241,8 @@ class Model:
         choose: bool,
     ) -> Generator[tuple[FrameStream, PersonSource]]:
         """The video's frames and who finds the persons in them; closes the estimator that it opened."""
+        video = _path_or_array(video)
+        skeleton = None if skeleton is None else _path_or_array(skeleton)
         given = self._given_persons(video, skeleton, skeleton_layout, pose)
         estimates = given is None and "skeleton" in self.modalities and pose != NONE
         with contextlib.ExitStack() as stack:
@@ -249,6 +258,11 @@ class Model:
             estimator = None if given else self.pose_estimator(pose, choose, stack)
             stream = stack.enter_context(decoded_ahead(stream))
             yield stream, given or (EstimatedPersons(estimator, stream) if estimator else Nobody())
+            if isinstance(skeleton, np.ndarray) and abs(len(skeleton) - stream.num_frames) > TAIL_FRAMES:
+                raise UserError(
+                    f"skeleton: expected {stream.num_frames} frames as the video has, got {len(skeleton)}: estimate "
+                    "the poses on all of its frames"
+                )
             if given is not None:
                 check_skeleton(
                     given.persons,
@@ -259,7 +273,7 @@ class Model:
                 )
 
     def _given_persons(
-        self, video: Video, skeleton: Skeleton | None, layout: str, pose: str | PoseEstimator
+        self, video: _PathOrArray, skeleton: _PathOrArray | None, layout: str, pose: str | PoseEstimator
     ) -> GivenPersons | None:
         """The persons that come with the video, if there are any and the model looks at them."""
         if "skeleton" not in self.modalities:

@@ -95,9 +95,12 @@ def read_muscles(path: epath.PathLike) -> list[Prediction]:
         raise UserError(f"{shown(path)}: cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{shown(path)}: expected {MUSCLES_JSON} as python -m musclemap_jax.predict writes it")
-    if content["version"] != VERSION:
-        raise UserError(f"{shown(path)}: expected version {VERSION} of the format, got {content['version']}")
-    return [_read_prediction(content, entry) for entry in content["predictions"]]
+    if content.get("version") != VERSION:
+        raise UserError(f"{shown(path)}: expected version {VERSION} of the format, got {content.get('version')}")
+    try:
+        return [_read_prediction(content, entry) for entry in content["predictions"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{shown(path)}: damaged ({type(error).__name__}: {error}): predict the video again") from error
 
 
 def csv_header(regions: Sequence[str]) -> list[str]:

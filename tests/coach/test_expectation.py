@@ -46,6 +46,7 @@ def test_a_csv_file_has_names_or_indices_of_regions(tmp_path):
          "by ';', or indices below 20, got 'quads': perhaps quadriceps"),
         ("activity,muscles\nsit,20\n", "or indices below 20, got '20'"),
         ("activity,muscles\n,chest\n", ", line 2, column activity: expected a name, got '': name the exercise"),
+        ("activity,muscles\nsit up,chest\nSit-up,calves\n", ", line 3, column activity: 'Sit-up' stands in "),
         ("activity,muscles\n", ": expected at least one exercise below the header, found none"),
         ("activity\nsit\n", "muscles"),
     ],

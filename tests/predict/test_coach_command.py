@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import types
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from musclemap_jax.coach.coaching import MISSING, MOVING, UNEXPECTED, Alert
 from musclemap_jax.predict.__main__ import main
+from musclemap_jax.predict.coach_arguments import coach_of
+from musclemap_jax.predict.request import Request
 from musclemap_jax.synthetic.mixtures import MIXTURES
 from tests.predict.videos import write_video
 from tools.coach_study import is_right, num_alarms, poisson_upper, study_holds, study_repetitions
@@ -17,6 +23,9 @@ from tools.coach_study import is_right, num_alarms, poisson_upper, study_holds, 
     [
         (["--expect=sqat"], "--expect: unknown exercise 'sqat': expected squat"),
         (["--activities=mine.csv"], "--activities: goes with --expect, the exercise to look up in it"),
+        (["--expect="], "argument --expect: expected a value, got an empty one"),
+        (["--reference="], "argument --reference: expected a value, got an empty one"),
+        (["--skeleton="], "argument --skeleton: expected a value, got an empty one"),
         (["--expect=squat", "--reference=good.mp4"], "argument --reference: not allowed with argument --expect"),
     ],
 )
@@ -26,6 +35,15 @@ def test_arguments_are_checked_before_the_model_is_loaded(tmp_path, with_fake_mo
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {message}")
     assert not (tmp_path / "muscles").exists()
+
+
+def test_the_person_of_the_videos_is_not_looked_for_in_the_reference(monkeypatch):
+    asked = []
+    monkeypatch.setattr(Request, "predict", lambda self, model, video: asked.append((self.person, video)) or [None])
+    model = types.SimpleNamespace(check_margins=lambda: None, coach=lambda prediction, reference: prediction)
+    arguments = argparse.Namespace(expect=None, activities=None, reference="good.mp4")
+    assert coach_of(arguments, model, Request(person=4)) is not None
+    assert asked == [(None, Path("good.mp4"))]
 
 
 def test_bounds_of_rates_are_exact():

@@ -119,6 +119,18 @@ def test_arrays_get_the_same_answer_as_their_file(model, real_clip, skeleton):
     np.testing.assert_array_equal(arrays.persons, from_file.persons)
 
 
+def test_arrays_of_jax_are_arrays(model):
+    frames, skeleton = np.zeros((8, 32, 32, 3), np.uint8), np.zeros((8, 1, 17, 3), np.float32)
+    expected = model.predict(frames, skeleton=skeleton, fps=30)
+    found = model.predict(jax.numpy.asarray(frames), skeleton=jax.numpy.asarray(skeleton), fps=30)
+    np.testing.assert_array_equal(found.logits, expected.logits)
+
+
+def test_a_skeleton_of_every_second_frame_of_a_file_is_refused(model, real_clip, skeleton):
+    with pytest.raises(UserError, match=f"skeleton: expected {REAL_FRAMES} frames as the video has, got"):
+        model.predict(real_clip, skeleton=skeleton[::2])
+
+
 def test_windows_cover_the_whole_video_and_memory_holds_one(model, real_clip):
     seen = []
     prediction = model.predict(real_clip, window_s=0.5, overlap=0.5, on_frame=lambda frame: seen.append(frame.number))
@@ -304,6 +316,7 @@ def test_apply_takes_arrays_without_labels(model, tiny_batch):
         ({"overlap": 1.0}, r"windows: expected a length above 0 s and an overlap in \[0, 1\), got 1.66"),
         ({"skeleton": np.zeros((8, 1, 18, 3))}, r"skeleton: expected \(T, P, 17, 3\) of layout coco17, got \(8, 1, 18"),
         ({"skeleton": np.zeros((7, 1, 17, 3))}, "skeleton: expected 8 frames as the video has, got 7"),
+        ({"window_s": 0.0}, "windows: expected a length above 0 s"),
         ({"pose": "openpose"}, "pose: expected 'auto', 'none', a .task file or a pose estimator, got 'openpose'"),
     ],
 )

@@ -103,6 +103,8 @@ def test_a_name_that_is_not_text_is_escaped(tmp_path):
         ("[]", "expected muscles.json as python -m musclemap_jax.predict writes it"),
         ('{"people": []}', "expected muscles.json as python -m musclemap_jax.predict writes it"),
         ('{"format": "musclemap_jax muscles", "version": 2}', "expected version 1 of the format, got 2"),
+        ('{"format": "musclemap_jax muscles"}', "expected version 1 of the format, got None"),
+        ('{"format": "musclemap_jax muscles", "version": 1}', "damaged (KeyError: 'predictions'): predict the video"),
         ("{", "cannot be read: Expecting property name"),
     ],
 )
