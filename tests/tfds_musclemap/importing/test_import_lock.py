@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import threading
 import time
 
@@ -10,8 +12,9 @@ import pytest
 from tfds_musclemap.importing.import_lock import import_lock
 
 
-def test_a_second_import_waits_for_the_first(tmp_path, capsys):
-    order = []
+def test_a_second_import_waits_for_the_first(tmp_path, monkeypatch):
+    order, said = [], io.StringIO()  # not capsys, which loses what a thread writes while it is read
+    monkeypatch.setattr(sys, "stderr", said)
 
     def second():
         with import_lock(tmp_path / "data"):
@@ -21,8 +24,9 @@ def test_a_second_import_waits_for_the_first(tmp_path, capsys):
         thread = threading.Thread(target=second)
         thread.start()
         deadline = time.monotonic() + 60
-        while "waiting for another process that is importing into" not in capsys.readouterr().err:
+        while "waiting for another process that is importing into" not in said.getvalue():
             assert time.monotonic() < deadline
+            time.sleep(0.01)
         order.append("first")
     thread.join(60)
     assert order == ["first", "second"]
